@@ -1,0 +1,18 @@
+"""Adapt vision foundation models to one domain so that they still work on unseen ones.
+
+Importing the package registers its parts in mmengine's root registries, and puts operators made of
+PyTorch's own in the place of mmcv's compiled ones where there are none. Without mmengine only
+``soma.adapters`` is there, which needs nothing but PyTorch.
+"""
+
+from importlib.util import find_spec
+
+from .version import __version__
+
+if find_spec('mmengine') is not None:
+    from .ops import install_ops
+
+    install_ops()  # before anything imports mmcv.ops
+    from . import datasets, engine, evaluation, inference, models  # noqa: F401
+
+__all__ = ['__version__']

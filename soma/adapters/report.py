@@ -1,0 +1,106 @@
+"""What of a model is frozen, adapted and trained: counted, and shown as a table."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from .soma import SoMALayer
+
+_BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)\.')
+
+
+@dataclass(frozen=True)
+class AdapterReport:
+    """What of a model is frozen, adapted and trained.
+
+    Attributes:
+        layers: Dotted names of the adapted layers.
+        matrices: Number of matrices that they split (three for a fused qkv).
+        frozen_blocks: Indices of the ``blocks.<i>`` in which nothing trains.
+        blocks: Number of blocks.
+        frozen: Number of frozen parameters by role.
+        trained: Number of trained parameters by role.
+    """
+
+    layers: tuple[str, ...]
+    matrices: int
+    frozen_blocks: tuple[int, ...]
+    blocks: int
+    frozen: Mapping[str, int]
+    trained: Mapping[str, int]
+
+    def __str__(self) -> str:
+        """The report as a table."""
+        table = Table()
+        table.add_column('role')
+        table.add_column('parameters frozen', justify='right')
+        table.add_column('trained', justify='right')
+        for role in self.frozen:
+            table.add_row(role, f'{self.frozen[role]:,}', f'{self.trained[role]:,}')
+        frozen, trained = sum(self.frozen.values()), sum(self.trained.values())
+        table.add_section()
+        share = trained / max(frozen + trained, 1)
+        table.add_row('total', f'{frozen:,}', f'{trained:,} ({share:.1%})')
+        console = Console(width=88, color_system=None)
+        with console.capture() as capture:
+            console.print(table)
+        blocks = ', '.join(map(str, self.frozen_blocks)) or 'none'
+        return (
+            f'{len(self.layers)} layers ({self.matrices} matrices) adapted; '
+            f'{len(self.frozen_blocks)} of {self.blocks} blocks frozen whole: {blocks}\n'
+            + capture.get().rstrip()
+        )
+
+
+def adapter_report(model: nn.Module) -> AdapterReport:
+    """Count what of a model is frozen, adapted and trained.
+
+    The role of a parameter is ``adapter`` for ``A`` and ``B``, ``adapted biases``, ``blocks`` for
+    the rest of a transformer's blocks, and else the first part of its name (two parts in a
+    ``backbone``).
+
+    Args:
+        model: Any module.
+
+    Returns:
+        The report.
+    """
+    adapted = {n: m for n, m in model.named_modules() if isinstance(m, SoMALayer)}
+    frozen, trained, block_trains = Counter(), Counter(), {}
+    for name, parameter in model.named_parameters():
+        role = _role(name, adapted)
+        frozen[role] += 0 if parameter.requires_grad else parameter.numel()
+        trained[role] += parameter.numel() if parameter.requires_grad else 0
+        if (block := block_index(name)) is not None:
+            block_trains[block] = block_trains.get(block, False) or parameter.requires_grad
+    return AdapterReport(
+        layers=tuple(adapted),
+        matrices=sum(layer.groups for layer in adapted.values()),
+        frozen_blocks=tuple(i for i, trains in sorted(block_trains.items()) if not trains),
+        blocks=len(block_trains),
+        frozen=dict(frozen),
+        trained=dict(trained),
+    )
+
+
+def block_index(name: str) -> int | None:
+    """The ``i`` of ``blocks.<i>.`` in a dotted name, None where there is none."""
+    found = _BLOCK.search(name)
+    return int(found[1]) if found else None
+
+
+def _role(name: str, adapted: Mapping[str, nn.Module]) -> str:
+    """The role of a parameter in the report."""
+    module, _, leaf = name.rpartition('.')
+    if module in adapted and leaf != 'weight':
+        return 'adapter A, B' if leaf in ('A', 'B') else 'adapted biases'
+    if block_index(name) is not None:
+        return f'{name.rpartition("blocks.")[0]}blocks'
+    return '.'.join(name.split('.')[:2]) if name.startswith('backbone.') else name.split('.')[0]

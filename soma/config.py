@@ -1,0 +1,85 @@
+"""Configs: read one, point its paths at the right folders, apply the command line's wishes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_PATH_KEYS = ('data_root', 'checkpoint', 'load_from')
+
+
+def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
+    """Read a config file.
+
+    Relative ``data_root``, ``checkpoint`` and ``load_from`` are looked for in the current folder,
+    then in the repository, so that scripts work from any folder.
+
+    Args:
+        path: The file.
+        options: Values that replace the file's, by dotted key (``--cfg-options``).
+
+    Returns:
+        The config. ``work_dir`` defaults to ``work_dirs/<name of the file>``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no config file {path}')
+    config = Config.fromfile(str(path))
+    if options:
+        config.merge_from_dict(dict(options))
+    _resolve_paths(config)
+    if config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / path.stem)
+    return config
+
+
+def _resolve_paths(node) -> None:
+    """Make relative paths absolute that exist in the repository but not in the current folder."""
+    items = node.items() if isinstance(node, Mapping | Config) else enumerate(node)
+    for key, value in list(items):
+        if isinstance(value, Mapping | list | tuple):
+            _resolve_paths(value)
+        elif key in _PATH_KEYS and isinstance(value, str) and not Path(value).exists():
+            if (REPOSITORY / value).exists():
+                node[key] = str(REPOSITORY / value)
+
+
+def use_amp(config: Config) -> None:
+    """Make a config train in mixed precision: bfloat16, or float16 where the GPU lacks it.
+
+    Args:
+        config: Changed in place.
+
+    Raises:
+        RuntimeError: If there is no GPU.
+    """
+    if not torch.cuda.is_available():
+        raise RuntimeError('mixed precision (--amp) needs a GPU, and PyTorch sees none')
+    config.optim_wrapper.type = 'AmpOptimWrapper'
+    config.optim_wrapper.dtype = 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
+
+
+def use_tta(config: Config) -> None:
+    """Make a config test with its test-time augmentation.
+
+    Args:
+        config: Changed in place; needs ``tta_pipeline`` and ``tta_model``.
+
+    Raises:
+        ValueError: If the config has none.
+    """
+    for key in ('tta_pipeline', 'tta_model'):
+        if key not in config:
+            raise ValueError(f'the config has no {key}, which --tta needs')
+    dataset = config.test_dataloader.dataset
+    for part in dataset.get('datasets', [dataset]):
+        part.pipeline = config.tta_pipeline
+    config.model = dict(config.tta_model, module=config.model)

@@ -1,0 +1,89 @@
+"""Watch over what must not change."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from ...adapters import adapter_report
+
+
+@HOOKS.register_module()
+class BlockFreezeHook(Hook):
+    """Keep what is frozen frozen, and prove it.
+
+    Before training it checks that no parameter trains which its module declares frozen
+    (``frozen_names()``, as the backbones of this package have), and logs a table of what trains.
+    During training it keeps modules without any trained parameter in eval mode. After training it
+    checks that every frozen tensor is bit-identical to what it was.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Check, log, and remember what is frozen.
+
+        Raises:
+            RuntimeError: If a parameter trains that must not.
+        """
+        model = _unwrap(runner.model)
+        for prefix, module in model.named_modules():
+            if not hasattr(module, 'frozen_names'):
+                continue
+            frozen = module.frozen_names()
+            wrong = [n for n, p in module.named_parameters() if p.requires_grad and n in frozen]
+            if wrong:
+                raise RuntimeError(
+                    f'{len(wrong)} parameters of {prefix} are trainable but must be frozen: '
+                    f'{wrong[:5]}; something set requires_grad after the model was built'
+                )
+        runner.logger.info(f'what trains:\n{adapter_report(model)}')
+        self._modules = frozen_modules(model)
+        self._digests = {name: digest(tensor) for name, tensor in frozen_tensors(model).items()}
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        """Put frozen modules into eval mode; the loop sets all to train mode now and then."""
+        for module in self._modules:
+            if module.training:
+                module.eval()
+
+    def after_train(self, runner: Runner) -> None:
+        """Compare the frozen tensors with what they were.
+
+        Raises:
+            RuntimeError: If one has changed.
+        """
+        tensors = frozen_tensors(_unwrap(runner.model))
+        changed = [n for n, old in self._digests.items() if digest(tensors[n]) != old]
+        if changed:
+            raise RuntimeError(f'{len(changed)} frozen tensors changed in training: {changed[:5]}')
+        runner.logger.info(f'{len(tensors)} frozen tensors are bit-identical after training')
+
+
+def frozen_modules(model: nn.Module) -> list[nn.Module]:
+    """The largest modules of a model that have parameters, none of which trains."""
+    flags = [parameter.requires_grad for parameter in model.parameters()]
+    if flags and not any(flags):
+        return [model]
+    return [found for child in model.children() for found in frozen_modules(child)]
+
+
+def frozen_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Frozen parameters by name, and the buffers ``A0`` and ``B0`` of adapters."""
+    tensors = {n: p for n, p in model.named_parameters() if not p.requires_grad}
+    buffers = {n: b for n, b in model.named_buffers() if n.endswith(('.A0', '.B0'))}
+    return tensors | buffers
+
+
+def digest(tensor: Tensor) -> str:
+    """A hash of the bytes of a tensor."""
+    data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+    return hashlib.sha256(data.numpy()).hexdigest()
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,84 @@
+"""Optimizer groups."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmengine.logging import MMLogger, print_log
+from mmengine.optim import DefaultOptimWrapperConstructor
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+
+def group_by_settings(params: list[dict], defaults: dict) -> list[dict]:
+    """Join optimizer groups of equal settings, keeping the order of the parameters.
+
+    Args:
+        params: Groups, each with a list of ``params``.
+        defaults: Settings of a group that does not state them.
+
+    Returns:
+        Groups with all settings written out, no two alike.
+    """
+    groups: dict[tuple, dict] = {}
+    for group in params:
+        settings = {**defaults, **group}
+        members = settings.pop('params')
+        # What a multiplier did is in lr and weight_decay already.
+        settings.pop('lr_mult', None)
+        settings.pop('decay_mult', None)
+        key = tuple(sorted((name, repr(value)) for name, value in settings.items()))
+        groups.setdefault(key, {'params': [], **settings})['params'] += members
+    return list(groups.values())
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's ``paramwise_cfg``, with all parameters of equal settings in one group.
+
+    Fewer groups mean fewer and larger kernels in the optimizer's step. Frozen parameters are left
+    out. The groups are logged, one line each.
+    """
+
+    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
+        """Add the parameters of a module, as the parent class does; then group them.
+
+        Args:
+            params: Groups, extended in place.
+            module: The module; the whole model if ``prefix`` is empty.
+            prefix: Dotted name of the module.
+            **kwargs: ``is_dcn_module``, as in the parent class.
+        """
+        if prefix:  # the parent class recurses
+            super().add_params(params, module, prefix, **kwargs)
+            return
+        with _without_parameter_lines():
+            super().add_params(params, module, prefix, **kwargs)
+        defaults = {'lr': self.base_lr, 'weight_decay': self.base_wd}
+        defaults = {name: value for name, value in defaults.items() if value is not None}
+        params[:] = group_by_settings(params, defaults)
+        for index, group in enumerate(params):
+            settings = ', '.join(f'{k}={v:g}' for k, v in group.items() if k in defaults)
+            print_log(
+                f'optimizer group {index}: {settings}, {len(group["params"])} tensors, '
+                f'{sum(p.numel() for p in group["params"]):,} parameters',
+                logger='current',
+            )
+
+
+@contextmanager
+def _without_parameter_lines() -> Iterator[None]:
+    """Silence the lines that mmengine logs for each parameter."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        return not (message.startswith('paramwise_options') or 'is skipped since' in message)
+
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)

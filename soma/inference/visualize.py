@@ -1,0 +1,74 @@
+"""Segment a picture, or a folder of them, and write what was seen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import mmcv
+from PIL import Image
+from rich.progress import track
+
+from ..adapters import atomic_path
+from .drawing import colour_overlay, side_by_side
+from .inferencer import Inferencer
+
+_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
+
+
+def list_images(path: str | os.PathLike) -> list[Path]:
+    """List the picture files at a path.
+
+    Args:
+        path: A picture, or a folder that is searched with its subfolders.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        FileNotFoundError: If there is no picture.
+    """
+    path = Path(path)
+    files = sorted(path.rglob('*')) if path.is_dir() else [path]
+    images = [file for file in files if file.is_file() and file.suffix.lower() in _SUFFIXES]
+    if not images:
+        raise FileNotFoundError(f'no picture at {path} (looked for {", ".join(sorted(_SUFFIXES))})')
+    return images
+
+
+def visualize(
+    inferencer: Inferencer, path: str | os.PathLike, save_dir: str | os.PathLike
+) -> list[Path]:
+    """Write each picture beside its segmentation, with a legend.
+
+    Args:
+        inferencer: The model.
+        path: A picture or a folder; the folder's structure is kept.
+        save_dir: Folder to write to.
+
+    Returns:
+        The files written, PNG.
+
+    Raises:
+        FileNotFoundError: If there is no picture.
+        ValueError: If a picture cannot be read.
+    """
+    images, written = list_images(path), []
+    root = Path(path) if Path(path).is_dir() else Path(path).parent
+    for file in track(images, 'segmenting', disable=len(images) == 1):
+        # EXIF orientation is ignored, as in training.
+        image = mmcv.imread(str(file), flag='color_ignore_orientation')
+        if image is None:
+            raise ValueError(f'{file} cannot be read as a picture')
+        labels, rgb = inferencer(image), image[..., ::-1]
+        sheet = side_by_side(
+            [rgb, colour_overlay(rgb, labels, inferencer.palette)],
+            [file.name, 'prediction'],
+            inferencer.classes,
+            inferencer.palette,
+        )
+        target = Path(save_dir) / file.relative_to(root).with_suffix('.png')
+        with atomic_path(target) as temporary:
+            Image.fromarray(sheet).save(temporary)
+        written.append(target)
+    return written

@@ -1,0 +1,247 @@
+"""DINOv2 as a backbone, on timm's vision transformer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.registry import MODELS
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from ...adapters import SoMALayer, inject_adapter, read_state_dict
+from ...adapters.report import block_index
+from .dinov2_weights import convert_dinov2, resize_pos_embed
+from .vit_layers import SwiGLU, XFormersAttention
+
+ARCHS = {
+    'small': dict(embed_dim=384, depth=12, num_heads=6),
+    'base': dict(embed_dim=768, depth=12, num_heads=12),
+    'large': dict(embed_dim=1024, depth=24, num_heads=16),
+    'giant': dict(embed_dim=1536, depth=40, num_heads=24, mlp_layer=SwiGLU),
+}
+# In the public files, and of no use here: it stands for masked patches in pretraining.
+UNUSED_KEYS = {'mask_token'}
+
+
+@MODELS.register_module()
+class DINOv2(VisionTransformer):
+    """DINOv2 (arXiv 2304.07193) that returns a feature pyramid, plain or adapted.
+
+    Parameters have the names of the public files. :meth:`init_weights` loads the pretrained
+    weights, splits the adapted ones and freezes what must not train.
+
+    Args:
+        arch: ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``embed_dim``,
+            ``depth``, ``num_heads`` and further options of timm's ``VisionTransformer``.
+        img_size: Height and width (or one number for both) in pixels that the position embedding
+            is made for. Pictures of another size get it resized.
+        patch_size: Side of a patch in pixels.
+        registers: Number of register tokens (arXiv 2309.16588), 4 in the ``_reg4_`` files.
+        out_indices: Blocks whose outputs are returned; by default the ones after a third, half,
+            two thirds and all of the depth.
+        pyramid: Factor by which each returned map is resized.
+        frozen_blocks: The number of first blocks that are frozen whole; with one or more, the
+            embeddings are frozen too.
+        adapter: Adapter config, ``dict(type='SoMA', rank=16, start_block=8)``. Then all but the
+            adapter is frozen. ``start_block`` defaults to ``frozen_blocks``.
+        with_cp: Recompute the blocks in the backward pass, to save memory.
+        attn_impl: ``'sdpa'`` (PyTorch) or ``'xformers'``.
+        init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
+            the backbone's keys. The file is a converted one or a public DINOv2 file.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping = 'large',
+        img_size: int | tuple[int, int] = 512,
+        patch_size: int = 16,
+        registers: int = 0,
+        out_indices: Sequence[int] | None = None,
+        pyramid: Sequence[float] = (4, 2, 1, 0.5),
+        frozen_blocks: int = 0,
+        adapter: Mapping | None = None,
+        with_cp: bool = False,
+        attn_impl: str = 'sdpa',
+        init_cfg: Mapping | None = None,
+    ) -> None:
+        if isinstance(arch, str) and arch not in ARCHS:
+            raise ValueError(f'DINOv2: unknown arch {arch!r}, choose one of {sorted(ARCHS)}')
+        if attn_impl not in ('sdpa', 'xformers'):
+            raise ValueError(f"DINOv2: attn_impl must be 'sdpa' or 'xformers', got {attn_impl!r}")
+        options = dict(init_values=1e-5, **(ARCHS[arch] if isinstance(arch, str) else {}))
+        options.update({} if isinstance(arch, str) else arch)
+        super().__init__(
+            img_size=img_size,
+            patch_size=patch_size,
+            num_classes=0,
+            dynamic_img_size=True,
+            weight_init='skip',
+            **options,
+        )
+        VisionTransformer.init_weights(self)
+        if registers:
+            self.register_tokens = nn.Parameter(torch.zeros(1, registers, self.embed_dim))
+            nn.init.normal_(self.register_tokens, std=1e-6)
+        if attn_impl == 'xformers':
+            for block in self.blocks:
+                block.attn = XFormersAttention(
+                    self.embed_dim, block.attn.num_heads, qkv_bias=block.attn.qkv.bias is not None
+                )
+
+        depth = len(self.blocks)
+        if out_indices is None:
+            out_indices = [depth // 3 - 1, depth // 2 - 1, depth * 2 // 3 - 1, depth - 1]
+        ascending = sorted(set(out_indices)) == list(out_indices)
+        if not ascending or out_indices[0] < 0 or out_indices[-1] >= depth:
+            raise ValueError(
+                f'DINOv2: out_indices must ascend within 0 to {depth - 1}, got {out_indices}'
+            )
+        if len(pyramid) != len(out_indices):
+            raise ValueError(
+                f'DINOv2: {len(pyramid)} pyramid factors for {len(out_indices)} out_indices'
+            )
+        if not 0 <= frozen_blocks <= depth:
+            raise ValueError(f'DINOv2: frozen_blocks must be 0 to {depth}, got {frozen_blocks}')
+        self.out_indices, self.pyramid = tuple(out_indices), tuple(pyramid)
+        self.frozen_blocks, self.with_cp = frozen_blocks, with_cp
+        self.adapter = None
+        if adapter is not None:
+            self.adapter = {'start_block': frozen_blocks, **adapter}
+            if self.adapter['start_block'] < frozen_blocks:
+                raise ValueError(
+                    f'DINOv2: the adapter starts at block {self.adapter["start_block"]}, '
+                    f'but frozen_blocks={frozen_blocks}'
+                )
+            inject_adapter(self, self.adapter, split=False)
+        self.init_cfg = None if init_cfg is None else dict(init_cfg)
+        self.is_init = False
+        self._freeze()
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights, split the adapted ones, freeze what must not train.
+
+        Raises:
+            FileNotFoundError: If the file of ``init_cfg`` does not exist.
+            ValueError: If ``init_cfg`` is wrong, or the file's keys or shapes are not the model's.
+        """
+        if self.is_init:
+            return
+        if self.init_cfg is not None:
+            self._load_pretrained(**self.init_cfg)  # plain weights are split as they come in
+        elif self.adapter is not None:
+            print_log(
+                'DINOv2 has an adapter but no init_cfg: it splits random weights. Unless '
+                'load_from follows, give it init_cfg=dict(type="Pretrained", checkpoint=...)',
+                logger='current',
+                level=logging.WARNING,
+            )
+            for module in self.modules():
+                if isinstance(module, SoMALayer):
+                    module.split_()
+        self._freeze()
+        self.is_init = True
+
+    def _load_pretrained(self, type: str, checkpoint: str, prefix: str = '') -> None:
+        """Load a file, converted on the fly to this model's sizes."""
+        if type != 'Pretrained':
+            raise ValueError(f"DINOv2: init_cfg must have type='Pretrained', got {type!r}")
+        state = read_state_dict(checkpoint)
+        if prefix:
+            prefix = prefix.rstrip('.') + '.'
+            state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+            if not state:
+                raise ValueError(f'DINOv2: {checkpoint} has no key that starts with {prefix!r}')
+        converted = convert_dinov2(state, self.patch_embed.img_size, self.patch_embed.patch_size[0])
+        if any(converted.get(key) is not value for key, value in state.items()):
+            print_log(
+                f'{checkpoint} converted on the fly to {self.patch_embed.img_size} pixels in '
+                f'patches of {self.patch_embed.patch_size[0]}',
+                logger='current',
+            )
+        try:
+            missing, unexpected = self.load_state_dict(converted, strict=False)
+        except RuntimeError as error:  # shapes
+            raise ValueError(f'DINOv2: {checkpoint} does not fit this model: {error}') from error
+        unexpected = [key for key in unexpected if key not in UNUSED_KEYS]
+        if missing or unexpected:
+            raise ValueError(
+                f'DINOv2: {checkpoint} does not fit this model: missing {missing[:5]} '
+                f'({len(missing)}), unexpected {unexpected[:5]} ({len(unexpected)}); check arch '
+                'and registers'
+            )
+
+    def frozen_names(self) -> set[str]:
+        """Names of the parameters that must not train.
+
+        These are the first blocks, what the features do not depend on (the final norm and blocks
+        after the last output), and with an adapter all that is not its own.
+        """
+        own = {
+            f'{prefix}.{name}'
+            for prefix, module in self.named_modules()
+            if isinstance(module, SoMALayer)
+            for name in module.adapter_parameters()
+        }
+        frozen = set()
+        for name, _ in self.named_parameters():
+            block = -1 if (index := block_index(name)) is None else index
+            unused = block > self.out_indices[-1] or name.startswith('norm.')
+            fixed = name not in own if self.adapter else block < self.frozen_blocks > 0
+            if unused or fixed:
+                frozen.add(name)
+        return frozen
+
+    def _freeze(self) -> None:
+        frozen = self.frozen_names()
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name not in frozen)
+
+    def _embed(self, image: Tensor) -> Tensor:
+        """Map ``(n, 3, H, W)`` to tokens ``(n, 1 + registers + h * w, dim)``."""
+        patches = self.patch_embed(image)  # (n, h, w, dim)
+        grid = tuple(patches.shape[1:3])
+        pos_embed = resize_pos_embed(self.pos_embed, grid, self.patch_embed.grid_size)
+        token = self.cls_token.expand(len(image), -1, -1)
+        x = torch.cat([token, patches.flatten(1, 2)], dim=1) + pos_embed
+        if hasattr(self, 'register_tokens'):
+            registers = self.register_tokens.expand(len(image), -1, -1)
+            x = torch.cat([x[:, :1], registers, x[:, 1:]], dim=1)
+        return x
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Compute the feature maps.
+
+        Args:
+            image: Shape ``(n, 3, H, W)``, normalised; H and W multiples of the patch size.
+
+        Returns:
+            One map for each of ``out_indices``, of shape ``(n, dim, h * factor, w * factor)`` with
+            ``h = H / patch_size`` and the factor from ``pyramid``.
+        """
+        height, width = (side // self.patch_embed.patch_size[0] for side in image.shape[2:])
+        patches = height * width
+        x = self._embed(image)
+        maps = []
+        for index, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
+            # Frozen blocks get no graph from autograd, so there is nothing to recompute in them.
+            if self.with_cp and self.training and index >= self.frozen_blocks:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
+            if index in self.out_indices:
+                features = x[:, -patches:].transpose(1, 2).unflatten(2, (height, width))
+                maps.append(features.contiguous())
+        return tuple(
+            features
+            if factor == 1
+            else F.interpolate(features, scale_factor=factor, mode='bilinear', align_corners=False)
+            for features, factor in zip(maps, self.pyramid, strict=True)
+        )

@@ -1,0 +1,131 @@
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from soma.adapters import SoMAConfig, SoMAConv2d, SoMALinear, inject_adapter, merge_adapter
+
+
+def tiny_vit():
+    return VisionTransformer(
+        img_size=16, patch_size=8, embed_dim=16, depth=4, num_heads=2, num_classes=0
+    ).eval()
+
+
+SOMA = {'type': 'SoMA', 'rank': 2, 'start_block': 2}
+
+
+def test_injects_into_the_blocks_from_the_start_block_on():
+    model, x = tiny_vit(), torch.randn(2, 3, 16, 16)
+    before = model(x)
+    report = inject_adapter(model, SOMA)
+    assert torch.equal(model(x), before)
+    assert report.layers == tuple(
+        f'blocks.{i}.{n}' for i in (2, 3) for n in ('attn.qkv', 'attn.proj', 'mlp.fc1', 'mlp.fc2')
+    )
+    assert report.matrices == 12 and report.frozen_blocks == (0, 1) and report.blocks == 4
+    assert model.blocks[2].attn.qkv.groups == 3
+    trained = {n for n, p in model.named_parameters() if p.requires_grad}
+    assert trained == {f'{layer}.{name}' for layer in report.layers for name in ('A', 'B', 'bias')}
+
+
+def test_report_counts_and_reads_as_a_table():
+    model = tiny_vit()
+    total = sum(p.numel() for p in model.parameters())
+    report = inject_adapter(model, SOMA)
+    expected = 2 * (3 * 2 * 2 * 16 + 2 * 2 * 16 + 2 * 2 * (16 + 64))  # r (in + out) per matrix
+    assert report.trained['adapter A, B'] == expected
+    assert sum(report.frozen.values()) + report.trained['adapted biases'] == total
+    text = str(report)
+    assert '8 layers (12 matrices) adapted; 2 of 4 blocks frozen whole: 0, 1' in text
+    assert f'{expected:,}' in text
+
+
+def test_biases_can_stay_frozen():
+    model = tiny_vit()
+    report = inject_adapter(model, {**SOMA, 'train_bias': False})
+    assert report.trained['adapted biases'] == 0
+
+
+def test_merge_twice():
+    model, x = tiny_vit(), torch.randn(2, 3, 16, 16)
+    inject_adapter(model, SOMA)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.05 * torch.randn_like(parameter)
+    before = model(x)
+    assert merge_adapter(model) == 8
+    assert not any(isinstance(m, SoMALinear) for m in model.modules())
+    assert torch.allclose(model(x), before, atol=1e-5)
+    after = model(x)
+    assert merge_adapter(model) == 0
+    assert torch.equal(model(x), after)
+
+
+@pytest.mark.parametrize(
+    ('name', 'targets'),
+    [
+        ('resnet18', r'layer4\.\d\.conv\d'),
+        ('convnext_atto', r'stages\.3\.blocks\.\d\.mlp\.fc\d'),
+    ],
+)
+def test_other_backbones(name, targets):
+    model = timm.create_model(name, num_classes=0).eval()
+    x = torch.randn(1, 3, 64, 64)
+    before = model(x)
+    report = inject_adapter(model, {'type': 'SoMA', 'rank': 4, 'targets': targets})
+    assert report.layers and torch.equal(model(x), before)
+    model(x).sum().backward()
+    adapted = [m for m in model.modules() if isinstance(m, SoMAConv2d | SoMALinear)]
+    assert all(m.A.grad is not None for m in adapted)
+
+
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        ({'type': 'SORA'}, "unknown type 'SORA'"),
+        ({**SOMA, 'dropout': 0.1}, r"unknown options \['dropout'\]"),
+        ({**SOMA, 'rank': 0}, 'rank must be at least 1'),
+        ({**SOMA, 'rank': 17}, r"layer 'blocks.2.attn.qkv': rank 17"),
+        ({**SOMA, 'component': 'major'}, "got 'major'"),
+        ({**SOMA, 'start_block': -1}, 'start_block must be at least 0'),
+        ({**SOMA, 'start_block': 4}, 'start_block 4 leaves none'),
+        ({**SOMA, 'targets': 'attn.q'}, "'attn.q' matches no layer"),
+        ({**SOMA, 'targets': ['blocks.*qkv', 'nothing']}, "'nothing' matches no layer"),
+        ({**SOMA, 'targets': '('}, 'no regular expression'),
+        ({**SOMA, 'targets': r'blocks\.\d+\.norm1'}, 'is a LayerNorm'),
+    ],
+)
+def test_bad_configs_are_refused_and_leave_the_model_alone(config, message):
+    model = tiny_vit()
+    with pytest.raises(ValueError, match=message):
+        inject_adapter(model, config)
+    assert all(p.requires_grad for p in model.parameters())
+    assert not any(isinstance(m, SoMALinear) for m in model.modules())
+
+
+def test_a_second_adapter_is_refused():
+    model = tiny_vit()
+    inject_adapter(model, SOMA)
+    with pytest.raises(ValueError, match='is a SoMALinear'):
+        inject_adapter(model, SOMA)
+
+
+def test_the_dataclass_is_a_config_too():
+    model = nn.Sequential(nn.Linear(8, 8))
+    assert inject_adapter(model, SoMAConfig(rank=2, targets='0')).matrices == 1
+
+
+def test_adapters_need_no_openmmlab():
+    code = (
+        'import sys\n'
+        'for name in ("mmengine", "mmcv", "mmseg", "mmdet"): sys.modules[name] = None\n'
+        'import importlib.util as u; find = u.find_spec\n'
+        'u.find_spec = lambda n, *a: None if n.startswith("mm") else find(n, *a)\n'
+        'import soma.adapters\n'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)

@@ -1,0 +1,183 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from soma.adapters import SoMAConv2d, SoMALinear, low_rank_product
+
+
+def adapted(plain, trained=True, **options):
+    layer = (SoMALinear if isinstance(plain, nn.Linear) else SoMAConv2d).from_plain(
+        copy.deepcopy(plain), **{'rank': 4, **options}
+    )
+    layer.split_()
+    if trained:
+        for parameter in layer.adapter_parameters().values():
+            parameter.data += 0.1 * torch.randn_like(parameter)
+    return layer
+
+
+LAYERS = [
+    (nn.Linear(16, 24), {}, (3, 5, 16)),
+    (nn.Linear(16, 48), {'groups': 3, 'alpha': 8}, (3, 5, 16)),
+    (nn.Linear(16, 12, bias=False), {'component': 'principal'}, (7, 16)),
+    (nn.Conv2d(3, 8, 3, stride=2, padding=1), {}, (2, 3, 9, 11)),
+    (nn.Conv2d(4, 6, 2, dilation=2, bias=False), {'alpha': 2}, (2, 4, 9, 11)),
+]
+
+
+@pytest.mark.parametrize(('plain', 'options', 'shape'), LAYERS)
+def test_fresh_layer_equals_the_plain_one_bit_for_bit(plain, options, shape):
+    x = torch.randn(shape)
+    layer = adapted(plain, trained=False, **options)
+    assert torch.equal(layer(x), plain(x))
+    assert torch.equal(layer.weight, plain.weight)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert torch.equal(layer(x), plain(x))
+
+
+@pytest.mark.parametrize(('plain', 'options', 'shape'), LAYERS)
+def test_output_and_gradients_are_those_of_the_formula(plain, options, shape):
+    plain = copy.deepcopy(plain).double()
+    layer = adapted(plain, **options)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    change = low_rank_product(layer.A, layer.B, layer.groups) - low_rank_product(
+        layer.A0, layer.B0, layer.groups
+    )
+    weight = plain.weight.detach() + (layer.scale * change).view_as(plain.weight)
+    parameters = {'weight': weight} | ({'bias': layer.bias} if layer.bias is not None else {})
+    expected = torch.func.functional_call(plain, parameters, (x,))
+    assert torch.allclose(layer(x), expected)
+    wrt = [x, *layer.adapter_parameters().values()]
+    grad = torch.randn_like(expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(layer(x), wrt, grad),
+        torch.autograd.grad(expected, wrt, grad),
+        strict=True,
+    ):
+        assert torch.allclose(ours, theirs)
+    assert torch.autograd.gradcheck(lambda x, *_: layer(x), wrt)
+
+
+def test_full_gradient_of_the_weight_is_never_formed():
+    layer = adapted(nn.Linear(64, 64))
+    sizes = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            if isinstance(out, torch.Tensor):
+                sizes.append((str(func), tuple(out.shape)))
+            return out
+
+    x = torch.randn(5, 64)  # no gradient wanted, so backward needs no effective weight either
+    y = layer(x)
+    with Watch():
+        y.sum().backward()
+    assert layer.A.grad is not None and layer.weight.grad is None
+    assert not [entry for entry in sizes if entry[1] == (64, 64)]
+
+
+@pytest.mark.parametrize(('plain', 'options', 'shape'), LAYERS)
+def test_merge_gives_a_plain_layer(plain, options, shape):
+    x = torch.randn(shape)
+    layer = adapted(plain, **options)
+    merged = layer.merge()
+    assert type(merged) is type(plain)
+    assert torch.allclose(merged(x), layer(x), atol=1e-5)
+    assert not torch.allclose(merged(x), plain(x), atol=1e-3)
+    assert torch.allclose(layer.weight + layer.delta(), merged.weight)
+
+
+def test_scale_keeps_the_split_part():
+    plain = nn.Linear(16, 16)
+    layer = adapted(plain, trained=False, alpha=12)
+    reference = adapted(plain, trained=False)
+    assert layer.scale == 3
+    product = low_rank_product(layer.A0, layer.B0) * layer.scale
+    assert torch.allclose(product, low_rank_product(reference.A0, reference.B0), atol=1e-6)
+
+
+def test_released_meaning_with_zero_start_is_w_plus_s_b_a():
+    layer = adapted(nn.Linear(16, 16), alpha=8)
+    layer.A0.zero_()
+    layer.B0.zero_()
+    weight = layer.weight + 2 * layer.B @ layer.A
+    x = torch.randn(3, 16)
+    assert torch.allclose(layer(x), nn.functional.linear(x, weight, layer.bias), atol=1e-6)
+
+
+def test_plain_weights_that_are_loaded_are_split():
+    layer, plain = adapted(nn.Linear(16, 16)), nn.Linear(16, 16)
+    layer.load_state_dict(plain.state_dict())
+    x = torch.randn(3, 16)
+    assert torch.equal(layer(x), plain(x))
+    fresh = adapted(plain, trained=False)
+    assert torch.equal(layer.A, fresh.A) and torch.equal(layer.B0, fresh.B0)
+
+
+def test_adapted_state_round_trips():
+    layer, other = adapted(nn.Linear(16, 48), groups=3), adapted(nn.Linear(16, 48), groups=3)
+    other.load_state_dict(layer.state_dict())
+    x = torch.randn(3, 16)
+    assert torch.equal(layer(x), other(x))
+
+
+def test_half_an_adapter_is_an_error():
+    layer = adapted(nn.Linear(16, 16))
+    state = layer.state_dict()
+    del state['A0']
+    with pytest.raises(RuntimeError, match='A0'):
+        layer.load_state_dict(state)
+
+
+def test_gradients_under_autocast_and_checkpointing():
+    layer = adapted(nn.Linear(32, 96), groups=3)
+    x = torch.randn(8, 32, requires_grad=True)
+    layer(x).square().mean().backward()
+    exact = [p.grad.clone() for p in (x, layer.A, layer.B, layer.bias)]
+    for run in (layer, lambda x: checkpoint(layer, x, use_reentrant=False)):
+        for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 2e-2)):
+            for parameter in (x, layer.A, layer.B, layer.bias):
+                parameter.grad = None
+            with torch.autocast('cpu', torch.bfloat16, enabled=dtype == torch.bfloat16):
+                out = run(x)
+            assert out.dtype == dtype
+            out.float().square().mean().backward()
+            for parameter, expected in zip((x, layer.A, layer.B, layer.bias), exact, strict=True):
+                assert parameter.grad.dtype == torch.float32
+                assert (parameter.grad - expected).norm() <= tolerance * expected.norm()
+
+
+def test_torch_compile_gives_the_same():
+    layer = adapted(nn.Linear(16, 48), groups=3)
+    x = torch.randn(4, 16, requires_grad=True)
+    expected = torch.autograd.grad(layer(x).square().sum(), [x, layer.A, layer.B])
+    compiled = torch.compile(layer, backend='aot_eager', fullgraph=True)
+    result = torch.autograd.grad(compiled(x).square().sum(), [x, layer.A, layer.B])
+    for ours, theirs in zip(result, expected, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_constructor_gives_a_plain_linear_with_an_idle_adapter():
+    layer = SoMALinear(8, 8, rank=2)
+    assert not layer.A.any() and layer.A.requires_grad and not layer.weight.requires_grad
+    assert 'rank=2' in repr(layer)
+
+
+@pytest.mark.parametrize(
+    ('plain', 'options', 'message'),
+    [
+        (nn.Linear(8, 8), {'rank': 9}, 'rank 9'),
+        (nn.Linear(8, 8), {'alpha': 0}, 'alpha must be positive'),
+        (nn.Linear(8, 8), {'groups': 3}, '3 groups'),
+        (nn.Conv2d(8, 8, 3, groups=2), {}, 'groups=1'),
+        (nn.Conv2d(8, 8, 3, padding='same'), {}, 'padding in numbers'),
+        (nn.Conv2d(8, 8, 3, padding=1, padding_mode='reflect'), {}, 'zero padding'),
+    ],
+)
+def test_layers_that_cannot_be_adapted_are_refused(plain, options, message):
+    with pytest.raises(ValueError, match=message):
+        adapted(plain, **options)

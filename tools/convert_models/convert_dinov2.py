@@ -1,0 +1,28 @@
+"""Convert public DINOv2 weights to the patch and picture size of a config."""
+
+import argparse
+
+from soma.checkpoints import convert_dinov2_file
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('pretrained', help='public, timm or transformers file (.pth, .safetensors)')
+    parser.add_argument('converted', help='file to write (.pth, .safetensors)')
+    parser.add_argument('--height', type=int, default=512, help='of the picture, in pixels')
+    parser.add_argument('--width', type=int, default=512, help='of the picture, in pixels')
+    parser.add_argument('--patch-size', '--kernel', type=int, default=16, help='in pixels')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Convert one file."""
+    args = parse_args()
+    size = (args.height, args.width)
+    tensors = convert_dinov2_file(args.pretrained, args.converted, size, args.patch_size)
+    print(f'{tensors} tensors for {size} pixels in patches of {args.patch_size}: {args.converted}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# What dist_train.sh and dist_test.sh share: dist_run.sh PROCESSES SCRIPT [arguments of the script]
+set -euo pipefail
+tools=$(cd "$(dirname "$0")" && pwd)
+venv=$tools/../.venv/bin/python
+python=${PYTHON:-$([ -x "$venv" ] && echo "$venv" || echo python)}
+exec "$python" -m torch.distributed.run \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
+    --nproc_per_node="$1" "$tools/$2" "${@:3}" --launcher pytorch

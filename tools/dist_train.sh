@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Train on several GPUs (or CPU processes): bash tools/dist_train.sh CONFIG PROCESSES [options of train.py]
+# Environment: PORT (29500), NNODES (1), NODE_RANK (0), MASTER_ADDR (127.0.0.1), PYTHON.
+set -euo pipefail
+[ $# -ge 2 ] || { echo "usage: $0 CONFIG PROCESSES [options of train.py]" >&2; exit 2; }
+exec bash "$(dirname "$0")/dist_run.sh" "$2" train.py "$1" "${@:3}"
