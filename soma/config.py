@@ -47,9 +47,10 @@ def _resolve_paths(node) -> None:
     for key, value in list(items):
         if isinstance(value, Mapping | list | tuple):
             _resolve_paths(value)
-        elif key in _PATH_KEYS and isinstance(value, str) and not Path(value).exists():
-            if (REPOSITORY / value).exists():
-                node[key] = str(REPOSITORY / value)
+        elif key in _PATH_KEYS and isinstance(value, str):
+            elsewhere = REPOSITORY / value
+            if elsewhere.exists() and not Path(value).exists():
+                node[key] = str(elsewhere)
 
 
 def use_amp(config: Config) -> None:

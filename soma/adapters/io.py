@@ -102,7 +102,7 @@ def write_checkpoint(state: Mapping, path: str | os.PathLike) -> None:
         state: What to write; a plain state dict if the name ends in ``.safetensors``.
         path: The file; its folder is made if need be. An existing file is replaced at the end.
     """
-    with atomic_path(path) as temporary:
+    with atomic_path(path, flush=True) as temporary:
         if Path(path).suffix == '.safetensors':
             save_file({key: value.contiguous() for key, value in state.items()}, temporary)
         else:
@@ -110,11 +110,12 @@ def write_checkpoint(state: Mapping, path: str | os.PathLike) -> None:
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike, flush: bool = False) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; rename it when all went well.
 
     Args:
         path: The file to write; its folder is made if need be.
+        flush: Whether to wait until the disk has it before the name changes.
 
     Yields:
         The temporary path. It is removed if the body raises.
@@ -125,8 +126,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
     try:
         yield temporary
-        with open(temporary, 'rb+') as file:
-            os.fsync(file.fileno())
+        if flush:
+            with open(temporary, 'rb+') as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

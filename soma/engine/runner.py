@@ -36,9 +36,9 @@ class SomaRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, as mmengine does; mmengine's own set-up asks for a GPU."""
-        if self.launcher == 'pytorch' and not torch.cuda.is_available():
-            if not torch.distributed.is_initialized():
-                torch.distributed.init_process_group('gloo')
+        on_cpu = self.launcher == 'pytorch' and not torch.cuda.is_available()
+        if on_cpu and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group('gloo')
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:

@@ -1,0 +1,27 @@
+# The Python that .venv was made with, or the system's; `make install PYTHON=python3.11` takes another.
+PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python || echo python3)
+# Other versions than the tested ones, both from one index: TORCH_SPEC="torch==X torchvision==Y".
+TORCH_SPEC ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+install: ## install everything into .venv (nothing to do when it is up to date)
+	@$(PYTHON) tools/install.py --torch-spec '$(TORCH_SPEC)'
+
+demo: install ## make toy streets, convert, train, test on unseen domains, draw pictures
+	.venv/bin/python tools/demo.py
+
+test: install ## run the tests
+	.venv/bin/python -m pytest
+
+lint: install ## check style, docstrings and format
+	.venv/bin/python -m ruff check
+	.venv/bin/python -m ruff format --check
+
+clean: ## remove caches and build leftovers (not .venv, data, checkpoints, work_dirs)
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

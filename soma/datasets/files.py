@@ -1,0 +1,82 @@
+"""Work on many files in several processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import cv2
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+T = TypeVar('T')
+R = TypeVar('R')
+
+
+def run_parallel(
+    function: Callable[[T], R], jobs: Sequence[T], nproc: int = 1, title: str = 'working'
+) -> list[R]:
+    """Calls `function` on every job and shows a progress bar with the time left.
+
+    Args:
+        function: A picklable function of one job.
+        jobs: The jobs.
+        nproc: Number of processes; 1 works in this one.
+        title: What the progress bar says.
+
+    Returns:
+        The results in the order of the jobs.
+
+    Raises:
+        ValueError: `nproc` is less than 1.
+        Exception: Whatever the function raises; the jobs not yet begun are dropped.
+    """
+    if nproc < 1:
+        raise ValueError(f'nproc must be at least 1, got {nproc}')
+    if nproc == 1 or len(jobs) < 2:
+        with _one_thread():
+            return list(_progress(map(function, jobs), len(jobs), title))
+    # Forked workers need not import torch again. They are started before the progress bar's thread.
+    method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
+    context = multiprocessing.get_context(method)
+    pool = ProcessPoolExecutor(
+        nproc, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
+    )
+    try:
+        chunk = max(1, min(16, len(jobs) // (nproc * 4)))
+        return list(_progress(pool.map(function, jobs, chunksize=chunk), len(jobs), title))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Lets OpenCV use one thread, as in a worker process."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _progress(results: Iterator[R], total: int, title: str) -> Iterator[R]:
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn('left'),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns) as progress:
+        yield from progress.track(results, total=total, description=title)

@@ -1,0 +1,64 @@
+"""Tables from the raw label values of datasets to the 19 Cityscapes train ids, 255 for the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+IGNORE = 255
+CLASS_NAMES = (
+    'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
+    'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train',
+    'motorcycle', 'bicycle',
+)  # fmt: skip
+
+
+def _table(size: int, train_ids: dict[int, int]) -> np.ndarray:
+    """Returns a read-only table (size,) uint8 that is 255 where `train_ids` is silent."""
+    table = np.full(size, IGNORE, np.uint8)
+    table[list(train_ids)] = list(train_ids.values())
+    table.flags.writeable = False
+    return table
+
+
+# cityscapesScripts, helpers/labels.py: ids 0 to 33. GTA V uses the same ids, and 34 for licence
+# plates, which Cityscapes does not store.
+CITYSCAPES_TO_TRAIN = _table(
+    35,
+    {
+        7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
+        26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18,
+    },
+)  # fmt: skip
+
+# Mapillary Vistas v1.2, config.json: indices 0 to 65; classes matched to Cityscapes' as in Rein
+# (arXiv 2312.04265).
+MAPILLARY_TO_TRAIN = _table(
+    66,
+    {
+        2: 1, 3: 4, 6: 3, 7: 0, 8: 0, 9: 1, 10: 0, 11: 1, 13: 0, 14: 0, 15: 1, 17: 2, 19: 11,
+        20: 12, 21: 12, 22: 12, 23: 0, 24: 0, 27: 10, 29: 9, 30: 8, 44: 5, 45: 5, 46: 7, 47: 5,
+        48: 6, 49: 7, 50: 7, 52: 18, 54: 15, 55: 13, 57: 17, 58: 16, 61: 14,
+    },
+)  # fmt: skip
+
+
+def to_train_ids(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """Translates raw label values.
+
+    Args:
+        labels: Raw values (H, W), integers.
+        table: Train id of each raw value.
+
+    Returns:
+        Train ids (H, W) uint8.
+
+    Raises:
+        ValueError: A value has no place in the table.
+    """
+    if labels.ndim != 2:
+        raise ValueError(f'labels must have one channel, got an array of shape {labels.shape}')
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(table):
+        value = low if low < 0 else high
+        raise ValueError(f'label value {value} is outside the table, 0 to {len(table) - 1}')
+    return table[labels]

@@ -1,0 +1,145 @@
+"""What the tests share: a tiny DINOv2 in the public format, and a tiny training set-up."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from soma.adapters import write_checkpoint
+from soma.models import DINOv2
+
+ARCH = dict(embed_dim=16, depth=4, num_heads=2)
+
+
+@pytest.fixture(autouse=True)
+def _repeatable():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def public_file(tmp_path_factory):
+    """A small DINOv2 as the public files are: patch 14, 5 x 5 positions, with a mask token."""
+    torch.manual_seed(1)
+    model = DINOv2({**ARCH, 'init_values': 0.5}, img_size=70, patch_size=14, out_indices=[0, 1, 2, 3])
+    state = {name: value + 0.1 * torch.randn_like(value) for name, value in model.state_dict().items()}
+    path = tmp_path_factory.mktemp('public') / 'dinov2_vittiny14_pretrain.pth'
+    write_checkpoint({**state, 'mask_token': torch.zeros(1, 16)}, path)
+    return path
+
+
+@pytest.fixture(scope='session')
+def street_data(tmp_path_factory):
+    """Four pictures and labels in the layout of a converted GTA: 3 classes in stripes."""
+    root = tmp_path_factory.mktemp('data') / 'gta'
+    rng = np.random.default_rng(0)
+    for folder in ('images', 'labels'):
+        (root / folder).mkdir(parents=True)
+    for index in range(4):
+        labels = np.zeros((48, 80), np.uint8)
+        labels[: 16 + index], labels[30 + index :] = 10, 2
+        labels[:2] = 255
+        noise = rng.integers(0, 60, (48, 80, 3))
+        colours = np.zeros((256, 3), int)
+        colours[[10, 2]] = (0, 90, 180), (180, 40, 0)
+        image = (colours[labels] + noise).astype(np.uint8)
+        Image.fromarray(image).save(root / 'images' / f'{index:05d}.png')
+        Image.fromarray(labels).save(root / 'labels' / f'{index:05d}_labelTrainIds.png')
+    return root
+
+
+@pytest.fixture
+def tiny_config(public_file, street_data, tmp_path):
+    """SoMA on the tiny backbone with a linear head, 4 iterations on ``street_data``."""
+    data = dict(
+        type='DomainDataset',
+        data_root=str(street_data),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        img_suffix='.png',
+        seg_map_suffix='_labelTrainIds.png',
+    )
+    meta_keys = ('img_path', 'ori_shape', 'img_shape', 'domain')
+    test = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations'),
+        dict(type='PackSegInputs', meta_keys=meta_keys),
+    ]
+    train = [*test[:2], dict(type='RandomCrop', crop_size=(32, 32)), dict(type='PackSegInputs')]
+    domains = [dict(data, domain=name, pipeline=test) for name in ('citys', 'fog')]
+    test_dataloader = dict(
+        batch_size=1,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(type='ConcatDataset', datasets=domains),
+    )
+    return Config(
+        dict(
+            default_scope='mmseg',
+            runner_type='SomaRunner',
+            work_dir=str(tmp_path / 'work'),
+            launcher='none',
+            env_cfg=dict(dist_cfg=dict(backend='gloo')),
+            log_level='WARNING',
+            log_processor=dict(by_epoch=False),
+            randomness=dict(seed=0),
+            visualizer=None,
+            model=dict(
+                type='EncoderDecoder',
+                data_preprocessor=dict(
+                    type='SegDataPreProcessor',
+                    mean=[123.675, 116.28, 103.53],
+                    std=[58.395, 57.12, 57.375],
+                    bgr_to_rgb=True,
+                    size=(32, 32),
+                    seg_pad_val=255,
+                ),
+                backbone=dict(
+                    type='DINOv2',
+                    arch=ARCH,
+                    img_size=32,
+                    patch_size=8,
+                    out_indices=[0, 1, 2, 3],
+                    adapter=dict(type='SoMA', rank=2, start_block=2),
+                    init_cfg=dict(type='Pretrained', checkpoint=str(public_file)),
+                ),
+                decode_head=dict(
+                    type='FCNHead',
+                    in_channels=16,
+                    in_index=0,
+                    channels=8,
+                    num_convs=1,
+                    num_classes=19,
+                    loss_decode=dict(type='CrossEntropyLoss'),
+                ),
+                test_cfg=dict(mode='slide', crop_size=(32, 32), stride=(16, 16)),
+            ),
+            optim_wrapper=dict(
+                constructor='GroupedOptimWrapperConstructor',
+                optimizer=dict(type='AdamW', lr=1e-2, weight_decay=0.05),
+                paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.5))),
+            ),
+            param_scheduler=[
+                dict(type='PolyLR', end=4, by_epoch=False),
+                dict(type='CosineAnnealingWeightDecay', eta_min=1e-5, end=4, by_epoch=False),
+            ],
+            custom_hooks=[dict(type='BlockFreezeHook'), dict(type='WeightDecayLoggerHook')],
+            default_hooks=dict(
+                logger=dict(type='LoggerHook', interval=1),
+                checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4),
+            ),
+            train_dataloader=dict(
+                batch_size=2,
+                num_workers=0,
+                sampler=dict(type='InfiniteSampler', shuffle=True),
+                dataset=dict(data, domain='gta', pipeline=train),
+            ),
+            train_cfg=dict(type='IterBasedTrainLoop', max_iters=4, val_interval=4),
+            val_dataloader=test_dataloader,
+            val_cfg=dict(type='ValLoop'),
+            val_evaluator=dict(type='DomainIoUMetric'),
+            test_dataloader=test_dataloader,
+            test_cfg=dict(type='TestLoop'),
+            test_evaluator=dict(type='DomainIoUMetric'),
+            test_pipeline=test,
+        )
+    )

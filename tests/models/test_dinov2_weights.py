@@ -1,0 +1,111 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from soma.adapters import read_state_dict
+from soma.models import DINOv2
+from soma.models.backbones.dinov2_weights import convert_dinov2, public_names
+from soma.models.backbones.vit_layers import SwiGLU
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'convert_models' / 'convert_dinov2.py'
+
+
+def to_transformers(state):
+    names = {
+        'cls_token': 'embeddings.cls_token',
+        'mask_token': 'embeddings.mask_token',
+        'register_tokens': 'embeddings.register_tokens',
+        'pos_embed': 'embeddings.position_embeddings',
+        'patch_embed.proj.weight': 'embeddings.patch_embeddings.projection.weight',
+        'patch_embed.proj.bias': 'embeddings.patch_embeddings.projection.bias',
+        'norm.weight': 'layernorm.weight',
+        'norm.bias': 'layernorm.bias',
+    }
+    renamed = {}
+    for key, value in state.items():
+        if key in names:
+            renamed[names[key]] = value
+            continue
+        key = key.replace('blocks.', 'encoder.layer.')
+        key = key.replace('ls1.gamma', 'layer_scale1.lambda1')
+        key = key.replace('ls2.gamma', 'layer_scale2.lambda1')
+        key = key.replace('attn.proj', 'attention.output.dense')
+        key = key.replace('mlp.w12', 'mlp.weights_in').replace('mlp.w3', 'mlp.weights_out')
+        if 'attn.qkv' in key:
+            for part, tensor in zip(('query', 'key', 'value'), value.chunk(3), strict=True):
+                renamed[key.replace('attn.qkv', f'attention.attention.{part}')] = tensor.clone()
+        else:
+            renamed[key] = value
+    return renamed
+
+
+def to_timm(state):
+    state = {k.replace('w12', 'fc1').replace('w3', 'fc2'): v for k, v in state.items()}
+    state.pop('mask_token', None)
+    if 'register_tokens' in state:
+        pos = state.pop('pos_embed')
+        state['reg_token'] = state.pop('register_tokens')
+        state['cls_token'], state['pos_embed'] = state['cls_token'] + pos[:, :1], pos[:, 1:]
+    return state
+
+
+def test_resizes_as_the_release_does(public_file):
+    state = read_state_dict(public_file)
+    converted = convert_dinov2(state, (64, 96), 16)
+    kernel = F.interpolate(state['patch_embed.proj.weight'], (16, 16), mode='bicubic')
+    assert torch.equal(converted['patch_embed.proj.weight'], kernel)
+    grid = state['pos_embed'][:, 1:].view(1, 5, 5, 16).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, (4, 6), mode='bicubic').permute(0, 2, 3, 1).reshape(1, 24, 16)
+    assert torch.equal(converted['pos_embed'], torch.cat([state['pos_embed'][:, :1], grid], 1))
+    same = state.keys() - {'patch_embed.proj.weight', 'pos_embed'}
+    assert all(converted[key] is state[key] for key in same)
+
+
+def test_converting_twice_changes_nothing(public_file):
+    once = convert_dinov2(read_state_dict(public_file), (64, 96), 16)
+    twice = convert_dinov2(once, (64, 96), 16)
+    assert all(twice[key] is once[key] for key in once)
+
+
+@pytest.mark.parametrize('rename', [to_transformers, to_timm])
+@pytest.mark.parametrize('options', [{}, {'registers': 4}, {'registers': 2, 'swiglu': True}])
+def test_other_names_compute_the_same(rename, options):
+    options = dict(options)
+    mlp = {'mlp_layer': SwiGLU} if options.pop('swiglu', False) else {}
+    arch = dict(embed_dim=24, depth=3, num_heads=2, init_values=0.5, **mlp)
+    model = DINOv2(arch, img_size=32, patch_size=8, out_indices=[2], pyramid=[1], **options).eval()
+    x = torch.randn(1, 3, 32, 32)
+    before = model(x)[0]
+    state = public_names(rename(model.state_dict()))
+    assert state.keys() == model.state_dict().keys()
+    model.load_state_dict(state)
+    assert torch.equal(model(x)[0], before)
+
+
+@pytest.mark.parametrize(
+    ('size', 'patch', 'message'),
+    [((60, 64), 16, '60 x 64 pixels do not divide'), ((64, 64), 0, 'patches of 0')],
+)
+def test_sizes_that_do_not_divide_are_refused(public_file, size, patch, message):
+    with pytest.raises(ValueError, match=message):
+        convert_dinov2(read_state_dict(public_file), size, patch)
+
+
+def test_other_weights_are_refused():
+    with pytest.raises(ValueError, match='no DINOv2 weights'):
+        convert_dinov2({'conv1.weight': torch.ones(1)}, (64, 64), 16)
+
+
+def test_the_tool(public_file, tmp_path):
+    source, target = tmp_path / 'in.safetensors', tmp_path / 'new' / 'out.pth'
+    save_file(read_state_dict(public_file), source)
+    command = [sys.executable, TOOL, source, target, '--height', '48', '--width', '64', '--kernel', '8']
+    subprocess.run(command, check=True, cwd=tmp_path)
+    converted = read_state_dict(target)
+    assert converted['pos_embed'].shape == (1, 1 + 6 * 8, 16)
+    assert converted['blocks.0.attn.qkv.weight'].shape == (48, 16)
