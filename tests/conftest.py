@@ -1,9 +1,18 @@
 """What the tests share: a tiny DINOv2 in the public format, and a tiny training set-up."""
 
+import copy
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import RUNNERS
 from PIL import Image
 
 from soma.adapters import write_checkpoint
@@ -21,8 +30,12 @@ def _repeatable():
 def public_file(tmp_path_factory):
     """A small DINOv2 as the public files are: patch 14, 5 x 5 positions, with a mask token."""
     torch.manual_seed(1)
-    model = DINOv2({**ARCH, 'init_values': 0.5}, img_size=70, patch_size=14, out_indices=[0, 1, 2, 3])
-    state = {name: value + 0.1 * torch.randn_like(value) for name, value in model.state_dict().items()}
+    model = DINOv2(
+        {**ARCH, 'init_values': 0.5}, img_size=70, patch_size=14, out_indices=[0, 1, 2, 3]
+    )
+    state = {
+        name: value + 0.1 * torch.randn_like(value) for name, value in model.state_dict().items()
+    }
     path = tmp_path_factory.mktemp('public') / 'dinov2_vittiny14_pretrain.pth'
     write_checkpoint({**state, 'mask_token': torch.zeros(1, 16)}, path)
     return path
@@ -57,6 +70,7 @@ def tiny_config(public_file, street_data, tmp_path):
         data_prefix=dict(img_path='images', seg_map_path='labels'),
         img_suffix='.png',
         seg_map_suffix='_labelTrainIds.png',
+        serialize_data=False,  # which collects garbage, slowly
     )
     meta_keys = ('img_path', 'ori_shape', 'img_shape', 'domain')
     test = [
@@ -105,7 +119,7 @@ def tiny_config(public_file, street_data, tmp_path):
                 decode_head=dict(
                     type='FCNHead',
                     in_channels=16,
-                    in_index=0,
+                    in_index=3,
                     channels=8,
                     num_convs=1,
                     num_classes=19,
@@ -116,7 +130,9 @@ def tiny_config(public_file, street_data, tmp_path):
             optim_wrapper=dict(
                 constructor='GroupedOptimWrapperConstructor',
                 optimizer=dict(type='AdamW', lr=1e-2, weight_decay=0.05),
-                paramwise_cfg=dict(norm_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.5))),
+                paramwise_cfg=dict(
+                    norm_decay_mult=0.0, custom_keys=dict(backbone=dict(lr_mult=0.5))
+                ),
             ),
             param_scheduler=[
                 dict(type='PolyLR', end=4, by_epoch=False),
@@ -124,7 +140,7 @@ def tiny_config(public_file, street_data, tmp_path):
             ],
             custom_hooks=[dict(type='BlockFreezeHook'), dict(type='WeightDecayLoggerHook')],
             default_hooks=dict(
-                logger=dict(type='LoggerHook', interval=1),
+                logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
                 checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4),
             ),
             train_dataloader=dict(
@@ -143,3 +159,61 @@ def tiny_config(public_file, street_data, tmp_path):
             test_pipeline=test,
         )
     )
+
+
+@pytest.fixture
+def tta(tiny_config):
+    """What ``tiny_config`` lacks for test-time augmentation."""
+    load, annotations, pack = tiny_config.test_pipeline
+    meta_keys = (*pack['meta_keys'], 'flip', 'flip_direction')
+    transforms = [
+        [dict(type='Resize', scale_factor=1.0, keep_ratio=True)],
+        [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)],
+        [dict(annotations)],
+        [dict(pack, meta_keys=meta_keys)],
+    ]
+    pipeline = [dict(load), dict(type='TestTimeAug', transforms=transforms)]
+    return dict(tta_pipeline=pipeline, tta_model=dict(type='SegTTAModel'))
+
+
+@pytest.fixture
+def build_runner(tmp_path, monkeypatch):
+    """Build the runner of a config, with a hook that calls functions by the name of a moment.
+
+    Each runner gets a name of its own, since mmengine shares logs among runners of one name.
+    """
+    # The layout of logged configs takes most of a short run.
+    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
+    numbers = itertools.count()
+
+    def build(config, options=None, priority='VERY_HIGH', **moments):
+        config = copy.deepcopy(config)
+        config.merge_from_dict(options or {})
+        config.experiment_name = f'{tmp_path.name}_{next(numbers)}'
+        runner = RUNNERS.build(config)
+        hook = Hook()
+        for moment, function in moments.items():
+            setattr(hook, moment, function)
+        runner.register_hook(hook, priority)
+        return runner
+
+    return build
+
+
+@pytest.fixture
+def run_tool(tmp_path):
+    """Run a script of ``tools/`` in another folder, ``tmp_path / 'elsewhere'``; it must succeed."""
+    folder = tmp_path / 'elsewhere'
+    folder.mkdir()
+
+    def run(script, *arguments, **environment):
+        file = Path(__file__).parents[1] / 'tools' / script
+        command = ['bash' if file.suffix == '.sh' else sys.executable, file, *arguments]
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', **environment}
+        done = subprocess.run(
+            list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    return run

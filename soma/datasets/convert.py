@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,17 +145,23 @@ def cityscapes_jobs(root: Path, out: Path) -> list[Job]:
 
 
 def mapillary_jobs(root: Path, out: Path) -> list[Job]:
-    """Labels of both splits to cityscapes_trainIdLabel/, and validation halved into half/."""
-    jobs = []
-    for split, short in (('training', 'train'), ('validation', 'val')):
-        for path in find(root / split / 'v1.2' / 'labels', '*.png'):
-            target = out / 'cityscapes_trainIdLabel' / short / 'label' / path.name
-            jobs.append(Job(path, target, MAPILLARY_TO_TRAIN))
-            if short == 'val':
-                target = out / 'half' / 'val_label' / path.name
-                jobs.append(Job(path, target, MAPILLARY_TO_TRAIN, half=True))
+    """Labels to cityscapes_trainIdLabel/, and validation halved into half/.
+
+    The training split may be missing: who only tests on Mapillary does not need it.
+    """
+    labels = {'val': find(root / 'validation' / 'v1.2' / 'labels', '*.png')}
+    if (root / 'training').exists():
+        labels['train'] = find(root / 'training' / 'v1.2' / 'labels', '*.png')
+    jobs = [
+        Job(path, out / 'cityscapes_trainIdLabel' / split / 'label' / path.name, MAPILLARY_TO_TRAIN)
+        for split, paths in labels.items()
+        for path in paths
+    ]
+    half = out / 'half'
+    for path in labels['val']:
+        jobs.append(Job(path, half / 'val_label' / path.name, MAPILLARY_TO_TRAIN, half=True))
     for path in find(root / 'validation' / 'images', '*.jpg'):
-        jobs.append(Job(path, out / 'half' / 'val_img' / path.name, half=True))
+        jobs.append(Job(path, half / 'val_img' / path.name, half=True))
     return jobs
 
 
@@ -186,3 +193,21 @@ def convert_dataset(
     root = Path(root)
     jobs = LAYOUTS[name](root, Path(out or root))
     return convert(jobs, nproc, f'converting {name}')
+
+
+def main(name: str, description: str) -> None:
+    """Run the command line of a conversion script.
+
+    Args:
+        name: One of `LAYOUTS`.
+        description: What `--help` says of it.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('root', help=f'folder of the dataset, such as data/{name}')
+    parser.add_argument('--out', help='folder to write below (default: root)')
+    parser.add_argument('--nproc', type=int, default=1, help='number of processes (default: 1)')
+    args = parser.parse_args()
+    try:
+        print(convert_dataset(name, args.root, args.out, args.nproc))
+    except (FileNotFoundError, ValueError) as error:
+        raise SystemExit(f'error: {error}') from None

@@ -5,11 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 IGNORE = 255
-CLASS_NAMES = (
-    'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
-    'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train',
-    'motorcycle', 'bicycle',
-)  # fmt: skip
 
 
 def _table(size: int, train_ids: dict[int, int]) -> np.ndarray:
@@ -20,15 +15,16 @@ def _table(size: int, train_ids: dict[int, int]) -> np.ndarray:
     return table
 
 
+# The Cityscapes id of each train id, as the test servers want predictions.
+TRAIN_TO_CITYSCAPES = np.array(
+    [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33], np.uint8
+)
+
 # cityscapesScripts, helpers/labels.py: ids 0 to 33. GTA V uses the same ids, and 34 for licence
 # plates, which Cityscapes does not store.
 CITYSCAPES_TO_TRAIN = _table(
-    35,
-    {
-        7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
-        26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18,
-    },
-)  # fmt: skip
+    35, {int(cityscapes): train for train, cityscapes in enumerate(TRAIN_TO_CITYSCAPES)}
+)
 
 # Mapillary Vistas v1.2, config.json: indices 0 to 65; classes matched to Cityscapes' as in Rein
 # (arXiv 2312.04265).

@@ -40,7 +40,15 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     Fewer groups mean fewer and larger kernels in the optimizer's step. Frozen parameters are left
     out. The groups are logged, one line each.
+
+    Args:
+        optim_wrapper_cfg: As in the parent class.
+        paramwise_cfg: As in the parent class.
     """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        # With an empty one, the parent class would take frozen parameters too and skip add_params.
+        super().__init__(optim_wrapper_cfg, paramwise_cfg or {'custom_keys': {}})
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
         """Add the parameters of a module, as the parent class does; then group them.

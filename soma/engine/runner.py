@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+import pickle
 import re
+import sys
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,15 +20,35 @@ from torch import nn
 
 from ..adapters import read_checkpoint
 
+
+def _statistic(owner: type, name: str) -> Callable:
+    """A stand-in for ``getattr``, which pickled history buffers use to name their statistics."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'getattr({owner}, {name!r}) is no statistic of HistoryBuffer')
+    return getattr(owner, name)
+
+
+# The safe reader knows what it may call by these names.
+_statistic.__module__, _statistic.__qualname__ = 'builtins', 'getattr'
+
 # The plain data classes in the message hub of an OpenMMLab training checkpoint.
 TRAINING_STATE = [
     HistoryBuffer,
+    _statistic,
     np.ndarray,
     np.dtype,
     np.float64(0).__reduce__()[0],
     np.empty(0).__reduce__()[0],
     *{type(np.dtype(code)) for code in 'bBhHiIlLqQefd?'},
 ]
+
+
+def _leave_group() -> None:
+    """End gloo's threads; one that still drops a tensor when Python ends aborts the process."""
+    failed = hasattr(sys, 'last_value')  # then the others may never answer
+    if torch.distributed.is_initialized() and not failed:
+        torch.distributed.destroy_process_group()
+        gc.collect()  # the wrapped model holds the group too
 
 
 @RUNNERS.register_module()
@@ -39,6 +64,7 @@ class SomaRunner(Runner):
         on_cpu = self.launcher == 'pytorch' and not torch.cuda.is_available()
         if on_cpu and not torch.distributed.is_initialized():
             torch.distributed.init_process_group('gloo')
+            atexit.register(_leave_group)
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -89,6 +115,8 @@ class SomaRunner(Runner):
         if re.match(r'\w+://', filename):
             raise ValueError(f'{filename} is no local file: download it first')
         checkpoint = read_checkpoint(filename, map_location, allow=TRAINING_STATE)
+        if isinstance(meta := checkpoint.get('meta'), dict):
+            meta.pop('config', None)  # mmengine's resume would run this text as Python
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         strict = strict or getattr(self, '_strict', False)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.registry import METRICS
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
+
+from ..adapters import atomic_path
+from ..datasets.labels import TRAIN_TO_CITYSCAPES
 
 
 def confusion_matrix(
@@ -51,15 +56,22 @@ class DomainIoUMetric(BaseMetric):
 
     Args:
         ignore_index: Label of pixels that do not count.
+        output_dir: Folder for the predictions, ``<output_dir>/<domain>/<picture>.png`` with
+            Cityscapes ids; None writes none.
         collect_device: As for mmengine's ``BaseMetric``.
         prefix: As for mmengine's ``BaseMetric``.
     """
 
     def __init__(
-        self, ignore_index: int = 255, collect_device: str = 'cpu', prefix: str | None = None
+        self,
+        ignore_index: int = 255,
+        output_dir: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ignore_index = ignore_index
+        self.output_dir = None if output_dir is None else Path(output_dir)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count a batch.
@@ -84,6 +96,10 @@ class DomainIoUMetric(BaseMetric):
             )
             counts = confusion_matrix(prediction, label, classes, self.ignore_index)
             self.results.append((sample['domain'], counts))
+            if self.output_dir is not None:
+                name = Path(sample['img_path']).with_suffix('.png').name
+                with atomic_path(self.output_dir / sample['domain'] / name) as temporary:
+                    Image.fromarray(TRAIN_TO_CITYSCAPES[prediction]).save(temporary)
 
     def compute_metrics(self, results: list[tuple[str, np.ndarray]]) -> dict[str, float]:
         """Compute the scores, log a table of the IoU of each class in each domain.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 
 import numpy as np
@@ -36,7 +37,8 @@ class Inferencer:
         self, config: str | os.PathLike | Config, checkpoint: str, device: str | None = None
     ) -> None:
         device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-        config = config if isinstance(config, Config) else load_config(config)
+        # mmseg changes the config that it is given.
+        config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
         model = init_model(config, None, device='cpu')
         content = read_checkpoint(checkpoint, allow=TRAINING_STATE)
         try:
@@ -57,5 +59,8 @@ class Inferencer:
         Returns:
             Class of each pixel, shape ``(h, w)``, uint8.
         """
+        loader = self.model.cfg.test_pipeline[0]
+        kind = loader['type']
         result = inference_model(self.model, image)
+        loader['type'] = kind  # for an array, mmseg has set another one
         return result.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)

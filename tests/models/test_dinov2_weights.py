@@ -104,7 +104,18 @@ def test_other_weights_are_refused():
 def test_the_tool(public_file, tmp_path):
     source, target = tmp_path / 'in.safetensors', tmp_path / 'new' / 'out.pth'
     save_file(read_state_dict(public_file), source)
-    command = [sys.executable, TOOL, source, target, '--height', '48', '--width', '64', '--kernel', '8']
+    command = [
+        sys.executable,
+        TOOL,
+        source,
+        target,
+        '--height',
+        '48',
+        '--width',
+        '64',
+        '--kernel',
+        '8',
+    ]
     subprocess.run(command, check=True, cwd=tmp_path)
     converted = read_state_dict(target)
     assert converted['pos_embed'].shape == (1, 1 + 6 * 8, 16)

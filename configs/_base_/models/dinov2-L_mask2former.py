@@ -62,9 +62,7 @@ model = dict(
             layer_cfg=dict(
                 self_attn_cfg=attention,
                 cross_attn_cfg=attention,
-                ffn_cfg=dict(
-                    embed_dims=256, feedforward_channels=2048, ffn_drop=0.0, act_cfg=relu
-                ),
+                ffn_cfg=dict(embed_dims=256, feedforward_channels=2048, ffn_drop=0.0, act_cfg=relu),
             ),
             init_cfg=None,
         ),

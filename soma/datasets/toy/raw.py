@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from mmseg.datasets import CityscapesDataset
 from PIL import Image
 
 from ...adapters import atomic_path
+from ..labels import TRAIN_TO_CITYSCAPES
 from .render import Rendering
 
-_CITYSCAPES = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 _MAPILLARY = (13, 15, 17, 6, 3, 45, 48, 50, 30, 29, 27, 19, 20, 55, 61, 54, 58, 57, 52)
-# Cityscapes' colours by train id.
-COLOURS = (
-    (128, 64, 128), (244, 35, 232), (70, 70, 70), (102, 102, 156), (190, 153, 153),
-    (153, 153, 153), (250, 170, 30), (220, 220, 0), (107, 142, 35), (152, 251, 152),
-    (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70), (0, 60, 100),
-    (0, 80, 100), (0, 0, 230), (119, 11, 32),
-)  # fmt: skip
 _TOWNS = {'train': ('altdorf', 'lindau', 'neustadt'), 'val': ('seeheim', 'waldkirch')}
 
 
@@ -42,21 +36,21 @@ class Encoding:
         image = Image.fromarray(self.values[labels])
         if self.palette:
             colours = np.zeros((256, 3), np.uint8)
-            colours[self.values[: len(COLOURS)]] = COLOURS
+            colours[self.values[:19]] = CityscapesDataset.METAINFO['palette']
             image.putpalette(colours.tobytes())
         with atomic_path(path) as temporary:
             image.save(temporary)
 
 
-def _encoding(values: tuple[int, ...], ignored: int, palette: bool = False) -> Encoding:
+def _encoding(values: Sequence[int], ignored: int, palette: bool = False) -> Encoding:
     table = np.full(256, ignored, np.uint8)
     table[: len(values)] = values
     return Encoding(table, palette)
 
 
 TRAIN_IDS = _encoding(tuple(range(19)), 255)
-CITYSCAPES_IDS = _encoding(_CITYSCAPES, 1)  # ego vehicle
-GTA_IDS = _encoding(_CITYSCAPES, 1, palette=True)
+CITYSCAPES_IDS = _encoding(TRAIN_TO_CITYSCAPES, 1)  # ego vehicle
+GTA_IDS = _encoding(TRAIN_TO_CITYSCAPES, 1, palette=True)
 MAPILLARY_IDS = _encoding(_MAPILLARY, 64, palette=True)  # ego vehicle
 
 # The picture of a sample, and its label files with their encodings.

@@ -17,7 +17,8 @@ class WeightDecayLoggerHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """Record the values that the coming step uses."""
-        groups = runner.optim_wrapper.param_groups
+        # The wrapper's own list ends with a group of mmengine's that holds no parameter.
+        groups = runner.optim_wrapper.optimizer.param_groups
         for index, group in enumerate(groups):
             name = 'weight_decay' if len(groups) == 1 else f'weight_decay_{index}'
             runner.message_hub.update_scalar(f'train/{name}', group['weight_decay'])

@@ -1,0 +1,101 @@
+import json
+import socket
+
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from soma.adapters import read_checkpoint, read_state_dict
+from soma.engine.runner import TRAINING_STATE
+from soma.models.backbones.dinov2_weights import convert_dinov2
+
+# Saves what each process sees. It comes from PYTHONPATH, by the config's custom_imports.
+SPY = """
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class SpyHook(Hook):
+    priority = 'VERY_HIGH'
+
+    def before_train(self, runner):
+        self.wrapper, self.seen = type(runner.model).__name__, []
+        self.unused = runner.model.find_unused_parameters
+        runner.model.module.backbone.register_forward_hook(
+            lambda module, x, maps: self.seen.append((x[0], [m.detach() for m in maps]))
+        )
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.iter == 3:  # before the validation
+            torch.save({
+                'wrapper': self.wrapper,
+                'unused': self.unused,
+                'state': runner.model.module.state_dict(),
+                'trained': {
+                    n for n, p in runner.model.module.named_parameters() if p.requires_grad
+                },
+                'inputs': [x for x, maps in self.seen],
+                'maps': self.seen[0][1],
+            }, f'{runner.work_dir}/rank{runner.rank}.pth')
+"""
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
+
+
+@pytest.fixture
+def config_file(tiny_config, tmp_path):
+    (tmp_path / 'spy.py').write_text(SPY)
+    tiny_config.custom_imports = dict(imports=['soma', 'spy'])
+    tiny_config.custom_hooks.append(dict(type='SpyHook'))
+    tiny_config.model.backbone.pyramid = [1] * 4
+    # an odd number of samples, so that one process has one more
+    tiny_config.test_dataloader.dataset.datasets[1].indices = [0, 1, 3]
+    tiny_config.dump(tmp_path / 'config.py')
+    return tmp_path / 'config.py'
+
+
+def test_two_processes_train_and_test_as_one(
+    tiny_config, config_file, build_runner, run_tool, public_file, port, tmp_path
+):
+    environment = dict(PORT=port, PYTHONPATH=str(tmp_path))
+    run_tool('dist_train.sh', config_file, '2', **environment)
+    ranks = [torch.load(f'{tiny_config.work_dir}/rank{i}.pth') for i in range(2)]
+    checkpoint = f'{tiny_config.work_dir}/iter_4.pth'
+    start = convert_dinov2(read_state_dict(public_file), (32, 32), 8)
+    del start['mask_token']
+    plain = VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=16, depth=4, num_heads=2, init_values=1, num_classes=0
+    )
+    plain.load_state_dict(start)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes: the order of sums depends on it
+    for rank in ranks:
+        assert rank['wrapper'] == 'MMDistributedDataParallel' and not rank['unused']
+        maps = plain.forward_intermediates(rank['inputs'][0], intermediates_only=True)
+        assert all(torch.equal(a, b) for a, b in zip(rank['maps'], maps, strict=True))
+    torch.set_num_threads(threads)
+    assert [a.shape for a in ranks[0]['inputs']] == [(2, 3, 32, 32)] * 4
+    assert not any(map(torch.equal, *(rank['inputs'] for rank in ranks)))
+    first, second = (rank['state'] for rank in ranks)
+    assert first.keys() == second.keys()
+    assert [k for k in first if not torch.equal(first[k], second[k])] == []
+    saved = read_checkpoint(checkpoint, allow=TRAINING_STATE)['state_dict']
+    assert [k for k in first if not torch.equal(first[k], saved[k])] == []
+    backbone = {f'backbone.{k}': v for k, v in start.items()}
+    changed = {k for k, v in backbone.items() if not torch.equal(first[k], v)}
+    assert changed == {k for k in ranks[0]['trained'] if k in backbone} and changed
+
+    run_tool('dist_test.sh', config_file, checkpoint, '2', '--work-dir', 'test', **environment)
+    (log,) = (tmp_path / 'elsewhere' / 'test').glob('*/*.json')
+    metrics = json.loads(log.read_text().splitlines()[-1])
+    tiny_config.custom_imports = None
+    tiny_config.custom_hooks = []
+    alone = build_runner(tiny_config, {'load_from': checkpoint}).test()
+    assert {k: metrics[k] for k in alone} == alone
+    assert alone['citys_aAcc'] != alone['fog_aAcc']

@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import METRICS
+from mmengine.structures import PixelData
+from mmseg.evaluation import IoUMetric
+from mmseg.structures import SegDataSample
+from PIL import Image
+
+from soma.datasets.labels import TRAIN_TO_CITYSCAPES
+from soma.evaluation import confusion_matrix
+
+CLASSES = 5
+META = dict(classes=[f'class {i}' for i in range(CLASSES)])
+
+
+def picture(rng, domain, classes=CLASSES, size=(6, 7)):
+    label = rng.integers(0, classes, size)
+    prediction = np.where(rng.random(size) < 0.5, label, rng.integers(0, classes, size))
+    label[rng.random(size) < 0.2] = 255
+    return domain, prediction, label
+
+
+def sample(domain, prediction, label):
+    made = SegDataSample(metainfo=dict(img_path='x.png', **({'domain': domain} if domain else {})))
+    made.pred_sem_seg = PixelData(data=torch.from_numpy(prediction)[None])
+    made.gt_sem_seg = PixelData(data=torch.from_numpy(label.astype(np.uint8))[None])
+    return made.to_dict()
+
+
+def evaluate(pictures, batch_size=1, **options):
+    metric = METRICS.build(dict(type='DomainIoUMetric', **options))
+    metric.dataset_meta = META
+    for start in range(0, len(pictures), batch_size):
+        metric.process({}, [sample(*p) for p in pictures[start : start + batch_size]])
+    return metric.evaluate(len(pictures))
+
+
+def reference(pictures, ignore=255):
+    """The scores of one domain by loops over classes, from the definition."""
+    prediction, label = (np.concatenate([p[i].ravel() for p in pictures]) for i in (1, 2))
+    prediction, label = prediction[label != ignore], label[label != ignore]
+    ious, accuracies = [], []
+    for index in range(CLASSES):
+        hits = sum(p == index and t == index for p, t in zip(prediction, label, strict=True))
+        union = sum(p == index or t == index for p, t in zip(prediction, label, strict=True))
+        if union:
+            ious.append(hits / union)
+        if (label == index).any():
+            accuracies.append(hits / (label == index).sum())
+    scores = dict(mIoU=np.mean(ious), aAcc=(prediction == label).mean(), mAcc=np.mean(accuracies))
+    return {name: 100 * value for name, value in scores.items()}
+
+
+@pytest.mark.parametrize('batch_size', [1, 3])
+def test_scores_of_mixed_domains_equal_a_direct_loop(batch_size):
+    rng = np.random.default_rng(0)
+    # class 4 is neither in fog nor predicted there
+    pictures = [picture(rng, *which) for which in (('citys',), ('fog', 4), ('bdd',), ('citys',))]
+    pictures += [picture(rng, 'fog', 4, (3, 5)), picture(rng, 'citys')]
+    metrics = evaluate(pictures, batch_size)
+    expected = {}
+    for domain in ('citys', 'fog', 'bdd'):
+        scores = reference([p for p in pictures if p[0] == domain])
+        expected |= {f'{domain}_{name}': value for name, value in scores.items()}
+    means = [value for name, value in expected.items() if name.endswith('mIoU')]
+    expected['mean_mIoU'] = np.mean(means)
+    assert metrics == pytest.approx(expected, abs=0.005001)
+
+
+def test_absent_classes_are_left_out_of_the_mean():
+    label = np.array([[0, 0, 1, 255]])
+    prediction = np.array([[0, 1, 1, 4]])  # what is predicted on ignored pixels does not count
+    metrics = evaluate([('fog', prediction, label)])
+    assert metrics == dict(fog_mIoU=50, fog_aAcc=66.67, fog_mAcc=75, mean_mIoU=50)
+    # class 2 is predicted where it is not: it counts, with nothing right
+    metrics = evaluate([('fog', np.array([[0, 2, 1, 4]]), label)])
+    assert metrics['fog_mIoU'] == 50 and metrics['fog_mAcc'] == 75
+
+
+def test_another_ignore_index():
+    label, prediction = np.array([[0, 3, 1]]), np.array([[0, 1, 1]])
+    assert evaluate([('fog', prediction, label)], ignore_index=3)['mean_mIoU'] == 100
+
+
+def test_one_domain_scores_as_in_mmseg():
+    rng = np.random.default_rng(1)
+    pictures = [picture(rng, 'citys', 4) for _ in range(4)]
+    theirs = IoUMetric()
+    theirs.dataset_meta = META
+    theirs.process({}, [sample(*p) for p in pictures])
+    theirs = {f'citys_{name}': float(value) for name, value in theirs.evaluate(4).items()}
+    ours = evaluate(pictures)
+    assert ours.pop('mean_mIoU') == ours['citys_mIoU']
+    assert ours == pytest.approx(theirs, abs=0.011)
+
+
+def test_domains_are_weighted_alike():
+    right, wrong = (
+        ('citys', np.array([[0]]), np.array([[0]])),
+        ('fog', np.array([[1]]), np.array([[0]])),
+    )
+    assert evaluate([right] * 5 + [wrong])['mean_mIoU'] == 50
+
+
+def test_a_sample_without_a_domain_is_refused():
+    rng = np.random.default_rng(0)
+    with pytest.raises(KeyError, match=r'x\.png has no domain: use DomainDataset'):
+        evaluate([picture(rng, None)])
+
+
+@pytest.mark.parametrize(
+    ('prediction', 'label', 'message'),
+    [
+        ([[0, 5]], [[0, 1]], 'prediction holds 0 to 5, outside of the 5 classes'),
+        ([[0, 1]], [[0, 6]], 'label holds 0 to 6'),
+        ([[-1, 1]], [[0, 1]], 'prediction holds -1 to 1'),
+        ([[0, 1, 2]], [[0, 1]], 'differ in shape'),
+    ],
+)
+def test_classes_out_of_range_and_other_sizes_are_refused(prediction, label, message):
+    with pytest.raises(ValueError, match=message):
+        confusion_matrix(np.array(prediction), np.array(label), CLASSES)
+
+
+def test_confusion_matrix_has_labels_as_rows():
+    counts = confusion_matrix(np.array([1, 1, 0, 2]), np.array([0, 0, 1, 255]), 3)
+    assert counts.tolist() == [[0, 2, 0], [1, 0, 0], [0, 0, 0]]
+
+
+def test_predictions_are_written_by_domain_with_cityscapes_ids(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [picture(rng, 'citys'), picture(rng, 'fog')]
+    evaluate(pictures, output_dir=str(tmp_path / 'out'))
+    written = sorted(f for f in tmp_path.rglob('*') if f.is_file())
+    assert written == [tmp_path / 'out' / domain / 'x.png' for domain in ('citys', 'fog')]
+    for file, (_, prediction, _) in zip(written, pictures, strict=True):
+        assert (np.asarray(Image.open(file)) == TRAIN_TO_CITYSCAPES[prediction]).all()
+    assert TRAIN_TO_CITYSCAPES[:3].tolist() == [7, 8, 11]

@@ -1,0 +1,113 @@
+import mmcv
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from soma.adapters import SoMALayer, read_checkpoint
+from soma.engine.runner import TRAINING_STATE
+from soma.inference import Inferencer, list_images, visualize
+
+
+@pytest.fixture
+def checkpoint(tiny_config, build_runner):
+    build_runner(tiny_config).train()
+    return f'{tiny_config.work_dir}/iter_4.pth'
+
+
+class Stripes:
+    """Stands for an Inferencer: class 0 on the left, class 1 on the right."""
+
+    classes, palette = ('left', 'right'), np.array([(255, 0, 0), (0, 0, 255)], np.uint8)
+
+    def __call__(self, image):
+        labels = np.zeros(image.shape[:2], np.uint8)
+        labels[:, image.shape[1] // 2 :] = 1
+        return labels
+
+
+def test_predictions_equal_those_of_a_test(tiny_config, build_runner, checkpoint):
+    tested = {}
+
+    def remember(runner, outputs, **kwargs):
+        tested.update({s.img_path: s.pred_sem_seg.data[0].numpy() for s in outputs})
+
+    options = {'load_from': checkpoint}
+    build_runner(tiny_config, options, after_test_iter=remember).test()
+    inferencer = Inferencer(tiny_config, checkpoint, 'cpu')
+    assert not any(isinstance(m, SoMALayer) for m in inferencer.model.modules())
+    assert not inferencer.model.training
+    assert len(inferencer.classes) == 19 and inferencer.palette.shape == (19, 3)
+    assert len(tested) == 4
+    for file, expected in tested.items():
+        labels = inferencer(file)
+        assert labels.dtype == np.uint8 and labels.shape == expected.shape == (48, 80)
+        assert (labels == expected).mean() > 0.999  # merging rounds
+        assert len(np.unique(labels)) > 1
+        # an array in between changes nothing for files
+        assert (inferencer(mmcv.imread(file)) == labels).all()
+        assert (inferencer(file) == labels).all()
+
+
+def test_the_config_is_left_as_it_was(tiny_config, checkpoint, street_data):
+    before = tiny_config.to_dict()
+    inferencer = Inferencer(tiny_config, checkpoint, 'cpu')
+    inferencer(mmcv.imread(str(street_data / 'images' / '00000.png')))
+    assert tiny_config.to_dict() == before
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda s: s.pop('backbone.blocks.2.attn.qkv.A0'),
+        lambda s: s.update(extra=torch.ones(1)),
+        lambda s: s.update({'decode_head.conv_seg.bias': torch.ones(3)}),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused(tiny_config, checkpoint, tmp_path, change):
+    content = read_checkpoint(checkpoint, allow=TRAINING_STATE)
+    change(content['state_dict'])
+    torch.save(content, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match=r'other\.pth is not of this config'):
+        Inferencer(tiny_config, str(tmp_path / 'other.pth'), 'cpu')
+
+
+def test_pictures_are_found_in_subfolders(tmp_path):
+    for name in ('b.PNG', 'sub/a.jpg', 'sub/deeper/c.webp', 'notes.txt', 'sub/d.json'):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = list_images(tmp_path)
+    assert [str(f.relative_to(tmp_path)) for f in found] == [
+        'b.PNG',
+        'sub/a.jpg',
+        'sub/deeper/c.webp',
+    ]
+    assert list_images(tmp_path / 'b.PNG') == [tmp_path / 'b.PNG']
+    for wrong in ('notes.txt', 'nowhere', 'nowhere.png'):
+        with pytest.raises(FileNotFoundError, match=f'no picture at .*{wrong}'):
+            list_images(tmp_path / wrong)
+
+
+def test_visualize_mirrors_the_folders(tmp_path):
+    source, target = tmp_path / 'source', tmp_path / 'target'
+    for name, colour in (('a.png', (10, 200, 30)), ('sub/b.jpg', (90, 90, 90))):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (60, 40), colour).save(source / name)
+    written = visualize(Stripes(), source, target)
+    assert written == [target / 'a.png', target / 'sub/b.png']
+    assert sorted(p for p in target.rglob('*') if p.is_file()) == written
+    sheet = np.asarray(Image.open(written[0]))
+    (row,) = {tuple(r) for r in (sheet == (10, 200, 30)).all(-1)[:, :60][20:40].tolist()}
+    assert all(row)  # the picture in its own colours, not with red and blue exchanged
+    red, blue = (colour * 0.6 + np.array((10, 200, 30)) * 0.4 for colour in Stripes.palette)
+    middle = sheet[30, -60:].astype(float)
+    assert np.abs(middle[:30] - red).max() < 1 and np.abs(middle[30:] - blue).max() < 1
+    assert visualize(Stripes(), source / 'sub' / 'b.jpg', target / 'one') == [
+        target / 'one' / 'b.png'
+    ]
+
+
+def test_a_file_that_is_no_picture_is_named(tmp_path):
+    (tmp_path / 'x.png').write_text('no picture')
+    with pytest.raises(ValueError, match=r'x\.png cannot be read as a picture'):
+        visualize(Stripes(), tmp_path, tmp_path / 'out')

@@ -1,0 +1,121 @@
+import copy
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from soma.config import REPOSITORY, load_config, use_amp, use_tta
+
+CONFIGS = sorted(
+    path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
+)
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Another repository than this one, and a current folder beside it."""
+    root = tmp_path / 'repository'
+    for file in ('data/gta/x.png', 'data/fog/x.png', 'checkpoints/base.pth', 'checkpoints/all.pth'):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    (root / 'config.py').write_text(
+        "load_from = 'checkpoints/all.pth'\n"
+        "init_cfg = dict(checkpoint='checkpoints/base.pth', note='data/gta')\n"
+        "datasets = [dict(data_root='data/gta'), (dict(data_root='data/fog'),),"
+        " dict(data_root='data/rain')]\n"
+    )
+    monkeypatch.setattr('soma.config.REPOSITORY', root)
+    (tmp_path / 'here').mkdir()
+    monkeypatch.chdir(tmp_path / 'here')
+    return root
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads_and_leaves_are_short(path):
+    config = load_config(path)
+    assert config.work_dir == f'work_dirs/{path.stem}'
+    assert config.runner_type == 'SomaRunner' and 'soma' in config.custom_imports.imports
+    assert config.model.backbone.type == 'DINOv2'
+    assert {config[f'{name}_dataloader'].dataset.type for name in ('val', 'test')} == {
+        'ConcatDataset'
+    }
+    assert len(path.read_text().splitlines()) < 40
+
+
+def test_there_are_configs():
+    assert {path.parent.name for path in CONFIGS} >= {'soma', 'frozen', 'full'}
+
+
+def test_what_is_only_in_the_repository_is_taken_from_there(repository):
+    config = load_config(repository / 'config.py')
+    assert config.load_from == str(repository / 'checkpoints/all.pth')
+    assert config.init_cfg.checkpoint == str(repository / 'checkpoints/base.pth')
+    assert config.init_cfg.note == 'data/gta'
+    first, (second,), third = config.datasets
+    assert first.data_root == str(repository / 'data/gta')
+    assert second.data_root == str(repository / 'data/fog')
+    assert third.data_root == 'data/rain'
+
+
+def test_the_current_folder_comes_first(repository):
+    Path('data/gta').mkdir(parents=True)
+    config = load_config(repository / 'config.py')
+    assert config.datasets[0].data_root == 'data/gta'
+    assert config.datasets[1][0].data_root == str(repository / 'data/fog')
+
+
+def test_options_replace_values_before_paths_are_resolved(repository):
+    options = {'init_cfg.checkpoint': 'checkpoints/all.pth', 'work_dir': 'out', 'new.key': 3}
+    config = load_config(repository / 'config.py', options)
+    assert config.init_cfg.checkpoint == str(repository / 'checkpoints/all.pth')
+    assert config.init_cfg.note == 'data/gta'
+    assert config.work_dir == 'out' and config.new.key == 3
+
+
+def test_a_missing_config_is_named():
+    with pytest.raises(FileNotFoundError, match=r'no config file nowhere\.py'):
+        load_config('nowhere.py')
+
+
+def test_mixed_precision_needs_a_gpu(monkeypatch):
+    config = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    with pytest.raises(RuntimeError, match=r'\(--amp\) needs a GPU'):
+        use_amp(config)
+    assert config.optim_wrapper == dict(type='OptimWrapper')
+
+
+@pytest.mark.parametrize(('bf16', 'dtype'), [(True, 'bfloat16'), (False, 'float16')])
+def test_mixed_precision_takes_what_the_gpu_has(monkeypatch, bf16, dtype):
+    config = Config(dict(optim_wrapper=dict(optimizer=dict(type='AdamW'))))
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.is_bf16_supported', lambda: bf16)
+    use_amp(config)
+    assert config.optim_wrapper.type == 'AmpOptimWrapper' and config.optim_wrapper.dtype == dtype
+    assert config.optim_wrapper.optimizer.type == 'AdamW'
+
+
+def test_time_augmentation_averages_over_the_flip(tiny_config, tta, build_runner):
+    build_runner(tiny_config).train()
+    tiny_config.load_from = f'{tiny_config.work_dir}/iter_4.pth'
+    plain = build_runner(tiny_config).test()
+    augmented = copy.deepcopy(tiny_config)
+    augmented.merge_from_dict(tta)
+    use_tta(augmented)
+    metrics = build_runner(augmented).test()
+    assert metrics.keys() == plain.keys()
+    assert metrics['mean_mIoU'] > 0 and metrics != plain
+    # with the picture as it is alone, nothing changes
+    alone = copy.deepcopy(tiny_config)
+    alone.merge_from_dict(tta)
+    alone.tta_pipeline[1].transforms[1].pop()
+    use_tta(alone)
+    assert build_runner(alone).test() == plain
+
+
+@pytest.mark.parametrize('missing', ['tta_pipeline', 'tta_model'])
+def test_time_augmentation_needs_its_settings(tiny_config, tta, missing):
+    del tta[missing]
+    tiny_config.merge_from_dict(tta)
+    with pytest.raises(ValueError, match=f'no {missing}, which --tta needs'):
+        use_tta(tiny_config)

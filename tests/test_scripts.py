@@ -1,0 +1,143 @@
+import json
+import runpy
+import sys
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from soma.datasets.labels import TRAIN_TO_CITYSCAPES
+
+TOOLS = Path(__file__).parents[1] / 'tools'
+
+
+def as_paths(root, files):
+    return sorted(str(file.relative_to(root)) for file in files)
+
+
+@pytest.fixture
+def config_file(tiny_config, tmp_path):
+    tiny_config.custom_imports = dict(imports=['soma'])
+    tiny_config.work_dir = None
+    tiny_config.dump(tmp_path / 'tiny.py')
+    return tmp_path / 'tiny.py'
+
+
+@pytest.fixture
+def run_here(tmp_path, monkeypatch, build_runner):
+    """Run a script in this process, to save the imports, in ``tmp_path / 'elsewhere'``."""
+
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        monkeypatch.setenv('LOCAL_RANK', '0')
+        (tmp_path / 'elsewhere').mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / 'elsewhere')
+        runpy.run_path(str(TOOLS / script), run_name='__main__')
+
+    return run
+
+
+def logged(folder):
+    """What each run has logged to a work dir, line by line."""
+    files = sorted(folder.glob('*/*.json')) + sorted(folder.glob('*/vis_data/2*.json'))
+    return [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
+
+
+def metrics_of(folder):
+    (lines,) = logged(folder)
+    return lines[-1]
+
+
+def test_train_test_and_visualize_from_another_folder(config_file, run_tool, street_data, tmp_path):
+    here = tmp_path / 'elsewhere'
+    run_tool(
+        'train.py',
+        config_file,
+        '--cfg-options',
+        'train_cfg.max_iters=2',
+        'train_cfg.val_interval=2',
+        'default_hooks.checkpoint.interval=2',
+    )
+    work = here / 'work_dirs' / 'tiny'
+    assert as_paths(work, work.glob('*.*')) == ['iter_2.pth', 'tiny.py']
+    assert (work / 'last_checkpoint').read_text().endswith('iter_2.pth')
+    trained = metrics_of(work)
+    assert trained['step'] == 2 and 'citys_mIoU' in trained
+
+    done = run_tool(
+        'test.py', config_file, work / 'iter_2.pth', '--work-dir', 'tested', '--show-dir', 'shown'
+    )
+    tested = metrics_of(here / 'tested')
+    names = [f'{d}_{m}' for d in ('citys', 'fog') for m in ('mIoU', 'aAcc', 'mAcc')] + ['mean_mIoU']
+    assert {n: tested[n] for n in names} == {n: trained[n] for n in names}
+    assert 'Error' not in done.stderr
+    pictures = [f'{domain}/0000{i}.png' for domain in ('citys', 'fog') for i in range(4)]
+    assert as_paths(here / 'shown', (here / 'shown').rglob('*.*')) == pictures
+    sheet = Image.open(here / 'shown' / 'citys' / '00000.png')
+    assert sheet.width >= 3 * 80 and sheet.height > 48
+
+    done = run_tool(
+        'visualize.py',
+        config_file,
+        work / 'iter_2.pth',
+        street_data / 'images',
+        '--save-dir',
+        'seen',
+        '--device',
+        'cpu',
+    )
+    pictures = [f'seen/0000{i}.png' for i in range(4)]
+    assert as_paths(here, (here / 'seen').rglob('*.*')) == pictures
+    assert done.stdout.split()[-4:] == pictures
+    assert sorted(p.name for p in here.iterdir()) == ['seen', 'shown', 'tested', 'work_dirs']
+
+
+def test_resume_and_time_augmentation(config_file, run_here, tiny_config, tta, tmp_path):
+    here = tmp_path / 'elsewhere'
+    options = ['--work-dir', 'work', '--cfg-options', 'default_hooks.checkpoint.interval=2']
+    run_here('train.py', config_file, *options, 'train_cfg.max_iters=2', 'experiment_name=first')
+    run_here('train.py', config_file, '--resume', *options, 'experiment_name=second')
+    assert (here / 'work' / 'last_checkpoint').read_text().endswith('iter_4.pth')
+    lines = [*chain(*logged(here / 'work'))]  # in one file or two, depending on the clock
+    assert [line['step'] for line in lines if 'loss' in line] == [1, 2, 3, 4]
+    options = ['--work-dir', 'again', '--cfg-options', 'experiment_name=third']
+    run_here('train.py', config_file, '--resume', 'work/iter_2.pth', *options)
+    lines = [*chain(*logged(here / 'again'))]
+    assert [line['step'] for line in lines if 'loss' in line] == [3, 4]
+
+    tiny_config.merge_from_dict(tta)
+    tiny_config.dump(config_file)
+    for options in (['plain'], ['tta', '--tta']):
+        name = ['--cfg-options', f'experiment_name={options[0]}']
+        run_here('test.py', config_file, 'work/iter_4.pth', '--work-dir', *options, *name)
+    plain, augmented = metrics_of(here / 'plain'), metrics_of(here / 'tta')
+    assert 0 < plain['mean_mIoU'] != augmented['mean_mIoU'] > 0
+
+
+def test_predictions_are_written_as_cityscapes_ids(config_file, run_here, tiny_config, tmp_path):
+    here = tmp_path / 'elsewhere'
+    run_here('train.py', config_file, '--work-dir', 'work', '--cfg-options', 'experiment_name=a')
+    run_here(
+        'test.py',
+        config_file,
+        'work/iter_4.pth',
+        '--out',
+        'out',
+        '--cfg-options',
+        'experiment_name=b',
+    )
+    names = [f'{domain}/0000{i}.png' for domain in ('citys', 'fog') for i in range(4)]
+    assert as_paths(here / 'out', (here / 'out').rglob('*.*')) == names
+    for name in names:
+        labels = np.asarray(Image.open(here / 'out' / name))
+        assert labels.shape == (48, 80) and labels.dtype == np.uint8
+        assert np.isin(labels, TRAIN_TO_CITYSCAPES[:19]).all()
+
+
+@pytest.mark.parametrize('script', ['train.py', 'test.py', 'visualize.py'])
+def test_a_missing_config_is_named(run_here, script):
+    arguments = {'train.py': [], 'test.py': ['x.pth'], 'visualize.py': ['x.pth', 'x.png']}[script]
+    with pytest.raises(FileNotFoundError, match=r'no config file nowhere\.py'):
+        run_here(script, 'nowhere.py', *arguments)
