@@ -1,4 +1,4 @@
-"""Pretrain a toy foundation model on domain-randomised scenes, and write it as DINOv2's files are."""
+"""Pretrain a toy foundation model on scenes in random styles; write it as DINOv2's files are."""
 
 import argparse
 
