@@ -2,15 +2,55 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _PATH_KEYS = ('data_root', 'checkpoint', 'load_from')
+
+
+def runner_parser(description: str) -> argparse.ArgumentParser:
+    """Make a parser with the arguments that training and testing share.
+
+    Args:
+        description: What ``--help`` says of the script.
+
+    Returns:
+        The parser, with ``config``, ``--work-dir``, ``--cfg-options`` and ``--launcher``.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder of logs, checkpoints and results')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...'
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """Read the config that the arguments of :func:`runner_parser` ask for.
+
+    Args:
+        args: Parsed arguments.
+
+    Returns:
+        The config.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))  # mmengine reads it from there
+    config = load_config(args.config, args.cfg_options)
+    config.launcher = args.launcher
+    config.work_dir = args.work_dir or config.work_dir
+    return config
 
 
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:

@@ -45,11 +45,27 @@ def _effective_weight(weight: Tensor, *adapter) -> Tensor:
 
 
 class AdaptedLinear(torch.autograd.Function):
-    """``y = x W_eff^T + b`` with low-rank gradients. Use :func:`adapted_linear`."""
+    """``y = x W_eff^T + b`` with low-rank gradients."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, A, B, A0, B0, scale, groups):
-        """See :func:`adapted_linear`."""
+        """Apply the adapted layer.
+
+        Args:
+            ctx: Autograd's.
+            x: Shape ``(..., in)``.
+            weight: ``W``, shape ``(out, in)``; never gets a gradient.
+            bias: Shape ``(out,)`` or None.
+            A: Shape ``(groups * rank, in)``.
+            B: Shape ``(out, rank)``.
+            A0: Value of ``A`` at the start; never gets a gradient.
+            B0: Value of ``B`` at the start; never gets a gradient.
+            scale: ``s = alpha / rank``.
+            groups: Number of matrices that are stacked in ``W``.
+
+        Returns:
+            Shape ``(..., out)``.
+        """
         ctx.save_for_backward(x, weight, A, B, A0, B0)
         ctx.scale, ctx.groups = scale, groups
         return F.linear(x, _effective_weight(weight, A, B, A0, B0, scale, groups), bias)
@@ -90,42 +106,28 @@ def _factor_gradients(
     return (grad_inner.T @ x).to(A.dtype) * scale, grad_B.to(B.dtype) * scale
 
 
-def adapted_linear(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    A: Tensor,
-    B: Tensor,
-    A0: Tensor,
-    B0: Tensor,
-    scale: float,
-    groups: int = 1,
-) -> Tensor:
-    """Apply ``y = x (W + s (B A - B0 A0))^T + b``.
-
-    Args:
-        x: Shape ``(..., in)``.
-        weight: ``W``, shape ``(out, in)``; never gets a gradient.
-        bias: Shape ``(out,)`` or None.
-        A: Shape ``(groups * rank, in)``.
-        B: Shape ``(out, rank)``.
-        A0: Value of ``A`` at the start; never gets a gradient.
-        B0: Value of ``B`` at the start; never gets a gradient.
-        scale: ``s = alpha / rank``.
-        groups: Number of matrices that are stacked in ``W``.
-
-    Returns:
-        Shape ``(..., out)``.
-    """
-    return AdaptedLinear.apply(x, weight, bias, A, B, A0, B0, scale, groups)
-
-
 class AdaptedConv2d(torch.autograd.Function):
-    """Convolution with an adapted kernel and low-rank gradients. Use :func:`adapted_conv2d`."""
+    """Convolution with an adapted kernel, read as a matrix ``(out, in * kh * kw)``."""
 
     @staticmethod
     def forward(ctx, x, weight, bias, A, B, A0, B0, scale, conv):
-        """See :func:`adapted_conv2d`."""
+        """Apply the adapted layer.
+
+        Args:
+            ctx: Autograd's.
+            x: Shape ``(n, in, h, w)``.
+            weight: ``W``, shape ``(out, in, kh, kw)``; never gets a gradient.
+            bias: Shape ``(out,)`` or None.
+            A: Shape ``(rank, in * kh * kw)``.
+            B: Shape ``(out, rank)``.
+            A0: Value of ``A`` at the start; never gets a gradient.
+            B0: Value of ``B`` at the start; never gets a gradient.
+            scale: ``s = alpha / rank``.
+            conv: ``stride``, ``padding`` and ``dilation`` of the convolution.
+
+        Returns:
+            Shape ``(n, out, h', w')``.
+        """
         ctx.save_for_backward(x, weight, A, B, A0, B0)
         ctx.scale, ctx.conv = scale, conv
         effective = _effective_weight(weight, A, B, A0, B0, scale, 1)
@@ -152,33 +154,3 @@ class AdaptedConv2d(torch.autograd.Function):
             grad_A = torch.nn.grad.conv2d_weight(cols, kernels.shape, grad_inner, **conv)
             grad_A = grad_A.flatten(1).to(A.dtype) * ctx.scale
         return grad_x, None, grad_bias, grad_A, grad_B, None, None, None, None
-
-
-def adapted_conv2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    A: Tensor,
-    B: Tensor,
-    A0: Tensor,
-    B0: Tensor,
-    scale: float,
-    conv: dict,
-) -> Tensor:
-    """Convolve with ``W + s (B A - B0 A0)``, the kernel read as a matrix ``(out, in * kh * kw)``.
-
-    Args:
-        x: Shape ``(n, in, h, w)``.
-        weight: ``W``, shape ``(out, in, kh, kw)``; never gets a gradient.
-        bias: Shape ``(out,)`` or None.
-        A: Shape ``(rank, in * kh * kw)``.
-        B: Shape ``(out, rank)``.
-        A0: Value of ``A`` at the start; never gets a gradient.
-        B0: Value of ``B`` at the start; never gets a gradient.
-        scale: ``s = alpha / rank``.
-        conv: ``stride``, ``padding`` and ``dilation`` of the convolution.
-
-    Returns:
-        Shape ``(n, out, h', w')``.
-    """
-    return AdaptedConv2d.apply(x, weight, bias, A, B, A0, B0, scale, conv)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .functional import adapted_conv2d, adapted_linear, weight_delta
+from .functional import AdaptedConv2d, AdaptedLinear, weight_delta
 from .svd import check_rank, split_components
 
 ADAPTER_TENSORS = ('A', 'B', 'A0', 'B0')
@@ -169,7 +169,7 @@ class SoMALinear(SoMALayer, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., in)`` to ``(..., out)``."""
-        return adapted_linear(
+        return AdaptedLinear.apply(
             x, self.weight, self.bias, self.A, self.B, self.A0, self.B0, self.scale, self.groups
         )
 
@@ -216,6 +216,6 @@ class SoMAConv2d(SoMALayer, nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, in, h, w)`` to ``(n, out, h', w')``."""
         conv = dict(stride=self.stride, padding=self.padding, dilation=self.dilation)
-        return adapted_conv2d(
+        return AdaptedConv2d.apply(
             x, self.weight, self.bias, self.A, self.B, self.A0, self.B0, self.scale, conv
         )

@@ -43,6 +43,12 @@ TRAINING_STATE = [
 ]
 
 
+def _plain(buffer: HistoryBuffer) -> dict:
+    """The arguments that make a history buffer again."""
+    history, counts = (array.tolist() for array in buffer.data)
+    return {'log_history': history, 'count_history': counts, 'max_length': buffer.max_length}
+
+
 def _leave_group() -> None:
     """End gloo's threads; one that still drops a tensor when Python ends aborts the process."""
     failed = hasattr(sys, 'last_value')  # then the others may never answer
@@ -77,6 +83,13 @@ class SomaRunner(Runner):
                 'device_ids': None,
             }
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """Call the hooks; what they leave of a checkpoint is written as tensors and plain data."""
+        super().call_hook(fn_name, **kwargs)
+        if fn_name == 'before_save_checkpoint':
+            scalars = kwargs['checkpoint']['message_hub']['log_scalars']
+            scalars.update({name: _plain(buffer) for name, buffer in scalars.items()})
 
     def test(self) -> dict[str, float]:
         """Test, with every key of the checkpoint the model's and the reverse.
@@ -117,6 +130,10 @@ class SomaRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location, allow=TRAINING_STATE)
         if isinstance(meta := checkpoint.get('meta'), dict):
             meta.pop('config', None)  # mmengine's resume would run this text as Python
+        scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        for name, buffer in scalars.items():
+            if isinstance(buffer, dict):
+                scalars[name] = HistoryBuffer(**buffer)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         strict = strict or getattr(self, '_strict', False)

@@ -56,8 +56,7 @@ def visualize(
     images, written = list_images(path), []
     root = Path(path) if Path(path).is_dir() else Path(path).parent
     for file in track(images, 'segmenting', disable=len(images) == 1):
-        # EXIF orientation is ignored, as in training.
-        image = mmcv.imread(str(file), flag='color_ignore_orientation')
+        image = mmcv.imread(str(file))
         if image is None:
             raise ValueError(f'{file} cannot be read as a picture')
         labels, rgb = inferencer(image), image[..., ::-1]

@@ -151,6 +151,7 @@ def test_gradients_under_autocast_and_checkpointing():
                 assert (parameter.grad - expected).norm() <= tolerance * expected.norm()
 
 
+@pytest.mark.skipif(torch.__version__ < '2.4', reason='compiles no needs_input_grad')
 def test_torch_compile_gives_the_same():
     layer = adapted(nn.Linear(16, 48), groups=3)
     x = torch.randn(4, 16, requires_grad=True)

@@ -1,0 +1,88 @@
+"""The demo's way, smaller: streets, conversion, pretraining, training, test."""
+
+import json
+
+import pytest
+import torch
+
+from soma.adapters import read_state_dict, write_checkpoint
+from soma.checkpoints import convert_dinov2_file
+from soma.config import REPOSITORY, load_config
+from soma.datasets.convert import convert_dataset
+from soma.datasets.toy import write_toy_streets
+from soma.datasets.toy.foundation import pretrain_toy
+from soma.demo import METHODS, config_file, preparation, read_metrics, summary_table, training
+
+
+@pytest.fixture(scope='session')
+def toy(tmp_path_factory):
+    """A folder with ``data/toy`` and ``checkpoints`` as the demo makes them."""
+    root = tmp_path_factory.mktemp('toy')
+    data, weights = root / 'data' / 'toy', root / 'checkpoints'
+    write_toy_streets(data, 2, (96, 64), sources=['gta'], val_images=1)
+    for name in ('gta', 'cityscapes', 'mapillary'):
+        convert_dataset(name, data / name)
+    write_checkpoint(pretrain_toy(images=2, steps=2, batch=2), weights / 'pretrained.pth')
+    convert_dinov2_file(
+        weights / 'pretrained.pth', weights / 'dinov2_toy_converted.pth', (256, 256), 16
+    )
+    return root
+
+
+def test_toy_foundation_model_has_the_public_layout(toy):
+    state = read_state_dict(toy / 'checkpoints' / 'pretrained.pth')
+    assert state['patch_embed.proj.weight'].shape == (64, 3, 14, 14)
+    assert state['pos_embed'].shape == (1, 1 + 16 * 16, 64)
+    assert {'mask_token', 'cls_token', 'norm.weight', 'blocks.5.ls2.gamma'} <= state.keys()
+
+
+def test_pretraining_is_repeatable_and_learns():
+    first, again = (pretrain_toy(images=1, steps=2, batch=1, seed=3) for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    other = pretrain_toy(images=1, steps=2, batch=1, seed=4)
+    assert not torch.equal(first['pos_embed'], other['pos_embed'])
+    with pytest.raises(ValueError, match='positive'):
+        pretrain_toy(images=0)
+
+
+@pytest.mark.parametrize('head', ['mask2former', 'semfpn'])
+@pytest.mark.parametrize('method', METHODS)
+def test_toy_configs_train_and_test(toy, method, head, build_runner, tmp_path, monkeypatch):
+    monkeypatch.chdir(toy)
+    name = f'{method}_dinov2-toy_{head}_gta2all_256x256.py'
+    config = load_config(REPOSITORY / 'configs' / 'toy' / name)
+    options = {
+        'work_dir': str(tmp_path),
+        'train_cfg': dict(max_iters=2, val_interval=2),
+        'train_dataloader': dict(batch_size=2, num_workers=0, persistent_workers=False),
+        'val_dataloader': dict(num_workers=0, persistent_workers=False),
+        'default_hooks.checkpoint.interval': 2,
+        'log_level': 'WARNING',
+        'launcher': 'none',
+    }
+    losses = []
+    runner = build_runner(
+        config, options, after_train_iter=lambda *a, outputs, **k: losses.append(outputs['loss'])
+    )
+    runner.train()
+    assert len(losses) == 2 and all(torch.isfinite(loss) for loss in losses)
+    domains = ('citys', 'bdd', 'map', 'fog', 'night', 'rain', 'snow', 'mean')
+    scores = [runner.message_hub.get_scalar(f'val/{d}_mIoU').current() for d in domains]
+    assert all(0 <= score <= 100 for score in scores)
+    assert (tmp_path / 'iter_2.pth').exists()
+
+
+def test_demo_steps_name_scripts_and_configs_that_exist(tmp_path):
+    steps = preparation() + training(tmp_path)
+    assert all((REPOSITORY / 'tools' / step.command[0]).exists() for step in steps)
+    assert all(config_file(method).exists() for method in METHODS)
+
+
+def test_demo_reads_the_newest_metrics_and_makes_a_table(tmp_path):
+    (tmp_path / '1').mkdir()
+    content = {'fog_mIoU': 20.0, 'fog_aAcc': 60.0, 'mean_mIoU': 20.0, 'time': 0.1}
+    (tmp_path / '1' / '1.json').write_text(json.dumps(content))
+    row = read_metrics(tmp_path)
+    assert row == {'fog': 20.0, 'mean': 20.0}
+    table = summary_table({'soma': row, 'full': {'fog': 10.0, 'mean': 10.0}})
+    assert [c.header for c in table.columns] == ['method', 'fog', 'mean'] and table.row_count == 2
