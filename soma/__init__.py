@@ -2,7 +2,7 @@
 
 Importing the package registers its parts in mmengine's root registries, and puts operators made of
 PyTorch's own in the place of mmcv's compiled ones where there are none. Without mmengine only
-``soma.adapters`` is there, which needs nothing but PyTorch.
+``soma.adapters`` is there, which needs no OpenMMLab package.
 """
 
 from importlib.util import find_spec
@@ -13,6 +13,9 @@ if find_spec('mmengine') is not None:
     from .ops import install_ops
 
     install_ops()  # before anything imports mmcv.ops
-    from . import datasets, engine, evaluation, inference, models  # noqa: F401
+    from . import engine, models  # noqa: F401
+
+    if find_spec('mmseg') is not None:  # who detects only may lack it
+        from . import datasets, evaluation, inference  # noqa: F401
 
 __all__ = ['__version__']

@@ -105,7 +105,8 @@ def use_amp(config: Config) -> None:
     if not torch.cuda.is_available():
         raise RuntimeError('mixed precision (--amp) needs a GPU, and PyTorch sees none')
     config.optim_wrapper.type = 'AmpOptimWrapper'
-    config.optim_wrapper.dtype = 'bfloat16' if torch.cuda.is_bf16_supported() else 'float16'
+    ampere = torch.cuda.get_device_capability() >= (8, 0)  # older ones only emulate bfloat16
+    config.optim_wrapper.dtype = 'bfloat16' if ampere else 'float16'
 
 
 def use_tta(config: Config) -> None:

@@ -89,7 +89,7 @@ def test_mixed_precision_needs_a_gpu(monkeypatch):
 def test_mixed_precision_takes_what_the_gpu_has(monkeypatch, bf16, dtype):
     config = Config(dict(optim_wrapper=dict(optimizer=dict(type='AdamW'))))
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
-    monkeypatch.setattr('torch.cuda.is_bf16_supported', lambda: bf16)
+    monkeypatch.setattr('torch.cuda.get_device_capability', lambda: (8 if bf16 else 7, 0))
     use_amp(config)
     assert config.optim_wrapper.type == 'AmpOptimWrapper' and config.optim_wrapper.dtype == dtype
     assert config.optim_wrapper.optimizer.type == 'AdamW'

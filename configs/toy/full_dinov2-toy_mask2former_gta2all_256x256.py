@@ -1,8 +1,9 @@
-# Full fine-tuning on the toy streets, GTA -> all others
+# Full fine-tuning on the toy streets, GTA -> all others. The learning rate of the backbone is SoMA's:
+# the x 0.01 of the real config would leave it where it was in so few iterations.
 _base_ = [
     '../_base_/models/dinov2-toy_mask2former.py',
     '../_base_/datasets/toy_gta_256x256.py',
     '../_base_/datasets/toy_domains.py',
-    '../_base_/schedules/toy_1200.py',
+    '../_base_/schedules/toy.py',
     '../_base_/default_runtime.py',
 ]

@@ -158,6 +158,8 @@ def merge_adapter(model: nn.Module) -> int:
 def _find_targets(model: nn.Module, config: SoMAConfig) -> dict[str, nn.Module]:
     """List the layers to adapt by name; raise if a pattern is of no use."""
     names = [(name, module) for name, module in model.named_modules() if name]
+    if not config.patterns:
+        raise ValueError('adapter: targets is empty')
     matches = {}
     for pattern in config.patterns:
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from mmengine.dist import broadcast
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -18,7 +19,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
-from ..adapters import read_checkpoint
+from ..adapters import read_checkpoint, state_dict_of
 
 
 def _statistic(owner: type, name: str) -> Callable:
@@ -43,10 +44,16 @@ TRAINING_STATE = [
 ]
 
 
-def _plain(buffer: HistoryBuffer) -> dict:
-    """The arguments that make a history buffer again."""
-    history, counts = (array.tolist() for array in buffer.data)
-    return {'log_history': history, 'count_history': counts, 'max_length': buffer.max_length}
+def _plain(value):
+    """Numpy's values as Python's, and history buffers as the arguments that make them again."""
+    if isinstance(value, HistoryBuffer):
+        history, counts = (array.tolist() for array in value.data)
+        return {'log_history': history, 'count_history': counts, 'max_length': value.max_length}
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return value
 
 
 def _leave_group() -> None:
@@ -67,6 +74,8 @@ class SomaRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, as mmengine does; mmengine's own set-up asks for a GPU."""
+        if not torch.cuda.is_available():
+            env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
         on_cpu = self.launcher == 'pytorch' and not torch.cuda.is_available()
         if on_cpu and not torch.distributed.is_initialized():
             torch.distributed.init_process_group('gloo')
@@ -88,8 +97,7 @@ class SomaRunner(Runner):
         """Call the hooks; what they leave of a checkpoint is written as tensors and plain data."""
         super().call_hook(fn_name, **kwargs)
         if fn_name == 'before_save_checkpoint':
-            scalars = kwargs['checkpoint']['message_hub']['log_scalars']
-            scalars.update({name: _plain(buffer) for name, buffer in scalars.items()})
+            kwargs['checkpoint']['message_hub'] = _plain(kwargs['checkpoint']['message_hub'])
 
     def test(self) -> dict[str, float]:
         """Test, with every key of the checkpoint the model's and the reverse.
@@ -128,6 +136,8 @@ class SomaRunner(Runner):
         if re.match(r'\w+://', filename):
             raise ValueError(f'{filename} is no local file: download it first')
         checkpoint = read_checkpoint(filename, map_location, allow=TRAINING_STATE)
+        if 'state_dict' not in checkpoint:  # hooks look for it
+            checkpoint = {'state_dict': state_dict_of(checkpoint, filename)}
         if isinstance(meta := checkpoint.get('meta'), dict):
             meta.pop('config', None)  # mmengine's resume would run this text as Python
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
@@ -136,8 +146,11 @@ class SomaRunner(Runner):
                 scalars[name] = HistoryBuffer(**buffer)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        strict = strict or getattr(self, '_strict', False)
+        strict = strict or self._resume or getattr(self, '_strict', False)
         _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        if self.distributed:  # plain weights are split by each process on its own
+            for tensor in model.state_dict().values():
+                broadcast(tensor)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint

@@ -106,7 +106,7 @@ def test_plain_weights_in_load_from_are_split_anew(
         before.update({k: v.clone() for k, v in runner.model.state_dict().items()})
 
     config = tiny_config.copy()
-    config.custom_hooks = []
+    config.custom_hooks = [dict(type='EMAHook')]
     config.load_from = str(file)
     x, maps, runner = first_pass(build_runner, config, {'optim_wrapper.optimizer.lr': 0.0})
     backbone = {k.removeprefix('backbone.'): v for k, v in state.items() if k[:9] == 'backbone.'}

@@ -78,6 +78,14 @@ def test_pyramid_registers_and_other_sizes(public_file):
     assert F.cosine_similarity(plain(x)[0].flatten(), expected.flatten(), 0) > 0.9
 
 
+def test_sizes_that_no_patch_divides_are_enlarged(public_file):
+    model = build(public_file, out_indices=[3], pyramid=[2]).eval()
+    x = torch.randn(1, 3, 30, 41)
+    expected = F.interpolate(x, size=(32, 48), mode='bilinear')
+    assert model(x)[0].shape == (1, 16, 8, 12)
+    assert torch.equal(model(x)[0], model(expected)[0])
+
+
 def test_non_square_img_size(public_file):
     model = DINOv2(
         ARCH,
@@ -211,7 +219,7 @@ def test_files_that_do_not_fit_are_refused(public_file, tmp_path, change, messag
         ({'out_indices': [3, 1]}, 'must ascend'),
         ({'out_indices': [1, 4]}, 'within 0 to 3'),
         ({'pyramid': [1]}, '1 pyramid factors for 4'),
-        ({'out_indices': None}, 'must ascend'),
+        ({'out_indices': None}, 'name the out_indices'),
         ({'frozen_blocks': 5}, 'frozen_blocks must be 0 to 4'),
         ({'frozen_blocks': 3, 'adapter': SOMA}, 'starts at block 2'),
         ({'attn_impl': 'flash'}, "got 'flash'"),

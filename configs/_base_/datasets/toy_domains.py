@@ -1,9 +1,22 @@
 # Unseen domains: the toy Cityscapes, BDD100K and Mapillary, and ACDC's four conditions
+meta_keys = ('img_path', 'ori_shape', 'img_shape', 'flip', 'flip_direction', 'domain')
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(512, 256), keep_ratio=True),
     dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs', meta_keys=('img_path', 'ori_shape', 'img_shape', 'domain')),
+    dict(type='PackSegInputs', meta_keys=meta_keys),
+]
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale_factor=k / 4, keep_ratio=True) for k in (3, 4, 5)],
+            [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0.0, 1.0)],
+            [dict(type='LoadAnnotations')],
+            [dict(type='PackSegInputs', meta_keys=meta_keys)],
+        ],
+    ),
 ]
 cityscapes = dict(
     data_root='data/toy/cityscapes',

@@ -97,6 +97,8 @@ class DINOv2(VisionTransformer):
                 )
 
         depth = len(self.blocks)
+        if out_indices is None and depth < 6:
+            raise ValueError(f'DINOv2: with a depth of {depth}, name the out_indices')
         if out_indices is None:
             out_indices = [depth // 3 - 1, depth // 2 - 1, depth * 2 // 3 - 1, depth - 1]
         ascending = sorted(set(out_indices)) == list(out_indices)
@@ -220,14 +222,18 @@ class DINOv2(VisionTransformer):
         """Compute the feature maps.
 
         Args:
-            image: Shape ``(n, 3, H, W)``, normalised; H and W multiples of the patch size.
+            image: Shape ``(n, 3, H, W)``, normalised. If H or W is no multiple of the patch size,
+                the picture is enlarged to the next one.
 
         Returns:
             One map for each of ``out_indices``, of shape ``(n, dim, h * factor, w * factor)`` with
-            ``h = H / patch_size`` and the factor from ``pyramid``.
+            ``h = ceil(H / patch_size)`` and the factor from ``pyramid``.
         """
-        height, width = (side // self.patch_embed.patch_size[0] for side in image.shape[2:])
-        patches = height * width
+        patch = self.patch_embed.patch_size[0]
+        height, width = (-(-side // patch) for side in image.shape[2:])
+        patches, size = height * width, (height * patch, width * patch)
+        if image.shape[2:] != size:  # padding would shift the maps against the picture
+            image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
         x = self._embed(image)
         maps = []
         for index, block in enumerate(self.blocks[: self.out_indices[-1] + 1]):
