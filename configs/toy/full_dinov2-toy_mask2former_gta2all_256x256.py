@@ -1,4 +1,4 @@
-# Full fine-tuning on the toy streets, GTA -> all others. The backbone has the learning rate of SoMA:
+# Full fine-tuning on the toy streets, GTA -> all others. The backbone learns as fast as in SoMA:
 # the x 0.01 of the real config would leave it where it was in so few iterations.
 _base_ = [
     '../_base_/models/dinov2-toy_mask2former.py',
