@@ -195,12 +195,15 @@ def convert_dataset(
     return convert(jobs, nproc, f'converting {name}')
 
 
-def main(name: str, description: str) -> None:
+def main(name: str, description: str) -> Summary:
     """Run the command line of a conversion script.
 
     Args:
         name: One of `LAYOUTS`.
         description: What `--help` says of it.
+
+    Returns:
+        How many files were made and skipped.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('root', help=f'folder of the dataset, such as data/{name}')
@@ -208,6 +211,6 @@ def main(name: str, description: str) -> None:
     parser.add_argument('--nproc', type=int, default=1, help='number of processes (default: 1)')
     args = parser.parse_args()
     try:
-        print(convert_dataset(name, args.root, args.out, args.nproc))
+        return convert_dataset(name, args.root, args.out, args.nproc)
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from None

@@ -3,4 +3,4 @@
 from soma.datasets.convert import main
 
 if __name__ == '__main__':
-    main('cityscapes', __doc__)
+    print(main('cityscapes', __doc__))

@@ -3,4 +3,4 @@
 from soma.datasets.convert import main
 
 if __name__ == '__main__':
-    main('mapillary', __doc__)
+    print(main('mapillary', __doc__))
