@@ -43,12 +43,6 @@ class Summary:
         return f'{self.converted} files converted, {self.skipped} already there'
 
 
-def read_labels(path: Path) -> np.ndarray:
-    """Reads a label image (H, W); of a palette image, the indices."""
-    with Image.open(path) as image:
-        return np.array(image)
-
-
 def convert_file(job: Job) -> bool:
     """Makes one file unless it is there already.
 

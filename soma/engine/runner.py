@@ -72,14 +72,15 @@ class SomaRunner(Runner):
     Without a GPU, several processes talk through gloo.
     """
 
+    _strict = False  # whether a checkpoint must have exactly the keys of the model
+
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, as mmengine does; mmengine's own set-up asks for a GPU."""
         if not torch.cuda.is_available():
             env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
-        on_cpu = self.launcher == 'pytorch' and not torch.cuda.is_available()
-        if on_cpu and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group('gloo')
-            atexit.register(_leave_group)
+            if self.launcher == 'pytorch' and not torch.distributed.is_initialized():
+                torch.distributed.init_process_group('gloo')
+                atexit.register(_leave_group)
         super().setup_env(env_cfg)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -146,7 +147,7 @@ class SomaRunner(Runner):
                 scalars[name] = HistoryBuffer(**buffer)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        strict = strict or self._resume or getattr(self, '_strict', False)
+        strict = strict or self._resume or self._strict
         _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
         if self.distributed:  # plain weights are split by each process on its own
             for tensor in model.state_dict().values():

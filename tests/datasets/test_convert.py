@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from soma.datasets.convert import convert_dataset, read_labels
+from soma.datasets.convert import convert_dataset
 from soma.datasets.toy import DOMAIN_STYLES, render, sample_scene, write_toy_streets
 
 SIZE = (128, 64)
 SEED = 5
+
+
+def read_labels(path):
+    with Image.open(path) as image:
+        return np.array(image)
 
 
 def truth(domain, split, index):
