@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
-from .adapters import atomic_path
 from .config import REPOSITORY, load_config
+from .files import atomic_path
 from .inference import Inferencer, colour_overlay, side_by_side, stack_rows
 
 METHODS = ('soma', 'frozen', 'full')

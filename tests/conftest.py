@@ -15,7 +15,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from PIL import Image
 
-from soma.adapters import write_checkpoint
+from soma.files import write_checkpoint
 from soma.models import DINOv2
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
-from soma.adapters import read_state_dict, write_checkpoint
 from soma.checkpoints import convert_dinov2_file
 from soma.config import REPOSITORY, load_config
 from soma.datasets.convert import convert_dataset
 from soma.datasets.toy import write_toy_streets
 from soma.datasets.toy.foundation import pretrain_toy
 from soma.demo import METHODS, config_file, preparation, read_metrics, summary_table, training
+from soma.files import read_state_dict, write_checkpoint
 
 
 @pytest.fixture(scope='session')

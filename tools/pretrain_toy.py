@@ -2,8 +2,8 @@
 
 import argparse
 
-from soma.adapters import write_checkpoint
 from soma.datasets.toy.foundation import pretrain_toy
+from soma.files import write_checkpoint
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,15 +1,10 @@
 """Adapters for any ``nn.Module``, in pure PyTorch."""
 
 from .inject import SoMAConfig, inject_adapter, merge_adapter, parse_adapter
-from .io import (
-    atomic_path,
-    read_checkpoint,
-    read_state_dict,
-    state_dict_of,
-    write_checkpoint,
-)
+from .io import adapter_card, base_of, check_base, load_adapter, save_adapter, without_base
 from .report import AdapterReport, adapter_report
 from .soma import SoMAConv2d, SoMALayer, SoMALinear
+from .state import adapted_layers, adapter_delta, base_hash, from_release, merge_state
 from .svd import Components, low_rank_product, split_components
 
 __all__ = [
@@ -19,15 +14,21 @@ __all__ = [
     'SoMAConv2d',
     'SoMALayer',
     'SoMALinear',
+    'adapted_layers',
+    'adapter_card',
+    'adapter_delta',
     'adapter_report',
-    'atomic_path',
+    'base_hash',
+    'base_of',
+    'check_base',
+    'from_release',
     'inject_adapter',
+    'load_adapter',
     'low_rank_product',
     'merge_adapter',
+    'merge_state',
     'parse_adapter',
-    'read_checkpoint',
-    'read_state_dict',
+    'save_adapter',
     'split_components',
-    'state_dict_of',
-    'write_checkpoint',
+    'without_base',
 ]

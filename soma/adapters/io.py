@@ -1,144 +1,186 @@
-"""Read and write checkpoint files: safely, and never half."""
+"""Adapter files: what trained, with a card that says what it is and which base it belongs to."""
 
 from __future__ import annotations
 
 import os
-import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-_WRAPPERS = ('state_dict', 'model', 'teacher')
+from ..files import CheckpointError, card_of, read_checkpoint, state_dict_of, write_checkpoint
+from ..version import __version__
+from .inject import inject_adapter
+from .report import AdapterReport, adapter_report, block_index
+from .soma import SoMALayer
+from .state import base_hash, from_release
+
+_CONFIG = ('rank', 'alpha', 'component', 'train_bias', 'targets', 'start_block', 'groups')
 
 
-def read_checkpoint(
-    path: str | os.PathLike,
-    map_location: str | torch.device = 'cpu',
-    allow: Sequence[type | Callable] = (),
-) -> dict:
-    """Read a checkpoint file without running any code it may hold.
+def adapter_card(model: nn.Module) -> dict:
+    """Describe the adapters of a model, so that :func:`inject_adapter` can make them again.
 
     Args:
-        path: A file written by ``torch.save``, or ``*.safetensors``.
-        map_location: Device of the tensors.
-        allow: Harmless classes that the file may hold besides tensors and plain data.
+        model: Any module.
 
     Returns:
-        What the file holds.
+        ``method``, ``rank``, ``alpha``, ``component``, ``train_bias``, ``targets`` (the names of
+        the layers), ``start_block`` and ``groups``; only ``method``, None, without adapters.
+
+    Raises:
+        ValueError: If the layers differ in rank, alpha or component.
+    """
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, SoMALayer)}
+    if not layers:
+        return {'method': None}
+    settings = {(layer.rank, layer.alpha, layer.component) for layer in layers.values()}
+    if len(settings) > 1:
+        raise ValueError(f'layers differ in (rank, alpha, component): {sorted(settings)}')
+    ((rank, alpha, component),) = settings
+    return {
+        'method': 'SoMA',
+        'rank': rank,
+        'alpha': alpha,
+        'component': component,
+        'train_bias': any(layer.train_bias for layer in layers.values()),
+        'targets': list(layers),
+        'start_block': min((block_index(name) or 0) for name in layers),
+        'groups': {
+            name.rpartition('.')[2]: layer.groups
+            for name, layer in layers.items()
+            if layer.groups > 1
+        },
+    }
+
+
+def base_of(model: nn.Module, prefix: str = '') -> dict[str, Tensor]:
+    """The base of a model: its frozen parameters.
+
+    Args:
+        model: Any module.
+        prefix: Where the base stands in it, such as ``'backbone.'``.
+
+    Returns:
+        Tensors by their name below the prefix.
+    """
+    return {
+        name[len(prefix) :]: parameter.detach()
+        for name, parameter in model.named_parameters()
+        if name.startswith(prefix) and not parameter.requires_grad
+    }
+
+
+def without_base(model: nn.Module, prefix: str = '') -> dict[str, Tensor]:
+    """The state dict of a model without its base.
+
+    Args:
+        model: Any module.
+        prefix: As for :func:`base_of`.
+
+    Returns:
+        Tensors by name: adapters, all that trains, and buffers.
+    """
+    base = base_of(model, prefix)
+    return {
+        name: value
+        for name, value in model.state_dict().items()
+        if not (name.startswith(prefix) and name[len(prefix) :] in base)
+    }
+
+
+def save_adapter(
+    model: nn.Module, path: str | os.PathLike, prefix: str = '', card: Mapping | None = None
+) -> None:
+    """Write all of a model but its base, with a card.
+
+    Args:
+        model: A model with adapters.
+        path: File to write, ``*.safetensors`` or ``*.pth``.
+        prefix: Where the base stands in the model, such as ``'backbone.'``; what is frozen outside
+            of it is written too.
+        card: Plain data to add to the card.
+
+    Raises:
+        ValueError: If the model has no adapter.
+    """
+    own = adapter_card(model)
+    if own['method'] is None:
+        raise ValueError(f'{type(model).__name__} has no adapter to save')
+    base = {'prefix': prefix, 'hash': base_hash(base_of(model, prefix))}
+    card = {'soma_version': __version__, **own, 'base': base, **(card or {})}
+    write_checkpoint({'state_dict': without_base(model, prefix), 'meta': {'soma': card}}, path)
+
+
+def load_adapter(
+    model: nn.Module, path: str | os.PathLike, part: str = '', force: bool = False
+) -> AdapterReport:
+    """Put an adapter file onto the base weights in a model.
+
+    Args:
+        model: A plain model with the base weights, or one with the same adapters; changed in place.
+        path: A file of :func:`save_adapter` or of ``tools/extract_soma_weights.py``.
+        part: Name of the part of the file's model that ``model`` is, such as ``'backbone'``; the
+            rest of the file is left out.
+        force: Load even if these are not the weights that the adapter was trained on.
+
+    Returns:
+        A report of what is adapted; its ``str`` is a table.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged, or holds more than tensors and plain data.
+        CheckpointError: If the file holds no adapter, does not fit the model, or was trained on
+            other base weights.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'no checkpoint at {path}: download or convert it first (checkpoints/README.md)'
-        )
-    try:
-        if path.suffix == '.safetensors':
-            return load_file(path, device=map_location)
-        with _allow(allow):
-            return torch.load(path, map_location=map_location, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f'{path} holds more than tensors and plain data, or is damaged; it was not loaded, '
-            f'since that could run code from the file: {error}'
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
-        raise ValueError(f'{path} is damaged or no checkpoint: {error}') from error
+    content = read_checkpoint(path)
+    card, state = card_of(content), from_release(state_dict_of(content, path))
+    if not card.get('method'):
+        raise CheckpointError(f'{path} has no card of an adapter')
+    prefix = part and part.rstrip('.') + '.'
+    state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+    config = {name: card[name] for name in _CONFIG}
+    config['targets'] = [n[len(prefix) :] for n in config['targets'] if n.startswith(prefix)]
 
-
-def read_state_dict(path: str | os.PathLike, map_location: str = 'cpu') -> dict[str, Tensor]:
-    """Read the parameters of a checkpoint file, whatever it wraps them in.
-
-    Args:
-        path: As for :func:`read_checkpoint`.
-        map_location: Device of the tensors.
-
-    Returns:
-        Tensors by name, without a ``module.`` prefix.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged or holds something else than named tensors.
-    """
-    return state_dict_of(read_checkpoint(path, map_location), path)
-
-
-def state_dict_of(content: Mapping, path: str | os.PathLike) -> dict[str, Tensor]:
-    """Find the parameters in what a checkpoint file holds.
-
-    Args:
-        content: What :func:`read_checkpoint` returned.
-        path: The file, for the messages.
-
-    Returns:
-        Tensors by name, without a ``module.`` prefix.
-
-    Raises:
-        ValueError: If there are no named tensors.
-    """
-    for key in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content:
-        raise ValueError(f'{path} holds no parameters')
-    wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    base_prefix = card['base']['prefix'].removeprefix(prefix)
+    base = {
+        name[len(base_prefix) :]: parameter
+        for name, parameter in model.named_parameters()
+        if name.startswith(base_prefix) and name not in state
+    }
+    check_base(card, base_hash(base), type(model).__name__, path, force)
+    if not any(isinstance(module, SoMALayer) for module in model.modules()):
+        try:
+            inject_adapter(model, {'type': card['method'], **config}, split=False)
+        except ValueError as error:
+            raise CheckpointError(f'{path} does not fit the model: {error}') from error
+    own = model.state_dict()
+    wrong = [name for name in state if name not in own or own[name].shape != state[name].shape]
     if wrong:
-        raise ValueError(f'{path} is no state dict: {wrong[:5]} are no tensors')
-    return {key.removeprefix('module.'): value for key, value in content.items()}
+        raise CheckpointError(f'{path} does not fit the model: {wrong[:3]} ({len(wrong)})')
+    model.load_state_dict(state, strict=False)
+    return adapter_report(model)
 
 
-def write_checkpoint(state: Mapping, path: str | os.PathLike) -> None:
-    """Write a checkpoint under a temporary name, flush it to disk, then rename it.
-
-    Args:
-        state: What to write; a plain state dict if the name ends in ``.safetensors``.
-        path: The file; its folder is made if need be. An existing file is replaced at the end.
-    """
-    with atomic_path(path, flush=True) as temporary:
-        if Path(path).suffix == '.safetensors':
-            save_file({key: value.contiguous() for key, value in state.items()}, temporary)
-        else:
-            torch.save(dict(state), temporary)
-
-
-@contextmanager
-def atomic_path(path: str | os.PathLike, flush: bool = False) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; rename it when all went well.
+def check_base(
+    card: Mapping, found: str, where: str | os.PathLike, path: str | os.PathLike, force: bool
+) -> None:
+    """Compare base weights with those that an adapter was trained on.
 
     Args:
-        path: The file to write; its folder is made if need be.
-        flush: Whether to wait until the disk has it before the name changes.
+        card: The adapter's; one without a hash fits any base.
+        found: :func:`base_hash` of the base weights.
+        where: What holds them, for the message.
+        path: The adapter's file, for the message.
+        force: Accept any.
 
-    Yields:
-        The temporary path. It is removed if the body raises.
+    Raises:
+        CheckpointError: If they are others.
     """
-    path = Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since writers of pictures choose their format by it.
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
-    try:
-        yield temporary
-        if flush:
-            with open(temporary, 'rb+') as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _allow(classes: Sequence[type | Callable]) -> Iterator[None]:
-    """Let some classes through the safe reader; before torch 2.5 it cannot be told."""
-    if classes and hasattr(torch.serialization, 'safe_globals'):
-        with torch.serialization.safe_globals(list(classes)):
-            yield
-    else:
-        yield
+    base = card.get('base', {})
+    wanted = base.get('hash')
+    if force or wanted in (None, found):
+        return
+    known = {key: base[key] for key in ('arch', 'img_size', 'patch_size', 'file') if key in base}
+    raise CheckpointError(
+        f'{path} was trained on the base weights {wanted[:12]} {known or ""}, but {where} holds '
+        f'{found[:12]}: give it those, or pass --force'
+    )

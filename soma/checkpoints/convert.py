@@ -2,7 +2,7 @@
 
 import os
 
-from ..adapters import read_state_dict, write_checkpoint
+from ..files import read_state_dict, write_checkpoint
 from ..models.backbones.dinov2_weights import convert_dinov2
 
 

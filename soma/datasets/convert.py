@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..adapters import atomic_path
-from .files import run_parallel
+from ..files import atomic_path
 from .labels import CITYSCAPES_TO_TRAIN, MAPILLARY_TO_TRAIN, to_train_ids
+from .parallel import run_parallel
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import atexit
 import gc
-import pickle
 import re
 import sys
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -19,29 +17,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
-from ..adapters import read_checkpoint, state_dict_of
-
-
-def _statistic(owner: type, name: str) -> Callable:
-    """A stand-in for ``getattr``, which pickled history buffers use to name their statistics."""
-    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
-        raise pickle.UnpicklingError(f'getattr({owner}, {name!r}) is no statistic of HistoryBuffer')
-    return getattr(owner, name)
-
-
-# The safe reader knows what it may call by these names.
-_statistic.__module__, _statistic.__qualname__ = 'builtins', 'getattr'
-
-# The plain data classes in the message hub of an OpenMMLab training checkpoint.
-TRAINING_STATE = [
-    HistoryBuffer,
-    _statistic,
-    np.ndarray,
-    np.dtype,
-    np.float64(0).__reduce__()[0],
-    np.empty(0).__reduce__()[0],
-    *{type(np.dtype(code)) for code in 'bBhHiIlLqQefd?'},
-]
+from ..files import read_checkpoint, state_dict_of
 
 
 def _plain(value):
@@ -136,7 +112,7 @@ class SomaRunner(Runner):
         """
         if re.match(r'\w+://', filename):
             raise ValueError(f'{filename} is no local file: download it first')
-        checkpoint = read_checkpoint(filename, map_location, allow=TRAINING_STATE)
+        checkpoint = read_checkpoint(filename, map_location)
         if 'state_dict' not in checkpoint:  # hooks look for it
             checkpoint = {'state_dict': state_dict_of(checkpoint, filename)}
         if isinstance(meta := checkpoint.get('meta'), dict):

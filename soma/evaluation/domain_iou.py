@@ -13,8 +13,8 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from ..adapters import atomic_path
 from ..datasets.labels import TRAIN_TO_CITYSCAPES
+from ..files import atomic_path
 
 
 def confusion_matrix(

@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from PIL import Image
 
-from ..adapters import atomic_path
+from ..files import atomic_path
 from .drawing import colour_overlay, side_by_side
 
 

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from mmseg.datasets import CityscapesDataset
 
-from ..adapters import merge_adapter, read_checkpoint, state_dict_of
+from ..adapters import merge_adapter
 from ..config import load_config
-from ..engine.runner import TRAINING_STATE
+from ..files import read_checkpoint, state_dict_of
 
 
 class Inferencer:
@@ -40,7 +40,7 @@ class Inferencer:
         # mmseg changes the config that it is given.
         config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
         model = init_model(config, None, device='cpu')
-        content = read_checkpoint(checkpoint, allow=TRAINING_STATE)
+        content = read_checkpoint(checkpoint)
         try:
             model.load_state_dict(state_dict_of(content, checkpoint))
         except RuntimeError as error:

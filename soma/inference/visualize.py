@@ -9,7 +9,7 @@ import mmcv
 from PIL import Image
 from rich.progress import track
 
-from ..adapters import atomic_path
+from ..files import atomic_path
 from .drawing import colour_overlay, side_by_side
 from .inferencer import Inferencer
 

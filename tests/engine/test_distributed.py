@@ -5,8 +5,7 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from soma.adapters import read_checkpoint, read_state_dict
-from soma.engine.runner import TRAINING_STATE
+from soma.files import read_checkpoint, read_state_dict
 from soma.models.backbones.dinov2_weights import convert_dinov2
 
 # Saves what each process sees. It comes from PYTHONPATH, by the config's custom_imports.
@@ -85,7 +84,7 @@ def test_two_processes_train_and_test_as_one(
     first, second = (rank['state'] for rank in ranks)
     assert first.keys() == second.keys()
     assert [k for k in first if not torch.equal(first[k], second[k])] == []
-    saved = read_checkpoint(checkpoint, allow=TRAINING_STATE)['state_dict']
+    saved = read_checkpoint(checkpoint)['state_dict']
     assert [k for k in first if not torch.equal(first[k], saved[k])] == []
     backbone = {f'backbone.{k}': v for k, v in start.items()}
     changed = {k for k, v in backbone.items() if not torch.equal(first[k], v)}

@@ -5,8 +5,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from timm.models.vision_transformer import VisionTransformer
 
-from soma.adapters import SoMALayer, read_checkpoint, read_state_dict, write_checkpoint
-from soma.engine.runner import TRAINING_STATE
+from soma.adapters import SoMALayer
+from soma.files import read_checkpoint, read_state_dict, write_checkpoint
 from soma.models.backbones.dinov2_weights import convert_dinov2
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
@@ -47,7 +47,7 @@ def first_pass(build_runner, config, options=None):
 
 def saved(runner_or_folder, iteration):
     folder = getattr(runner_or_folder, 'work_dir', runner_or_folder)
-    return read_checkpoint(f'{folder}/iter_{iteration}.pth', allow=TRAINING_STATE)
+    return read_checkpoint(f'{folder}/iter_{iteration}.pth')
 
 
 def assert_equal(ours, theirs):
@@ -180,7 +180,7 @@ def test_the_config_in_a_checkpoint_is_not_run(
 ):
     # mmengine runs it as Python
     monkeypatch.chdir(tmp_path)
-    content = read_checkpoint(trained_file, allow=TRAINING_STATE)
+    content = read_checkpoint(trained_file)
     content['meta']['config'] = "import os\nos.mkdir('bomb_went_off')\n"
     torch.save(content, 'x.pth')
     build_runner(tiny_config, {'load_from': 'x.pth', 'resume': True}).train()
@@ -199,7 +199,7 @@ def test_the_config_in_a_checkpoint_is_not_run(
 def test_a_checkpoint_of_another_model_is_not_tested(
     tiny_config, build_runner, trained_file, tmp_path, change, message
 ):
-    content = read_checkpoint(trained_file, allow=TRAINING_STATE)
+    content = read_checkpoint(trained_file)
     change(content['state_dict'])
     torch.save(content, tmp_path / 'x.pth')
     runner = build_runner(tiny_config, {'load_from': str(tmp_path / 'x.pth')})

@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from soma.adapters import SoMALayer, read_checkpoint
-from soma.engine.runner import TRAINING_STATE
+from soma.adapters import SoMALayer
+from soma.files import read_checkpoint
 from soma.inference import Inferencer, list_images, visualize
 
 
@@ -65,7 +65,7 @@ def test_the_config_is_left_as_it_was(tiny_config, checkpoint, street_data):
     ],
 )
 def test_a_checkpoint_of_another_model_is_refused(tiny_config, checkpoint, tmp_path, change):
-    content = read_checkpoint(checkpoint, allow=TRAINING_STATE)
+    content = read_checkpoint(checkpoint)
     change(content['state_dict'])
     torch.save(content, tmp_path / 'other.pth')
     with pytest.raises(ValueError, match=r'other\.pth is not of this config'):

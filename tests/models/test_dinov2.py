@@ -9,13 +9,8 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from timm.models.vision_transformer import VisionTransformer
 
-from soma.adapters import (
-    SoMALayer,
-    low_rank_product,
-    merge_adapter,
-    read_state_dict,
-    write_checkpoint,
-)
+from soma.adapters import SoMALayer, low_rank_product, merge_adapter
+from soma.files import read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.dinov2_weights import convert_dinov2
 

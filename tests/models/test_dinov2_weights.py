@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from soma.adapters import read_state_dict
+from soma.files import read_state_dict
 from soma.models import DINOv2
 from soma.models.backbones.dinov2_weights import convert_dinov2, public_names
 from soma.models.backbones.vit_layers import SwiGLU

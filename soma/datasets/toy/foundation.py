@@ -18,7 +18,7 @@ from timm.layers import build_sincos2d_pos_embed
 from torch import Tensor, nn
 
 from ...models import DINOv2
-from ..files import run_parallel
+from ..parallel import run_parallel
 from .layout import sample_scene
 from .randomised import random_style
 from .render import render

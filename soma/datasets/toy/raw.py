@@ -11,7 +11,7 @@ import numpy as np
 from mmseg.datasets import CityscapesDataset
 from PIL import Image
 
-from ...adapters import atomic_path
+from ...files import atomic_path
 from ..labels import TRAIN_TO_CITYSCAPES
 from .render import Rendering
 

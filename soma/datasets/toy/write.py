@@ -11,8 +11,8 @@ from zlib import crc32
 
 import numpy as np
 
-from ...adapters import atomic_path
-from ..files import run_parallel
+from ...files import atomic_path
+from ..parallel import run_parallel
 from .domains import DOMAIN_STYLES
 from .layout import sample_scene
 from .raw import RAW_LAYOUTS, save_sample

@@ -13,8 +13,9 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...adapters import SoMALayer, inject_adapter, read_state_dict
+from ...adapters import SoMALayer, inject_adapter
 from ...adapters.report import block_index
+from ...files import read_state_dict
 from .dinov2_weights import convert_dinov2, resize_pos_embed
 from .vit_layers import SwiGLU, XFormersAttention
 

@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from soma.adapters import atomic_path, read_checkpoint, read_state_dict, write_checkpoint
+from soma.files import atomic_path, read_checkpoint, read_state_dict, write_checkpoint
 
 
 class Bomb:

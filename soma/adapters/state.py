@@ -1,0 +1,142 @@
+"""Adapters as named tensors: pure functions on state dicts, without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .functional import weight_delta
+from .soma import ADAPTER_TENSORS
+
+# Resizing these to a model's patches and pictures rounds differently from machine to machine.
+RESIZED = ('pos_embed', 'patch_embed.proj.weight')
+_RELEASE = re.compile(r'^(?P<prefix>.*?\bbackbone\.)model\.')
+_FACTOR = re.compile(r'\.lora_([AB])\.(?:default\.)?weight$')
+
+
+def adapted_layers(state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the layers whose adapter is in a state dict, sorted.
+
+    Raises:
+        ValueError: If a layer has some of ``A``, ``B``, ``A0``, ``B0`` but not all.
+    """
+    # ``A`` and ``B`` alone may be names of anything.
+    layers = sorted(key[: -len('.A0')] for key in state if key.endswith('.A0'))
+    for name in layers:
+        missing = [tensor for tensor in ADAPTER_TENSORS if f'{name}.{tensor}' not in state]
+        if missing:
+            raise ValueError(f'the adapter of {name} lacks {", ".join(missing)}')
+    return layers
+
+
+def adapter_delta(state: Mapping[str, Tensor], layer: str, scale: float) -> Tensor:
+    """Compute the weight change of a layer, ``s (B A - B0 A0)``.
+
+    Args:
+        state: Holds the four tensors of the layer.
+        layer: Its name.
+        scale: ``s = alpha / rank``.
+
+    Returns:
+        Shape ``(out, in)``; a convolution's kernel is flattened.
+    """
+    A, B, A0, B0 = (state[f'{layer}.{name}'] for name in ADAPTER_TENSORS)
+    return weight_delta(A, B, A0, B0, scale, groups=len(A) // B.shape[1])
+
+
+def merge_state(state: Mapping[str, Tensor], scale: float = 1.0) -> dict[str, Tensor]:
+    """Fold the adapters in a state dict into the weights beside them.
+
+    Args:
+        state: Weights, biases and adapters by name.
+        scale: ``s = alpha / rank``.
+
+    Returns:
+        What the plain model's state dict would be.
+
+    Raises:
+        ValueError: If the weight of an adapted layer is missing or has another shape.
+    """
+    layers = adapted_layers(state)
+    own = {f'{layer}.{name}' for layer in layers for name in ADAPTER_TENSORS}
+    plain = {key: value for key, value in state.items() if key not in own}
+    for layer in layers:
+        weight = plain.get(f'{layer}.weight')
+        if weight is None:
+            raise ValueError(f'{layer} has an adapter but no weight: the base weights are missing')
+        delta = adapter_delta(state, layer, scale)
+        if delta.shape != weight.flatten(1).shape:
+            raise ValueError(
+                f'the adapter of {layer} is made for a weight of {list(delta.shape)}, '
+                f'the base has {list(weight.flatten(1).shape)}'
+            )
+        plain[f'{layer}.weight'] = weight + delta.view_as(weight)
+    return plain
+
+
+def base_hash(base: Mapping[str, Tensor]) -> str:
+    """A hash of base weights: of names, shapes and values.
+
+    Position embeddings and patch kernels count with their shape alone, since the same file resized
+    on another machine differs in the last bits.
+
+    Args:
+        base: The tensors that an adapter does not replace, by their name in the base.
+
+    Returns:
+        SHA-256 in hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(base):
+        tensor = base[name].detach()
+        digest.update(f'{name} {list(tensor.shape)}\n'.encode())
+        if not name.endswith(RESIZED):
+            data = tensor.float().cpu().contiguous().view(-1).view(torch.uint8)
+            digest.update(data.numpy())
+    return digest.hexdigest()
+
+
+def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the tensors of SoMA's original release to the names of this package.
+
+    There the backbone's names start with ``backbone.model.``, query, key and value are layers of
+    their own, and the factors are ``lora_A.weight`` and ``lora_B.weight``. They mean
+    ``W + s B A``, so that here ``A0 = B0 = 0``.
+
+    Args:
+        state: Tensors by name, of any origin.
+
+    Returns:
+        The same dict if nothing in it has the release's names; else a new one, without the mask
+        token, which no segmentor uses.
+
+    Raises:
+        ValueError: If one of query, key and value, or of the two factors, is missing.
+    """
+    if not any(_RELEASE.match(key) and _FACTOR.search(key) for key in state):
+        return dict(state)
+    renamed = {}
+    for key, value in state.items():
+        if _RELEASE.match(key):
+            key = _RELEASE.sub(r'\g<prefix>', key)
+            key = _FACTOR.sub(r'.\1', key).replace('.base_layer.', '.')
+        if not key.endswith('backbone.mask_token'):
+            renamed[key] = value
+    for key in [key for key in renamed if '.attn.q.' in key]:
+        parts = [key.replace('.attn.q.', f'.attn.{part}.') for part in 'qkv']
+        if missing := [part for part in parts if part not in renamed]:
+            raise ValueError(f'{key} is there, but not {", ".join(missing)}')
+        renamed[key.replace('.attn.q.', '.attn.qkv.')] = torch.cat(
+            [renamed.pop(part) for part in parts]
+        )
+    for key in [key for key in renamed if key.endswith('.A')]:
+        layer = key.removesuffix('.A')
+        if f'{layer}.B' not in renamed:
+            raise ValueError(f'{layer} has a lora_A but no lora_B')
+        for name in 'AB':
+            renamed[f'{layer}.{name}0'] = torch.zeros_like(renamed[f'{layer}.{name}'])
+    return renamed

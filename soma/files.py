@@ -1,0 +1,275 @@
+"""Read and write checkpoint files: safely, and never half."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+# Where the parameters may be, outermost first.
+_WRAPPERS = ('state_dict', 'ema_state_dict', 'model', 'teacher')
+_trusted = False
+
+
+class CheckpointError(ValueError):
+    """A checkpoint file that cannot be used; the message names it and says why, in one line."""
+
+
+class _History(dict):
+    """What is kept of a pickled ``HistoryBuffer`` of mmengine: the arguments that make it again."""
+
+    def __setstate__(self, state: Mapping) -> None:
+        names = ('log_history', 'count_history', 'max_length')
+        self.update({name: np.asarray(state[f'_{name}']).tolist() for name in names})
+
+
+def _statistic(owner: type, name: str) -> None:
+    """A stand-in for ``getattr``, by which pickled history buffers name their statistics."""
+    if owner is not _History or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'GLOBAL builtins.getattr of {owner} and {name!r}')
+
+
+# All that an OpenMMLab training checkpoint holds besides tensors and plain data, by its name there.
+# Numpy has renamed its core.
+_ALLOWED: list[tuple[Callable, str]] = [
+    (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
+    (_statistic, 'builtins.getattr'),
+    (np.ndarray, 'numpy.ndarray'),
+    (np.dtype, 'numpy.dtype'),
+    *[(type(np.dtype(code)), f'numpy.dtypes.{code}') for code in 'bBhHiIlLqQefd?'],
+    *[
+        (function, f'numpy.{core}.multiarray.{name}')
+        for core in ('core', '_core')
+        for name, function in (
+            ('scalar', np.float64(0).__reduce__()[0]),
+            ('_reconstruct', np.empty(0).__reduce__()[0]),
+        )
+    ],
+]
+
+
+@contextmanager
+def trust_files(trust: bool = True) -> Iterator[None]:
+    """Let :func:`read_checkpoint` run the code that a pickled file holds.
+
+    Args:
+        trust: Whether to; if False, nothing changes.
+    """
+    global _trusted
+    before, _trusted = _trusted, _trusted or trust
+    try:
+        yield
+    finally:
+        _trusted = before
+
+
+def read_checkpoint(
+    path: str | os.PathLike, map_location: str | torch.device = 'cpu', mmap: bool = False
+) -> dict:
+    """Read a checkpoint file without running any code it may hold.
+
+    Args:
+        path: A file written by ``torch.save``, or ``*.safetensors``.
+        map_location: Device of the tensors.
+        mmap: Read a tensor of a ``torch.save`` file from the disk only when it is used. The file
+            must stay as it is so long.
+
+    Returns:
+        What the file holds. A safetensors file with a card gives
+        ``{'state_dict': tensors, 'meta': {'soma': card}}``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file is damaged, or holds more than tensors, plain data and what
+            mmengine's checkpoints hold. ``trust_files`` (the scripts' ``--trust``) lets that in.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'no checkpoint at {path}: download or convert it first (checkpoints/README.md)'
+        )
+    if not path.stat().st_size:
+        raise CheckpointError(f'{path} is empty: it was not written to its end')
+    try:
+        if path.suffix == '.safetensors':
+            return _read_safetensors(path, map_location)
+        with _allow():
+            mmap = mmap and zipfile.is_zipfile(path)  # not before torch 1.6
+            return torch.load(path, map_location, weights_only=not _trusted, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        found = re.search(r'GLOBAL ([\w.]+)', str(error))
+        if found is None:
+            raise CheckpointError(f'{path} is damaged or no checkpoint') from error
+        raise CheckpointError(
+            f'{path} holds more than tensors and plain data: it wants to call {found[1]}, which '
+            'could run any code. It was not loaded; if you know who made it, pass --trust'
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError, UnicodeError) as error:
+        reason = str(error).partition('\n')[0]
+        raise CheckpointError(f'{path} is damaged or no checkpoint: {reason}') from error
+
+
+def read_state_dict(path: str | os.PathLike, map_location: str = 'cpu') -> dict[str, Tensor]:
+    """Read the parameters of a checkpoint file, whatever it wraps them in.
+
+    Args:
+        path: As for :func:`read_checkpoint`.
+        map_location: Device of the tensors.
+
+    Returns:
+        Tensors by name, without a ``module.`` prefix.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file is damaged or holds something else than named tensors.
+    """
+    return state_dict_of(read_checkpoint(path, map_location), path)
+
+
+def state_dict_of(
+    content: Mapping, path: str | os.PathLike, part: str | None = None
+) -> dict[str, Tensor]:
+    """Find the parameters in what a checkpoint file holds.
+
+    Args:
+        content: What :func:`read_checkpoint` returned.
+        path: The file, for the messages.
+        part: ``'state_dict'`` or ``'ema_state_dict'``; whichever there is, in this order, if None.
+            In the files that mmengine's and this package's averaging hooks write, ``state_dict``
+            is the average and ``ema_state_dict`` what the optimizer works on.
+
+    Returns:
+        Tensors by name, without a ``module.`` prefix.
+
+    Raises:
+        CheckpointError: If there are no named tensors.
+    """
+    if part is not None and not (isinstance(content, Mapping) and part in content):
+        raise CheckpointError(f'{path} holds no {part}')
+    for key in _WRAPPERS if part is None else (part,):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(f'{path} holds no parameters')
+    wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise CheckpointError(f'{path} is no state dict: {wrong[:5]} are no tensors')
+    if all(key.startswith('module.') or key == 'steps' for key in content):  # an average's
+        content = {key: value for key, value in content.items() if key != 'steps'}
+    return {key.removeprefix('module.'): value for key, value in content.items()}
+
+
+def card_of(content: Mapping) -> dict:
+    """The card of an adapter or training checkpoint: what :func:`read_checkpoint` returned, or {}.
+
+    A card is plain data: method, rank, alpha, base, classes ... (docs/checkpoints.md).
+    """
+    meta = content.get('meta') if isinstance(content, Mapping) else None
+    return dict(meta.get('soma') or {}) if isinstance(meta, Mapping) else {}
+
+
+def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike) -> None:
+    """Load parameters whose names and shapes must be exactly the model's.
+
+    Plain weights may stand for adapted ones, whose layers split them as they come in.
+
+    Args:
+        model: Filled in place.
+        state: Tensors by name.
+        path: Where they come from, for the message.
+
+    Raises:
+        CheckpointError: If a name is missing or unexpected or a shape differs.
+    """
+    own = model.state_dict()
+    shapes = [
+        f'{name} is {list(state[name].shape)} there and {list(own[name].shape)} in the model'
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if shapes:
+        raise CheckpointError(f'{path} does not fit the model: {_some(shapes)}')
+    unexpected = [name for name in state if name not in own]
+    missing, _ = model.load_state_dict(state, strict=False)  # adapted layers know what they need
+    if missing or unexpected:
+        kinds = (('missing', missing), ('unexpected', unexpected))
+        reasons = '; '.join(f'{kind}: {_some(names)}' for kind, names in kinds if names)
+        raise CheckpointError(f'{path} does not fit the model: {reasons}')
+
+
+def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
+    """Write a checkpoint under a temporary name, flush it to disk, then rename it.
+
+    Args:
+        content: What to write. Into ``*.safetensors`` go the tensors, and of ``meta`` the card
+            (``meta['soma']``), as JSON.
+        path: The file; its folder is made if need be. An existing file is replaced at the end.
+    """
+    with atomic_path(path, flush=True) as temporary:
+        if Path(path).suffix != '.safetensors':
+            torch.save(dict(content), temporary)
+            return
+        # Tensors that share memory would be refused.
+        tensors = {k: v.clone().contiguous() for k, v in state_dict_of(content, path).items()}
+        card = card_of(content)
+        metadata = {'format': 'pt', **({'soma': json.dumps(card)} if card else {})}
+        save_file(tensors, temporary, metadata)
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike, flush: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; rename it when all went well.
+
+    Args:
+        path: The file to write; its folder is made if need be.
+        flush: Whether to wait until the disk has it before the name changes.
+
+    Yields:
+        The temporary path. It is removed if the body raises.
+    """
+    path = Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays, since writers of pictures choose their format by it.
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    try:
+        yield temporary
+        if flush:
+            with open(temporary, 'rb+') as file:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_safetensors(path: Path, device: str | torch.device) -> dict:
+    with safe_open(path, framework='pt', device=str(device)) as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, no dict
+        card = (file.metadata() or {}).get('soma')
+    return {'state_dict': tensors, 'meta': {'soma': json.loads(card)}} if card else tensors
+
+
+@contextmanager
+def _allow() -> Iterator[None]:
+    """Let :data:`_ALLOWED` through the safe reader; before torch 2.6 it knows no other names."""
+    version = tuple(map(int, torch.__version__.split('.')[:2]))
+    if version >= (2, 6):
+        with torch.serialization.safe_globals(_ALLOWED):
+            yield
+    else:
+        yield
+
+
+def _some(names: list[str]) -> str:
+    """The first few of a list, and how many there are."""
+    return ', '.join(names[:3]) + (f', ... ({len(names)})' if len(names) > 3 else '')
