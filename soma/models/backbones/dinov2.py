@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ...adapters import SoMALayer, inject_adapter
 from ...adapters.report import block_index
-from ...files import read_state_dict
+from ...files import load_strictly, read_state_dict
 from .dinov2_weights import convert_dinov2, resize_pos_embed
 from .vit_layers import SwiGLU, XFormersAttention
 
@@ -113,6 +113,7 @@ class DINOv2(VisionTransformer):
             )
         if not 0 <= frozen_blocks <= depth:
             raise ValueError(f'DINOv2: frozen_blocks must be 0 to {depth}, got {frozen_blocks}')
+        self.arch = arch if isinstance(arch, str) else dict(arch)
         self.out_indices, self.pyramid = tuple(out_indices), tuple(pyramid)
         self.frozen_blocks, self.with_cp = frozen_blocks, with_cp
         self.adapter = None
@@ -169,17 +170,18 @@ class DINOv2(VisionTransformer):
                 f'patches of {self.patch_embed.patch_size[0]}',
                 logger='current',
             )
-        try:
-            missing, unexpected = self.load_state_dict(converted, strict=False)
-        except RuntimeError as error:  # shapes
-            raise ValueError(f'DINOv2: {checkpoint} does not fit this model: {error}') from error
-        unexpected = [key for key in unexpected if key not in UNUSED_KEYS]
-        if missing or unexpected:
-            raise ValueError(
-                f'DINOv2: {checkpoint} does not fit this model: missing {missing[:5]} '
-                f'({len(missing)}), unexpected {unexpected[:5]} ({len(unexpected)}); check arch '
-                'and registers'
-            )
+        for key in UNUSED_KEYS & converted.keys():
+            del converted[key]
+        load_strictly(self, converted, checkpoint)
+
+    def describe(self) -> dict:
+        """What a file of base weights must be made for, as plain data: the card of a checkpoint."""
+        return {
+            'arch': self.arch,
+            'img_size': list(self.patch_embed.img_size),
+            'patch_size': self.patch_embed.patch_size[0],
+            'registers': self.register_tokens.shape[1] if hasattr(self, 'register_tokens') else 0,
+        }
 
     def frozen_names(self) -> set[str]:
         """Names of the parameters that must not train.
