@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
+from .cli import add_trust
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 _PATH_KEYS = ('data_root', 'checkpoint', 'load_from')
 
@@ -21,7 +23,8 @@ def runner_parser(description: str) -> argparse.ArgumentParser:
         description: What ``--help`` says of the script.
 
     Returns:
-        The parser, with ``config``, ``--work-dir``, ``--cfg-options`` and ``--launcher``.
+        The parser, with ``config``, ``--work-dir``, ``--cfg-options``, ``--trust`` and
+        ``--launcher``.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
@@ -29,6 +32,7 @@ def runner_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...'
     )
+    add_trust(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser
@@ -91,6 +95,22 @@ def _resolve_paths(node) -> None:
             elsewhere = REPOSITORY / value
             if elsewhere.exists() and not Path(value).exists():
                 node[key] = str(elsewhere)
+
+
+def use_plain_model(config: Config) -> str | None:
+    """Take the adapter and the loading of pretrained weights out of a config, for testing.
+
+    Args:
+        config: Changed in place.
+
+    Returns:
+        The file of base weights that the backbone would have loaded, if it exists.
+    """
+    config.load_from, config.resume = None, False
+    backbone = config.model.get('backbone', {})
+    backbone.pop('adapter', None)
+    pretrained = (backbone.pop('init_cfg', None) or {}).get('checkpoint')
+    return pretrained if pretrained and Path(pretrained).is_file() else None
 
 
 def use_amp(config: Config) -> None:

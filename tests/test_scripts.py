@@ -139,5 +139,5 @@ def test_predictions_are_written_as_cityscapes_ids(config_file, run_here, tiny_c
 @pytest.mark.parametrize('script', ['train.py', 'test.py', 'visualize.py'])
 def test_a_missing_config_is_named(run_here, script):
     arguments = {'train.py': [], 'test.py': ['x.pth'], 'visualize.py': ['x.pth', 'x.png']}[script]
-    with pytest.raises(FileNotFoundError, match=r'no config file nowhere\.py'):
+    with pytest.raises(SystemExit, match=r'error: no config file nowhere\.py'):
         run_here(script, 'nowhere.py', *arguments)

@@ -4,13 +4,19 @@ import argparse
 
 from mmengine.registry import RUNNERS
 
-from soma.config import config_from, runner_parser, use_tta
+from soma.checkpoints import load_plain
+from soma.cli import command
+from soma.config import config_from, runner_parser, use_plain_model, use_tta
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = runner_parser(__doc__)
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='training checkpoint, adapter file or merged file')
+    parser.add_argument(
+        '--backbone', help="base weights of an adapter (default: the file of the config's init_cfg)"
+    )
+    parser.add_argument('--force', action='store_true', help='accept other base weights')
     parser.add_argument('--out', help='folder for the predictions, as PNG of Cityscapes ids')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
@@ -18,19 +24,22 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Build the runner, test."""
+    """Build a plain model, load, test."""
     args = parse_args()
-    config = config_from(args)
-    config.load_from = args.checkpoint
-    if args.out:
-        config.test_evaluator.output_dir = args.out
-    if args.show_dir:
-        config.setdefault('custom_hooks', []).append(
-            dict(type='DrawPredictionsHook', out_dir=args.show_dir)
-        )
-    if args.tta:
-        use_tta(config)
-    RUNNERS.build(config).test()
+    with command(args.trust):
+        config = config_from(args)
+        pretrained = use_plain_model(config)
+        if args.out:
+            config.test_evaluator.output_dir = args.out
+        if args.show_dir:
+            config.setdefault('custom_hooks', []).append(
+                dict(type='DrawPredictionsHook', out_dir=args.show_dir)
+            )
+        if args.tta:
+            use_tta(config)
+        runner = RUNNERS.build(config)
+        load_plain(runner.model, args.checkpoint, args.backbone or pretrained, args.force)
+        runner.test()
 
 
 if __name__ == '__main__':

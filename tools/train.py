@@ -4,6 +4,7 @@ import argparse
 
 from mmengine.registry import RUNNERS
 
+from soma.cli import command
 from soma.config import config_from, runner_parser, use_amp
 
 
@@ -23,13 +24,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Build the runner, train."""
     args = parse_args()
-    config = config_from(args)
-    if args.amp:
-        use_amp(config)
-    if args.resume:
-        config.resume = True
-        config.load_from = None if args.resume == 'auto' else args.resume
-    RUNNERS.build(config).train()
+    with command(args.trust):
+        config = config_from(args)
+        if args.amp:
+            use_amp(config)
+        if args.resume:
+            config.resume = True
+            config.load_from = None if args.resume == 'auto' else args.resume
+        RUNNERS.build(config).train()
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import argparse
 
+from soma.cli import add_trust, command
 from soma.inference import Inferencer, visualize
 
 
@@ -9,19 +10,27 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='training checkpoint, adapter file or merged file')
     parser.add_argument('image', help='picture or folder')
     parser.add_argument('--save-dir', default='work_dirs/visualize', help='folder to write to')
     parser.add_argument('--device', help='cpu, cuda:0 ...; the first GPU if there is one')
+    parser.add_argument(
+        '--backbone', help="base weights of an adapter (default: the file of the config's init_cfg)"
+    )
+    parser.add_argument('--force', action='store_true', help='accept other base weights')
+    add_trust(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     """Load the model, segment, draw."""
     args = parse_args()
-    inferencer = Inferencer(args.config, args.checkpoint, args.device)
-    for file in visualize(inferencer, args.image, args.save_dir):
-        print(file)
+    with command(args.trust):
+        inferencer = Inferencer(
+            args.config, args.checkpoint, args.device, args.backbone, args.force
+        )
+        for file in visualize(inferencer, args.image, args.save_dir):
+            print(file)
 
 
 if __name__ == '__main__':

@@ -11,9 +11,8 @@ from mmengine.config import Config
 from mmseg.apis import inference_model, init_model
 from mmseg.datasets import CityscapesDataset
 
-from ..adapters import merge_adapter
-from ..config import load_config
-from ..files import read_checkpoint, state_dict_of
+from ..checkpoints import load_plain
+from ..config import load_config, use_plain_model
 
 
 class Inferencer:
@@ -21,12 +20,15 @@ class Inferencer:
 
     Args:
         config: File or config.
-        checkpoint: File whose keys are exactly the model's.
+        checkpoint: Training checkpoint, adapter file or merged file; adapters are folded in.
         device: Where to run; the first GPU, or the CPU without one, if None.
+        backbone: File of the base weights of an adapter; the one of the config's ``init_cfg`` if
+            None.
+        force: Accept other base weights than those that the adapter was trained on.
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        ValueError: If the checkpoint is not this config's.
+        CheckpointError: If the checkpoint is not this config's.
 
     Attributes:
         classes: Names of the classes.
@@ -34,21 +36,22 @@ class Inferencer:
     """
 
     def __init__(
-        self, config: str | os.PathLike | Config, checkpoint: str, device: str | None = None
+        self,
+        config: str | os.PathLike | Config,
+        checkpoint: str | os.PathLike,
+        device: str | None = None,
+        backbone: str | os.PathLike | None = None,
+        force: bool = False,
     ) -> None:
         device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
         # mmseg changes the config that it is given.
         config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
+        pretrained = use_plain_model(config)
         model = init_model(config, None, device='cpu')
-        content = read_checkpoint(checkpoint)
-        try:
-            model.load_state_dict(state_dict_of(content, checkpoint))
-        except RuntimeError as error:
-            raise ValueError(f'{checkpoint} is not of this config: {error}') from error
-        merge_adapter(model)
+        card = load_plain(model, checkpoint, backbone or pretrained, force)
         self.model = model.to(device).eval()
-        meta = content.get('meta', {}).get('dataset_meta') or CityscapesDataset.METAINFO
-        self.classes, self.palette = meta['classes'], np.array(meta['palette'], np.uint8)
+        known = card if card.get('palette') else CityscapesDataset.METAINFO
+        self.classes, self.palette = known['classes'], np.array(known['palette'], np.uint8)
 
     def __call__(self, image: str | np.ndarray) -> np.ndarray:
         """Segment a picture.

@@ -3,6 +3,7 @@
 import argparse
 
 from soma.checkpoints import convert_dinov2_file
+from soma.cli import add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
@@ -13,6 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--height', type=int, default=512, help='of the picture, in pixels')
     parser.add_argument('--width', type=int, default=512, help='of the picture, in pixels')
     parser.add_argument('--patch-size', '--kernel', type=int, default=16, help='in pixels')
+    add_trust(parser)
     return parser.parse_args()
 
 
@@ -20,8 +22,11 @@ def main() -> None:
     """Convert one file."""
     args = parse_args()
     size = (args.height, args.width)
-    tensors = convert_dinov2_file(args.pretrained, args.converted, size, args.patch_size)
-    print(f'{tensors} tensors for {size} pixels in patches of {args.patch_size}: {args.converted}')
+    with command(args.trust, ValueError):
+        count = convert_dinov2_file(args.pretrained, args.converted, size, args.patch_size)
+        print(
+            f'{count} tensors for {size} pixels in patches of {args.patch_size}: {args.converted}'
+        )
 
 
 if __name__ == '__main__':

@@ -1,0 +1,51 @@
+"""From a training checkpoint to a file that one shares."""
+
+from __future__ import annotations
+
+import os
+
+from ..adapters import adapted_layers, base_hash
+from ..adapters.soma import ADAPTER_TENSORS
+from ..files import CheckpointError, write_checkpoint
+from ..version import __version__
+from .load import open_checkpoint
+
+
+def extract_adapter(
+    final: str | os.PathLike,
+    out: str | os.PathLike,
+    part: str | None = None,
+    alpha: float | None = None,
+) -> dict:
+    """Write the adapter and the head of a checkpoint, with a card.
+
+    Args:
+        final: A training checkpoint, with or without its base weights, of this package or of the
+            original release.
+        out: File to write, ``*.safetensors`` or ``*.pth``.
+        part: ``'state_dict'`` or ``'ema_state_dict'``; whichever there is, in this order, if None.
+        alpha: As for :func:`~soma.checkpoints.open_checkpoint`.
+
+    Returns:
+        The card.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it cannot be used, or holds no adapter.
+    """
+    checkpoint = open_checkpoint(final, part, alpha)
+    state, card = checkpoint.state, checkpoint.card
+    layers = adapted_layers(state)
+    if not layers:
+        raise CheckpointError(f'{final} holds no adapter: there is nothing to extract')
+    own = [*ADAPTER_TENSORS, *(['bias'] if card['train_bias'] else [])]
+    kept = {f'{layer}.{name}' for layer in layers for name in own}
+    kept |= {name for name in state if not name.startswith(checkpoint.prefix)}
+    base = {n[len(checkpoint.prefix) :]: state[n] for n in state if n not in kept}
+    about = {'prefix': checkpoint.prefix, **card.get('base', {})}
+    if base:
+        about.setdefault('hash', base_hash(base))
+    card = {'soma_version': __version__, **card, 'base': about}
+    tensors = {name: value for name, value in state.items() if name in kept}
+    write_checkpoint({'state_dict': tensors, 'meta': {'soma': card}}, out)
+    return card
