@@ -3,6 +3,7 @@
 import copy
 import itertools
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -215,5 +216,27 @@ def run_tool(tmp_path):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done
+
+    return run
+
+
+@pytest.fixture
+def config_file(tiny_config, tmp_path):
+    tiny_config.custom_imports = dict(imports=['soma'])
+    tiny_config.work_dir = None
+    tiny_config.dump(tmp_path / 'tiny.py')
+    return tmp_path / 'tiny.py'
+
+
+@pytest.fixture
+def run_here(tmp_path, monkeypatch, build_runner):
+    """Run a script in this process, to save the imports, in ``tmp_path / 'elsewhere'``."""
+
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
+        monkeypatch.setenv('LOCAL_RANK', '0')
+        (tmp_path / 'elsewhere').mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / 'elsewhere')
+        runpy.run_path(str(Path(__file__).parent.parent / 'tools' / script), run_name='__main__')
 
     return run

@@ -1,8 +1,5 @@
 import json
-import runpy
-import sys
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,33 +7,9 @@ from PIL import Image
 
 from soma.datasets.labels import TRAIN_TO_CITYSCAPES
 
-TOOLS = Path(__file__).parents[1] / 'tools'
-
 
 def as_paths(root, files):
     return sorted(str(file.relative_to(root)) for file in files)
-
-
-@pytest.fixture
-def config_file(tiny_config, tmp_path):
-    tiny_config.custom_imports = dict(imports=['soma'])
-    tiny_config.work_dir = None
-    tiny_config.dump(tmp_path / 'tiny.py')
-    return tmp_path / 'tiny.py'
-
-
-@pytest.fixture
-def run_here(tmp_path, monkeypatch, build_runner):
-    """Run a script in this process, to save the imports, in ``tmp_path / 'elsewhere'``."""
-
-    def run(script, *arguments):
-        monkeypatch.setattr(sys, 'argv', [script, *map(str, arguments)])
-        monkeypatch.setenv('LOCAL_RANK', '0')
-        (tmp_path / 'elsewhere').mkdir(exist_ok=True)
-        monkeypatch.chdir(tmp_path / 'elsewhere')
-        runpy.run_path(str(TOOLS / script), run_name='__main__')
-
-    return run
 
 
 def logged(folder):

@@ -1,0 +1,289 @@
+"""Train, extract, merge, test: the same logits all along; and the original release's files."""
+
+import copy
+
+import pytest
+import torch
+from mmseg.apis import init_model
+from timm.models.vision_transformer import VisionTransformer
+
+from soma.adapters import SoMALayer, load_adapter
+from soma.checkpoints import (
+    convert_dinov2_file,
+    extract_adapter,
+    load_plain,
+    merge_files,
+    plain_weights,
+)
+from soma.config import use_plain_model
+from soma.files import CheckpointError, card_of, read_checkpoint, read_state_dict, write_checkpoint
+from soma.models import DINOv2
+
+ARCH = dict(embed_dim=16, depth=4, num_heads=2)
+HOOKS = [dict(type='BlockFreezeHook')]
+METHODS = {
+    'plain': {},
+    'alpha': {'model.backbone.adapter.alpha': 6.0},
+    'bias': {'model.backbone.adapter.train_bias': False},
+    'ema': {'custom_hooks': [*HOOKS, dict(type='TrainableEMAHook', momentum=0.3)]},
+    'mmengine': {'custom_hooks': [*HOOKS, dict(type='EMAHook', momentum=0.3)]},
+    'adapter': {'default_hooks.checkpoint.type': 'AdapterCheckpointHook'},
+    'adapter ema': {
+        'default_hooks.checkpoint.type': 'AdapterCheckpointHook',
+        'custom_hooks': [*HOOKS, dict(type='TrainableEMAHook', momentum=0.3)],
+    },
+}
+
+
+@pytest.fixture
+def converted(public_file, tmp_path):
+    convert_dinov2_file(public_file, tmp_path / 'converted.pth', (32, 32), 8)
+    return tmp_path / 'converted.pth'
+
+
+@pytest.fixture
+def plain_model(tiny_config):
+    """Build the model of the tiny config without an adapter, with random weights."""
+
+    def build():
+        config = copy.deepcopy(tiny_config)
+        use_plain_model(config)
+        model = init_model(config, None, device='cpu').eval()
+        assert not any(isinstance(module, SoMALayer) for module in model.modules())
+        return model
+
+    return build
+
+
+def logits(model, x):
+    with torch.no_grad():
+        return model.eval()(x, mode='tensor')
+
+
+@pytest.mark.parametrize('resumed', [False, True])
+@pytest.mark.parametrize('method', METHODS)
+def test_the_same_logits_all_along(
+    tiny_config, build_runner, plain_model, converted, tmp_path, method, resumed
+):
+    tiny_config.model.backbone.init_cfg.checkpoint = str(converted)
+    options = {**METHODS[method], 'default_hooks.checkpoint.interval': 2}
+    if resumed:
+        build_runner(tiny_config, {**options, 'train_cfg.max_iters': 2}).train()
+        options['resume'] = True
+    build_runner(tiny_config, options).train()
+    final = f'{tiny_config.work_dir}/iter_4.pth'
+    x = torch.randn(2, 3, 32, 32)
+
+    # the checkpoint in the adapted model that it was written from
+    runner = build_runner(tiny_config, options | {'resume': False})
+    runner.model.init_weights()
+    runner.load_checkpoint(final)
+    expected = logits(runner.model, x)
+    backbone = runner.model.backbone
+    assert (backbone.blocks[2].attn.qkv.delta() != 0).any()
+
+    made = {'final': dict(path=final, backbone=converted)}
+    for suffix in ('.pth', '.safetensors'):
+        adapter, merged = tmp_path / f'adapter{suffix}', tmp_path / f'merged{suffix}'
+        card = extract_adapter(final, adapter)
+        merge_files(converted, adapter, merged)
+        merge_files(converted, adapter, tmp_path / f'kept{suffix}', keep_adapter=True)
+        made[f'adapter{suffix}'] = dict(path=adapter, backbone=converted)
+        made[f'merged{suffix}'] = dict(path=merged)
+        made[f'kept{suffix}'] = dict(path=tmp_path / f'kept{suffix}')
+        assert card['alpha'] == METHODS[method].get('model.backbone.adapter.alpha', 2)
+    for name, files in made.items():
+        model = plain_model()
+        load_plain(model, **files)
+        difference = (logits(model, x) - expected).abs().max()
+        assert difference <= 1e-5, f'{name}: {difference}'
+
+    # nothing but plain names in the merged file, nothing of the base in the adapter file
+    merged = read_state_dict(tmp_path / 'merged.safetensors')
+    assert merged.keys() == plain_model().state_dict().keys()
+    own = read_state_dict(tmp_path / 'adapter.safetensors')
+    biases = method != 'bias'
+    assert all(
+        name.endswith(('.A', '.B', '.A0', '.B0')) or (biases and name.endswith('.bias'))
+        for name in own
+        if name.startswith('backbone.')
+    )
+    # the unfolded file can be trained on, the adapter file too
+    for file in ('kept.safetensors', 'kept.pth', 'adapter.safetensors'):
+        options = {'work_dir': str(tmp_path / 'on'), 'train_cfg.max_iters': 1}
+        options |= {'load_from': str(tmp_path / file), 'optim_wrapper.optimizer.lr': 0.0}
+        options |= {k: v for k, v in METHODS[method].items() if 'adapter.' in k}
+        again = build_runner(tiny_config, options)
+        again.train()
+        assert torch.equal(logits(again.model, x), expected)
+
+    # outside OpenMMLab: the backbone alone
+    sizes = dict(arch=ARCH, img_size=32, patch_size=8, out_indices=[0, 1, 2, 3])
+    alone = DINOv2(**sizes, init_cfg=dict(type='Pretrained', checkpoint=str(converted)))
+    alone.init_weights()
+    load_adapter(alone, tmp_path / 'adapter.safetensors', part='backbone')
+    for ours, theirs in zip(alone.eval()(x), backbone.eval()(x), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def release_state(rank=2, head=None):
+    """Random weights under the names of the original release's adapter-and-head files."""
+    state = {}
+    shapes = {f'attn.{n}': (16, 16) for n in ('q', 'k', 'v', 'proj')}
+    shapes |= {'mlp.fc1': (64, 16), 'mlp.fc2': (16, 64)}
+    for block in (2, 3):
+        for name, (rows, columns) in shapes.items():
+            key = f'backbone.model.blocks.{block}.{name}'
+            state[f'{key}.lora_A.weight'] = torch.randn(rank, columns) / 4
+            state[f'{key}.lora_B.weight'] = torch.randn(rows, rank) / 4
+            state[f'{key}.bias'] = torch.randn(rows) / 4
+    state['backbone.model.mask_token'] = torch.zeros(1, 16)
+    return state | {f'decode_head.{name}': value for name, value in (head or {}).items()}
+
+
+def by_hand(converted, release, scale):
+    """timm's network with ``W + s B A``."""
+    state = {k: v for k, v in read_state_dict(converted).items() if k != 'mask_token'}
+    for block in (2, 3):
+        for name in ('qkv', 'attn.proj', 'mlp.fc1', 'mlp.fc2'):
+            parts = [f'attn.{part}' for part in 'qkv'] if name == 'qkv' else [name]
+            keys = [f'backbone.model.blocks.{block}.{part}' for part in parts]
+            delta = [release[f'{k}.lora_B.weight'] @ release[f'{k}.lora_A.weight'] for k in keys]
+            ours = f'blocks.{block}.{"attn.qkv" if name == "qkv" else name}'
+            state[f'{ours}.weight'] = state[f'{ours}.weight'] + scale * torch.cat(delta)
+            state[f'{ours}.bias'] = torch.cat([release[f'{k}.bias'] for k in keys])
+    model = VisionTransformer(img_size=32, patch_size=8, init_values=1, num_classes=0, **ARCH)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+@pytest.mark.parametrize('alpha', [None, 5.0])
+@pytest.mark.parametrize('form', ['bare', 'state_dict', 'ema_state_dict', 'both'])
+def test_the_releases_files_mean_w_plus_s_b_a(
+    tiny_config, build_runner, converted, plain_model, tmp_path, form, alpha
+):
+    model = plain_model()
+    release = release_state(head=model.decode_head.state_dict())
+    average = {f'module.{name}': value for name, value in release.items()}
+    other = {name: value + 1 for name, value in release.items()}
+    content = {
+        'bare': release,
+        'state_dict': {'state_dict': release},
+        'ema_state_dict': {'ema_state_dict': {**average, 'steps': torch.tensor(3)}},
+        'both': {'state_dict': release, 'ema_state_dict': {f'module.{k}': other[k] for k in other}},
+    }[form]
+    torch.save(content, tmp_path / 'release.pth')
+    x = torch.randn(1, 3, 32, 32)
+    scale = 1 if alpha is None else alpha / 2
+    expected = by_hand(converted, release, scale).forward_intermediates(x, intermediates_only=True)
+
+    merge_files(converted, tmp_path / 'release.pth', tmp_path / 'merged.pth', alpha=alpha)
+    extract_adapter(tmp_path / 'release.pth', tmp_path / 'ours.safetensors', alpha=alpha)
+    files = {'merged': dict(path=tmp_path / 'merged.pth')}
+    files['extracted'] = dict(path=tmp_path / 'ours.safetensors', backbone=converted)
+    if alpha is None:
+        files['release'] = dict(path=tmp_path / 'release.pth', backbone=converted)
+    for arguments in files.values():
+        load_plain(model, **arguments)
+        with torch.no_grad():
+            maps = model.backbone(x)
+        for ours, theirs, factor in zip(maps, expected, (4, 2, 1, 0.5), strict=True):
+            theirs = torch.nn.functional.interpolate(theirs, scale_factor=factor, mode='bilinear')
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    if alpha is None:  # and trained on
+        tiny_config.model.backbone.init_cfg.checkpoint = str(converted)
+        options = {'load_from': str(tmp_path / 'release.pth'), 'optim_wrapper.optimizer.lr': 0.0}
+        runner = build_runner(tiny_config, options)
+        runner.train()
+        assert (logits(runner.model, x) - logits(model, x)).abs().max() < 1e-5
+
+
+def test_the_part_with_the_optimizers_weights(converted, tmp_path):
+    one, two = release_state(), release_state()
+    two = {f'module.{name}': value for name, value in two.items()}
+    torch.save({'state_dict': one, 'ema_state_dict': two}, tmp_path / 'x.pth')
+    for part, state in (('state_dict', one), ('ema_state_dict', two)):
+        extract_adapter(tmp_path / 'x.pth', tmp_path / 'out.pth', part)
+        prefix = 'module.' if part == 'ema_state_dict' else ''
+        expected = state[f'{prefix}backbone.model.blocks.3.mlp.fc1.lora_A.weight']
+        found = read_state_dict(tmp_path / 'out.pth')['backbone.blocks.3.mlp.fc1.A']
+        assert torch.equal(found, expected)
+    torch.save({'state_dict': one}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'x\.pth holds no ema_state_dict'):
+        extract_adapter(tmp_path / 'x.pth', tmp_path / 'out.pth', 'ema_state_dict')
+
+
+@pytest.fixture
+def trained(tiny_config, build_runner, converted):
+    """A training checkpoint on the converted file."""
+    tiny_config.model.backbone.init_cfg.checkpoint = str(converted)
+    build_runner(tiny_config).train()
+    return f'{tiny_config.work_dir}/iter_4.pth'
+
+
+@pytest.fixture
+def adapter(trained, tmp_path):
+    extract_adapter(trained, tmp_path / 'adapter.safetensors')
+    return tmp_path / 'adapter.safetensors'
+
+
+def test_the_card_says_what_the_file_is(adapter, converted):
+    card = card_of(read_checkpoint(adapter))
+    assert (card['method'], card['rank'], card['alpha'], card['start_block']) == ('SoMA', 2, 2, 2)
+    assert card['base']['arch'] == ARCH and card['base']['patch_size'] == 8
+    assert card['base']['img_size'] == [32, 32] and len(card['base']['hash']) == 64
+    assert len(card['classes']) == len(card['palette']) == 19
+    assert card['iteration'] == 4 and 'type' in card['config'] and card['soma_version']
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda s: s['blocks.3.mlp.fc1.weight'].add_(1e-5), 'was trained on the base weights'),
+        (lambda s: s['blocks.0.norm1.weight'].add_(1), "'arch'.*'img_size'.*'file'"),
+        (lambda s: s.pop('blocks.3.norm1.weight'), 'was trained on the base weights'),
+        (lambda s: s.update(pos_embed=torch.randn(1, 26, 16)), 'converted to another size'),
+        (lambda s: s.pop('cls_token'), 'no DINOv2 weights'),
+    ],
+)
+def test_another_base_is_refused(adapter, converted, plain_model, tmp_path, change, message):
+    state = read_state_dict(converted)
+    change(state)
+    write_checkpoint(state, tmp_path / 'other.pth')
+    arguments = (tmp_path / 'other.pth', adapter, tmp_path / 'merged.pth')
+    with pytest.raises(CheckpointError, match=message):
+        merge_files(*arguments)
+    with pytest.raises(CheckpointError, match=message):
+        load_plain(plain_model(), adapter, tmp_path / 'other.pth')
+    assert not (tmp_path / 'merged.pth').exists()
+    if 'base weights' in message:
+        merge_files(*arguments, force=True)
+        assert (tmp_path / 'merged.pth').exists()
+
+
+def test_the_published_file_is_converted_on_the_way(public_file, tmp_path, converted, adapter):
+    kernel = torch.randn(16, 3, 14, 14)
+    # what the tests call published has patches of 14 pixels
+    assert read_state_dict(public_file)['patch_embed.proj.weight'].shape == kernel.shape
+    state, _ = plain_weights(adapter, public_file)
+    again, _ = plain_weights(adapter, converted)
+    assert state.keys() == again.keys()
+    assert all(torch.equal(state[name], again[name]) for name in state)
+
+
+def test_an_adapter_alone_asks_for_its_base(adapter, plain_model):
+    with pytest.raises(CheckpointError, match='no base weights: name their file with --backbone'):
+        load_plain(plain_model(), adapter)
+
+
+def test_what_holds_no_adapter_is_refused(converted, tmp_path):
+    with pytest.raises(CheckpointError, match='holds no adapter'):
+        extract_adapter(converted, tmp_path / 'x.safetensors')
+    with pytest.raises(CheckpointError, match='holds no adapter'):
+        merge_files(converted, converted, tmp_path / 'x.safetensors')
+    assert not (tmp_path / 'x.safetensors').exists()
+
+
+def test_alpha_is_asked_for_only_where_no_card_says_it(adapter, tmp_path):
+    with pytest.raises(CheckpointError, match=r'says that its alpha is 2\.0'):
+        extract_adapter(adapter, tmp_path / 'x.safetensors', alpha=4.0)
