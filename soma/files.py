@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -30,8 +30,8 @@ class _History(dict):
     """What is kept of a pickled ``HistoryBuffer`` of mmengine: the arguments that make it again."""
 
     def __setstate__(self, state: Mapping) -> None:
-        names = ('log_history', 'count_history', 'max_length')
-        self.update({name: np.asarray(state[f'_{name}']).tolist() for name in names})
+        names = ('_log_history', '_count_history', 'max_length')
+        self.update({name.lstrip('_'): np.asarray(state[name]).tolist() for name in names})
 
 
 def _statistic(owner: type, name: str) -> None:
@@ -115,7 +115,9 @@ def read_checkpoint(
             f'{path} holds more than tensors and plain data: it wants to call {found[1]}, which '
             'could run any code. It was not loaded; if you know who made it, pass --trust'
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, KeyError, ValueError, UnicodeError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # broken bytes can raise anything
         reason = str(error).partition('\n')[0]
         raise CheckpointError(f'{path} is damaged or no checkpoint: {reason}') from error
 
@@ -224,7 +226,10 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
         tensors = {k: v.clone().contiguous() for k, v in state_dict_of(content, path).items()}
         card = card_of(content)
         metadata = {'format': 'pt', **({'soma': json.dumps(card)} if card else {})}
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata)
+        temporary.chmod(mode)  # it makes files that nobody else can read
 
 
 @contextmanager

@@ -114,3 +114,38 @@ def test_a_missing_config_is_named(run_here, script):
     arguments = {'train.py': [], 'test.py': ['x.pth'], 'visualize.py': ['x.pth', 'x.png']}[script]
     with pytest.raises(SystemExit, match=r'error: no config file nowhere\.py'):
         run_here(script, 'nowhere.py', *arguments)
+
+
+def test_a_shared_adapter_gives_the_same_results(
+    config_file, run_here, public_file, street_data, tmp_path
+):
+    here = tmp_path / 'elsewhere'
+    sizes = ['--height', '32', '--width', '32', '--patch-size', '8']
+    run_here('convert_models/convert_dinov2.py', public_file, 'base.pth', *sizes)
+    named = ['--cfg-options', f'model.backbone.init_cfg.checkpoint={here}/base.pth']
+    run_here('train.py', config_file, '--work-dir', 'work', *named, 'experiment_name=train')
+    run_here(
+        'extract_soma_weights.py', '--final_ckpt', 'work/iter_4.pth', '--soma_ckpt', 'a.safetensors'
+    )
+    for merged in ('merged.pth', 'kept.safetensors'):
+        keep = ['--keep-adapter'] if merged.startswith('kept') else []
+        arguments = ['--backbone_ckpt', 'base.pth', '--soma_ckpt', 'a.safetensors', *keep]
+        run_here('merge_soma_weights.py', *arguments, '--merged_ckpt', merged)
+    tests = {
+        'final': ['work/iter_4.pth'],
+        'adapter': ['a.safetensors', '--backbone', 'base.pth'],
+        'published': ['a.safetensors'],  # the base is the one of the config, converted on the fly
+        'merged': ['merged.pth'],
+        'kept': ['kept.safetensors'],
+    }
+    found = {}
+    for name, arguments in tests.items():
+        options = ['--work-dir', name, '--cfg-options', f'experiment_name={name}']
+        run_here('test.py', config_file, *arguments, *options)
+        found[name] = metrics_of(here / name)['mean_mIoU']
+    assert found['final'] > 0
+    assert found == pytest.approx({name: found['final'] for name in tests}, abs=0.05)
+    image = street_data / 'images' / '00000.png'
+    arguments = ['a.safetensors', image, '--backbone', 'base.pth', '--device', 'cpu']
+    run_here('visualize.py', config_file, *arguments, '--save-dir', 'seen')
+    assert (here / 'seen' / '00000.png').exists()
