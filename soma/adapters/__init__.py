@@ -1,7 +1,15 @@
 """Adapters for any ``nn.Module``, in pure PyTorch."""
 
 from .inject import SoMAConfig, inject_adapter, merge_adapter, parse_adapter
-from .io import adapter_card, base_of, check_base, load_adapter, save_adapter, without_base
+from .io import (
+    adapter_card,
+    base_card,
+    base_of,
+    check_base,
+    load_adapter,
+    save_adapter,
+    without_base,
+)
 from .report import AdapterReport, adapter_report
 from .soma import SoMAConv2d, SoMALayer, SoMALinear
 from .state import adapted_layers, adapter_delta, base_hash, from_release, merge_state
@@ -18,6 +26,7 @@ __all__ = [
     'adapter_card',
     'adapter_delta',
     'adapter_report',
+    'base_card',
     'base_hash',
     'base_of',
     'check_base',

@@ -70,6 +70,21 @@ def base_of(model: nn.Module, prefix: str = '') -> dict[str, Tensor]:
     }
 
 
+def base_card(model: nn.Module, prefix: str = '') -> dict:
+    """Describe the base of a model, so that other weights in its place are noticed.
+
+    Args:
+        model: Any module.
+        prefix: As for :func:`base_of`.
+
+    Returns:
+        ``prefix``, ``hash``, and what the module at the prefix tells of itself (``describe()``).
+    """
+    module = model.get_submodule(prefix.rstrip('.'))
+    described = module.describe() if hasattr(module, 'describe') else {}
+    return {'prefix': prefix, 'hash': base_hash(base_of(model, prefix)), **described}
+
+
 def without_base(model: nn.Module, prefix: str = '') -> dict[str, Tensor]:
     """The state dict of a model without its base.
 
@@ -106,7 +121,7 @@ def save_adapter(
     own = adapter_card(model)
     if own['method'] is None:
         raise ValueError(f'{type(model).__name__} has no adapter to save')
-    base = {'prefix': prefix, 'hash': base_hash(base_of(model, prefix))}
+    base = base_card(model, prefix)
     card = {'soma_version': __version__, **own, 'base': base, **(card or {})}
     write_checkpoint({'state_dict': without_base(model, prefix), 'meta': {'soma': card}}, path)
 
