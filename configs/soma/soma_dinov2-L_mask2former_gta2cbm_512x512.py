@@ -10,5 +10,5 @@ model = dict(backbone=dict(adapter=dict(type='SoMA', rank=16, start_block=8)))
 custom_hooks = [
     dict(type='BlockFreezeHook'),
     dict(type='WeightDecayLoggerHook'),
-    dict(type='EMAHook', begin_iter=12000),
+    dict(type='TrainableEMAHook', begin_iter=12000),
 ]

@@ -1,4 +1,4 @@
-"""The runner: mmengine's, safe with checkpoints and able to run several processes on CPU."""
+"""The runner: mmengine's, safe with checkpoints, exact when resumed, able to run on CPUs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,30 @@ import atexit
 import gc
 import re
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.dist import broadcast
+from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
 from mmengine.logging.history_buffer import HistoryBuffer
-from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
-from ..files import read_checkpoint, state_dict_of
+from ..adapters import adapter_card, base_hash, base_of, check_base, from_release
+from ..files import (
+    CheckpointError,
+    atomic_path,
+    card_of,
+    load_strictly,
+    read_checkpoint,
+    state_dict_of,
+)
+from .card import base_prefix, plain_model, training_card
+from .seeding import seed_samples, seed_step
+from .whole import newest_checkpoint
 
 
 def _plain(value):
@@ -42,13 +54,15 @@ def _leave_group() -> None:
 
 @RUNNERS.register_module()
 class SomaRunner(Runner):
-    """mmengine's runner, made safe and portable.
+    """mmengine's runner, made safe, exact and portable.
 
-    It reads checkpoints with ``weights_only=True`` and without a fallback, ``*.safetensors`` too.
+    It reads checkpoints with ``weights_only=True`` and without a fallback, whose names and shapes
+    must be the model's, and writes them whole or not at all. The random numbers of a step follow
+    from the seed and the iteration, so that a resumed run does what an uninterrupted one does.
     Without a GPU, several processes talk through gloo.
     """
 
-    _strict = False  # whether a checkpoint must have exactly the keys of the model
+    _card: dict | None = None  # of the checkpoints it writes
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, as mmengine does; mmengine's own set-up asks for a GPU."""
@@ -70,64 +84,155 @@ class SomaRunner(Runner):
             }
         return super().wrap_model(model_wrapper_cfg, model)
 
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """Build the training loop, with random numbers by the position of each sample."""
+        if isinstance(loop, dict) and isinstance(self._train_dataloader, dict):
+            different = self._randomness_cfg.get('diff_rank_seed', False)
+            loader = self.build_dataloader(self._train_dataloader, self.seed, different)
+            seed_samples(loader, self.seed, self.rank, lambda: self.iter)
+            self._train_dataloader = loader
+        return super().build_train_loop(loop)
+
     def call_hook(self, fn_name: str, **kwargs) -> None:
-        """Call the hooks; what they leave of a checkpoint is written as tensors and plain data."""
+        """Call the hooks.
+
+        A training step is seeded before; what the hooks leave of a checkpoint becomes tensors and
+        plain data, with a card.
+        """
+        if fn_name == 'before_train_iter':
+            seed_step(self.seed, self.rank, self.iter)
         super().call_hook(fn_name, **kwargs)
         if fn_name == 'before_save_checkpoint':
-            kwargs['checkpoint']['message_hub'] = _plain(kwargs['checkpoint']['message_hub'])
+            checkpoint = kwargs['checkpoint']
+            checkpoint['message_hub'] = _plain(checkpoint['message_hub'])
+            meta = checkpoint['meta']
+            meta['soma'] = {**self.card, 'iteration': meta['iter']}
 
-    def test(self) -> dict[str, float]:
-        """Test, with every key of the checkpoint the model's and the reverse.
+    @property
+    def card(self) -> dict:
+        """What the checkpoints of this run say of themselves, but the iteration."""
+        if self._card is None:  # the base does not change in training
+            self._card = training_card(self)
+        return self._card
 
-        Returns:
-            The metrics.
+    @master_only
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> None:
+        """Write a checkpoint under a temporary name, flush it to disk, then rename it.
+
+        Args:
+            out_dir: Local folder.
+            filename: Its name there.
+            file_client_args: None; other storage has no such renaming.
+            save_optimizer: Whether to write the optimizer's state.
+            save_param_scheduler: Whether to write the schedulers' states.
+            meta: Further plain data.
+            by_epoch: Whether an epoch has ended, not an iteration.
+            backend_args: None, as ``file_client_args``.
 
         Raises:
-            RuntimeError: If the checkpoint is not of this config.
+            ValueError: If it is to be written elsewhere than to local files.
         """
-        self._strict = True
-        return super().test()
+        if file_client_args or backend_args or '://' in str(out_dir):
+            raise ValueError(
+                f'checkpoints are written to local files only, not to {out_dir} by '
+                f'{file_client_args or backend_args}'
+            )
+        with atomic_path(Path(out_dir) / filename, flush=True) as temporary:
+            super().save_checkpoint(
+                str(temporary.parent),
+                temporary.name,
+                save_optimizer=save_optimizer,
+                save_param_scheduler=save_param_scheduler,
+                meta=meta,
+                by_epoch=by_epoch,
+            )
+
+    def load_or_resume(self) -> None:
+        """Load or resume as the config says; without a file, from the newest that is whole."""
+        if self._resume and self._load_from is None:
+            found = [newest_checkpoint(self.work_dir) if is_main_process() else None]
+            broadcast_object_list(found)
+            if found[0] is None:
+                self.logger.info(f'no checkpoint in {self.work_dir}: training starts anew')
+                return
+            self._load_from = found[0]
+        super().load_or_resume()
 
     def load_checkpoint(
         self,
         filename: str,
         map_location: str | torch.device = 'cpu',
-        strict: bool = False,
-        revise_keys: list = [(r'^module\.', '')],  # noqa: B006, as in mmengine
+        revise_keys: Sequence[tuple[str, str]] = (),
     ) -> dict:
-        """Load a checkpoint into the model.
+        """Load a checkpoint of any kind into the model; names and shapes must be the model's.
+
+        A file without base weights, as ``AdapterCheckpointHook`` and the extraction write it, goes
+        onto those that the model has.
 
         Args:
             filename: Local file.
             map_location: Device of the tensors.
-            strict: Whether every key must match.
-            revise_keys: Pairs of a regular expression and a replacement, applied to the keys.
+            revise_keys: Pairs of a regular expression and a replacement, applied to the names.
 
         Returns:
             What the file holds.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If the file is damaged or holds more than tensors and plain data.
+            CheckpointError: If the file is damaged, holds more than tensors and plain data, or
+                does not fit the model or its base weights.
         """
         if re.match(r'\w+://', filename):
-            raise ValueError(f'{filename} is no local file: download it first')
-        checkpoint = read_checkpoint(filename, map_location)
-        if 'state_dict' not in checkpoint:  # hooks look for it
-            checkpoint = {'state_dict': state_dict_of(checkpoint, filename)}
+            raise CheckpointError(f'{filename} is no local file: download it first')
+        content = read_checkpoint(filename, map_location)
+        model = plain_model(self.model)
+        checkpoint = dict(content) if 'state_dict' in content else {}  # hooks look for it
+        state = state_dict_of(content, filename)
+        for pattern, replacement in revise_keys:
+            state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
+        checkpoint['state_dict'] = _with_base(state, model, card_of(content), filename)
         if isinstance(meta := checkpoint.get('meta'), dict):
             meta.pop('config', None)  # mmengine's resume would run this text as Python
+        if self._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
+            raise CheckpointError(f'{filename} holds no state of training to resume from')
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, buffer in scalars.items():
             if isinstance(buffer, dict):
                 scalars[name] = HistoryBuffer(**buffer)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        strict = strict or self._resume or self._strict
-        _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        load_strictly(model, checkpoint['state_dict'], filename)
         if self.distributed:  # plain weights are split by each process on its own
             for tensor in model.state_dict().values():
                 broadcast(tensor)
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
+
+
+def _with_base(state: dict, model: nn.Module, card: dict, filename: str) -> dict:
+    """Names of this package, and the model's own base weights if the file has none."""
+    try:
+        state = from_release(state)
+    except ValueError as error:
+        raise CheckpointError(f'{filename}: {error}') from error
+    own = adapter_card(model)
+    if None not in (card.get('method'), own['method']) and card['alpha'] != own['alpha']:
+        raise CheckpointError(
+            f'{filename} was trained with an alpha of {card["alpha"]}, the config says {own["alpha"]}'
+        )
+    prefix = base_prefix(model)
+    base = base_of(model, prefix)
+    if not base or any(prefix + name in state for name in base):
+        return state
+    check_base(card, base_hash(base), 'the model', filename, force=False)
+    return {**{prefix + name: value.clone() for name, value in base.items()}, **state}

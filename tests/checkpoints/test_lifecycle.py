@@ -75,7 +75,7 @@ def test_the_same_logits_all_along(
     x = torch.randn(2, 3, 32, 32)
 
     # the checkpoint in the adapted model that it was written from
-    runner = build_runner(tiny_config, options | {'resume': False})
+    runner = build_runner(tiny_config, options | {'resume': False, 'custom_hooks': HOOKS})
     runner.model.init_weights()
     runner.load_checkpoint(final)
     expected = logits(runner.model, x)

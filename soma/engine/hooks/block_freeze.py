@@ -6,12 +6,12 @@ import hashlib
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ...adapters import adapter_report
+from ..card import plain_model
 
 
 @HOOKS.register_module()
@@ -30,7 +30,7 @@ class BlockFreezeHook(Hook):
         Raises:
             RuntimeError: If a parameter trains that must not.
         """
-        model = _unwrap(runner.model)
+        model = plain_model(runner.model)
         for prefix, module in model.named_modules():
             if not hasattr(module, 'frozen_names'):
                 continue
@@ -57,7 +57,7 @@ class BlockFreezeHook(Hook):
         Raises:
             RuntimeError: If one has changed.
         """
-        tensors = frozen_tensors(_unwrap(runner.model))
+        tensors = frozen_tensors(plain_model(runner.model))
         changed = [n for n, old in self._digests.items() if digest(tensors[n]) != old]
         if changed:
             raise RuntimeError(f'{len(changed)} frozen tensors changed in training: {changed[:5]}')
@@ -83,7 +83,3 @@ def digest(tensor: Tensor) -> str:
     """A hash of the bytes of a tensor."""
     data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
     return hashlib.sha256(data.numpy()).hexdigest()
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model

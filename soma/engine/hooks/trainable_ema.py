@@ -1,0 +1,114 @@
+"""The moving average of what trains."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor
+
+from ...files import CheckpointError
+from ..card import plain_model
+
+
+@HOOKS.register_module()
+class TrainableEMAHook(Hook):
+    """Keep an exponential moving average of the parameters that train, and no copy of the others.
+
+    The average is that of mmengine's ``EMAHook``, bit for bit on a CPU, and so are the files: the
+    average is validated and is the ``state_dict`` of a checkpoint, ``ema_state_dict`` is what the
+    optimizer works on. Training resumes from the files of either hook.
+
+    Args:
+        momentum: Weight of the new values, ``average += momentum * (new - average)``.
+        begin_iter: Iterations before which the average is the newest values.
+        interval: Number of iterations between two updates.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(self, momentum: float = 0.0002, begin_iter: int = 0, interval: int = 1) -> None:
+        if not 0 < momentum < 1:
+            raise ValueError(f'momentum must be between 0 and 1, got {momentum}')
+        if begin_iter < 0 or interval < 1:
+            raise ValueError(f'begin_iter={begin_iter} must be >= 0, interval={interval} >= 1')
+        self.momentum, self.begin_iter, self.interval = momentum, begin_iter, interval
+        self.steps = 0
+        self.average: dict[str, Tensor] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Start with the present values, unless the average was resumed."""
+        self._trained = _trained(runner)
+        if not self.average:
+            self.average = {name: value.clone() for name, value in self._trained.items()}
+
+    @torch.no_grad()
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
+        """Update the average."""
+        average, new = list(self.average.values()), list(self._trained.values())
+        started = runner.iter + 1 >= self.begin_iter
+        if not (started and self.steps):
+            torch._foreach_copy_(average, new)
+        elif self.steps % self.interval == 0:
+            torch._foreach_lerp_(average, new, self.momentum)
+        self.steps += started
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Put the average into the model."""
+        self._swap()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Put back what the optimizer works on."""
+        self._swap()
+
+    before_test_epoch, after_test_epoch = before_val_epoch, after_val_epoch
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Write the average as the state of the model, beside what the optimizer works on."""
+        state = checkpoint['state_dict']
+        own = {f'module.{name}': state[name] for name in self.average}
+        checkpoint['ema_state_dict'] = {**own, 'steps': torch.tensor(self.steps)}
+        state.update({name: value.cpu() for name, value in self.average.items()})
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Take the average from a checkpoint to resume from.
+
+        Raises:
+            CheckpointError: If the average there is of another model.
+        """
+        if not runner._resume:
+            return
+        if 'ema_state_dict' not in checkpoint:
+            print_log(
+                'The checkpoint has no average: it starts with the present values.',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return
+        state, own = checkpoint['state_dict'], checkpoint['ema_state_dict']
+        trained = _trained(runner)
+        missing = [n for n in trained if n not in state or f'module.{n}' not in own]
+        if missing:
+            raise CheckpointError(f'the average in the checkpoint lacks {missing[:3]}')
+        self.steps = int(own['steps'])
+        self.average = {name: state[name].to(value) for name, value in trained.items()}
+        state.update({name: own[f'module.{name}'] for name in trained})
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        if not self.average:  # no training in this run
+            return
+        average, own = list(self.average.values()), list(self._trained.values())
+        before = [value.clone() for value in own]
+        torch._foreach_copy_(own, average)
+        torch._foreach_copy_(average, before)
+
+
+def _trained(runner: Runner) -> dict[str, Tensor]:
+    parameters = plain_model(runner.model).named_parameters()
+    return {name: value.detach() for name, value in parameters if value.requires_grad}

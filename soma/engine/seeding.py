@@ -1,0 +1,86 @@
+"""Random numbers that depend on the seed and the place in the run, not on what came before.
+
+Each training step draws from the seed, the process and the iteration, each sample from the seed,
+the process and its position in the data. Seed and iteration are thus all the state there is, with
+any number of workers, and a resumed run draws what an uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+_STEP, _SAMPLE = range(2)
+
+
+def seed_step(seed: int, rank: int, iteration: int) -> None:
+    """Seed Python, numpy and torch for a training step."""
+    _seed(_STEP, seed, rank, iteration)
+
+
+def seed_samples(
+    loader: DataLoader, seed: int, rank: int, consumed: Callable[[], int]
+) -> None:
+    """Make a data loader seed Python, numpy and torch for each sample, in its worker.
+
+    Exact when resumed with mmengine's ``InfiniteSampler``, and at the start of an epoch with any.
+
+    Args:
+        loader: Changed in place, before its first iteration.
+        seed: Of the run.
+        rank: Of this process.
+        consumed: Function that returns the number of batches that training has seen.
+    """
+    batches = loader.batch_sampler
+    if batches is None or not hasattr(batches, 'sampler'):
+        raise ValueError(f'a training data loader needs batches, got {type(batches).__name__}')
+    batches.sampler = _Positions(batches.sampler, lambda: consumed() * batches.batch_size)
+    # PyTorch asks for a whole batch where a dataset can give one.
+    loader.dataset.__getitems__ = partial(_samples, loader.dataset, seed, rank)
+
+
+class _Index(int):
+    """An index that knows its position in the order of the samples."""
+
+    position: int
+
+
+class _Positions(Sampler):
+    """A sampler whose indices know their position."""
+
+    def __init__(self, sampler: Sampler, start: Callable[[], int]) -> None:
+        self.sampler, self.start = sampler, start
+
+    def __iter__(self) -> Iterator[_Index]:
+        start = self.start()
+        for offset, index in enumerate(self.sampler):
+            index = _Index(index)
+            index.position = start + offset
+            yield index
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __getattr__(self, name: str):
+        """What batch samplers and hooks ask of a sampler: its dataset, its ``set_epoch``."""
+        return getattr(self.sampler, name)
+
+
+def _samples(dataset: Dataset, seed: int, rank: int, indices: Sequence[_Index]) -> list:
+    samples = []
+    for index in indices:
+        _seed(_SAMPLE, seed, rank, index.position)
+        samples.append(dataset[int(index)])
+    return samples
+
+
+def _seed(*place: int) -> None:
+    words = np.random.SeedSequence(place).generate_state(6)
+    random.seed(int(words[0]))
+    np.random.seed(words[1:5])
+    torch.manual_seed(int(words[5]))
