@@ -1,0 +1,207 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import soma.files
+from soma.files import CheckpointError, card_of, read_checkpoint, write_checkpoint
+
+HOOK = {'default_hooks.checkpoint.type': 'AdapterCheckpointHook'}
+
+
+def saved(runner, iteration):
+    return read_checkpoint(f'{runner.work_dir}/iter_{iteration}.pth')
+
+
+def names_of_base(state):
+    """Weights of the backbone that a SoMA training leaves as they are."""
+    return [k for k in state if 'backbone' in k and k.endswith(('cls_token', '.qkv.weight'))]
+
+
+@pytest.fixture
+def files(tiny_config):
+    """The checkpoints that a run has left."""
+    return lambda: sorted(f.name for f in Path(tiny_config.work_dir).glob('*.pth'))
+
+
+@pytest.mark.parametrize('ema', [None, 'EMAHook', 'TrainableEMAHook'])
+def test_the_base_is_named_and_not_held(tiny_config, build_runner, public_file, ema):
+    tiny_config.custom_hooks += [dict(type=ema, momentum=0.3)] if ema else []
+    runner = build_runner(tiny_config, HOOK)
+    runner.train()
+    content = saved(runner, 4)
+    card = card_of(content)
+    assert card['base']['file'] == str(public_file) and len(card['base']['hash']) == 64
+    assert card['method'] == 'SoMA' and card['iteration'] == 4 and len(card['classes']) == 19
+    for part in ('state_dict', 'ema_state_dict') if ema else ('state_dict',):
+        assert not names_of_base(content[part])
+        assert any(name.endswith('blocks.2.attn.qkv.B') for name in content[part])
+        assert any(name.endswith('conv_seg.weight') for name in content[part])
+    assert 'optimizer' in content and 'message_hub' in content and 'param_schedulers' in content
+
+
+@pytest.mark.parametrize('source', ['load_from', 'random'])
+def test_a_base_that_init_cfg_does_not_make_is_held(
+    tiny_config, build_runner, tmp_path, caplog, source
+):
+    options = dict(HOOK)
+    if source == 'random':
+        tiny_config.model.backbone.init_cfg = None
+    else:
+        model = build_runner(tiny_config).model
+        state = {k: torch.randn_like(v) for k, v in model.state_dict().items()}
+        write_checkpoint({'state_dict': state}, tmp_path / 'other.pth')
+        options['load_from'] = str(tmp_path / 'other.pth')
+    options |= {'default_hooks.checkpoint.interval': 2}
+    runner = build_runner(tiny_config, options)
+    runner.train()
+    assert len(names_of_base(saved(runner, 4)['state_dict'])) == 5
+    # and resumed, where init_cfg gives others at first
+    options |= {'load_from': f'{runner.work_dir}/iter_2.pth', 'resume': True}
+    again = build_runner(tiny_config, {**options, 'work_dir': str(tmp_path / 'again')})
+    again.train()
+    ours, theirs = saved(again, 4)['state_dict'], saved(runner, 4)['state_dict']
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_full_fine_tuning_is_saved_whole(tiny_config, build_runner):
+    runner = build_runner(tiny_config, {**HOOK, 'model.backbone.adapter': None})
+    runner.train()
+    assert saved(runner, 4)['state_dict'].keys() == runner.model.state_dict().keys()
+
+
+def test_of_a_frozen_backbone_the_head_is_saved(tiny_config, build_runner):
+    options = {'model.backbone.adapter': None, 'model.backbone.frozen_blocks': 4, **HOOK}
+    runner = build_runner(tiny_config, {**options, 'default_hooks.checkpoint.interval': 2})
+    runner.train()
+    assert all(name.startswith('decode_head.') for name in saved(runner, 4)['state_dict'])
+    options |= {'load_from': f'{runner.work_dir}/iter_2.pth', 'resume': True}
+    build_runner(tiny_config, options).train()
+
+
+def test_another_base_is_refused_on_resume(tiny_config, build_runner, public_file, tmp_path):
+    build_runner(tiny_config, HOOK).train()
+    state = read_checkpoint(public_file)
+    state['blocks.2.attn.qkv.weight'] += 1e-4
+    write_checkpoint(state, tmp_path / 'other.pth')
+    options = {**HOOK, 'model.backbone.init_cfg.checkpoint': str(tmp_path / 'other.pth')}
+    with pytest.raises(CheckpointError, match=r'iter_4\.pth was trained on the base weights'):
+        build_runner(tiny_config, {**options, 'resume': True}).train()
+
+
+def test_another_alpha_is_refused(tiny_config, build_runner):
+    runner = build_runner(tiny_config, HOOK)
+    runner.train()
+    options = {'load_from': f'{runner.work_dir}/iter_4.pth', 'model.backbone.adapter.alpha': 5.0}
+    with pytest.raises(CheckpointError, match='with an alpha of 2.0, the config says 5.0'):
+        build_runner(tiny_config, options).train()
+
+
+def test_the_newest_are_kept(tiny_config, build_runner, files):
+    options = {**HOOK, 'default_hooks.checkpoint.interval': 1}
+    options |= {'default_hooks.checkpoint.max_keep_ckpts': 2, 'train_cfg.max_iters': 3}
+    runner = build_runner(tiny_config, options)
+    runner.train()
+    assert files() == ['iter_2.pth', 'iter_3.pth']
+    build_runner(tiny_config, options | {'resume': True, 'train_cfg.max_iters': 4}).train()
+    assert files() == ['iter_3.pth', 'iter_4.pth']
+    assert Path(runner.work_dir, 'last_checkpoint').read_text().endswith('/iter_4.pth')
+
+
+def test_nothing_is_lost_when_writing_fails(tiny_config, build_runner, files, monkeypatch):
+    options = {**HOOK, 'default_hooks.checkpoint.interval': 1}
+    options |= {'default_hooks.checkpoint.max_keep_ckpts': 1}
+    fsync = os.fsync
+
+    def full(number):
+        if 'iter_3' in os.readlink(f'/proc/self/fd/{number}'):
+            raise OSError(28, 'No space left on device')
+        fsync(number)
+
+    monkeypatch.setattr(soma.files.os, 'fsync', full)
+    runner = build_runner(tiny_config, options)
+    with pytest.raises(OSError, match='No space left'):
+        runner.train()
+    assert files() == ['iter_2.pth'] and not list(Path(runner.work_dir).glob('.*.pth'))
+    assert Path(runner.work_dir, 'last_checkpoint').read_text().endswith('/iter_2.pth')
+
+
+def test_the_best_is_kept_until_a_better_is_written(tiny_config, build_runner, files):
+    scores, removed = iter((0.5, 0.4, 0.6, 0.7)), []
+
+    def score(runner, metrics):
+        metrics['mean_mIoU'] = next(scores)
+        removed.append([f for f in files() if f.startswith('best')])
+
+    options = {**HOOK, 'default_hooks.checkpoint.save_best': 'mean_mIoU'}
+    options |= {'default_hooks.checkpoint.interval': 1, 'train_cfg.val_interval': 1}
+    build_runner(
+        tiny_config, options | {'train_cfg.max_iters': 2}, 'VERY_HIGH', after_val_epoch=score
+    ).train()
+    assert [f for f in files() if f.startswith('best')] == ['best_mean_mIoU_iter_1.pth']
+    build_runner(tiny_config, options | {'resume': True}, 'VERY_HIGH', after_val_epoch=score).train()
+    assert [f for f in files() if f.startswith('best')] == ['best_mean_mIoU_iter_4.pth']
+    assert removed[1:] == [['best_mean_mIoU_iter_1.pth']] * 2 + [['best_mean_mIoU_iter_3.pth']]
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-1000])
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def empty(file):
+    file.write_bytes(b'')
+
+
+@pytest.mark.parametrize('damage', [cut, flip, empty])
+def test_a_broken_checkpoint_is_passed_over(tiny_config, build_runner, damage, capsys, tmp_path):
+    options = {**HOOK, 'default_hooks.checkpoint.interval': 2, 'log_level': 'WARNING'}
+    runner = build_runner(tiny_config, options)
+    runner.train()
+    whole = saved(runner, 4)
+    damage(Path(runner.work_dir, 'iter_4.pth'))
+    seen = []
+    build_runner(
+        tiny_config, options | {'resume': True}, before_train=lambda r: seen.append(r.iter)
+    ).train()
+    assert seen == [2]
+    assert re.search(r'passed over: .*iter_4\.pth is (damaged|empty)', capsys.readouterr().out)
+    again = saved(runner, 4)['state_dict']
+    assert all(torch.equal(again[name], whole['state_dict'][name]) for name in again)
+
+
+def test_nothing_to_resume_from_is_a_new_start(tiny_config, build_runner):
+    runner = build_runner(tiny_config, {**HOOK, 'resume': True})
+    runner.train()
+    assert runner.iter == 4
+
+
+def test_a_file_without_the_state_of_training_is_not_resumed(tiny_config, build_runner, tmp_path):
+    runner = build_runner(tiny_config, HOOK)
+    runner.train()
+    write_checkpoint({'state_dict': saved(runner, 4)['state_dict']}, tmp_path / 'x.pth')
+    options = {'load_from': str(tmp_path / 'x.pth'), 'resume': True}
+    with pytest.raises(CheckpointError, match='holds no state of training'):
+        build_runner(tiny_config, options).train()
+
+
+def test_what_a_killed_run_left_half_written_is_removed(tiny_config, build_runner):
+    left = Path(tiny_config.work_dir) / '.iter_2.4711.pth'
+    left.parent.mkdir()
+    left.touch()
+    build_runner(tiny_config, HOOK).train()
+    assert not left.exists()
+
+
+def test_other_storage_is_refused(tiny_config, build_runner):
+    options = {**HOOK, 'default_hooks.checkpoint.backend_args': dict(backend='local')}
+    with pytest.raises(ValueError, match='written to local files only'):
+        build_runner(tiny_config, options).train()
