@@ -8,7 +8,7 @@ from ..adapters import adapted_layers, base_hash
 from ..adapters.soma import ADAPTER_TENSORS
 from ..files import CheckpointError, write_checkpoint
 from ..version import __version__
-from .load import open_checkpoint
+from .load import meta_of, open_checkpoint
 
 
 def extract_adapter(
@@ -47,5 +47,5 @@ def extract_adapter(
         about.setdefault('hash', base_hash(base))
     card = {'soma_version': __version__, **card, 'base': about}
     tensors = {name: value for name, value in state.items() if name in kept}
-    write_checkpoint({'state_dict': tensors, 'meta': {'soma': card}}, out)
+    write_checkpoint({'state_dict': tensors, 'meta': meta_of(card)}, out)
     return card

@@ -66,7 +66,7 @@ def open_checkpoint(
         FileNotFoundError: If there is no such file.
         CheckpointError: If it cannot be used, or ``alpha`` is given and its card has one.
     """
-    content = read_checkpoint(path)
+    content = read_checkpoint(path, mmap=True)
     card = card_of(content)
     try:
         state = from_release(state_dict_of(content, path, part))
@@ -88,6 +88,12 @@ def open_checkpoint(
         }
         card = {**{name: value for name, value in found.items() if value is not None}, **card}
     return Checkpoint(state, card, path)
+
+
+def meta_of(card: Mapping) -> dict:
+    """The ``meta`` entry of a checkpoint, with the classes where OpenMMLab's tools look for them."""
+    dataset = {'classes': card['classes'], 'palette': card.get('palette')} if 'classes' in card else {}
+    return {'soma': dict(card), **({'dataset_meta': dataset} if dataset else {})}
 
 
 def _card_from(layers: list[str], state: Mapping[str, Tensor], alpha: float | None) -> dict:

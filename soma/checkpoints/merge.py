@@ -6,7 +6,7 @@ import os
 
 from ..adapters import adapted_layers, merge_state
 from ..files import CheckpointError, write_checkpoint
-from .load import join_base, open_checkpoint
+from .load import join_base, meta_of, open_checkpoint
 
 
 def merge_files(
@@ -48,8 +48,5 @@ def merge_files(
         # All weights are inside now; the adapter is history.
         card = {k: card[k] for k in ('classes', 'palette', 'config', 'iteration') if k in card}
         card['merged'] = {k: v for k, v in checkpoint.card.items() if k not in card}
-    meta = {'soma': card}
-    if 'classes' in card:  # where OpenMMLab's tools look for them
-        meta['dataset_meta'] = {'classes': card['classes'], 'palette': card.get('palette')}
-    write_checkpoint({'state_dict': state, 'meta': meta}, out)
+    write_checkpoint({'state_dict': state, 'meta': meta_of(card)}, out)
     return card

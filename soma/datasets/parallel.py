@@ -9,14 +9,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+
+from ..progress import track
 
 T = TypeVar('T')
 R = TypeVar('R')
@@ -44,7 +38,7 @@ def run_parallel(
         raise ValueError(f'nproc must be at least 1, got {nproc}')
     if nproc == 1 or len(jobs) < 2:
         with _one_thread():
-            return list(_progress(map(function, jobs), len(jobs), title))
+            return list(track(map(function, jobs), len(jobs), title))
     # Forked workers need not import torch again. They are started before the progress bar's thread.
     method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
     context = multiprocessing.get_context(method)
@@ -53,7 +47,7 @@ def run_parallel(
     )
     try:
         chunk = max(1, min(16, len(jobs) // (nproc * 4)))
-        return list(_progress(pool.map(function, jobs, chunksize=chunk), len(jobs), title))
+        return list(track(pool.map(function, jobs, chunksize=chunk), len(jobs), title))
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -67,16 +61,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
-
-
-def _progress(results: Iterator[R], total: int, title: str) -> Iterator[R]:
-    columns = (
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn('left'),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns) as progress:
-        yield from progress.track(results, total=total, description=title)

@@ -1,0 +1,260 @@
+"""The average of several trained models in weight space."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..adapters import adapted_layers, adapter_delta, split_components
+from ..adapters.soma import ADAPTER_TENSORS
+from ..adapters.svd import low_rank_product
+from ..files import CheckpointError, write_checkpoint
+from ..progress import track
+from .load import Checkpoint, meta_of, open_checkpoint
+
+OPERATIONS = ('mean', 'min', 'trimmed')
+
+
+class Average(NamedTuple):
+    """What :func:`average_files` did.
+
+    Attributes:
+        averaged: Number of tensors averaged, those of adapters not counted.
+        kept: Number of tensors taken from the first file.
+        rank: Rank of the averaged adapter, None without one.
+        errors: By layer, what of the averaged weight change its factors lack: the norm of the
+            difference over the norm of the change.
+    """
+
+    averaged: int
+    kept: int
+    rank: int | None
+    errors: Mapping[str, float]
+
+
+def average_files(
+    files: Sequence[str | os.PathLike],
+    out: str | os.PathLike,
+    weights_filter: str = '',
+    operation: str = 'mean',
+    factors: Sequence[float] | None = None,
+    rank: int | None = None,
+    cpu_only: bool = False,
+    force: bool = False,
+) -> Average:
+    """Average checkpoints of one architecture (ReVT, arXiv 2308.13331).
+
+    Floating tensors whose name the filter finds are averaged in float64, whatever their dtype, and
+    stored in the first file's. Adapters are averaged as weight changes and split into factors
+    anew; their ranks may differ. All else comes from the first file. Only a part of each file is in
+    memory at a time, so that many files need no more than a few.
+
+    Args:
+        files: Two checkpoints or more, of any kind.
+        out: File to write, ``*.pth`` or ``*.safetensors``.
+        weights_filter: Regular expression, searched for in the names; '' finds all.
+        operation: ``'mean'``, ``'min'`` (the smallest of each entry) or ``'trimmed'`` (the mean
+            without the smallest and the largest of each entry).
+        factors: Weight of each file in the mean, of any sum; equal if None.
+        rank: Of the averaged adapter; twice the largest one of the files if None, which holds the
+            change of each of them.
+        cpu_only: Do not compute on a GPU.
+        force: Average adapters of different base weights.
+
+    Returns:
+        What was averaged.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        CheckpointError: If a file cannot be used, or names, shapes or base weights differ.
+        ValueError: If an argument makes no sense.
+    """
+    _check(files, operation, factors)
+    device = 'cuda' if torch.cuda.is_available() and not cpu_only else 'cpu'
+    pattern = re.compile(weights_filter)
+    first = open_checkpoint(files[0])
+    layers = adapted_layers(first.state)
+    tensors = _floating(first, pattern)
+    found = {layer for layer in layers if pattern.search(f'{layer}.A')}
+    if not tensors and not found:
+        raise ValueError(f'{weights_filter!r} finds no floating tensor in {files[0]}')
+    ranks = [_check_same(first, open_checkpoint(file), pattern, force) for file in files]
+    if layers:
+        rank = min(rank or 2 * max(ranks), _largest_rank(first))
+    elif rank is not None:
+        raise ValueError(f'{files[0]} holds no adapter that could have a rank')
+
+    combine = _combiner(operation, factors, len(files))
+    state = dict.fromkeys(first.state)  # in this order
+    errors = {}
+    jobs = [*tensors, *layers]
+    for name, values in track(_gather(files, jobs, set(layers) - found), len(jobs), 'averaging'):
+        value = combine([value.to(device) for value in values])
+        if name in tensors:
+            state[name] = value.to(first.state[name])
+            continue
+        groups = len(first.state[f'{name}.A']) // first.state[f'{name}.B'].shape[1]
+        A, B = split_components(value, rank, 'principal', groups)
+        norm = torch.linalg.norm(value).clamp_min(torch.finfo(value.dtype).tiny)
+        errors[name] = float(torch.linalg.norm(value - low_rank_product(A, B, groups)) / norm)
+        for key, factor in zip(ADAPTER_TENSORS, (A, B, 0 * A, 0 * B), strict=True):
+            state[f'{name}.{key}'] = factor.to(first.state[f'{name}.{key}'])
+    rest = [name for name, value in state.items() if value is None]
+    state.update({name: first.state[name].clone() for name in rest})
+
+    card = dict(first.card)
+    if layers:
+        card |= {'rank': rank, 'alpha': float(rank)}
+    card['average'] = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
+    card['average'] |= {'operation': operation, 'factors': list(factors) if factors else None}
+    write_checkpoint({'state_dict': state, 'meta': meta_of(card)}, out)
+    return Average(len(tensors), len(rest), rank if layers else None, errors)
+
+
+def _check(files: Sequence, operation: str, factors: Sequence[float] | None) -> None:
+    if len(files) < 2:
+        raise ValueError(f'an average needs two files or more, got {len(files)}')
+    if operation not in OPERATIONS:
+        raise ValueError(f'operation must be one of {OPERATIONS}, got {operation!r}')
+    if operation == 'trimmed' and len(files) < 3:
+        raise ValueError('a trimmed mean needs three files or more: two of them are left out')
+    if factors is None:
+        return
+    if operation != 'mean':
+        raise ValueError(f'factors belong to the mean, not to {operation!r}')
+    if len(factors) != len(files) or not sum(factors):
+        raise ValueError(f'{len(files)} files need as many factors with a sum, got {list(factors)}')
+
+
+def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force: bool) -> int:
+    """Compare what is to be averaged; the rank of the other's adapter, 0 without one."""
+    theirs, ours = _shapes(other, pattern), _shapes(first, pattern)
+    names = sorted(theirs.keys() ^ ours.keys())
+    if names:
+        raise CheckpointError(f'{first.path} and {other.path} differ in: {", ".join(names[:5])}')
+    wrong = [
+        f'{name} ({list(ours[name])}, {list(theirs[name])})'
+        for name in ours
+        if ours[name] != theirs[name]
+    ]
+    if wrong:
+        raise CheckpointError(
+            f'{first.path} and {other.path} differ in shape: {", ".join(wrong[:5])}'
+        )
+    hashes = {checkpoint.card.get('base', {}).get('hash') for checkpoint in (first, other)} - {None}
+    if len(hashes) > 1 and not force:
+        raise CheckpointError(
+            f'{first.path} and {other.path} were trained on different base weights: their changes '
+            'do not add up; pass --force to average them all the same'
+        )
+    return other.card['rank'] if adapted_layers(other.state) else 0
+
+
+def _floating(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, Tensor]:
+    """The floating tensors that the filter finds, those of adapters left out."""
+    layers = adapted_layers(checkpoint.state)
+    own = {f'{layer}.{name}' for layer in layers for name in ADAPTER_TENSORS}
+    return {
+        name: value
+        for name, value in checkpoint.state.items()
+        if name not in own and value.is_floating_point() and pattern.search(name)
+    }
+
+
+def _shapes(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, tuple[int, ...]]:
+    """Shapes of what is to be averaged: tensors, and weight changes in place of their factors."""
+    state = checkpoint.state
+    shapes = {name: tuple(value.shape) for name, value in _floating(checkpoint, pattern).items()}
+    for layer in adapted_layers(state):
+        if pattern.search(f'{layer}.A'):
+            A, B = state[f'{layer}.A'], state[f'{layer}.B']
+            shapes[f'{layer} (groups, out, in)'] = (len(A) // B.shape[1], len(B), A.shape[1])
+    return shapes
+
+
+def _largest_rank(checkpoint: Checkpoint) -> int:
+    """The rank that the smallest adapted matrix has."""
+    limits = []
+    for layer in adapted_layers(checkpoint.state):
+        A, B = checkpoint.state[f'{layer}.A'], checkpoint.state[f'{layer}.B']
+        limits.append(min(len(B) * B.shape[1] // len(A), A.shape[1]))
+    return min(limits)
+
+
+def _gather(
+    files: Sequence[str | os.PathLike], jobs: Sequence[str], only_first: set[str]
+) -> Iterator[tuple[str, list[Tensor]]]:
+    """Read the values of tensors and layers in all files.
+
+    In each pass as many as make up one file are read from all of them.
+
+    Yields:
+        Name of a tensor or an adapted layer, and its value or weight change in each file; of the
+        layers in ``only_first`` the first file's in the place of all.
+    """
+    for chunk in _chunks(open_checkpoint(files[0]).state, jobs, len(files)):
+        values = {name: [] for name in chunk}
+        for file in files:
+            checkpoint = open_checkpoint(file)  # what an earlier pass has read leaves the memory
+            for name, found in values.items():
+                if name in only_first and found:
+                    found.append(found[0])
+                elif name in checkpoint.state:
+                    found.append(checkpoint.state[name].clone())
+                else:
+                    found.append(adapter_delta(checkpoint.state, name, checkpoint.scale))
+        yield from values.items()
+
+
+def _chunks(state: Mapping[str, Tensor], jobs: Sequence[str], count: int) -> list[list[str]]:
+    """Divide the jobs into chunks of about equal size, one more than ``count`` at most."""
+    sizes = [
+        state[name].nbytes if name in state else 4 * len(state[f'{name}.B']) * state[f'{name}.A'].shape[1]
+        for name in jobs
+    ]
+    chunks, filled = [[]], 0
+    for name, size in zip(jobs, sizes, strict=True):
+        if filled > sum(sizes) / count:
+            chunks.append([])
+            filled = 0
+        chunks[-1].append(name)
+        filled += size
+    return chunks
+
+
+def _combiner(
+    operation: str, factors: Sequence[float] | None, count: int
+) -> Callable[[list[Tensor]], Tensor]:
+    """The function that makes one float64 tensor of many."""
+    if operation == 'min':
+        return lambda values: reduce(torch.minimum, values).double()
+    if operation == 'trimmed':
+        return _trimmed_mean
+    weights = [1.0] * count if factors is None else list(factors)
+    total = sum(weights)
+    # The sum of equal float32 values is exact in float64: frozen weights stay what they are.
+    return lambda values: (
+        sum(weight * value.double() for weight, value in zip(weights, values, strict=True)) / total
+    )
+
+
+def _trimmed_mean(values: list[Tensor]) -> Tensor:
+    """The mean of each entry without its smallest and its largest value."""
+    low, high = values[0], values[0]
+    lowest = torch.zeros(low.shape, dtype=torch.long, device=low.device)
+    highest = torch.zeros_like(lowest)
+    for index, value in enumerate(values):
+        lowest[value < low] = index
+        highest[value >= high] = index  # the last of equals, so that it is not the lowest too
+        low, high = torch.minimum(low, value), torch.maximum(high, value)
+    kept = sum(
+        value.double().masked_fill((lowest == index) | (highest == index), 0)
+        for index, value in enumerate(values)
+    )
+    return kept / (len(values) - 2)

@@ -1,0 +1,55 @@
+"""Average checkpoints or adapter files (ReVT)."""
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from soma.checkpoints import average_files
+from soma.checkpoints.average import OPERATIONS
+from soma.cli import add_trust, command
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('out', help='file to write (.pth, .safetensors)')
+    parser.add_argument('--checkpoints', nargs='+', required=True, help='what to average')
+    parser.add_argument(
+        '--weights-filter', default='', help='regular expression: which weights (default: all)'
+    )
+    parser.add_argument('--operation', choices=OPERATIONS, default='mean')
+    parser.add_argument('--factors', nargs='+', type=float, help='weight of each in the mean')
+    parser.add_argument('--rank', type=int, help='of an averaged adapter (default: twice as much)')
+    parser.add_argument('--cpu-only', action='store_true', help='do not use a GPU')
+    parser.add_argument('--force', action='store_true', help='average over different base weights')
+    add_trust(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Average, say what was averaged."""
+    args = parse_args()
+    with command(args.trust, ValueError):
+        done = average_files(
+            args.checkpoints,
+            args.out,
+            args.weights_filter,
+            args.operation,
+            args.factors,
+            args.rank,
+            args.cpu_only,
+            args.force,
+        )
+        table = Table(title=args.out)
+        table.add_row('tensors averaged', str(done.averaged))
+        table.add_row('from the first file', str(done.kept))
+        if done.rank:
+            worst = max(done.errors, key=done.errors.get)
+            table.add_row('adapted layers averaged', f'{len(done.errors)}, rank {done.rank}')
+            table.add_row('largest relative error', f'{done.errors[worst]:.2g} ({worst})')
+        Console().print(table)
+
+
+if __name__ == '__main__':
+    main()
