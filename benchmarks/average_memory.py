@@ -61,7 +61,9 @@ def main() -> None:
             print(f'{name}: left out, {args.files * size / 1e9:.0f} GB')
             continue
         results = context.Queue()
-        process = context.Process(target=measure, args=(name, files, args.folder / 'out.pth', results))
+        process = context.Process(
+            target=measure, args=(name, files, args.folder / 'out.pth', results)
+        )
         process.start()
         peak, seconds = results.get()
         process.join()

@@ -2,13 +2,17 @@
 
 from .average import average_files
 from .convert import convert_dinov2_file
+from .export import export_backbone
 from .extract import extract_adapter
 from .load import join_base, load_plain, open_checkpoint, plain_weights
 from .merge import merge_files
+from .peft import export_peft
 
 __all__ = [
     'average_files',
     'convert_dinov2_file',
+    'export_backbone',
+    'export_peft',
     'extract_adapter',
     'join_base',
     'load_plain',

@@ -215,7 +215,9 @@ def _gather(
 def _chunks(state: Mapping[str, Tensor], jobs: Sequence[str], count: int) -> list[list[str]]:
     """Divide the jobs into chunks of about equal size, one more than ``count`` at most."""
     sizes = [
-        state[name].nbytes if name in state else 4 * len(state[f'{name}.B']) * state[f'{name}.A'].shape[1]
+        state[name].nbytes
+        if name in state
+        else 4 * len(state[f'{name}.B']) * state[f'{name}.A'].shape[1]
         for name in jobs
     ]
     chunks, filled = [[]], 0

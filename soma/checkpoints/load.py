@@ -91,9 +91,11 @@ def open_checkpoint(
 
 
 def meta_of(card: Mapping) -> dict:
-    """The ``meta`` entry of a checkpoint, with the classes where OpenMMLab's tools look for them."""
-    dataset = {'classes': card['classes'], 'palette': card.get('palette')} if 'classes' in card else {}
-    return {'soma': dict(card), **({'dataset_meta': dataset} if dataset else {})}
+    """The ``meta`` of a checkpoint; the classes also stand where OpenMMLab's tools look for them."""
+    meta = {'soma': dict(card)}
+    if 'classes' in card:
+        meta['dataset_meta'] = {'classes': card['classes'], 'palette': card.get('palette')}
+    return meta
 
 
 def _card_from(layers: list[str], state: Mapping[str, Tensor], alpha: float | None) -> dict:
@@ -133,15 +135,36 @@ def join_base(
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file holds other base weights, or of another size.
     """
+    base = read_base(checkpoint, backbone, force)
+    return {**{checkpoint.prefix + n: value for n, value in base.items()}, **checkpoint.state}
+
+
+def read_base(
+    checkpoint: Checkpoint, backbone: str | os.PathLike, force: bool = False
+) -> dict[str, Tensor]:
+    """Read the base weights of a checkpoint, in the size that its card asks for.
+
+    Args:
+        checkpoint: As for :func:`join_base`.
+        backbone: As for :func:`join_base`.
+        force: As for :func:`join_base`.
+
+    Returns:
+        Tensors by their name in the backbone, those that have trained included.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If the file holds other base weights, or of another size.
+    """
+    base = _in_its_size(checkpoint, backbone, force)
     state, card, path = checkpoint
-    base = _read_base(backbone, checkpoint, force)
     missing = {name: value for name, value in base.items() if checkpoint.prefix + name not in state}
     if missing:
         check_base(card, base_hash(missing), backbone, path, force)
-    return {**{checkpoint.prefix + name: value for name, value in missing.items()}, **state}
+    return base
 
 
-def _read_base(backbone: str | os.PathLike, checkpoint: Checkpoint, force: bool) -> dict:
+def _in_its_size(checkpoint: Checkpoint, backbone: str | os.PathLike, force: bool) -> dict:
     """Read base weights in the size that a checkpoint's card asks for."""
     wanted = checkpoint.card.get('base', {})
     base = public_names(read_state_dict(backbone))

@@ -228,7 +228,8 @@ def _with_base(state: dict, model: nn.Module, card: dict, filename: str) -> dict
     own = adapter_card(model)
     if None not in (card.get('method'), own['method']) and card['alpha'] != own['alpha']:
         raise CheckpointError(
-            f'{filename} was trained with an alpha of {card["alpha"]}, the config says {own["alpha"]}'
+            f'{filename} was trained with an alpha of {card["alpha"]}, '
+            f'the config says {own["alpha"]}'
         )
     prefix = base_prefix(model)
     base = base_of(model, prefix)

@@ -23,9 +23,7 @@ def seed_step(seed: int, rank: int, iteration: int) -> None:
     _seed(_STEP, seed, rank, iteration)
 
 
-def seed_samples(
-    loader: DataLoader, seed: int, rank: int, consumed: Callable[[], int]
-) -> None:
+def seed_samples(loader: DataLoader, seed: int, rank: int, consumed: Callable[[], int]) -> None:
     """Make a data loader seed Python, numpy and torch for each sample, in its worker.
 
     Exact when resumed with mmengine's ``InfiniteSampler``, and at the start of an epoch with any.

@@ -134,7 +134,9 @@ def adapters(tiny_config, build_runner, tmp_path):
     """Adapters on one base, of different seeds, ranks and alphas."""
     files = []
     for seed, rank, alpha in ((0, 2, 2.0), (1, 1, 3.0)):
-        adapter = {f'model.backbone.adapter.{k}': v for k, v in dict(rank=rank, alpha=alpha).items()}
+        adapter = {
+            f'model.backbone.adapter.{k}': v for k, v in dict(rank=rank, alpha=alpha).items()
+        }
         options = {'randomness.seed': seed, 'work_dir': str(tmp_path / f'work_{seed}'), **adapter}
         build_runner(tiny_config, options).train()
         files.append(tmp_path / f'adapter_{seed}.safetensors')

@@ -75,7 +75,9 @@ def main(path, kills):
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             left = [file.name for file in folder.glob('.*.pth')]
-            print(f'killed {attempt}: at iteration {newest(folder)}, half written: {left}', flush=True)
+            print(
+                f'killed {attempt}: at iteration {newest(folder)}, half written: {left}', flush=True
+            )
         _, status = os.waitpid(train(config, log), 0)
     sys.exit(status)
 

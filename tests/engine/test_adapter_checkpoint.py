@@ -96,7 +96,7 @@ def test_another_alpha_is_refused(tiny_config, build_runner):
     runner = build_runner(tiny_config, HOOK)
     runner.train()
     options = {'load_from': f'{runner.work_dir}/iter_4.pth', 'model.backbone.adapter.alpha': 5.0}
-    with pytest.raises(CheckpointError, match='with an alpha of 2.0, the config says 5.0'):
+    with pytest.raises(CheckpointError, match=r'with an alpha of 2\.0, the config says 5\.0'):
         build_runner(tiny_config, options).train()
 
 
@@ -142,7 +142,9 @@ def test_the_best_is_kept_until_a_better_is_written(tiny_config, build_runner, f
         tiny_config, options | {'train_cfg.max_iters': 2}, 'VERY_HIGH', after_val_epoch=score
     ).train()
     assert [f for f in files() if f.startswith('best')] == ['best_mean_mIoU_iter_1.pth']
-    build_runner(tiny_config, options | {'resume': True}, 'VERY_HIGH', after_val_epoch=score).train()
+    build_runner(
+        tiny_config, options | {'resume': True}, 'VERY_HIGH', after_val_epoch=score
+    ).train()
     assert [f for f in files() if f.startswith('best')] == ['best_mean_mIoU_iter_4.pth']
     assert removed[1:] == [['best_mean_mIoU_iter_1.pth']] * 2 + [['best_mean_mIoU_iter_3.pth']]
 

@@ -193,7 +193,10 @@ def test_the_config_in_a_checkpoint_is_not_run(
         (lambda s: s.pop('backbone.blocks.2.attn.qkv.A0'), r'missing: .*qkv\.A0'),
         (lambda s: s.pop('decode_head.conv_seg.bias'), r'missing: .*conv_seg\.bias'),
         (lambda s: s.update({'backbone.extra': torch.ones(1)}), r'unexpected: .*extra'),
-        (lambda s: s.update({'decode_head.conv_seg.bias': torch.ones(3)}), r'decode_head\.conv_seg\.bias is \[3\] there and \[19\] in the model'),
+        (
+            lambda s: s.update({'decode_head.conv_seg.bias': torch.ones(3)}),
+            r'decode_head\.conv_seg\.bias is \[3\] there and \[19\] in the model',
+        ),
     ],
 )
 def test_a_checkpoint_of_another_model_is_not_tested(

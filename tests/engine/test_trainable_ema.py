@@ -65,7 +65,7 @@ def test_training_resumes_from_the_files_of_either_hook(run, first, tmp_path):
 
 
 def test_an_average_that_starts_late(run, tmp_path):
-    first, _ = run('first', {})
+    run('first', {})
     options = {'load_from': str(tmp_path / 'first' / 'iter_2.pth')}
     for resume in (False, True):
         late, _ = run(f'late{resume}', hooks('TrainableEMAHook'), **options, resume=resume)

@@ -176,8 +176,11 @@ class DINOv2(VisionTransformer):
 
     def describe(self) -> dict:
         """What a file of base weights must be made for, as plain data: the card of a checkpoint."""
+        arch = self.arch
+        if not isinstance(arch, str):  # its options may be classes
+            arch = {k: v.__name__ if isinstance(v, type) else v for k, v in arch.items()}
         return {
-            'arch': self.arch,
+            'arch': arch,
             'img_size': list(self.patch_embed.img_size),
             'patch_size': self.patch_embed.patch_size[0],
             'registers': self.register_tokens.shape[1] if hasattr(self, 'register_tokens') else 0,

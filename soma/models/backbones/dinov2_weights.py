@@ -119,6 +119,28 @@ def public_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
+def timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename DINOv2 weights from the names of the public files to timm's.
+
+    Args:
+        state: Weights under the public names.
+
+    Returns:
+        A new dict, without the mask token. With registers, the class token's position is added to
+        the class token, as timm has it.
+    """
+    state = {_timm_swiglu_name(key): value for key, value in state.items() if key != 'mask_token'}
+    if 'register_tokens' in state:
+        state['reg_token'] = state.pop('register_tokens')
+        state['cls_token'] = state['cls_token'] + state['pos_embed'][:, :1]
+        state['pos_embed'] = state['pos_embed'][:, 1:]
+    return state
+
+
+def _timm_swiglu_name(key: str) -> str:
+    return key.replace('.mlp.w12.', '.mlp.fc1.').replace('.mlp.w3.', '.mlp.fc2.')
+
+
 def _swiglu_name(key: str) -> str:
     return key.replace('.mlp.fc1.', '.mlp.w12.').replace('.mlp.fc2.', '.mlp.w3.')
 

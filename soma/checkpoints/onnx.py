@@ -1,0 +1,104 @@
+"""Merged segmentors as ONNX files."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import warnings
+
+import onnxruntime
+import torch
+from mmengine.config import Config
+from mmseg.apis import init_model
+from torch import Tensor, nn
+
+from ..config import load_config, use_plain_model
+from ..files import atomic_path
+from .load import load_plain
+
+TOLERANCE = 1e-3
+LIMIT = 2**31  # bytes; larger ones must keep their weights in other files
+
+
+class Window(nn.Module):
+    """A segmentor for pictures of one size.
+
+    Args:
+        model: A plain segmentor of mmseg.
+        size: Height and width in pixels.
+    """
+
+    def __init__(self, model: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.model, self.size = model, size
+        normalise = model.data_preprocessor
+        self.register_buffer('mean', normalise.mean.view(1, -1, 1, 1))
+        self.register_buffer('std', normalise.std.view(1, -1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment.
+
+        Args:
+            image: Shape ``(n, 3, height, width)``, RGB, 0 to 255.
+
+        Returns:
+            Scores of the classes, shape ``(n, classes, height, width)``.
+        """
+        meta = dict(ori_shape=self.size, img_shape=self.size, pad_shape=self.size)
+        meta['batch_input_shape'] = self.size
+        return self.model.encode_decode((image - self.mean) / self.std, [meta] * len(image))
+
+
+def export_onnx(
+    config: str | os.PathLike | Config,
+    adapter: str | os.PathLike,
+    out: str | os.PathLike,
+    size: tuple[int, int],
+    backbone: str | os.PathLike | None = None,
+    opset: int = 18,
+    force: bool = False,
+) -> float:
+    """Write a segmentor for windows of one size, its adapter folded in, and compare the outputs.
+
+    Args:
+        config: Of the model.
+        adapter: Any checkpoint of it.
+        out: File to write.
+        size: Height and width of the window in pixels.
+        backbone: File of the base weights, where ``adapter`` has none; the one of the config's
+            ``init_cfg`` if None.
+        opset: Version of ONNX's operators.
+        force: Accept other base weights than those that the adapter was trained on.
+
+    Returns:
+        The largest difference of a score between onnxruntime and PyTorch, on random pictures.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        CheckpointError: If a file cannot be used, or the base is not the adapter's.
+        RuntimeError: If the model is too large, or the outputs differ by more than 1e-3; nothing
+            is written then.
+    """
+    config = config.copy() if isinstance(config, Config) else load_config(config)
+    pretrained = use_plain_model(config)
+    model = init_model(config, None, device='cpu').eval()
+    load_plain(model, adapter, backbone or pretrained, force)
+    if sum(value.nbytes for value in model.state_dict().values()) > LIMIT:
+        raise RuntimeError(f'{adapter} is too large: an ONNX file holds 2 GB of weights')
+    window = Window(model, size).eval()  # the exporter brings back the mode that it found
+    image = torch.rand(1, 3, *size) * 255
+    options = dict(input_names=['image'], output_names=['scores'], opset_version=opset)
+    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
+        options['dynamo'] = False  # the newer exporter does not trace Mask2Former's pixel decoder
+    with atomic_path(out, flush=True) as temporary, torch.no_grad():
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # that the size is fixed, once for each place
+            torch.onnx.export(window, (image,), str(temporary), **options)
+        session = onnxruntime.InferenceSession(temporary, providers=['CPUExecutionProvider'])
+        (scores,) = session.run(None, {'image': image.numpy()})
+        difference = float((torch.from_numpy(scores) - window(image)).abs().max())
+        if not difference <= TOLERANCE:
+            raise RuntimeError(
+                f'onnxruntime differs from PyTorch by {difference:.1e}, more than {TOLERANCE}'
+            )
+    return difference

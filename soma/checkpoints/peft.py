@@ -1,0 +1,191 @@
+"""Adapters as peft's LoRA directories."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..adapters import adapted_layers
+from ..adapters.soma import ADAPTER_TENSORS
+from ..files import CheckpointError, write_checkpoint
+from .load import Checkpoint, open_checkpoint, read_base
+
+# The layers of other implementations by ours; several stand for its rows in equal parts.
+_NEW = {
+    'attn.qkv': ('attention.q_proj', 'attention.k_proj', 'attention.v_proj'),
+    'attn.proj': ('attention.o_proj',),
+    'mlp.w12': ('mlp.gate_proj', 'mlp.up_proj'),
+    'mlp.w3': ('mlp.down_proj',),
+}
+_OLD = {
+    'attn.qkv': tuple(f'attention.attention.{name}' for name in ('query', 'key', 'value')),
+    'attn.proj': ('attention.output.dense',),
+    'mlp.w12': ('mlp.weights_in',),
+    'mlp.w3': ('mlp.weights_out',),
+}
+_TIMM = {'mlp.w12': ('mlp.fc1',), 'mlp.w3': ('mlp.fc2',)}
+NAMES = {
+    'transformers': ('encoder.layer', _NEW),
+    'transformers-old': ('encoder.layer', _OLD),
+    'timm': ('blocks', _TIMM),
+}
+
+
+class LoRA(NamedTuple):
+    """The change of one layer: ``scale * B A``, and of its bias.
+
+    Attributes:
+        A: Shape ``(rank, in)``.
+        B: Shape ``(out, rank)``.
+        bias: Shape ``(out,)``, or None if it does not change.
+    """
+
+    A: Tensor
+    B: Tensor
+    bias: Tensor | None
+
+
+def export_peft(
+    adapter: str | os.PathLike,
+    out: str | os.PathLike,
+    backbone: str | os.PathLike | None = None,
+    base_model: str = 'transformers',
+    base_name: str | None = None,
+    force: bool = False,
+) -> dict:
+    """Write an adapter as a directory that ``peft.PeftModel.from_pretrained`` loads.
+
+    The weight change ``s (B A - B0 A0)`` becomes ``s [B, -B0] [A; A0]`` of twice the rank, and the
+    change of a bias peft's ``lora_bias``. The head is left out.
+
+    Args:
+        adapter: Adapter file or training checkpoint, of this package or of the original release.
+        out: Directory to make.
+        backbone: File of the base weights; needed where biases have trained.
+        base_model: Whose DINOv2 it is for: ``'transformers'`` (5.18 or newer),
+            ``'transformers-old'`` or ``'timm'``.
+        base_name: Name or folder of the base model, for peft's ``base_model_name_or_path``.
+        force: Accept other base weights than those that the adapter was trained on.
+
+    Returns:
+        What stands in ``adapter_config.json``.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        FileExistsError: If ``out`` exists.
+        CheckpointError: If a file cannot be used, or the base is not the adapter's.
+    """
+    out = Path(out)
+    if out.exists():
+        raise FileExistsError(f'{out} exists: remove it or name another directory')
+    checkpoint = open_checkpoint(adapter)
+    if not adapted_layers(checkpoint.state):
+        raise CheckpointError(f'{adapter} holds no adapter to export')
+    loras = {
+        name: lora
+        for layer, parts in _loras(checkpoint, backbone, force)
+        for name, lora in _rename(layer, parts, base_model)
+    }
+    config = _config(loras, checkpoint.scale, base_name)
+    tensors = {}
+    for name, lora in loras.items():
+        key = f'base_model.model.{name}'
+        tensors |= {f'{key}.lora_A.weight': lora.A, f'{key}.lora_B.weight': lora.B}
+        if config['lora_bias']:
+            bias = torch.zeros(len(lora.B)) if lora.bias is None else lora.bias
+            tensors[f'{key}.lora_B.bias'] = bias / checkpoint.scale  # which peft multiplies with
+
+    temporary = out.with_name(f'.{out.name}.{os.getpid()}')
+    try:
+        write_checkpoint({'state_dict': tensors}, temporary / 'adapter_model.safetensors')
+        (temporary / 'adapter_config.json').write_text(json.dumps(config, indent=2) + '\n')
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return config
+
+
+def _config(loras: dict[str, LoRA], scale: float, base_name: str | None) -> dict:
+    ranks = {name: len(lora.A) for name, lora in loras.items()}
+    rank = min(ranks.values())
+    others = {name: own for name, own in ranks.items() if own != rank}
+    return {
+        'peft_type': 'LORA',
+        'task_type': None,
+        'base_model_name_or_path': base_name,
+        'inference_mode': True,
+        'r': rank,
+        'lora_alpha': scale * rank,
+        'rank_pattern': {re.escape(name): own for name, own in others.items()},
+        'alpha_pattern': {re.escape(name): scale * own for name, own in others.items()},
+        'target_modules': sorted(loras),
+        'lora_dropout': 0.0,
+        'bias': 'none',
+        'lora_bias': any(
+            lora.bias is not None and bool(lora.bias.any()) for lora in loras.values()
+        ),
+    }
+
+
+def _loras(
+    checkpoint: Checkpoint, backbone: str | os.PathLike | None, force: bool
+) -> Iterator[tuple[str, list[LoRA]]]:
+    """Yield the layers with the change of each of their groups (three in a fused qkv)."""
+    state = checkpoint.state
+    base = None if backbone is None else read_base(checkpoint, backbone, force)
+    for layer in adapted_layers(state):
+        A, B, A0, B0 = (state[f'{layer}.{name}'] for name in ADAPTER_TENSORS)
+        groups = len(A) // B.shape[1]
+        if A0.any():
+            B = torch.cat([B, -B0], dim=1)
+            rows = (groups, -1, A.shape[1])
+            A = torch.cat([A.view(rows), A0.view(rows)], dim=1).flatten(0, 1)
+        biases = [None] * groups
+        if checkpoint.card['train_bias'] and f'{layer}.bias' in state:
+            if base is None:
+                raise CheckpointError(
+                    f'{checkpoint.path} holds trained biases, of which peft wants the change: name '
+                    'the file of the base weights with --backbone_ckpt'
+                )
+            change = state[f'{layer}.bias'] - base[f'{layer}.bias'.removeprefix(checkpoint.prefix)]
+            biases = change.chunk(groups)
+        parts = zip(A.chunk(groups), B.chunk(groups), biases, strict=True)
+        yield layer.removeprefix(checkpoint.prefix), [LoRA(*part) for part in parts]
+
+
+def _rename(name: str, parts: list[LoRA], base_model: str) -> Iterator[tuple[str, LoRA]]:
+    """Yield the layers of another implementation that stand for one of ours."""
+    blocks, table = NAMES[base_model]
+    found = re.fullmatch(r'blocks\.(\d+)\.(.+)', name)
+    if found is None:
+        raise CheckpointError(f'{name} is no layer of a block of DINOv2, for which peft has a name')
+    index, layer = found.groups()
+    names = table.get(layer, (layer,))
+    if len(names) == 1 < len(parts):
+        parts = [_stack(parts)]
+    elif len(parts) == 1 < len(names):
+        parts = [LoRA(parts[0].A, *rows) for rows in _rows(parts[0], len(names))]
+    for target, lora in zip(names, parts, strict=True):
+        yield f'{blocks}.{index}.{target}', lora
+
+
+def _stack(parts: list[LoRA]) -> LoRA:
+    """One change of a fused layer from those of its groups."""
+    bias = None if parts[0].bias is None else torch.cat([part.bias for part in parts])
+    return LoRA(
+        torch.cat([part.A for part in parts]), torch.block_diag(*[p.B for p in parts]), bias
+    )
+
+
+def _rows(lora: LoRA, count: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Yield ``B`` and bias of equal parts of a layer's outputs."""
+    biases = [None] * count if lora.bias is None else lora.bias.chunk(count)
+    yield from zip(lora.B.chunk(count), biases, strict=True)
