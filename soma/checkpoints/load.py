@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import Tensor, nn
 
 from ..adapters import adapted_layers, base_hash, check_base, from_release, merge_state
 from ..adapters.report import block_index
+from ..engine.card import plain_model
 from ..files import (
     CheckpointError,
     card_of,
@@ -91,7 +91,7 @@ def open_checkpoint(
 
 
 def meta_of(card: Mapping) -> dict:
-    """The ``meta`` of a checkpoint; the classes also stand where OpenMMLab's tools look for them."""
+    """The ``meta`` of a checkpoint; the classes are also where OpenMMLab's tools look for them."""
     meta = {'soma': dict(card)}
     if 'classes' in card:
         meta['dataset_meta'] = {'classes': card['classes'], 'palette': card.get('palette')}
@@ -236,8 +236,7 @@ def load_plain(
         FileNotFoundError: If there is no such file.
         CheckpointError: If a file cannot be used or does not fit the model.
     """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+    model = plain_model(model)
     checkpoint = open_checkpoint(path)
     state = checkpoint.state
     if _lacks_base(checkpoint, model):

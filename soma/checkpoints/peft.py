@@ -144,6 +144,15 @@ def _loras(
     for layer in adapted_layers(state):
         A, B, A0, B0 = (state[f'{layer}.{name}'] for name in ADAPTER_TENSORS)
         groups = len(A) // B.shape[1]
+        own = layer.removeprefix(checkpoint.prefix)
+        if base is not None:
+            weight = base.get(f'{own}.weight')
+            found, wanted = getattr(weight, 'shape', None), (len(B), A.shape[1])
+            if found != wanted:
+                raise CheckpointError(
+                    f'{checkpoint.path} does not fit {backbone}: the adapter of {layer} is made '
+                    f'for a weight of {wanted}, the base has {found and tuple(found)}'
+                )
         if A0.any():
             B = torch.cat([B, -B0], dim=1)
             rows = (groups, -1, A.shape[1])
@@ -155,10 +164,10 @@ def _loras(
                     f'{checkpoint.path} holds trained biases, of which peft wants the change: name '
                     'the file of the base weights with --backbone_ckpt'
                 )
-            change = state[f'{layer}.bias'] - base[f'{layer}.bias'.removeprefix(checkpoint.prefix)]
+            change = state[f'{layer}.bias'] - base[f'{own}.bias']
             biases = change.chunk(groups)
         parts = zip(A.chunk(groups), B.chunk(groups), biases, strict=True)
-        yield layer.removeprefix(checkpoint.prefix), [LoRA(*part) for part in parts]
+        yield own, [LoRA(*part) for part in parts]
 
 
 def _rename(name: str, parts: list[LoRA], base_model: str) -> Iterator[tuple[str, LoRA]]:

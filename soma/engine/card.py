@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -11,8 +11,10 @@ from ..version import __version__
 
 
 def plain_model(model: nn.Module) -> nn.Module:
-    """The model itself, without the wrapper for several processes."""
-    return model.module if is_model_wrapper(model) else model
+    """The model itself, without wrappers for several processes or test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def base_prefix(model: nn.Module) -> str:

@@ -11,8 +11,9 @@ from soma.inference import Inferencer, list_images, visualize
 
 @pytest.fixture
 def checkpoint(tiny_config, build_runner):
-    build_runner(tiny_config).train()
-    return f'{tiny_config.work_dir}/iter_4.pth'
+    # long enough to predict more than one class
+    build_runner(tiny_config, {'train_cfg.max_iters': 16, 'param_scheduler': None}).train()
+    return f'{tiny_config.work_dir}/iter_16.pth'
 
 
 class Stripes:
