@@ -117,7 +117,7 @@ def test_a_missing_config_is_named(run_here, script):
 
 
 def test_a_shared_adapter_gives_the_same_results(
-    config_file, run_here, public_file, street_data, tmp_path
+    config_file, run_here, public_file, street_data, tmp_path, capsys
 ):
     here = tmp_path / 'elsewhere'
     sizes = ['--height', '32', '--width', '32', '--patch-size', '8']
@@ -131,8 +131,17 @@ def test_a_shared_adapter_gives_the_same_results(
         keep = ['--keep-adapter'] if merged.startswith('kept') else []
         arguments = ['--backbone_ckpt', 'base.pth', '--soma_ckpt', 'a.safetensors', *keep]
         run_here('merge_soma_weights.py', *arguments, '--merged_ckpt', merged)
+    run_here(
+        'model_reparameterization.py',
+        'average.pth',
+        '--checkpoints',
+        'a.safetensors',
+        'a.safetensors',
+    )
+    assert '8, rank 4' in capsys.readouterr().out
     tests = {
         'final': ['work/iter_4.pth'],
+        'average': ['average.pth', '--backbone', 'base.pth'],  # of twice the same
         'adapter': ['a.safetensors', '--backbone', 'base.pth'],
         'published': ['a.safetensors'],  # the base is the one of the config, converted on the fly
         'merged': ['merged.pth'],
@@ -149,3 +158,8 @@ def test_a_shared_adapter_gives_the_same_results(
     arguments = ['a.safetensors', image, '--backbone', 'base.pth', '--device', 'cpu']
     run_here('visualize.py', config_file, *arguments, '--save-dir', 'seen')
     assert (here / 'seen' / '00000.png').exists()
+    for to in ('peft', 'timm', 'dinov2'):
+        arguments = ['--to', to, '--backbone_ckpt', 'base.pth']
+        run_here('export_adapter.py', 'a.safetensors', f'{to}.pth', *arguments)
+        assert (here / f'{to}.pth').exists()
+    assert '12 layers of rank 4: peft.pth' in capsys.readouterr().out
