@@ -1,4 +1,4 @@
-"""Size of every kind of checkpoint of SoMA on ViT-L with Mask2Former, and the time to write it.
+"""Size of every kind of checkpoint of SoMA on ViT-L with Mask2Former, and the time to make it.
 
 One iteration on random weights and pictures; sizes do not depend on them. Takes some minutes on a
 CPU, 16 GB of memory and 16 GB of disk.
@@ -70,17 +70,18 @@ def main() -> None:
     folder.mkdir(parents=True)
     rows = []
 
-    def note(what: str, path: Path, start: float) -> Path:
+    def note(what: str, path: Path, start: float | None = None) -> Path:
         files = path.iterdir() if path.is_dir() else [path]
         megabytes = sum(file.stat().st_size for file in files) / 1e6
-        rows.append({'file': what, 'MB': round(megabytes, 1), 's': round(time.time() - start, 1)})
+        seconds = None if start is None else round(time.time() - start, 1)
+        rows.append({'file': what, 'MB': round(megabytes, 1), 's': seconds})
         return path
 
     converted = make_inputs(folder)
-    note('published', folder / 'dinov2_vitl14_pretrain.pth', time.time())
-    note('converted', converted, time.time())
-    note('training, as released', train(folder, 'full', converted, AS_RELEASED), time.time())
-    final = note('training, ours', train(folder, 'ours', converted, {}), time.time())
+    note('published', folder / 'dinov2_vitl14_pretrain.pth')
+    note('converted', converted)
+    note('training, as released', train(folder, 'full', converted, AS_RELEASED))
+    final = note('training, ours', train(folder, 'ours', converted, {}))
     start = time.time()
     extract_adapter(final, folder / 'adapter.safetensors')
     adapter = note('adapter', folder / 'adapter.safetensors', start)

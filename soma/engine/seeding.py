@@ -7,12 +7,14 @@ any number of workers, and a resumed run draws what an uninterrupted one does.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 _STEP, _SAMPLE = range(2)
@@ -35,8 +37,14 @@ def seed_samples(loader: DataLoader, seed: int, rank: int, consumed: Callable[[]
         consumed: Function that returns the number of batches that training has seen.
     """
     batches = loader.batch_sampler
-    if batches is None or not hasattr(batches, 'sampler'):
-        raise ValueError(f'a training data loader needs batches, got {type(batches).__name__}')
+    if not hasattr(batches, 'sampler'):  # of an iterable dataset
+        print_log(
+            f'the samples of a {type(loader.dataset).__name__} have no position to be seeded by: a '
+            'resumed run will draw other random numbers than an uninterrupted one',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return
     batches.sampler = _Positions(batches.sampler, lambda: consumed() * batches.batch_size)
     # PyTorch asks for a whole batch where a dataset can give one.
     loader.dataset.__getitems__ = partial(_samples, loader.dataset, seed, rank)

@@ -79,3 +79,20 @@ def test_a_run_that_was_killed_twenty_times_ends_the_same(killed):
         found = killed(f'workers_{workers}', kills=20, workers=workers)
         for part in parts:
             assert_same(found[part], whole[part], part)
+
+
+def test_a_run_by_epochs_resumes_as_if_never_interrupted(tiny_config, build_runner, tmp_path):
+    tiny_config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=2)
+    tiny_config.train_dataloader.sampler.type = 'DefaultSampler'
+    tiny_config.log_processor.by_epoch = True
+    tiny_config.default_hooks.checkpoint = dict(type='AdapterCheckpointHook', interval=1)
+    whole, rest = (str(tmp_path / name) for name in ('whole', 'rest'))
+    build_runner(tiny_config, {'work_dir': whole}).train()
+    options = {'work_dir': rest, 'load_from': f'{whole}/epoch_1.pth', 'resume': True}
+    torch.manual_seed(1)
+    runner = build_runner(tiny_config, options)
+    runner.train()
+    assert (runner.epoch, runner.iter) == (2, 4)
+    ours, theirs = (read_checkpoint(f'{folder}/epoch_2.pth') for folder in (rest, whole))
+    assert_same(ours['state_dict'], theirs['state_dict'])
+    assert_same(ours['optimizer'], theirs['optimizer'])
