@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from soma.checkpoints import convert_dinov2_file
+from soma.checkpoints.onnx import export_onnx
 from soma.config import REPOSITORY, load_config
 from soma.datasets.convert import convert_dataset
 from soma.datasets.toy import write_toy_streets
@@ -70,6 +71,10 @@ def test_toy_configs_train_and_test(toy, method, head, build_runner, tmp_path, m
     scores = [runner.message_hub.get_scalar(f'val/{d}_mIoU').current() for d in domains]
     assert all(0 <= score <= 100 for score in scores)
     assert (tmp_path / 'iter_2.pth').exists()
+    if method == 'soma':
+        difference = export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'x.onnx', (64, 96))
+        print(f'{head}: onnxruntime differs from PyTorch by {difference:.1e}')
+        assert difference <= 1e-3
 
 
 def test_demo_steps_name_scripts_and_configs_that_exist(tmp_path):

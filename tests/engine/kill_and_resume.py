@@ -1,6 +1,6 @@
-"""Train a config in child processes that are killed at random moments; then to its end.
+"""Train configs in child processes that are killed at random moments; then to their end.
 
-Usage: ``python kill_and_resume.py CONFIG KILLS``. Prints a line for each that was killed. The
+Usage: ``python kill_and_resume.py CONFIG:KILLS ...``. Prints a line for each that was killed. The
 children are forked, since imports would take most of their time; hence one thread.
 """
 
@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import torch
@@ -31,6 +32,8 @@ def train(config, log):
         config.experiment_name = f'attempt_{os.getpid()}'
         RUNNERS.build(config).train()
         code = 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
@@ -51,10 +54,8 @@ def newest(folder):
     return max((int(file.stem[5:]) for file in folder.glob('iter_*.pth')), default=0)
 
 
-def main(path, kills):
-    torch.set_num_threads(1)
-    # The layout of logged configs takes most of a short run.
-    yapf.yapflib.yapf_api.FormatCode = lambda text, **options: (text, True)
+def kill_and_resume(path, kills):
+    """Train a config, killed some times, to its end."""
     config = Config.fromfile(path)
     folder = Path(config.work_dir)
     folder.mkdir()
@@ -70,17 +71,21 @@ def main(path, kills):
                 else time.time() > moment or newest(folder) >= limit  # none comes to the end
             ):
                 if os.waitpid(child, os.WNOHANG) != (0, 0):
-                    sys.exit(f'attempt {attempt} ended by itself')
+                    sys.exit(f'attempt {attempt} of {path} ended by itself')
                 time.sleep(0.0002)
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             left = [file.name for file in folder.glob('.*.pth')]
-            print(
-                f'killed {attempt}: at iteration {newest(folder)}, half written: {left}', flush=True
-            )
+            print(f'{path} killed at iteration {newest(folder)}, half written: {left}', flush=True)
         _, status = os.waitpid(train(config, log), 0)
-    sys.exit(status)
+    if status:
+        sys.exit(f'{path} failed')
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], int(sys.argv[2]))
+    torch.set_num_threads(1)
+    # The layout of logged configs takes most of a short run.
+    yapf.yapflib.yapf_api.FormatCode = lambda text, **options: (text, True)
+    for pair in sys.argv[1:]:
+        path, _, kills = pair.rpartition(':')
+        kill_and_resume(path, int(kills))

@@ -14,8 +14,8 @@ MAX_ITERS = 180
 
 
 @pytest.fixture
-def killed(tiny_config, tmp_path):
-    """Start a run that is killed some times, with all that is random; what it has left."""
+def random_config(tiny_config):
+    """A training with all that is random, an average, validations, checkpoints that go."""
     config = tiny_config
     config.custom_imports = dict(imports=['soma'])
     config.custom_hooks.append(dict(type='TrainableEMAHook', momentum=0.1, begin_iter=5))
@@ -33,26 +33,7 @@ def killed(tiny_config, tmp_path):
     config.train_cfg.update(max_iters=MAX_ITERS, val_interval=20)
     for scheduler in config.param_scheduler:
         scheduler.end = MAX_ITERS
-
-    def run(name, kills, workers=0):
-        config.work_dir = str(tmp_path / name)
-        config.train_dataloader.num_workers = workers
-        config.dump(tmp_path / f'{name}.py')
-        script = Path(__file__).with_name('kill_and_resume.py')
-        command = [sys.executable, script, tmp_path / f'{name}.py', kills]
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-        done = subprocess.run(
-            list(map(str, command)), env=environment, capture_output=True, text=True
-        )
-        output = tmp_path / name / 'output.txt'
-        assert done.returncode == 0, done.stdout + done.stderr + output.read_text()[-3000:]
-        assert done.stdout.count('killed') == kills
-        assert done.stdout.count('half written: []') <= kills // 2
-        left = sorted(file.name for file in output.parent.glob('*iter_*') if file.name[0] != 'b')
-        assert left == ['iter_175.pth', 'iter_180.pth']
-        return read_checkpoint(output.parent / f'iter_{MAX_ITERS}.pth')
-
-    return run
+    return config
 
 
 def assert_same(ours, theirs, where=''):
@@ -71,14 +52,30 @@ def assert_same(ours, theirs, where=''):
         assert ours == theirs, where
 
 
-def test_a_run_that_was_killed_twenty_times_ends_the_same(killed):
-    whole = killed('whole', kills=0)
-    parts = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
-    assert any(value.any() for value in whole['ema_state_dict'].values())
-    for workers in (0, 2):
-        found = killed(f'workers_{workers}', kills=20, workers=workers)
-        for part in parts:
-            assert_same(found[part], whole[part], part)
+def test_a_run_that_was_killed_twenty_times_ends_the_same(random_config, tmp_path):
+    runs = {'whole': (0, 0), 'one_process': (20, 0), 'two_workers': (20, 2)}
+    for name, (_, workers) in runs.items():
+        random_config.work_dir = str(tmp_path / name)
+        random_config.train_dataloader.num_workers = workers
+        random_config.dump(tmp_path / f'{name}.py')
+    script = Path(__file__).with_name('kill_and_resume.py')
+    pairs = [f'{tmp_path / name}.py:{kills}' for name, (kills, _) in runs.items()]
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(
+        [sys.executable, str(script), *pairs], env=environment, capture_output=True, text=True
+    )
+    output = ''.join(file.read_text()[-2000:] for file in tmp_path.glob('*/output.txt'))
+    assert done.returncode == 0, done.stdout + done.stderr + output
+    assert done.stdout.count(' killed at ') == 40
+    assert done.stdout.count("half written: ['.iter_") >= 20  # in the middle of saving
+
+    found = {name: read_checkpoint(tmp_path / name / f'iter_{MAX_ITERS}.pth') for name in runs}
+    assert all(value.any() for value in found['whole']['ema_state_dict'].values())
+    for name in runs:
+        left = sorted(file.name for file in (tmp_path / name).glob('*.pth') if file.name[0] != 'b')
+        assert left == [f'iter_{MAX_ITERS - 5}.pth', f'iter_{MAX_ITERS}.pth']
+        for part in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'):
+            assert_same(found[name][part], found['whole'][part], f'{name} {part}')
 
 
 def test_a_run_by_epochs_resumes_as_if_never_interrupted(tiny_config, build_runner, tmp_path):
