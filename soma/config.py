@@ -104,13 +104,12 @@ def use_plain_model(config: Config) -> str | None:
         config: Changed in place.
 
     Returns:
-        The file of base weights that the backbone would have loaded, if it exists.
+        The file of base weights that the backbone would have loaded.
     """
     config.load_from, config.resume = None, False
     backbone = config.model.get('backbone', {})
     backbone.pop('adapter', None)
-    pretrained = (backbone.pop('init_cfg', None) or {}).get('checkpoint')
-    return pretrained if pretrained and Path(pretrained).is_file() else None
+    return (backbone.pop('init_cfg', None) or {}).get('checkpoint')
 
 
 def use_amp(config: Config) -> None:

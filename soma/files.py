@@ -7,7 +7,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,14 +40,14 @@ def _statistic(owner: type, name: str) -> None:
         raise pickle.UnpicklingError(f'GLOBAL builtins.getattr of {owner} and {name!r}')
 
 
-# All that an OpenMMLab training checkpoint holds besides tensors and plain data, by its name there.
-# Numpy has renamed its core.
-_ALLOWED: list[tuple[Callable, str]] = [
+# All that an OpenMMLab training checkpoint holds besides tensors and plain data; by its name there,
+# if it has another here. Numpy has renamed its core.
+_ALLOWED: list[Callable | tuple[Callable, str]] = [
     (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
     (_statistic, 'builtins.getattr'),
-    (np.ndarray, 'numpy.ndarray'),
-    (np.dtype, 'numpy.dtype'),
-    *[(type(np.dtype(code)), f'numpy.dtypes.{code}') for code in 'bBhHiIlLqQefd?'],
+    np.ndarray,
+    np.dtype,
+    *[type(np.dtype(code)) for code in 'bBhHiIlLqQefd?'],
     *[
         (function, f'numpy.{core}.multiarray.{name}')
         for core in ('core', '_core')
@@ -91,14 +91,14 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file is damaged, or holds more than tensors, plain data and what
-            mmengine's checkpoints hold. ``trust_files`` (the scripts' ``--trust``) lets that in.
+        CheckpointError: If the file is damaged, an address, or holds more than tensors, plain data
+            and what mmengine's checkpoints hold. ``trust_files`` (``--trust``) lets that in.
     """
+    if '://' in os.fspath(path):
+        raise CheckpointError(f'{path} is no local file: download it first')
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(
-            f'no checkpoint at {path}: download or convert it first (checkpoints/README.md)'
-        )
+        raise FileNotFoundError(f'no checkpoint at {path}')
     if not path.stat().st_size:
         raise CheckpointError(f'{path} is empty: it was not written to its end')
     try:
@@ -106,7 +106,10 @@ def read_checkpoint(
             return _read_safetensors(path, map_location)
         with _allow():
             mmap = mmap and zipfile.is_zipfile(path)  # not before torch 1.6
-            return torch.load(path, map_location, weights_only=not _trusted, mmap=mmap)
+            content = torch.load(path, map_location, weights_only=not _trusted, mmap=mmap)
+        if isinstance(content, dict) and isinstance(content.get('meta'), dict):
+            content['meta'].pop('config', None)  # mmengine would run this text when it resumes
+        return content
     except pickle.UnpicklingError as error:
         found = re.search(r'GLOBAL ([\w.]+)', str(error))
         if found is None:
@@ -118,6 +121,8 @@ def read_checkpoint(
     except OSError:
         raise
     except Exception as error:  # broken bytes can raise anything
+        if 'CUDA' in str(error):  # no such device, or its memory is full
+            raise
         reason = str(error).partition('\n')[0]
         raise CheckpointError(f'{path} is damaged or no checkpoint: {reason}') from error
 
@@ -152,13 +157,14 @@ def state_dict_of(
             is the average and ``ema_state_dict`` what the optimizer works on.
 
     Returns:
-        Tensors by name, without a ``module.`` prefix.
+        Tensors by name, without the ``module.`` that all of them may start with.
 
     Raises:
         CheckpointError: If there are no named tensors.
     """
     if part is not None and not (isinstance(content, Mapping) and part in content):
         raise CheckpointError(f'{path} holds no {part}')
+    ours = bool(card_of(content))
     for key in _WRAPPERS if part is None else (part,):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -167,9 +173,10 @@ def state_dict_of(
     wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
     if wrong:
         raise CheckpointError(f'{path} is no state dict: {wrong[:5]} are no tensors')
-    if all(key.startswith('module.') or key == 'steps' for key in content):  # an average's
-        content = {key: value for key, value in content.items() if key != 'steps'}
-    return {key.removeprefix('module.'): value for key, value in content.items()}
+    wrapped = all(key.startswith('module.') or key == 'steps' for key in content)
+    if wrapped and ('steps' in content or not ours):  # an average's, or of several processes
+        return {k.removeprefix('module.'): v for k, v in content.items() if k != 'steps'}
+    return dict(content)
 
 
 def card_of(content: Mapping) -> dict:
@@ -187,7 +194,7 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.
     Plain weights may stand for adapted ones, whose layers split them as they come in.
 
     Args:
-        model: Filled in place.
+        model: Filled in place; after an error about missing names, in part.
         state: Tensors by name.
         path: Where they come from, for the message.
 
@@ -202,12 +209,11 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.
     ]
     if shapes:
         raise CheckpointError(f'{path} does not fit the model: {_some(shapes)}')
-    unexpected = [name for name in state if name not in own]
+    if unexpected := [name for name in state if name not in own]:
+        raise CheckpointError(f'{path} does not fit the model: unexpected: {_some(unexpected)}')
     missing, _ = model.load_state_dict(state, strict=False)  # adapted layers know what they need
-    if missing or unexpected:
-        kinds = (('missing', missing), ('unexpected', unexpected))
-        reasons = '; '.join(f'{kind}: {_some(names)}' for kind, names in kinds if names)
-        raise CheckpointError(f'{path} does not fit the model: {reasons}')
+    if missing:
+        raise CheckpointError(f'{path} does not fit the model: missing: {_some(missing)}')
 
 
 def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
@@ -223,13 +229,40 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
             torch.save(dict(content), temporary)
             return
         # Tensors that share memory would be refused.
-        tensors = {k: v.clone().contiguous() for k, v in state_dict_of(content, path).items()}
+        state = content.get('state_dict', content)
+        tensors = {name: value.clone().contiguous() for name, value in state.items()}
         card = card_of(content)
         metadata = {'format': 'pt', **({'soma': json.dumps(card)} if card else {})}
         temporary.touch()
         mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata)
         temporary.chmod(mode)  # it makes files that nobody else can read
+
+
+def check_output(
+    path: str | os.PathLike,
+    inputs: Iterable[str | os.PathLike | None] = (),
+    suffixes: tuple[str, ...] = ('.pth', '.pt', '.safetensors'),
+) -> None:
+    """Make sure that a file can be written, before the work is done.
+
+    Args:
+        path: The file; it may exist.
+        inputs: Files that must not be written over.
+        suffixes: The kinds that it may be of.
+
+    Raises:
+        CheckpointError: If it is a directory, one of the inputs or of another kind.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a directory: name a file in it')
+    if path.suffix not in suffixes:
+        raise CheckpointError(f'{path} must end in {" or ".join(suffixes)}')
+    for file in filter(None, inputs):
+        file = Path(file).expanduser()
+        if path.exists() and file.exists() and path.samefile(file):
+            raise CheckpointError(f'{path} is read too: name another file to write')
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from soma.files import (
     CheckpointError,
     atomic_path,
     card_of,
+    check_output,
     load_strictly,
     read_checkpoint,
     read_state_dict,
@@ -154,3 +155,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         temporary.write_text('half')
         raise KeyboardInterrupt
     assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_output_that_would_lose_something_is_refused(tmp_path):
+    file, link = tmp_path / 'a.pth', tmp_path / 'b.pth'
+    file.touch()
+    link.symlink_to(file)
+    (tmp_path / 'folder.pth').mkdir()
+    check_output(file)
+    check_output(tmp_path / 'new.safetensors', [file, None])
+    for path, message in (
+        (link, 'is read too'),
+        (tmp_path / 'folder.pth', 'is a directory'),
+        (tmp_path / 'a.txt', r'must end in \.pth or'),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            check_output(path, [file])

@@ -62,7 +62,7 @@ USES = {
     'export': ('export_adapter.py', 'FILE out --to peft --backbone_ckpt base.pth'),
     'export backbone': (
         'export_adapter.py',
-        'adapter.safetensors out --to dinov2 --backbone_ckpt FILE',
+        'adapter.safetensors out.pth --to dinov2 --backbone_ckpt FILE',
     ),
     'convert': ('convert_models/convert_dinov2.py', 'FILE out.pth'),
 }

@@ -72,9 +72,11 @@ def test_toy_configs_train_and_test(toy, method, head, build_runner, tmp_path, m
     assert all(0 <= score <= 100 for score in scores)
     assert (tmp_path / 'iter_2.pth').exists()
     if method == 'soma':
-        difference = export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'x.onnx', (64, 96))
-        print(f'{head}: onnxruntime differs from PyTorch by {difference:.1e}')
-        assert difference <= 1e-3
+        done = export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'x.onnx')
+        print(f'{head}: onnxruntime differs from PyTorch by {done.difference:.1e}')
+        assert done.size == (256, 256) and done.difference <= 1e-3
+        with pytest.raises(RuntimeError, match=r'250 x 300 pixels .* multiples of the patch'):
+            export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'y.onnx', (250, 300))
 
 
 def test_demo_steps_name_scripts_and_configs_that_exist(tmp_path):

@@ -6,6 +6,14 @@ from soma.checkpoints import export_backbone, export_peft
 from soma.checkpoints.peft import NAMES
 from soma.cli import add_trust, command
 
+OF = {
+    'base_model': 'peft',
+    'base_name': 'peft',
+    'config': 'onnx',
+    'window': 'onnx',
+    'opset': 'onnx',
+}
+
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
@@ -13,22 +21,28 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('adapter', help='adapter file, or another checkpoint')
     parser.add_argument('out', help='directory (peft) or file to write')
     parser.add_argument('--to', choices=['peft', 'timm', 'dinov2', 'onnx'], required=True)
-    parser.add_argument('--backbone_ckpt', help='base weights that the adapter was trained on')
+    parser.add_argument(
+        '--backbone_ckpt', '--backbone', help='base weights that the adapter was trained on'
+    )
     parser.add_argument('--force', action='store_true', help='accept other base weights')
     peft = parser.add_argument_group('--to peft')
     peft.add_argument(
         '--base-model',
         choices=list(NAMES),
-        default='transformers',
-        help='whose DINOv2 the adapter is put on; transformers-old is before 5.18',
+        help='whose DINOv2 the adapter is put on (default: transformers); -old is before 5.18',
     )
     peft.add_argument('--base-name', help="the base model's name or folder, for peft's config")
     onnx = parser.add_argument_group('--to onnx')
     onnx.add_argument('--config', help='config of the model')
-    onnx.add_argument('--window', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'))
-    onnx.add_argument('--opset', type=int, default=18, help="version of ONNX's operators")
+    onnx.add_argument(
+        '--window', type=int, nargs=2, metavar=('H', 'W'), help="in pixels (default: the config's)"
+    )
+    onnx.add_argument('--opset', type=int, help="version of ONNX's operators (default: 18)")
     add_trust(parser)
     args = parser.parse_args()
+    for name, to in OF.items():
+        if getattr(args, name) is not None and args.to != to:
+            parser.error(f'--{name.replace("_", "-")} belongs to --to {to}')
     if args.to == 'onnx' and args.config is None:
         parser.error('--to onnx needs --config')
     return args
@@ -41,18 +55,23 @@ def main() -> None:
         files = (args.adapter, args.out)
         if args.to == 'peft':
             config = export_peft(
-                *files, args.backbone_ckpt, args.base_model, args.base_name, args.force
+                *files,
+                args.backbone_ckpt,
+                args.base_model or 'transformers',
+                args.base_name,
+                args.force,
             )
             print(f'{len(config["target_modules"])} layers of rank {config["r"]}: {args.out}')
         elif args.to == 'onnx':
             # Here, since only this needs onnxruntime and mmseg.
             from soma.checkpoints.onnx import export_onnx
 
-            size = tuple(args.window)
-            difference = export_onnx(
-                args.config, *files, size, args.backbone_ckpt, args.opset, args.force
+            done = export_onnx(
+                args.config, *files, args.window, args.backbone_ckpt, args.opset or 18, args.force
             )
-            print(f'largest difference from PyTorch: {difference:.1e}: {args.out}')
+            height, width = done.size
+            print(f'{height} x {width} pixels: {args.out}')
+            print(f'largest difference from PyTorch: {done.difference:.1e}')
         else:
             count = export_backbone(*files, args.to, args.backbone_ckpt, args.force)
             print(f'{count} tensors: {args.out}')

@@ -9,7 +9,9 @@ from soma.cli import add_trust, command
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--backbone_ckpt', required=True, help='converted base weights')
+    parser.add_argument(
+        '--backbone_ckpt', '--backbone', required=True, help='converted base weights'
+    )
     parser.add_argument('--soma_ckpt', required=True, help='adapter file')
     parser.add_argument('--merged_ckpt', required=True, help='file to write (.pth, .safetensors)')
     parser.add_argument(

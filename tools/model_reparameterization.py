@@ -20,7 +20,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--operation', choices=OPERATIONS, default='mean')
     parser.add_argument('--factors', nargs='+', type=float, help='weight of each in the mean')
-    parser.add_argument('--rank', type=int, help='of an averaged adapter (default: twice as much)')
+    parser.add_argument(
+        '--rank', type=int, help='of an averaged adapter (default: twice the largest)'
+    )
     parser.add_argument('--cpu-only', action='store_true', help='do not use a GPU')
     parser.add_argument('--force', action='store_true', help='average over different base weights')
     add_trust(parser)
@@ -46,7 +48,7 @@ def main() -> None:
         table.add_row('from the first file', str(done.kept))
         if done.rank:
             worst = max(done.errors, key=done.errors.get)
-            table.add_row('adapted layers averaged', f'{len(done.errors)}, rank {done.rank}')
+            table.add_row('adapted layers averaged', f'{done.layers}, rank {done.rank}')
             table.add_row('largest relative error', f'{done.errors[worst]:.2g} ({worst})')
         Console().print(table)
 

@@ -14,7 +14,9 @@ def parse_args() -> argparse.Namespace:
     parser = runner_parser(__doc__)
     parser.add_argument('checkpoint', help='training checkpoint, adapter file or merged file')
     parser.add_argument(
-        '--backbone', help="base weights of an adapter (default: the file of the config's init_cfg)"
+        '--backbone',
+        '--backbone_ckpt',
+        help="base weights of an adapter (default: the file of the config's init_cfg)",
     )
     parser.add_argument('--force', action='store_true', help='accept other base weights')
     parser.add_argument('--out', help='folder for the predictions, as PNG of Cityscapes ids')

@@ -29,8 +29,8 @@ def main() -> None:
         if args.amp:
             use_amp(config)
         if args.resume:
-            config.resume = True
-            config.load_from = None if args.resume == 'auto' else args.resume
+            config.resume = 'auto' if args.resume == 'auto' else True
+            config.load_from = config.get('load_from') if args.resume == 'auto' else args.resume
         RUNNERS.build(config).train()
 
 

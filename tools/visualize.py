@@ -15,7 +15,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--save-dir', default='work_dirs/visualize', help='folder to write to')
     parser.add_argument('--device', help='cpu, cuda:0 ...; the first GPU if there is one')
     parser.add_argument(
-        '--backbone', help="base weights of an adapter (default: the file of the config's init_cfg)"
+        '--backbone',
+        '--backbone_ckpt',
+        help="base weights of an adapter (default: the file of the config's init_cfg)",
     )
     parser.add_argument('--force', action='store_true', help='accept other base weights')
     add_trust(parser)

@@ -5,9 +5,12 @@ from .io import (
     adapter_card,
     base_card,
     base_of,
+    check_adapter,
     check_base,
+    layers_card,
     load_adapter,
     save_adapter,
+    weights_card,
     without_base,
 )
 from .report import AdapterReport, adapter_report
@@ -29,9 +32,11 @@ __all__ = [
     'base_card',
     'base_hash',
     'base_of',
+    'check_adapter',
     'check_base',
     'from_release',
     'inject_adapter',
+    'layers_card',
     'load_adapter',
     'low_rank_product',
     'merge_adapter',
@@ -39,5 +44,6 @@ __all__ = [
     'parse_adapter',
     'save_adapter',
     'split_components',
+    'weights_card',
     'without_base',
 ]

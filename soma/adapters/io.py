@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 
+import numpy as np
 from torch import Tensor, nn
 
 from ..files import CheckpointError, card_of, read_checkpoint, state_dict_of, write_checkpoint
@@ -12,7 +14,7 @@ from ..version import __version__
 from .inject import inject_adapter
 from .report import AdapterReport, adapter_report, block_index
 from .soma import SoMALayer
-from .state import base_hash, from_release
+from .state import adapted_layers, base_hash, base_samples
 
 _CONFIG = ('rank', 'alpha', 'component', 'train_bias', 'targets', 'start_block', 'groups')
 
@@ -37,19 +39,32 @@ def adapter_card(model: nn.Module) -> dict:
     if len(settings) > 1:
         raise ValueError(f'layers differ in (rank, alpha, component): {sorted(settings)}')
     ((rank, alpha, component),) = settings
+    train_bias = any(layer.train_bias for layer in layers.values())
+    groups = {name: layer.groups for name, layer in layers.items()}
+    return layers_card(groups, rank, alpha, component, train_bias)
+
+
+def layers_card(
+    groups: Mapping[str, int], rank: int, alpha: float, component: str, train_bias: bool
+) -> dict:
+    """What :func:`adapter_card` returns, from its parts.
+
+    Args:
+        groups: Number of matrices in each layer, by its name.
+        rank: Of all of them.
+        alpha: Scale times rank.
+        component: What the split took out.
+        train_bias: Whether biases trained.
+    """
     return {
         'method': 'SoMA',
         'rank': rank,
-        'alpha': alpha,
+        'alpha': float(alpha),
         'component': component,
-        'train_bias': any(layer.train_bias for layer in layers.values()),
-        'targets': list(layers),
-        'start_block': min((block_index(name) or 0) for name in layers),
-        'groups': {
-            name.rpartition('.')[2]: layer.groups
-            for name, layer in layers.items()
-            if layer.groups > 1
-        },
+        'train_bias': train_bias,
+        'targets': list(groups),
+        'start_block': min((block_index(name) or 0) for name in groups),
+        'groups': {name.rpartition('.')[2]: n for name, n in groups.items() if n > 1},
     }
 
 
@@ -78,11 +93,17 @@ def base_card(model: nn.Module, prefix: str = '') -> dict:
         prefix: As for :func:`base_of`.
 
     Returns:
-        ``prefix``, ``hash``, and what the module at the prefix tells of itself (``describe()``).
+        ``prefix``, ``hash``, ``samples``, and what the module at the prefix tells of itself
+        (``describe()``).
     """
     module = model.get_submodule(prefix.rstrip('.'))
     described = module.describe() if hasattr(module, 'describe') else {}
-    return {'prefix': prefix, 'hash': base_hash(base_of(model, prefix)), **described}
+    return {'prefix': prefix, **weights_card(base_of(model, prefix)), **described}
+
+
+def weights_card(base: Mapping[str, Tensor]) -> dict:
+    """What :func:`check_base` compares of base weights: ``hash`` and ``samples``."""
+    return {'hash': base_hash(base), 'samples': base_samples(base)}
 
 
 def without_base(model: nn.Module, prefix: str = '') -> dict[str, Tensor]:
@@ -147,13 +168,20 @@ def load_adapter(
             other base weights.
     """
     content = read_checkpoint(path)
-    card, state = card_of(content), from_release(state_dict_of(content, path))
+    card, state = card_of(content), state_dict_of(content, path)
     if not card.get('method'):
         raise CheckpointError(f'{path} has no card of an adapter')
     prefix = part and part.rstrip('.') + '.'
     state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+    absent = [n for n in adapted_layers(state) if n not in dict(model.named_modules())]
+    if absent or not adapted_layers(state):
+        raise CheckpointError(
+            f'{path} does not fit {type(model).__name__} with part={part!r}: its layers are '
+            f'{card["targets"][0]} ... ({len(card["targets"])})'
+        )
     config = {name: card[name] for name in _CONFIG}
-    config['targets'] = [n[len(prefix) :] for n in config['targets'] if n.startswith(prefix)]
+    targets = [n[len(prefix) :] for n in config['targets'] if n.startswith(prefix)]
+    config['targets'] = [re.escape(name) for name in targets]
 
     base_prefix = card['base']['prefix'].removeprefix(prefix)
     base = {
@@ -161,8 +189,11 @@ def load_adapter(
         for name, parameter in model.named_parameters()
         if name.startswith(base_prefix) and name not in state
     }
-    check_base(card, base_hash(base), type(model).__name__, path, force)
-    if not any(isinstance(module, SoMALayer) for module in model.modules()):
+    if base:  # else the file has its own
+        check_base(card, base, type(model).__name__, path, force)
+    if any(isinstance(module, SoMALayer) for module in model.modules()):
+        check_adapter(model, card, path)
+    else:
         try:
             inject_adapter(model, {'type': card['method'], **config}, split=False)
         except ValueError as error:
@@ -175,27 +206,63 @@ def load_adapter(
     return adapter_report(model)
 
 
+def check_adapter(model: nn.Module, card: Mapping, path: str | os.PathLike) -> None:
+    """Compare rank and alpha of a file's adapter with those of a model's, if both have one.
+
+    Args:
+        model: Any module.
+        card: The file's.
+        path: The file, for the message.
+
+    Raises:
+        CheckpointError: If they differ. Shapes alone would not tell alpha.
+    """
+    own = adapter_card(model)
+    if None in (card.get('method'), own['method']):
+        return
+    theirs, ours = ((x['rank'], x['alpha']) for x in (card, own))
+    if theirs != ours:
+        raise CheckpointError(
+            f'{path} has an adapter of rank {theirs[0]} and alpha {theirs[1]}, the model one of '
+            f'rank {ours[0]} and alpha {ours[1]}'
+        )
+
+
 def check_base(
-    card: Mapping, found: str, where: str | os.PathLike, path: str | os.PathLike, force: bool
+    card: Mapping,
+    base: Mapping[str, Tensor],
+    where: str | os.PathLike,
+    path: str | os.PathLike,
+    force: bool | None = None,
 ) -> None:
     """Compare base weights with those that an adapter was trained on.
 
     Args:
         card: The adapter's; one without a hash fits any base.
-        found: :func:`base_hash` of the base weights.
+        base: The base weights.
         where: What holds them, for the message.
         path: The adapter's file, for the message.
-        force: Accept any.
+        force: Accept any; None if the user has no such choice.
 
     Raises:
         CheckpointError: If they are others.
     """
-    base = card.get('base', {})
-    wanted = base.get('hash')
-    if force or wanted in (None, found):
+    wanted = card.get('base', {})
+    if force or 'hash' not in wanted:
         return
-    known = {key: base[key] for key in ('arch', 'img_size', 'patch_size', 'file') if key in base}
-    raise CheckpointError(
-        f'{path} was trained on the base weights {wanted[:12]} {known or ""}, but {where} holds '
-        f'{found[:12]}: give it those, or pass --force'
-    )
+    known = {
+        key: wanted[key] for key in ('arch', 'img_size', 'patch_size', 'file') if key in wanted
+    }
+    advice = 'give it those' + ('' if force is None else ', or force it (--force)')
+    found = base_hash(base)
+    if found != wanted['hash']:
+        raise CheckpointError(
+            f'{path} was trained on the base weights {wanted["hash"][:12]} {known}, but {where} '
+            f'holds {found[:12]}: {advice}'
+        )
+    for name, values in base_samples(base).items():
+        if not np.allclose(values, wanted['samples'][name], rtol=1e-3, atol=1e-4):
+            raise CheckpointError(
+                f'{path} was trained on base weights {known} with another {name} than {where} has, '
+                f'perhaps resized in another way: {advice}'
+            )

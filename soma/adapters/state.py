@@ -78,14 +78,13 @@ def merge_state(state: Mapping[str, Tensor], scale: float = 1.0) -> dict[str, Te
     return plain
 
 
-def base_hash(base: Mapping[str, Tensor]) -> str:
+def base_hash(base: Mapping[str, Tensor], exact: bool = False) -> str:
     """A hash of base weights: of names, shapes and values.
-
-    Position embeddings and patch kernels count with their shape alone, since the same file resized
-    on another machine differs in the last bits.
 
     Args:
         base: The tensors that an adapter does not replace, by their name in the base.
+        exact: Whether the values of position embedding and patch kernel count too. The same file
+            resized on another machine differs in the last bits.
 
     Returns:
         SHA-256 in hexadecimal digits.
@@ -94,10 +93,30 @@ def base_hash(base: Mapping[str, Tensor]) -> str:
     for name in sorted(base):
         tensor = base[name].detach()
         digest.update(f'{name} {list(tensor.shape)}\n'.encode())
-        if not name.endswith(RESIZED):
+        if exact or not _is_resized(name):
             data = tensor.float().cpu().contiguous().view(-1).view(torch.uint8)
             digest.update(data.numpy())
     return digest.hexdigest()
+
+
+def base_samples(base: Mapping[str, Tensor]) -> dict[str, list[float]]:
+    """Some values of what :func:`base_hash` leaves out, to be compared with a tolerance.
+
+    Args:
+        base: As for :func:`base_hash`.
+
+    Returns:
+        16 values of each such tensor, evenly spread, by its name.
+    """
+    return {
+        name: tensor.detach().flatten()[:: max(tensor.numel() // 16, 1)][:16].double().tolist()
+        for name, tensor in base.items()
+        if _is_resized(name)
+    }
+
+
+def _is_resized(name: str) -> bool:
+    return name.removeprefix('backbone.') in RESIZED
 
 
 def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -119,24 +138,22 @@ def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if not any(_RELEASE.match(key) and _FACTOR.search(key) for key in state):
         return dict(state)
-    renamed = {}
+    own, others = {}, {}
     for key, value in state.items():
-        if _RELEASE.match(key):
+        if not _RELEASE.match(key):
+            others[key] = value
+        elif not key.endswith('.mask_token'):
             key = _RELEASE.sub(r'\g<prefix>', key)
-            key = _FACTOR.sub(r'.\1', key).replace('.base_layer.', '.')
-        if not key.endswith('backbone.mask_token'):
-            renamed[key] = value
-    for key in [key for key in renamed if '.attn.q.' in key]:
+            own[_FACTOR.sub(r'.\1', key).replace('.base_layer.', '.')] = value
+    for key in [key for key in own if '.attn.q.' in key]:
         parts = [key.replace('.attn.q.', f'.attn.{part}.') for part in 'qkv']
-        if missing := [part for part in parts if part not in renamed]:
+        if missing := [part for part in parts if part not in own]:
             raise ValueError(f'{key} is there, but not {", ".join(missing)}')
-        renamed[key.replace('.attn.q.', '.attn.qkv.')] = torch.cat(
-            [renamed.pop(part) for part in parts]
-        )
-    for key in [key for key in renamed if key.endswith('.A')]:
+        own[key.replace('.attn.q.', '.attn.qkv.')] = torch.cat([own.pop(part) for part in parts])
+    for key in [key for key in own if key.endswith('.A')]:
         layer = key.removesuffix('.A')
-        if f'{layer}.B' not in renamed:
+        if f'{layer}.B' not in own:
             raise ValueError(f'{layer} has a lora_A but no lora_B')
         for name in 'AB':
-            renamed[f'{layer}.{name}0'] = torch.zeros_like(renamed[f'{layer}.{name}'])
-    return renamed
+            own[f'{layer}.{name}0'] = torch.zeros_like(own[f'{layer}.{name}'])
+    return {**own, **others}

@@ -14,7 +14,7 @@ from torch import Tensor
 from ..adapters import adapted_layers, adapter_delta, split_components
 from ..adapters.soma import ADAPTER_TENSORS
 from ..adapters.svd import low_rank_product
-from ..files import CheckpointError, write_checkpoint
+from ..files import CheckpointError, check_output, write_checkpoint
 from ..progress import track
 from .load import Checkpoint, meta_of, open_checkpoint
 
@@ -27,6 +27,7 @@ class Average(NamedTuple):
     Attributes:
         averaged: Number of tensors averaged, those of adapters not counted.
         kept: Number of tensors taken from the first file.
+        layers: Number of adapted layers averaged.
         rank: Rank of the averaged adapter, None without one.
         errors: By layer, what of the averaged weight change its factors lack: the norm of the
             difference over the norm of the change.
@@ -34,6 +35,7 @@ class Average(NamedTuple):
 
     averaged: int
     kept: int
+    layers: int
     rank: int | None
     errors: Mapping[str, float]
 
@@ -52,13 +54,15 @@ def average_files(
 
     Floating tensors whose name the filter finds are averaged in float64, whatever their dtype, and
     stored in the first file's. Adapters are averaged as weight changes and split into factors
-    anew; their ranks may differ. All else comes from the first file. Only a part of each file is in
+    anew; their ranks may differ. If the filter finds some layers, the others keep the first file's
+    change and get the new rank. All else comes from the first file. Only a part of each file is in
     memory at a time, so that many files need no more than a few.
 
     Args:
         files: Two checkpoints or more, of any kind.
         out: File to write, ``*.pth`` or ``*.safetensors``.
-        weights_filter: Regular expression, searched for in the names; '' finds all.
+        weights_filter: Regular expression, searched for in the names; '' finds all. An adapted
+            layer is found by its weight or by any tensor of its adapter.
         operation: ``'mean'``, ``'min'`` (the smallest of each entry) or ``'trimmed'`` (the mean
             without the smallest and the largest of each entry).
         factors: Weight of each file in the mean, of any sum; equal if None.
@@ -76,19 +80,25 @@ def average_files(
         ValueError: If an argument makes no sense.
     """
     _check(files, operation, factors)
+    check_output(out, files)
     device = 'cuda' if torch.cuda.is_available() and not cpu_only else 'cpu'
-    pattern = re.compile(weights_filter)
+    try:
+        pattern = re.compile(weights_filter)
+    except re.error as error:
+        raise ValueError(f'{weights_filter!r} is no regular expression: {error}') from error
     first = open_checkpoint(files[0])
     layers = adapted_layers(first.state)
     tensors = _floating(first, pattern)
-    found = {layer for layer in layers if pattern.search(f'{layer}.A')}
+    found = {layer for layer in layers if _finds(pattern, layer)}
     if not tensors and not found:
         raise ValueError(f'{weights_filter!r} finds no floating tensor in {files[0]}')
     ranks = [_check_same(first, open_checkpoint(file), pattern, force) for file in files]
-    if layers:
-        rank = min(rank or 2 * max(ranks), _largest_rank(first))
-    elif rank is not None:
-        raise ValueError(f'{files[0]} holds no adapter that could have a rank')
+    if not found:  # adapters stay as they are
+        layers = []
+        if rank is not None:
+            raise ValueError(f'no adapter is averaged that could have a rank of {rank}')
+    elif rank is None:
+        rank = min(2 * max(ranks), _largest_rank(first))
 
     combine = _combiner(operation, factors, len(files))
     state = dict.fromkeys(first.state)  # in this order
@@ -114,7 +124,7 @@ def average_files(
     card['average'] = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
     card['average'] |= {'operation': operation, 'factors': list(factors) if factors else None}
     write_checkpoint({'state_dict': state, 'meta': meta_of(card)}, out)
-    return Average(len(tensors), len(rest), rank if layers else None, errors)
+    return Average(len(tensors), len(rest), len(found), rank, errors)
 
 
 def _check(files: Sequence, operation: str, factors: Sequence[float] | None) -> None:
@@ -167,12 +177,17 @@ def _floating(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, Tensor]:
     }
 
 
+def _finds(pattern: re.Pattern, layer: str) -> bool:
+    """Whether the filter finds an adapted layer, by its weight or one of the adapter's tensors."""
+    return any(pattern.search(f'{layer}.{name}') for name in ('weight', *ADAPTER_TENSORS))
+
+
 def _shapes(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, tuple[int, ...]]:
     """Shapes of what is to be averaged: tensors, and weight changes in place of their factors."""
     state = checkpoint.state
     shapes = {name: tuple(value.shape) for name, value in _floating(checkpoint, pattern).items()}
     for layer in adapted_layers(state):
-        if pattern.search(f'{layer}.A'):
+        if _finds(pattern, layer):
             A, B = state[f'{layer}.A'], state[f'{layer}.B']
             shapes[f'{layer} (groups, out, in)'] = (len(A) // B.shape[1], len(B), A.shape[1])
     return shapes

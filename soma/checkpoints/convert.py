@@ -2,8 +2,8 @@
 
 import os
 
-from ..files import read_state_dict, write_checkpoint
-from ..models.backbones.dinov2_weights import convert_dinov2
+from ..files import check_output, write_checkpoint
+from ..models.backbones.dinov2_weights import convert_dinov2, read_pretrained
 
 
 def convert_dinov2_file(
@@ -27,6 +27,7 @@ def convert_dinov2_file(
         FileNotFoundError: If there is no such file.
         ValueError: If it holds no DINOv2 weights, or the sizes do not divide.
     """
-    state = convert_dinov2(read_state_dict(pretrained), img_size, patch_size)
+    check_output(converted, [pretrained])
+    state = convert_dinov2(read_pretrained(pretrained), img_size, patch_size)
     write_checkpoint(state, converted)
     return len(state)

@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from ..files import CheckpointError, write_checkpoint
+from ..files import CheckpointError, check_output, write_checkpoint
 from ..models.backbones.dinov2_weights import timm_names
 from .load import open_checkpoint, plain_weights
 
@@ -34,11 +34,12 @@ def export_backbone(
         FileNotFoundError: If a file does not exist.
         CheckpointError: If a file cannot be used, or the base is not the adapter's.
     """
-    prefix = open_checkpoint(adapter).prefix
-    state, _ = plain_weights(adapter, backbone, force)
+    check_output(out, [adapter, backbone])
+    checkpoint = open_checkpoint(adapter)
+    prefix, state = checkpoint.prefix, plain_weights(checkpoint, backbone, force)
     own = {k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)}
     if 'cls_token' not in own:
-        raise CheckpointError(f'{adapter} holds no base weights: name their file (--backbone_ckpt)')
+        raise CheckpointError(f'{adapter} holds no base weights: name their file with --backbone')
     if names == 'timm':
         own = timm_names(own)
     else:  # the mask token is of no use, but their model has one

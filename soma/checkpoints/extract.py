@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from ..adapters import adapted_layers, base_hash
+from ..adapters import adapted_layers, weights_card
 from ..adapters.soma import ADAPTER_TENSORS
-from ..files import CheckpointError, write_checkpoint
+from ..files import CheckpointError, check_output, write_checkpoint
 from ..version import __version__
 from .load import meta_of, open_checkpoint
 
@@ -33,18 +33,20 @@ def extract_adapter(
         FileNotFoundError: If there is no such file.
         CheckpointError: If it cannot be used, or holds no adapter.
     """
+    check_output(out, [final])
     checkpoint = open_checkpoint(final, part, alpha)
     state, card = checkpoint.state, checkpoint.card
     layers = adapted_layers(state)
     if not layers:
         raise CheckpointError(f'{final} holds no adapter: there is nothing to extract')
-    own = [*ADAPTER_TENSORS, *(['bias'] if card['train_bias'] else [])]
-    kept = {f'{layer}.{name}' for layer in layers for name in own}
-    kept |= {name for name in state if not name.startswith(checkpoint.prefix)}
-    base = {n[len(checkpoint.prefix) :]: state[n] for n in state if n not in kept}
     about = {'prefix': checkpoint.prefix, **card.get('base', {})}
-    if base:
-        about.setdefault('hash', base_hash(base))
+    kept = set(state)
+    if f'{layers[0]}.weight' in state:
+        own = [*ADAPTER_TENSORS, *(['bias'] if card['train_bias'] else [])]
+        kept = {f'{layer}.{name}' for layer in layers for name in own}
+        kept |= {name for name in state if not name.startswith(checkpoint.prefix)}
+        base = {n[len(checkpoint.prefix) :]: state[n] for n in state if n not in kept}
+        about = {**weights_card(base), **about}
     card = {'soma_version': __version__, **card, 'base': about}
     tensors = {name: value for name, value in state.items() if name in kept}
     write_checkpoint({'state_dict': tensors, 'meta': meta_of(card)}, out)

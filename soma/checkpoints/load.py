@@ -8,20 +8,16 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..adapters import adapted_layers, base_hash, check_base, from_release, merge_state
-from ..adapters.report import block_index
+from ..adapters import adapted_layers, check_base, from_release, layers_card, merge_state
 from ..engine.card import plain_model
 from ..files import (
     CheckpointError,
     card_of,
     load_strictly,
     read_checkpoint,
-    read_state_dict,
     state_dict_of,
 )
-from ..models.backbones.dinov2_weights import convert_dinov2, public_names
-
-PUBLISHED_PATCH = 14
+from ..models.backbones.dinov2_weights import convert_dinov2, public_names, read_pretrained
 
 
 class Checkpoint(NamedTuple):
@@ -45,7 +41,8 @@ class Checkpoint(NamedTuple):
     @property
     def prefix(self) -> str:
         """Where the base stands in its model."""
-        return self.card.get('base', {}).get('prefix', 'backbone.')
+        base = self.card.get('base') or self.card.get('merged', {}).get('base', {})
+        return base.get('prefix', 'backbone.')
 
 
 def open_checkpoint(
@@ -68,15 +65,18 @@ def open_checkpoint(
     """
     content = read_checkpoint(path, mmap=True)
     card = card_of(content)
-    try:
-        state = from_release(state_dict_of(content, path, part))
-        layers = adapted_layers(state)
-    except ValueError as error:
-        raise CheckpointError(f'{path}: {str(error).removeprefix(f"{path}: ")}') from error
     if alpha is not None and 'alpha' in card:
         raise CheckpointError(f'{path} says that its alpha is {card["alpha"]}: leave --alpha out')
-    if layers and 'alpha' not in card:
-        card = {**_card_from(layers, state, alpha), **card}
+    state = state_dict_of(content, path, part)
+    if part == 'ema_state_dict' and 'state_dict' in content:  # which has what does not train
+        state = {**state_dict_of(content, path, 'state_dict'), **state}
+    try:
+        state = from_release(state)
+        layers = adapted_layers(state)
+        if layers and 'alpha' not in card:
+            card = {**_card_from(layers, state, alpha), **card}
+    except ValueError as error:
+        raise CheckpointError(f'{path}: {error}') from error
     meta = content.get('meta')
     if isinstance(meta, Mapping):
         dataset = meta.get('dataset_meta') or {}
@@ -103,18 +103,9 @@ def _card_from(layers: list[str], state: Mapping[str, Tensor], alpha: float | No
     groups = {name: len(state[f'{name}.A']) // state[f'{name}.B'].shape[1] for name in layers}
     ranks = {state[f'{name}.B'].shape[1] for name in layers}
     if len(ranks) > 1:
-        raise CheckpointError(f'its layers have ranks {sorted(ranks)}; one is expected')
+        raise ValueError(f'its layers have ranks {sorted(ranks)}; one is expected')
     (rank,) = ranks
-    return {
-        'method': 'SoMA',
-        'rank': rank,
-        'alpha': float(rank if alpha is None else alpha),
-        'component': 'minor',
-        'train_bias': True,
-        'targets': layers,
-        'start_block': min(block_index(name) or 0 for name in layers),
-        'groups': {n.rpartition('.')[2]: count for n, count in groups.items() if count > 1},
-    }
+    return layers_card(groups, rank, rank if alpha is None else alpha, 'minor', train_bias=True)
 
 
 def join_base(
@@ -156,58 +147,45 @@ def read_base(
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file holds other base weights, or of another size.
     """
-    base = _in_its_size(checkpoint, backbone, force)
     state, card, path = checkpoint
+    wanted = card.get('base', {})
+    base = read_pretrained(backbone)
+    inside = next((name for name in base if name.endswith('.cls_token')), '')
+    prefix = inside.removesuffix('cls_token')  # of a whole model's backbone
+    base = public_names({n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)})
+    base.pop('mask_token', None)
+    if 'img_size' in wanted:
+        try:
+            base = convert_dinov2(base, wanted['img_size'], wanted['patch_size'])
+        except ValueError as error:
+            raise CheckpointError(f'{backbone}: {error}') from error
     missing = {name: value for name, value in base.items() if checkpoint.prefix + name not in state}
     if missing:
-        check_base(card, base_hash(missing), backbone, path, force)
+        check_base(card, missing, backbone, path, force)
     return base
 
 
-def _in_its_size(checkpoint: Checkpoint, backbone: str | os.PathLike, force: bool) -> dict:
-    """Read base weights in the size that a checkpoint's card asks for."""
-    wanted = checkpoint.card.get('base', {})
-    base = public_names(read_state_dict(backbone))
-    base.pop('mask_token', None)
-    try:
-        if 'img_size' not in wanted:
-            return base
-        converted = convert_dinov2(base, wanted['img_size'], wanted['patch_size'])
-    except ValueError as error:
-        raise CheckpointError(f'{backbone}: {error}') from error
-    resized = [key for key in base if converted[key].shape != base[key].shape]
-    if resized and base['patch_embed.proj.weight'].shape[-1] != PUBLISHED_PATCH and not force:
-        raise CheckpointError(
-            f'{checkpoint.path} was trained on {wanted["img_size"]} pixels in patches of '
-            f'{wanted["patch_size"]}, but {backbone} is converted to another size '
-            f'({resized[0]} is {list(base[resized[0]].shape)}): convert the published file anew'
-        )
-    return converted
-
-
 def plain_weights(
-    path: str | os.PathLike, backbone: str | os.PathLike | None = None, force: bool = False
-) -> tuple[dict[str, Tensor], dict]:
-    """Read any checkpoint as the state dict of a plain model.
+    checkpoint: Checkpoint, backbone: str | os.PathLike | None = None, force: bool = False
+) -> dict[str, Tensor]:
+    """Make the state dict of a plain model.
 
     Args:
-        path: Training checkpoint, adapter file, merged file, or one of the original release.
-        backbone: File of the base weights, where ``path`` has none.
+        checkpoint: Of any kind.
+        backbone: File of the base weights, where it has none.
         force: As for :func:`join_base`.
 
     Returns:
-        The state dict, adapters folded in, and the card.
+        Tensors by name, adapters folded in.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If a file cannot be used, or the base does not fit.
+        CheckpointError: If the base is missing or does not fit.
     """
-    checkpoint = open_checkpoint(path)
+    layers = adapted_layers(checkpoint.state)
+    if backbone is None and any(f'{layer}.weight' not in checkpoint.state for layer in layers):
+        raise _no_base(checkpoint)
     state = checkpoint.state if backbone is None else join_base(checkpoint, backbone, force)
-    return _merged(state, checkpoint), checkpoint.card
-
-
-def _merged(state: Mapping[str, Tensor], checkpoint: Checkpoint) -> dict[str, Tensor]:
     try:
         return merge_state(state, checkpoint.scale)
     except ValueError as error:
@@ -238,13 +216,20 @@ def load_plain(
     """
     model = plain_model(model)
     checkpoint = open_checkpoint(path)
-    state = checkpoint.state
-    if _lacks_base(checkpoint, model):
-        if backbone is None:
-            raise CheckpointError(f'{path} holds no base weights: name their file with --backbone')
-        state = join_base(checkpoint, backbone, force)
-    load_strictly(model, _merged(state, checkpoint), path)
+    if not _lacks_base(checkpoint, model):
+        backbone = None
+    elif backbone is None:
+        raise _no_base(checkpoint)
+    load_strictly(model, plain_weights(checkpoint, backbone, force), path)
     return checkpoint.card
+
+
+def _no_base(checkpoint: Checkpoint) -> CheckpointError:
+    known = checkpoint.card.get('base', {}).get('file')
+    hint = f' (in training it was {known})' if known else ''
+    return CheckpointError(
+        f'{checkpoint.path} holds no base weights: name their file with --backbone{hint}'
+    )
 
 
 def _lacks_base(checkpoint: Checkpoint, model: nn.Module) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..adapters import adapted_layers, merge_state
-from ..files import CheckpointError, write_checkpoint
+from ..files import CheckpointError, check_output, write_checkpoint
 from .load import join_base, meta_of, open_checkpoint
 
 
@@ -35,11 +35,12 @@ def merge_files(
         FileNotFoundError: If a file does not exist.
         CheckpointError: If a file cannot be used, or the base is not the adapter's.
     """
+    check_output(out, [backbone, adapter])
     checkpoint = open_checkpoint(adapter, alpha=alpha)
     if not adapted_layers(checkpoint.state):
         raise CheckpointError(f'{adapter} holds no adapter to merge')
     state, card = join_base(checkpoint, backbone, force), checkpoint.card
-    try:
+    try:  # also with keep_adapter, to know that it fits
         merged = merge_state(state, checkpoint.scale)
     except ValueError as error:
         raise CheckpointError(f'{adapter} does not fit {backbone}: {error}') from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import os
 import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import onnxruntime
 import torch
@@ -13,7 +16,7 @@ from mmseg.apis import init_model
 from torch import Tensor, nn
 
 from ..config import load_config, use_plain_model
-from ..files import atomic_path
+from ..files import atomic_path, check_output
 from .load import load_plain
 
 TOLERANCE = 1e-3
@@ -49,56 +52,84 @@ class Window(nn.Module):
         return self.model.encode_decode((image - self.mean) / self.std, [meta] * len(image))
 
 
+class Exported(NamedTuple):
+    """What :func:`export_onnx` wrote.
+
+    Attributes:
+        size: Height and width of the window in pixels.
+        difference: The largest one of a score between onnxruntime and PyTorch, on a random picture.
+    """
+
+    size: tuple[int, int]
+    difference: float
+
+
 def export_onnx(
     config: str | os.PathLike | Config,
     adapter: str | os.PathLike,
     out: str | os.PathLike,
-    size: tuple[int, int],
+    size: Sequence[int] | None = None,
     backbone: str | os.PathLike | None = None,
     opset: int = 18,
     force: bool = False,
-) -> float:
+) -> Exported:
     """Write a segmentor for windows of one size, its adapter folded in, and compare the outputs.
 
     Args:
         config: Of the model.
         adapter: Any checkpoint of it.
-        out: File to write.
-        size: Height and width of the window in pixels.
+        out: File to write, ``*.onnx``.
+        size: Height and width of the window in pixels; the window that the config tests with, or
+            the size of its training pictures, if None.
         backbone: File of the base weights, where ``adapter`` has none; the one of the config's
             ``init_cfg`` if None.
         opset: Version of ONNX's operators.
         force: Accept other base weights than those that the adapter was trained on.
 
     Returns:
-        The largest difference of a score between onnxruntime and PyTorch, on random pictures.
+        The size, and how much the outputs differ.
 
     Raises:
         FileNotFoundError: If a file does not exist.
         CheckpointError: If a file cannot be used, or the base is not the adapter's.
-        RuntimeError: If the model is too large, or the outputs differ by more than 1e-3; nothing
-            is written then.
+        RuntimeError: If the model cannot be exported at this size, is too large, or its outputs
+            differ by more than 1e-3; nothing is written then.
     """
-    config = config.copy() if isinstance(config, Config) else load_config(config)
+    check_output(out, [adapter, backbone], ('.onnx',))
+    config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     pretrained = use_plain_model(config)
+    size = tuple(
+        size or config.model.test_cfg.get('crop_size') or config.model.data_preprocessor['size']
+    )
     model = init_model(config, None, device='cpu').eval()
     load_plain(model, adapter, backbone or pretrained, force)
     if sum(value.nbytes for value in model.state_dict().values()) > LIMIT:
         raise RuntimeError(f'{adapter} is too large: an ONNX file holds 2 GB of weights')
     window = Window(model, size).eval()  # the exporter brings back the mode that it found
     image = torch.rand(1, 3, *size) * 255
-    options = dict(input_names=['image'], output_names=['scores'], opset_version=opset)
-    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
-        options['dynamo'] = False  # the newer exporter does not trace Mask2Former's pixel decoder
     with atomic_path(out, flush=True) as temporary, torch.no_grad():
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # that the size is fixed, once for each place
-            torch.onnx.export(window, (image,), str(temporary), **options)
-        session = onnxruntime.InferenceSession(temporary, providers=['CPUExecutionProvider'])
+        try:
+            _export(window, image, temporary, opset)
+            session = onnxruntime.InferenceSession(temporary, providers=['CPUExecutionProvider'])
+        except Exception as error:  # of many kinds
+            reason = str(error).strip().partition('\n')[0]
+            raise RuntimeError(
+                f'no export for {size[0]} x {size[1]} pixels and opset {opset}; both sides should '
+                f'be multiples of the patch size ({reason})'
+            ) from error
         (scores,) = session.run(None, {'image': image.numpy()})
         difference = float((torch.from_numpy(scores) - window(image)).abs().max())
         if not difference <= TOLERANCE:
             raise RuntimeError(
                 f'onnxruntime differs from PyTorch by {difference:.1e}, more than {TOLERANCE}'
             )
-    return difference
+    return Exported(size, difference)
+
+
+def _export(window: Window, image: Tensor, path: os.PathLike, opset: int) -> None:
+    options = dict(input_names=['image'], output_names=['scores'], opset_version=opset)
+    if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
+        options['dynamo'] = False  # the newer exporter does not trace Mask2Former's pixel decoder
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # that the size is fixed, once for each place
+        torch.onnx.export(window, (image,), str(path), **options)

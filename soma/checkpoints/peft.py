@@ -64,7 +64,7 @@ def export_peft(
     """Write an adapter as a directory that ``peft.PeftModel.from_pretrained`` loads.
 
     The weight change ``s (B A - B0 A0)`` becomes ``s [B, -B0] [A; A0]`` of twice the rank, and the
-    change of a bias peft's ``lora_bias``. The head is left out.
+    change of a bias peft's ``lora_bias``. The head is left out; the card is ``soma_card.json``.
 
     Args:
         adapter: Adapter file or training checkpoint, of this package or of the original release.
@@ -106,7 +106,8 @@ def export_peft(
     temporary = out.with_name(f'.{out.name}.{os.getpid()}')
     try:
         write_checkpoint({'state_dict': tensors}, temporary / 'adapter_model.safetensors')
-        (temporary / 'adapter_config.json').write_text(json.dumps(config, indent=2) + '\n')
+        for name, content in (('adapter_config', config), ('soma_card', checkpoint.card)):
+            (temporary / f'{name}.json').write_text(json.dumps(content, indent=2) + '\n')
         temporary.rename(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -162,7 +163,7 @@ def _loras(
             if base is None:
                 raise CheckpointError(
                     f'{checkpoint.path} holds trained biases, of which peft wants the change: name '
-                    'the file of the base weights with --backbone_ckpt'
+                    'the file of the base weights with --backbone'
                 )
             change = state[f'{layer}.bias'] - base[f'{own}.bias']
             biases = change.chunk(groups)

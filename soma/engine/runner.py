@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
-from ..adapters import adapter_card, base_hash, base_of, check_base, from_release
+from ..adapters import base_of, check_adapter, check_base, from_release
 from ..files import (
     CheckpointError,
     atomic_path,
@@ -28,20 +28,27 @@ from ..files import (
     state_dict_of,
 )
 from .card import base_prefix, plain_model, training_card
+from .newest import newest_checkpoint
 from .seeding import seed_samples, seed_step
-from .whole import newest_checkpoint
 
 
 def _plain(value):
-    """Numpy's values as Python's, and history buffers as the arguments that make them again."""
+    """Make of a value what every reader takes: tensors and plain data.
+
+    Numpy's values become Python's, history buffers the arguments that make them again, and what
+    nobody can read back a text.
+    """
     if isinstance(value, HistoryBuffer):
         history, counts = (array.tolist() for array in value.data)
         return {'log_history': history, 'count_history': counts, 'max_length': value.max_length}
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    return value
+        return {_plain(name): _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_plain, value)] if isinstance(value, list) else (*map(_plain, value),)
+    known = isinstance(value, torch.Tensor | int | float | str | bytes | None)
+    return value if known else str(value)
 
 
 def _leave_group() -> None:
@@ -86,12 +93,9 @@ class SomaRunner(Runner):
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the training loop, with random numbers by the position of each sample."""
-        if isinstance(loop, dict) and isinstance(self._train_dataloader, dict):
-            different = self._randomness_cfg.get('diff_rank_seed', False)
-            loader = self.build_dataloader(self._train_dataloader, self.seed, different)
-            seed_samples(loader, self.seed, self.rank, lambda: self.iter)
-            self._train_dataloader = loader
-        return super().build_train_loop(loop)
+        loop = super().build_train_loop(loop)
+        seed_samples(loop.dataloader, self.seed, self.rank, lambda: loop.iter)
+        return loop
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
         """Call the hooks.
@@ -107,6 +111,7 @@ class SomaRunner(Runner):
             checkpoint['message_hub'] = _plain(checkpoint['message_hub'])
             meta = checkpoint['meta']
             meta['soma'] = {**self.card, 'iteration': meta['iter']}
+            checkpoint['meta'] = _plain(meta)
 
     @property
     def card(self) -> dict:
@@ -158,14 +163,19 @@ class SomaRunner(Runner):
             )
 
     def load_or_resume(self) -> None:
-        """Load or resume as the config says; without a file, from the newest that is whole."""
-        if self._resume and self._load_from is None:
+        """Load or resume as the config says.
+
+        With ``resume='auto'``, or without a file to resume from, the newest checkpoint of the work
+        dir that is whole is taken; if there is none, ``load_from`` is where training starts.
+        """
+        if self._resume == 'auto' or (self._resume and self._load_from is None):
             found = [newest_checkpoint(self.work_dir) if is_main_process() else None]
             broadcast_object_list(found)
-            if found[0] is None:
+            self._resume = found[0] is not None
+            if self._resume:
+                self._load_from = found[0]
+            else:
                 self.logger.info(f'no checkpoint in {self.work_dir}: training starts anew')
-                return
-            self._load_from = found[0]
         super().load_or_resume()
 
     def load_checkpoint(
@@ -192,17 +202,13 @@ class SomaRunner(Runner):
             CheckpointError: If the file is damaged, holds more than tensors and plain data, or
                 does not fit the model or its base weights.
         """
-        if re.match(r'\w+://', filename):
-            raise CheckpointError(f'{filename} is no local file: download it first')
         content = read_checkpoint(filename, map_location)
         model = plain_model(self.model)
-        checkpoint = dict(content) if 'state_dict' in content else {}  # hooks look for it
         state = state_dict_of(content, filename)
+        checkpoint = dict(content) if 'state_dict' in content else {}  # hooks look for it
         for pattern, replacement in revise_keys:
             state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
         checkpoint['state_dict'] = _with_base(state, model, card_of(content), filename)
-        if isinstance(meta := checkpoint.get('meta'), dict):
-            meta.pop('config', None)  # mmengine's resume would run this text as Python
         if self._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
             raise CheckpointError(f'{filename} holds no state of training to resume from')
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
@@ -225,15 +231,10 @@ def _with_base(state: dict, model: nn.Module, card: dict, filename: str) -> dict
         state = from_release(state)
     except ValueError as error:
         raise CheckpointError(f'{filename}: {error}') from error
-    own = adapter_card(model)
-    if None not in (card.get('method'), own['method']) and card['alpha'] != own['alpha']:
-        raise CheckpointError(
-            f'{filename} was trained with an alpha of {card["alpha"]}, '
-            f'the config says {own["alpha"]}'
-        )
+    check_adapter(model, card, filename)
     prefix = base_prefix(model)
     base = base_of(model, prefix)
     if not base or any(prefix + name in state for name in base):
         return state
-    check_base(card, base_hash(base), 'the model', filename, force=False)
+    check_base(card, base, 'the model', filename)
     return {**{prefix + name: value.clone() for name, value in base.items()}, **state}

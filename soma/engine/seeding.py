@@ -74,6 +74,8 @@ class _Positions(Sampler):
 
     def __getattr__(self, name: str):
         """What batch samplers and hooks ask of a sampler: its dataset, its ``set_epoch``."""
+        if name == 'sampler':  # not yet there, in a copy
+            raise AttributeError(name)
         return getattr(self.sampler, name)
 
 

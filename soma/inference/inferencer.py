@@ -50,8 +50,11 @@ class Inferencer:
         model = init_model(config, None, device='cpu')
         card = load_plain(model, checkpoint, backbone or pretrained, force)
         self.model = model.to(device).eval()
-        known = card if card.get('palette') else CityscapesDataset.METAINFO
-        self.classes, self.palette = known['classes'], np.array(known['palette'], np.uint8)
+        known = {**card} if card.get('classes') else {**CityscapesDataset.METAINFO}
+        self.classes = known['classes']
+        if not known.get('palette'):
+            known['palette'] = np.random.default_rng(0).integers(0, 256, (len(self.classes), 3))
+        self.palette = np.array(known['palette'], np.uint8)
 
     def __call__(self, image: str | np.ndarray) -> np.ndarray:
         """Segment a picture.

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -99,7 +101,7 @@ def test_other_base_weights_are_refused(tmp_path):
 def test_files_that_do_not_fit_are_refused(tmp_path):
     save_adapter(trained(Model()), tmp_path / 'x.safetensors')
     for model in (Model(width=6), nn.Linear(3, 3)):
-        with pytest.raises(CheckpointError, match=r'x\.safetensors does not fit the model'):
+        with pytest.raises(CheckpointError, match=r'x\.safetensors does not fit'):
             load_adapter(model, tmp_path / 'x.safetensors', force=True)
     write_checkpoint({'a': torch.ones(1)}, tmp_path / 'plain.safetensors')
     with pytest.raises(CheckpointError, match='no card of an adapter'):
@@ -107,3 +109,29 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match='Model has no adapter to save'):
         save_adapter(Model(), tmp_path / 'y.safetensors')
     assert not (tmp_path / 'y.safetensors').exists()
+
+
+def test_another_alpha_is_refused(tmp_path):
+    def adapted(alpha):
+        model = nn.Sequential(nn.Linear(6, 6))
+        with torch.no_grad():
+            model[0].weight.copy_(torch.arange(36.0).view(6, 6).sin())
+        inject_adapter(model, dict(type='SoMA', rank=2, alpha=alpha, targets='0'))
+        return model
+
+    save_adapter(adapted(4.0), tmp_path / 'a.safetensors')
+    load_adapter(adapted(4.0), tmp_path / 'a.safetensors')
+    with pytest.raises(
+        CheckpointError, match=r'alpha 4\.0, the model one of rank 2 and alpha 2\.0'
+    ):
+        load_adapter(adapted(2.0), tmp_path / 'a.safetensors')
+
+
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_a_part_may_be_called_module(tmp_path, suffix):
+    model = nn.ModuleDict({'module': nn.Linear(4, 4), 'head': nn.Linear(4, 2)})
+    plain = copy.deepcopy(model)
+    inject_adapter(model, dict(type='SoMA', rank=2, targets='module'))
+    save_adapter(model, tmp_path / f'a{suffix}')
+    load_adapter(plain, tmp_path / f'a{suffix}')
+    assert torch.equal(plain['module'].A, model['module'].A)

@@ -51,7 +51,7 @@ def test_every_floating_tensor_that_matches(write, tmp_path, operation, suffix):
     }[operation]
     out = tmp_path / f'out{suffix}'
     done = average_files(write(*states, suffix=suffix), out, '^encoder', **options)
-    assert (done.averaged, done.kept, done.rank) == (4, 2, None)
+    assert (done.averaged, done.kept, done.layers, done.rank) == (4, 2, 0, None)
     found = read_state_dict(out)
     assert list(found) == list(states[0]) or suffix == '.safetensors'
     for name, value in found.items():
@@ -109,8 +109,9 @@ def test_files_that_differ_are_named(write, tmp_path, changes, message):
         (dict(operation='min', factors=[1, 1]), 'belong to the mean'),
         (dict(factors=[1]), '2 files need as many factors'),
         (dict(factors=[1, -1]), '2 files need as many factors'),
+        (dict(weights_filter='('), 'is no regular expression'),
         (dict(weights_filter='decoder'), "'decoder' finds no floating tensor"),
-        (dict(rank=3), 'holds no adapter'),
+        (dict(rank=3), 'no adapter is averaged'),
     ],
 )
 def test_bad_arguments_are_refused(write, tmp_path, options, message):
@@ -169,11 +170,28 @@ def test_a_smaller_rank_is_the_best_of_its_rank(adapters, tmp_path):
 
 
 def test_the_filter_leaves_layers_as_in_the_first(adapters, tmp_path):
-    average_files(adapters, tmp_path / 'out.safetensors', r'blocks\.2\.', rank=8)
+    done = average_files(adapters, tmp_path / 'out.safetensors', r'blocks\.2\..*weight', rank=8)
+    assert done.layers == 4
     first, second = map(deltas, adapters)
     for layer, found in deltas(tmp_path / 'out.safetensors').items():
         mean = (first[layer] + second[layer]) / 2 if '.2.' in layer else first[layer]
         torch.testing.assert_close(found, mean, rtol=1e-4, atol=1e-7)
+
+
+def test_a_filter_that_finds_no_layer_leaves_the_adapter_as_it_is(adapters, tmp_path):
+    out = tmp_path / 'out.safetensors'
+    done = average_files(adapters, out, 'decode_head')
+    assert done.rank is None and not done.errors and card_of(read_checkpoint(out))['rank'] == 2
+    first, found = read_state_dict(adapters[0]), read_state_dict(out)
+    assert all(torch.equal(found[n], first[n]) for n in first if n.startswith('backbone.'))
+    assert not torch.equal(
+        found['decode_head.conv_seg.weight'], first['decode_head.conv_seg.weight']
+    )
+    with pytest.raises(ValueError, match='no adapter is averaged'):
+        average_files(adapters, out, 'decode_head', rank=2)
+    for rank in (0, 999):
+        with pytest.raises(ValueError, match=f'rank {rank} is out of range'):
+            average_files(adapters, out, rank=rank)
 
 
 def test_the_average_is_an_adapter_file(adapters, tiny_config, build_runner, tmp_path, public_file):

@@ -20,7 +20,7 @@ from transformers import (
 
 from soma.adapters import save_adapter
 from soma.adapters.soma import ADAPTER_TENSORS
-from soma.checkpoints import export_backbone, export_peft
+from soma.checkpoints import export_backbone, export_peft, merge_files
 from soma.files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.vit_layers import SwiGLU
@@ -202,16 +202,36 @@ def test_a_merged_backbone_under_the_public_names(trained, tmp_path):
 def test_what_is_missing_is_asked_for(tmp_path):
     make(tmp_path)
     adapter, out = tmp_path / 'adapter.safetensors', tmp_path / 'out'
-    with pytest.raises(CheckpointError, match=r'trained biases.*--backbone_ckpt'):
+    with pytest.raises(CheckpointError, match=r'trained biases.*--backbone'):
         export_peft(adapter, out)
-    with pytest.raises(CheckpointError, match='the base weights are missing'):
-        export_backbone(adapter, out, 'timm')
+    with pytest.raises(CheckpointError, match=r'holds no base weights: .* --backbone'):
+        export_backbone(adapter, tmp_path / 'out.pth', 'timm')
     with pytest.raises(CheckpointError, match='holds no adapter to export'):
         export_peft(tmp_path / 'base.pth', out)
     assert {file.name for file in tmp_path.iterdir()} == {'base.pth', 'adapter.safetensors'}
     out.mkdir()
     with pytest.raises(FileExistsError, match='out exists: remove it'):
         export_peft(adapter, out, tmp_path / 'base.pth')
+
+
+@pytest.mark.parametrize(
+    'arguments', ['--to timm --window 32 32', '--to onnx --base-name x', '--to onnx']
+)
+def test_an_option_of_another_target_is_refused(run_here, arguments, capsys):
+    with pytest.raises(SystemExit, match='2'):
+        run_here('export_adapter.py', 'a.safetensors', 'out.pth', *arguments.split())
+    assert re.search('belongs to --to|needs --config', capsys.readouterr().err)
+
+
+def test_a_merged_file_knows_where_its_backbone_is(tmp_path):
+    make(tmp_path)
+    files = [tmp_path / name for name in ('base.pth', 'adapter.safetensors', 'merged.pth')]
+    merge_files(*files)
+    export_backbone(files[2], tmp_path / 'merged_timm.pth', 'timm')
+    export_backbone(files[1], tmp_path / 'timm.pth', 'timm', files[0])
+    ours, theirs = (read_state_dict(tmp_path / name) for name in ('merged_timm.pth', 'timm.pth'))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_another_base_is_refused(tmp_path):
@@ -231,7 +251,7 @@ def test_onnx(tiny_config, build_runner, run_here, config_file, tmp_path, capsys
     window = ('--window', '32', '48')
     arguments = ('--to', 'onnx', '--config', config_file, *window)
     run_here('export_adapter.py', tmp_path / 'work' / 'iter_4.pth', 'out.onnx', *arguments)
-    (printed,) = re.findall(r'largest difference from PyTorch: (\S+):', capsys.readouterr().out)
+    (printed,) = re.findall(r'largest difference from PyTorch: (\S+)\n', capsys.readouterr().out)
     assert float(printed) <= 1e-3
     session = onnxruntime.InferenceSession(tmp_path / 'elsewhere' / 'out.onnx')
     image = torch.rand(1, 3, 32, 48) * 255

@@ -13,6 +13,7 @@ from soma.checkpoints import (
     extract_adapter,
     load_plain,
     merge_files,
+    open_checkpoint,
     plain_weights,
 )
 from soma.config import use_plain_model
@@ -242,7 +243,8 @@ def test_the_card_says_what_the_file_is(adapter, converted):
         (lambda s: s['blocks.3.mlp.fc1.weight'].add_(1e-5), 'was trained on the base weights'),
         (lambda s: s['blocks.0.norm1.weight'].add_(1), "'arch'.*'img_size'.*'file'"),
         (lambda s: s.pop('blocks.3.norm1.weight'), 'was trained on the base weights'),
-        (lambda s: s.update(pos_embed=torch.randn(1, 26, 16)), 'converted to another size'),
+        (lambda s: s.update(pos_embed=torch.randn(1, 26, 16)), 'another pos_embed than'),
+        (lambda s: s['pos_embed'].add_(0.01), 'another pos_embed than'),
         (lambda s: s.pop('cls_token'), 'no DINOv2 weights'),
     ],
 )
@@ -256,7 +258,7 @@ def test_another_base_is_refused(adapter, converted, plain_model, tmp_path, chan
     with pytest.raises(CheckpointError, match=message):
         load_plain(plain_model(), adapter, tmp_path / 'other.pth')
     assert not (tmp_path / 'merged.pth').exists()
-    if 'base weights' in message:
+    if 'base weights' in message or 'pos_embed' in message:
         merge_files(*arguments, force=True)
         assert (tmp_path / 'merged.pth').exists()
 
@@ -265,8 +267,8 @@ def test_the_published_file_is_converted_on_the_way(public_file, tmp_path, conve
     kernel = torch.randn(16, 3, 14, 14)
     # what the tests call published has patches of 14 pixels
     assert read_state_dict(public_file)['patch_embed.proj.weight'].shape == kernel.shape
-    state, _ = plain_weights(adapter, public_file)
-    again, _ = plain_weights(adapter, converted)
+    state = plain_weights(open_checkpoint(adapter), public_file)
+    again = plain_weights(open_checkpoint(adapter), converted)
     assert state.keys() == again.keys()
     assert all(torch.equal(state[name], again[name]) for name in state)
 
@@ -282,6 +284,29 @@ def test_what_holds_no_adapter_is_refused(converted, tmp_path):
     with pytest.raises(CheckpointError, match='holds no adapter'):
         merge_files(converted, converted, tmp_path / 'x.safetensors')
     assert not (tmp_path / 'x.safetensors').exists()
+
+
+@pytest.mark.parametrize('hook', ['CheckpointHook', 'AdapterCheckpointHook'])
+def test_the_part_that_the_optimizer_works_on(tiny_config, build_runner, tmp_path, hook):
+    ema = {'custom_hooks': [dict(type='TrainableEMAHook', momentum=0.3)]}
+    runner = build_runner(tiny_config, {'default_hooks.checkpoint.type': hook, **ema})
+    runner.train()
+    final = f'{runner.work_dir}/iter_4.pth'
+    for part, same in (('ema_state_dict', True), ('state_dict', False)):
+        extract_adapter(final, tmp_path / 'x.safetensors', part)
+        found, model = read_state_dict(tmp_path / 'x.safetensors'), runner.model.state_dict()
+        assert {n for n in found if n.endswith('.A0')} and 'decode_head.conv_seg.weight' in found
+        assert all(torch.equal(found[name], model[name]) for name in found) == same
+
+
+def test_a_whole_model_may_hold_the_base(adapter, converted, plain_model, build_runner, tmp_path):
+    state = {f'backbone.{n}': value for n, value in read_state_dict(converted).items()}
+    write_checkpoint({'state_dict': {**state, 'head': torch.ones(1)}}, tmp_path / 'whole.pth')
+    ours, theirs = plain_model(), plain_model()
+    load_plain(ours, adapter, tmp_path / 'whole.pth')
+    load_plain(theirs, adapter, converted)
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(logits(ours, x), logits(theirs, x))
 
 
 def test_alpha_is_asked_for_only_where_no_card_says_it(adapter, tmp_path):

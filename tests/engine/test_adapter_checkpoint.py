@@ -1,11 +1,16 @@
 import os
+import random
 import re
+import time
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import soma.files
+from soma.engine.newest import newest_checkpoint
 from soma.files import CheckpointError, card_of, read_checkpoint, write_checkpoint
 
 HOOK = {'default_hooks.checkpoint.type': 'AdapterCheckpointHook'}
@@ -42,7 +47,7 @@ def test_the_base_is_named_and_not_held(tiny_config, build_runner, public_file, 
     assert 'optimizer' in content and 'message_hub' in content and 'param_schedulers' in content
 
 
-@pytest.mark.parametrize('source', ['load_from', 'random'])
+@pytest.mark.parametrize('source', ['load_from', 'pos_embed', 'random'])
 def test_a_base_that_init_cfg_does_not_make_is_held(
     tiny_config, build_runner, tmp_path, caplog, source
 ):
@@ -51,13 +56,20 @@ def test_a_base_that_init_cfg_does_not_make_is_held(
         tiny_config.model.backbone.init_cfg = None
     else:
         model = build_runner(tiny_config).model
-        state = {k: torch.randn_like(v) for k, v in model.state_dict().items()}
+        model.init_weights()
+        state = {
+            name: value + (torch.rand(1) if source == 'load_from' or 'pos_embed' in name else 0)
+            for name, value in model.state_dict().items()
+        }
         write_checkpoint({'state_dict': state}, tmp_path / 'other.pth')
         options['load_from'] = str(tmp_path / 'other.pth')
     options |= {'default_hooks.checkpoint.interval': 2}
     runner = build_runner(tiny_config, options)
     runner.train()
-    assert len(names_of_base(saved(runner, 4)['state_dict'])) == 5
+    found = saved(runner, 4)['state_dict']
+    assert len(names_of_base(found)) == 5
+    if source != 'random':
+        assert torch.equal(found['backbone.pos_embed'], state['backbone.pos_embed'])
     # and resumed, where init_cfg gives others at first
     options |= {'load_from': f'{runner.work_dir}/iter_2.pth', 'resume': True}
     again = build_runner(tiny_config, {**options, 'work_dir': str(tmp_path / 'again')})
@@ -96,7 +108,9 @@ def test_another_alpha_is_refused(tiny_config, build_runner):
     runner = build_runner(tiny_config, HOOK)
     runner.train()
     options = {'load_from': f'{runner.work_dir}/iter_4.pth', 'model.backbone.adapter.alpha': 5.0}
-    with pytest.raises(CheckpointError, match=r'with an alpha of 2\.0, the config says 5\.0'):
+    with pytest.raises(
+        CheckpointError, match=r'and alpha 2\.0, the model one of rank 2 and alpha 5\.0'
+    ):
         build_runner(tiny_config, options).train()
 
 
@@ -129,23 +143,26 @@ def test_nothing_is_lost_when_writing_fails(tiny_config, build_runner, files, mo
     assert Path(runner.work_dir, 'last_checkpoint').read_text().endswith('/iter_2.pth')
 
 
-def test_the_best_is_kept_until_a_better_is_written(tiny_config, build_runner, files):
+@pytest.mark.parametrize('metric', ['mean_mIoU', 'auto', ['mean_mIoU', 'first_mIoU']])
+def test_the_best_is_kept_until_a_better_is_written(tiny_config, build_runner, files, metric):
     scores, removed = iter((0.5, 0.4, 0.6, 0.7)), []
 
     def score(runner, metrics):
-        metrics['mean_mIoU'] = next(scores)
-        removed.append([f for f in files() if f.startswith('best')])
+        others = {'mean_mIoU': 0.0, **metrics, 'first_mIoU': 1.0}
+        metrics.clear()
+        metrics.update({**others, 'mean_mIoU': next(scores)})
+        removed.append([f for f in files() if f.startswith('best_mean')])
 
-    options = {**HOOK, 'default_hooks.checkpoint.save_best': 'mean_mIoU'}
+    options = {**HOOK, 'default_hooks.checkpoint.save_best': metric}
     options |= {'default_hooks.checkpoint.interval': 1, 'train_cfg.val_interval': 1}
     build_runner(
         tiny_config, options | {'train_cfg.max_iters': 2}, 'VERY_HIGH', after_val_epoch=score
     ).train()
-    assert [f for f in files() if f.startswith('best')] == ['best_mean_mIoU_iter_1.pth']
+    assert [f for f in files() if f.startswith('best_mean')] == ['best_mean_mIoU_iter_1.pth']
     build_runner(
         tiny_config, options | {'resume': True}, 'VERY_HIGH', after_val_epoch=score
     ).train()
-    assert [f for f in files() if f.startswith('best')] == ['best_mean_mIoU_iter_4.pth']
+    assert [f for f in files() if f.startswith('best_mean')] == ['best_mean_mIoU_iter_4.pth']
     assert removed[1:] == [['best_mean_mIoU_iter_1.pth']] * 2 + [['best_mean_mIoU_iter_3.pth']]
 
 
@@ -180,10 +197,81 @@ def test_a_broken_checkpoint_is_passed_over(tiny_config, build_runner, damage, c
     assert all(torch.equal(again[name], whole['state_dict'][name]) for name in again)
 
 
-def test_nothing_to_resume_from_is_a_new_start(tiny_config, build_runner):
-    runner = build_runner(tiny_config, {**HOOK, 'resume': True})
+@pytest.mark.parametrize('resume', [True, 'auto'])
+def test_nothing_to_resume_from_is_a_new_start(tiny_config, build_runner, tmp_path, resume):
+    model = build_runner(tiny_config).model
+    state = {k: torch.randn_like(v) for k, v in model.state_dict().items()}
+    write_checkpoint({'state_dict': state}, tmp_path / 'start.pth')
+    start = {'load_from': str(tmp_path / 'start.pth')} if resume == 'auto' else {}
+    seen = {}
+    options = {**HOOK, 'resume': resume, 'default_hooks.checkpoint.interval': 2, **start}
+    build_runner(
+        tiny_config, options, before_train=lambda r: seen.update(r.model.state_dict())
+    ).train()
+    name = 'backbone.cls_token'
+    assert torch.equal(seen[name], state[name]) == (resume == 'auto')
+    # which is where it starts only as long as there is no checkpoint
+    iterations = []
+    options |= {'train_cfg.max_iters': 6}
+    build_runner(tiny_config, options, before_train=lambda r: iterations.append(r.iter)).train()
+    assert iterations == [4]
+
+
+def test_what_is_newest_in_a_copy_or_after_a_new_start(tiny_config, build_runner, monkeypatch):
+    options = {**HOOK, 'default_hooks.checkpoint.interval': 1}
+    work = Path(build_runner(tiny_config, options).work_dir)
+    build_runner(tiny_config, options).train()
+    copy = work.with_name('copy')
+    copy.mkdir()
+    assert newest_checkpoint(copy) is None
+    for name in ('last_checkpoint', 'iter_4.pth', 'iter_3.pth'):  # without their times
+        (copy / name).write_bytes((work / name).read_bytes())
+        time.sleep(0.01)
+    assert newest_checkpoint(copy) == str(copy / 'iter_4.pth')
+    (copy / 'iter_5.pth').write_bytes(
+        (work / 'iter_3.pth').read_bytes()
+    )  # killed before it said so
+    assert newest_checkpoint(copy) == str(copy / 'iter_5.pth')
+    time.sleep(0.01)
+    (copy / 'iter_1.pth').write_bytes((work / 'iter_1.pth').read_bytes())
+    (copy / 'last_checkpoint').write_text(str(copy / 'iter_1.pth'))  # a new start
+    assert newest_checkpoint(copy) == str(copy / 'iter_1.pth')
+    # checkpoints in another folder (out_dir), and a pointer that says nothing
+    elsewhere = work.with_name('elsewhere')
+    elsewhere.mkdir()
+    (elsewhere / 'last_checkpoint').write_text(str(work / 'iter_4.pth'))
+    assert newest_checkpoint(elsewhere) == str(work / 'iter_4.pth')
+    (elsewhere / 'last_checkpoint').write_text('')
+    monkeypatch.chdir(work)
+    assert newest_checkpoint(elsewhere) is None
+
+
+def test_any_damage_is_passed_over(tiny_config, build_runner):
+    runner = build_runner(tiny_config, HOOK)
     runner.train()
-    assert runner.iter == 4
+    whole = Path(runner.work_dir, 'iter_4.pth')
+    content = whole.read_bytes()
+    dice = random.Random(0)
+    for _ in range(100):
+        broken = bytearray(content)
+        # where the names and the sizes stand, for the most part
+        place = dice.choice((dice.randrange(len(broken)), -1 - dice.randrange(6000)))
+        broken[place] ^= 1 << dice.randrange(8)
+        whole.write_bytes(broken)
+        assert newest_checkpoint(runner.work_dir) in (None, str(whole))
+    torch.save(torch.ones(1), whole)
+    assert newest_checkpoint(runner.work_dir) is None
+
+
+def test_what_has_no_plain_form_is_written_as_text(tiny_config, build_runner):
+    def remember(runner):
+        runner.message_hub.update_info('begun', datetime(2026, 11, 21))
+        runner.message_hub.update_info('sizes', [np.float64(1), (np.int64(2), 'x')])
+
+    runner = build_runner(tiny_config, HOOK, before_train=remember)
+    runner.train()
+    found = saved(runner, 4)['message_hub']['runtime_info']
+    assert found['begun'] == '2026-11-21 00:00:00' and found['sizes'] == [1.0, (2, 'x')]
 
 
 def test_a_file_without_the_state_of_training_is_not_resumed(tiny_config, build_runner, tmp_path):
@@ -196,11 +284,12 @@ def test_a_file_without_the_state_of_training_is_not_resumed(tiny_config, build_
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tiny_config, build_runner):
-    left = Path(tiny_config.work_dir) / '.iter_2.4711.pth'
-    left.parent.mkdir()
+    folder = Path(tiny_config.work_dir)
+    left, other = folder / '.iter_2.4711.pth', folder / '.peft.4711'
+    other.mkdir(parents=True)
     left.touch()
     build_runner(tiny_config, HOOK).train()
-    assert not left.exists()
+    assert not left.exists() and other.exists()
 
 
 def test_other_storage_is_refused(tiny_config, build_runner):

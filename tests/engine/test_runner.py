@@ -183,8 +183,10 @@ def test_the_config_in_a_checkpoint_is_not_run(
     content = read_checkpoint(trained_file)
     content['meta']['config'] = "import os\nos.mkdir('bomb_went_off')\n"
     torch.save(content, 'x.pth')
-    build_runner(tiny_config, {'load_from': 'x.pth', 'resume': True}).train()
-    assert not (tmp_path / 'bomb_went_off').exists()
+    for runner in ('SomaRunner', 'Runner'):
+        options = {'load_from': 'x.pth', 'resume': True, 'runner_type': runner}
+        build_runner(tiny_config, options).train()
+        assert not (tmp_path / 'bomb_went_off').exists()
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,7 @@ def test_a_trained_checkpoint_gives_the_metrics_of_training(tiny_config, build_r
     assert again == metrics and again['mean_mIoU'] > 0
 
 
-@pytest.mark.parametrize('url', ['https://example.org/x.pth', 'torchvision://resnet50'])
+@pytest.mark.parametrize('url', ['https://example.org/x.pth', 'open-mmlab://resnet50'])
 def test_a_url_is_refused(tiny_config, build_runner, url):
     with pytest.raises(ValueError, match='no local file: download it first'):
         build_runner(tiny_config, {'load_from': url}).train()

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from soma.adapters import SoMALayer
-from soma.files import CheckpointError, read_checkpoint
+from soma.files import CheckpointError, read_checkpoint, write_checkpoint
 from soma.inference import Inferencer, list_images, visualize
 
 
@@ -112,3 +112,12 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / 'x.png').write_text('no picture')
     with pytest.raises(ValueError, match=r'x\.png cannot be read as a picture'):
         visualize(Stripes(), tmp_path, tmp_path / 'out')
+
+
+def test_the_classes_of_the_card(tiny_config, checkpoint, tmp_path):
+    content = read_checkpoint(checkpoint)
+    names = [f'c{index}' for index in range(19)]
+    content['meta']['soma'] |= {'classes': names, 'palette': None}
+    write_checkpoint(content, tmp_path / 'x.pth')
+    inferencer = Inferencer(tiny_config, tmp_path / 'x.pth', 'cpu')
+    assert inferencer.classes == names and inferencer.palette.shape == (19, 3)

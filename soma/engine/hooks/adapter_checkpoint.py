@@ -8,6 +8,7 @@ from collections import deque
 from pathlib import Path
 
 from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -34,21 +35,21 @@ class AdapterCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Remember the base before the file's weights come in."""
-        self._restored = _model_hash(runner)
+        self._restored = _exact_hash(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Decide what is written; remove what a killed run has left half written."""
         super().before_train(runner)
         base = runner.card.get('base')
         self._left_out = set()
-        if base and base['file'] and self._restored in (None, base['hash']):
+        if base and base['file'] and self._restored in (None, _exact_hash(runner)):
             model, prefix = plain_model(runner.model), base['prefix']
             self._left_out = {prefix + name for name in base_of(model, prefix)}
         elif base:
             runner.logger.info('the base weights are not those of an init_cfg: they are saved too')
         if is_main_process():
             for file in Path(self.out_dir).glob('.*'):
-                if re.fullmatch(r'\..+\.\d+(\.pth)?', file.name):
+                if re.fullmatch(r'\.(.+\.\d+\.pth|last_checkpoint\.\d+)', file.name):
                     file.unlink()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -88,29 +89,29 @@ class AdapterCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         if not self.save_best:
             return
-        before = self._best()
-        self._set_best(dict.fromkeys(before))  # else mmengine removes them before it writes
-        super()._save_best_checkpoint(runner, metrics)
-        now = self._best()
-        self._set_best({metric: now.get(metric) or file for metric, file in before.items()})
-        if is_main_process():
-            for file in {*before.values()} - {*self._best().values(), None}:
-                Path(file).unlink(missing_ok=True)
-
-    def _best(self) -> dict[str, str | None]:
-        """The best checkpoint by metric; mmengine keeps it in two ways."""
-        if len(self.key_indicators) == 1:
-            return {self.key_indicators[0]: self.best_ckpt_path}
-        return dict(self.best_ckpt_path_dict)
-
-    def _set_best(self, files: dict[str, str | None]) -> None:
-        if len(self.key_indicators) == 1:
-            (self.best_ckpt_path,) = files.values()
-        else:
-            self.best_ckpt_path_dict.update(files)
+        # mmengine removes the old one before it writes the new one.
+        backend, self.file_backend = self.file_backend, _RemovesLater()
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            outdated, self.file_backend = self.file_backend.files, backend
+        present = {
+            value for name, value in runner.message_hub.runtime_info.items() if 'best_ckpt' in name
+        }
+        for file in outdated - present:
+            Path(file).unlink(missing_ok=True)
 
 
-def _model_hash(runner: Runner) -> str | None:
+class _RemovesLater(LocalBackend):
+    """A file backend that only notes what is to be removed."""
+
+    def __init__(self) -> None:
+        self.files: set[str] = set()
+
+    def remove(self, filepath: str) -> None:
+        self.files.add(filepath)
+
+
+def _exact_hash(runner: Runner) -> str:
     model = plain_model(runner.model)
-    base = base_of(model, base_prefix(model))
-    return base_hash(base) if base else None
+    return base_hash(base_of(model, base_prefix(model)), exact=True)

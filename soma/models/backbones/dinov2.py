@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ...adapters import SoMALayer, inject_adapter
 from ...adapters.report import block_index
-from ...files import load_strictly, read_state_dict
-from .dinov2_weights import convert_dinov2, resize_pos_embed
+from ...files import load_strictly
+from .dinov2_weights import convert_dinov2, read_pretrained, resize_pos_embed
 from .vit_layers import SwiGLU, XFormersAttention
 
 ARCHS = {
@@ -157,7 +157,7 @@ class DINOv2(VisionTransformer):
         """Load a file, converted on the fly to this model's sizes."""
         if type != 'Pretrained':
             raise ValueError(f"DINOv2: init_cfg must have type='Pretrained', got {type!r}")
-        state = read_state_dict(checkpoint)
+        state = read_pretrained(checkpoint)
         if prefix:
             prefix = prefix.rstrip('.') + '.'
             state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}

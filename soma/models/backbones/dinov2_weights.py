@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ...files import read_state_dict
 
 # transformers' names of the same weights, piece by piece.
 _TRANSFORMERS = (
@@ -23,6 +26,26 @@ _TRANSFORMERS = (
     (r'\.mlp\.weights_out\.', '.mlp.w3.'),
     (r'^layernorm\.', 'norm.'),
 )
+
+
+def read_pretrained(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Read base weights.
+
+    Args:
+        path: File with the names of the public files, of timm or of transformers.
+
+    Returns:
+        Tensors by their name there.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it cannot be used.
+    """
+    try:
+        return read_state_dict(path)
+    except FileNotFoundError as error:
+        message = f'{error}: download or convert it first (checkpoints/README.md)'
+        raise FileNotFoundError(message) from error
 
 
 def convert_dinov2(

@@ -1,0 +1,75 @@
+"""Find the checkpoint to resume from."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import zipfile
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from ..files import CheckpointError, read_checkpoint
+
+
+def newest_checkpoint(work_dir: str | os.PathLike) -> str | None:
+    """Find the newest training checkpoint of a run that is whole.
+
+    Broken ones are passed over with a warning.
+
+    Args:
+        work_dir: Folder of the run, or of the ``last_checkpoint`` that names a file elsewhere.
+
+    Returns:
+        The file, or None.
+    """
+    folder, named = Path(work_dir), None
+    if (pointer := folder / 'last_checkpoint').is_file():
+        named = Path(pointer.read_text().strip())
+        if not any(folder.glob('*.pth')) and named.is_file():
+            folder = named.parent
+        named = folder / named.name  # a copied run has its own
+    files = list(folder.glob('[!.]*.pth'))
+    after = (0, -1) if named not in files else _age(named)
+
+    def order(file: Path) -> tuple:
+        # The time alone would be wrong in a copy, the step alone after a new start.
+        return all(own >= old for own, old in zip(_age(file), after, strict=True)), _age(file)
+
+    for file in sorted(files, key=order, reverse=True):
+        try:
+            if can_resume(file):
+                return str(file)
+        except CheckpointError as error:
+            print_log(f'passed over: {error}', logger='current', level=logging.WARNING)
+    return None
+
+
+def can_resume(file: str | os.PathLike) -> bool:
+    """Verify a checkpoint.
+
+    Args:
+        file: Written by ``torch.save``.
+
+    Returns:
+        Whether it holds an optimizer, without which nothing can be resumed.
+
+    Raises:
+        CheckpointError: If it is damaged.
+    """
+    content = read_checkpoint(file, mmap=True)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            broken = archive.testzip()
+    except Exception as error:  # broken bytes can raise anything
+        raise CheckpointError(f'{file} is damaged: {error}') from error
+    if broken is not None:
+        raise CheckpointError(f'{file} is damaged: the checksum of {broken} is wrong')
+    return isinstance(content, dict) and 'optimizer' in content
+
+
+def _age(file: Path) -> tuple[int, int]:
+    """Time of the last change, and the step in the name."""
+    step = re.search(r'(\d+)$', file.stem)
+    return file.stat().st_mtime_ns, int(step[1]) if step else -1
