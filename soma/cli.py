@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .files import CheckpointError, trust_files
+from .files import CheckpointError
+from .unpickle import trust_files
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:

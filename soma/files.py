@@ -6,72 +6,23 @@ import json
 import os
 import pickle
 import re
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .unpickle import unpickle
+
 # Where the parameters may be, outermost first.
 _WRAPPERS = ('state_dict', 'ema_state_dict', 'model', 'teacher')
-_trusted = False
 
 
 class CheckpointError(ValueError):
     """A checkpoint file that cannot be used; the message names it and says why, in one line."""
-
-
-class _History(dict):
-    """What is kept of a pickled ``HistoryBuffer`` of mmengine: the arguments that make it again."""
-
-    def __setstate__(self, state: Mapping) -> None:
-        names = ('_log_history', '_count_history', 'max_length')
-        self.update({name.lstrip('_'): np.asarray(state[name]).tolist() for name in names})
-
-
-def _statistic(owner: type, name: str) -> None:
-    """A stand-in for ``getattr``, by which pickled history buffers name their statistics."""
-    if owner is not _History or name not in ('min', 'max', 'current', 'mean'):
-        raise pickle.UnpicklingError(f'GLOBAL builtins.getattr of {owner} and {name!r}')
-
-
-# All that an OpenMMLab training checkpoint holds besides tensors and plain data; by its name there,
-# if it has another here. Numpy has renamed its core.
-_ALLOWED: list[Callable | tuple[Callable, str]] = [
-    (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
-    (_statistic, 'builtins.getattr'),
-    np.ndarray,
-    np.dtype,
-    *[type(np.dtype(code)) for code in 'bBhHiIlLqQefd?'],
-    *[
-        (function, f'numpy.{core}.multiarray.{name}')
-        for core in ('core', '_core')
-        for name, function in (
-            ('scalar', np.float64(0).__reduce__()[0]),
-            ('_reconstruct', np.empty(0).__reduce__()[0]),
-        )
-    ],
-]
-
-
-@contextmanager
-def trust_files(trust: bool = True) -> Iterator[None]:
-    """Let :func:`read_checkpoint` run the code that a pickled file holds.
-
-    Args:
-        trust: Whether to; if False, nothing changes.
-    """
-    global _trusted
-    before, _trusted = _trusted, _trusted or trust
-    try:
-        yield
-    finally:
-        _trusted = before
 
 
 def read_checkpoint(
@@ -104,9 +55,7 @@ def read_checkpoint(
     try:
         if path.suffix == '.safetensors':
             return _read_safetensors(path, map_location)
-        with _allow():
-            mmap = mmap and zipfile.is_zipfile(path)  # not before torch 1.6
-            content = torch.load(path, map_location, weights_only=not _trusted, mmap=mmap)
+        content = unpickle(path, map_location, mmap)
         if isinstance(content, dict) and isinstance(content.get('meta'), dict):
             content['meta'].pop('config', None)  # mmengine would run this text when it resumes
         return content
@@ -295,17 +244,6 @@ def _read_safetensors(path: Path, device: str | torch.device) -> dict:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, no dict
         card = (file.metadata() or {}).get('soma')
     return {'state_dict': tensors, 'meta': {'soma': json.loads(card)}} if card else tensors
-
-
-@contextmanager
-def _allow() -> Iterator[None]:
-    """Let :data:`_ALLOWED` through the safe reader; before torch 2.6 it knows no other names."""
-    version = tuple(map(int, torch.__version__.split('.')[:2]))
-    if version >= (2, 6):
-        with torch.serialization.safe_globals(_ALLOWED):
-            yield
-    else:
-        yield
 
 
 def _some(names: list[str]) -> str:

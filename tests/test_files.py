@@ -16,9 +16,9 @@ from soma.files import (
     read_checkpoint,
     read_state_dict,
     state_dict_of,
-    trust_files,
     write_checkpoint,
 )
+from soma.unpickle import trust_files
 
 
 class Bomb:

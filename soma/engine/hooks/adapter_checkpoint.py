@@ -94,22 +94,21 @@ class AdapterCheckpointHook(CheckpointHook):
         try:
             super()._save_best_checkpoint(runner, metrics)
         finally:
-            outdated, self.file_backend = self.file_backend.files, backend
-        present = {
-            value for name, value in runner.message_hub.runtime_info.items() if 'best_ckpt' in name
-        }
-        for file in outdated - present:
-            Path(file).unlink(missing_ok=True)
+            outdated, self.file_backend = self.file_backend.names, backend
+        info = runner.message_hub.runtime_info
+        present = {Path(value).name for name, value in info.items() if 'best_ckpt' in name}
+        for name in outdated - present:  # in this folder, also if the run was copied
+            Path(self.out_dir, name).unlink(missing_ok=True)
 
 
 class _RemovesLater(LocalBackend):
     """A file backend that only notes what is to be removed."""
 
     def __init__(self) -> None:
-        self.files: set[str] = set()
+        self.names: set[str] = set()
 
     def remove(self, filepath: str) -> None:
-        self.files.add(filepath)
+        self.names.add(Path(filepath).name)
 
 
 def _exact_hash(runner: Runner) -> str:

@@ -1,0 +1,84 @@
+"""Unpickle tensors, plain data and what mmengine's checkpoints hold, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import torch
+
+_trusted = False
+
+
+class _History(dict):
+    """What is kept of a pickled ``HistoryBuffer`` of mmengine: the arguments that make it again."""
+
+    def __setstate__(self, state: Mapping) -> None:
+        names = ('_log_history', '_count_history', 'max_length')
+        self.update({name.lstrip('_'): np.asarray(state[name]).tolist() for name in names})
+
+
+def _statistic(owner: type, name: str) -> None:
+    """A stand-in for ``getattr``, by which pickled history buffers name their statistics."""
+    if owner is not _History or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'GLOBAL builtins.getattr of {owner} and {name!r}')
+
+
+# All that an OpenMMLab training checkpoint holds besides tensors and plain data; by its name there,
+# if it has another here. Numpy has renamed its core.
+_ALLOWED: list[Callable | tuple[Callable, str]] = [
+    (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
+    (_statistic, 'builtins.getattr'),
+    np.ndarray,
+    np.dtype,
+    *[type(np.dtype(code)) for code in 'bBhHiIlLqQefd?'],
+    *[
+        (function, f'numpy.{core}.multiarray.{name}')
+        for core in ('core', '_core')
+        for name, function in (
+            ('scalar', np.float64(0).__reduce__()[0]),
+            ('_reconstruct', np.empty(0).__reduce__()[0]),
+        )
+    ],
+]
+
+
+@contextmanager
+def trust_files(trust: bool = True) -> Iterator[None]:
+    """Let :func:`unpickle` run the code that a file holds.
+
+    Args:
+        trust: Whether to; if False, nothing changes.
+    """
+    global _trusted
+    before, _trusted = _trusted, _trusted or trust
+    try:
+        yield
+    finally:
+        _trusted = before
+
+
+def unpickle(path: str | os.PathLike, map_location: str | torch.device, mmap: bool = False):
+    """Read a file of ``torch.save``.
+
+    Args:
+        path: The file.
+        map_location: Device of the tensors.
+        mmap: Read a tensor from the disk only when it is used.
+
+    Returns:
+        What the file holds.
+
+    Raises:
+        pickle.UnpicklingError: If it holds more, and is not trusted (:func:`trust_files`).
+    """
+    # Before torch 2.6 the safe reader cannot be told of other names.
+    version = tuple(map(int, torch.__version__.split('.')[:2]))
+    allowed = torch.serialization.safe_globals(_ALLOWED) if version >= (2, 6) else nullcontext()
+    with allowed:
+        mmap = mmap and zipfile.is_zipfile(path)  # not before torch 1.6
+        return torch.load(path, map_location, weights_only=not _trusted, mmap=mmap)
