@@ -64,11 +64,9 @@ def kill_and_resume(path, kills):
         for attempt in range(kills):
             child = train(config, log)
             moment, limit = time.time() + dice.uniform(0, 0.5), newest(folder) + 10
-            # half of them at any moment, half while they write a checkpoint
-            while not (
-                saving(folder, child)
-                if attempt % 2
-                else time.time() > moment or newest(folder) >= limit  # none comes to the end
+            # half of them at any moment, half while they write a checkpoint; none comes to the end
+            while newest(folder) < limit and not (
+                saving(folder, child) if attempt % 2 else time.time() > moment
             ):
                 if os.waitpid(child, os.WNOHANG) != (0, 0):
                     sys.exit(f'attempt {attempt} of {path} ended by itself')

@@ -67,7 +67,7 @@ def test_a_run_that_was_killed_twenty_times_ends_the_same(random_config, tmp_pat
     output = ''.join(file.read_text()[-2000:] for file in tmp_path.glob('*/output.txt'))
     assert done.returncode == 0, done.stdout + done.stderr + output
     assert done.stdout.count(' killed at ') == 40
-    assert done.stdout.count("half written: ['.iter_") >= 20  # in the middle of saving
+    assert done.stdout.count("half written: ['.iter_") >= 10  # in the middle of saving
 
     found = {name: read_checkpoint(tmp_path / name / f'iter_{MAX_ITERS}.pth') for name in runs}
     assert all(value.any() for value in found['whole']['ema_state_dict'].values())
