@@ -19,6 +19,12 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_base(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
+    """Add ``--backbone_ckpt``, in short ``--backbone``, and ``--force`` to a script's arguments."""
+    parser.add_argument('--backbone_ckpt', '--backbone', required=required, help=help)
+    parser.add_argument('--force', action='store_true', help='accept other base weights')
+
+
 @contextmanager
 def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
     """Run a script's work: what is wrong with its files is said in one line, without a traceback.

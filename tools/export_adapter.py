@@ -4,7 +4,7 @@ import argparse
 
 from soma.checkpoints import export_backbone, export_peft
 from soma.checkpoints.peft import NAMES
-from soma.cli import add_trust, command
+from soma.cli import add_base, add_trust, command
 
 OF = {
     'base_model': 'peft',
@@ -21,10 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('adapter', help='adapter file, or another checkpoint')
     parser.add_argument('out', help='directory (peft) or file to write')
     parser.add_argument('--to', choices=['peft', 'timm', 'dinov2', 'onnx'], required=True)
-    parser.add_argument(
-        '--backbone_ckpt', '--backbone', help='base weights that the adapter was trained on'
-    )
-    parser.add_argument('--force', action='store_true', help='accept other base weights')
+    add_base(parser, "base weights of the adapter (--to onnx: default, the config's)")
     peft = parser.add_argument_group('--to peft')
     peft.add_argument(
         '--base-model',

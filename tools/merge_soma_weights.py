@@ -3,21 +3,18 @@
 import argparse
 
 from soma.checkpoints import merge_files
-from soma.cli import add_trust, command
+from soma.cli import add_base, add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--backbone_ckpt', '--backbone', required=True, help='converted base weights'
-    )
+    add_base(parser, 'converted base weights', required=True)
     parser.add_argument('--soma_ckpt', required=True, help='adapter file')
     parser.add_argument('--merged_ckpt', required=True, help='file to write (.pth, .safetensors)')
     parser.add_argument(
         '--keep-adapter', action='store_true', help='do not fold it in, to train on from this file'
     )
-    parser.add_argument('--force', action='store_true', help='accept other base weights')
     parser.add_argument('--alpha', type=float, help='of a file without a card (default: its rank)')
     add_trust(parser)
     return parser.parse_args()

@@ -5,7 +5,7 @@ import argparse
 from mmengine.registry import RUNNERS
 
 from soma.checkpoints import load_plain
-from soma.cli import command
+from soma.cli import add_base, command
 from soma.config import config_from, runner_parser, use_plain_model, use_tta
 
 
@@ -13,12 +13,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = runner_parser(__doc__)
     parser.add_argument('checkpoint', help='training checkpoint, adapter file or merged file')
-    parser.add_argument(
-        '--backbone',
-        '--backbone_ckpt',
-        help="base weights of an adapter (default: the file of the config's init_cfg)",
-    )
-    parser.add_argument('--force', action='store_true', help='accept other base weights')
+    add_base(parser, "base weights of an adapter (default: the config's)")
     parser.add_argument('--out', help='folder for the predictions, as PNG of Cityscapes ids')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
@@ -40,7 +35,7 @@ def main() -> None:
         if args.tta:
             use_tta(config)
         runner = RUNNERS.build(config)
-        load_plain(runner.model, args.checkpoint, args.backbone or pretrained, args.force)
+        load_plain(runner.model, args.checkpoint, args.backbone_ckpt or pretrained, args.force)
         runner.test()
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from soma.cli import add_trust, command
+from soma.cli import add_base, add_trust, command
 from soma.inference import Inferencer, visualize
 
 
@@ -14,12 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('image', help='picture or folder')
     parser.add_argument('--save-dir', default='work_dirs/visualize', help='folder to write to')
     parser.add_argument('--device', help='cpu, cuda:0 ...; the first GPU if there is one')
-    parser.add_argument(
-        '--backbone',
-        '--backbone_ckpt',
-        help="base weights of an adapter (default: the file of the config's init_cfg)",
-    )
-    parser.add_argument('--force', action='store_true', help='accept other base weights')
+    add_base(parser, "base weights of an adapter (default: the config's)")
     add_trust(parser)
     return parser.parse_args()
 
@@ -29,7 +24,7 @@ def main() -> None:
     args = parse_args()
     with command(args.trust):
         inferencer = Inferencer(
-            args.config, args.checkpoint, args.device, args.backbone, args.force
+            args.config, args.checkpoint, args.device, args.backbone_ckpt, args.force
         )
         for file in visualize(inferencer, args.image, args.save_dir):
             print(file)
