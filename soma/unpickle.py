@@ -81,4 +81,4 @@ def unpickle(path: str | os.PathLike, map_location: str | torch.device, mmap: bo
     allowed = torch.serialization.safe_globals(_ALLOWED) if version >= (2, 6) else nullcontext()
     with allowed:
         mmap = mmap and zipfile.is_zipfile(path)  # not before torch 1.6
-        return torch.load(path, map_location, weights_only=not _trusted, mmap=mmap)
+        return torch.load(str(path), map_location, weights_only=not _trusted, mmap=mmap)
