@@ -4,7 +4,7 @@ PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python ||
 TORCH_SPEC ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint clean
+.PHONY: help install dev demo test lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -12,13 +12,16 @@ help: ## list the targets
 install: ## install everything into .venv (nothing to do when it is up to date)
 	@$(PYTHON) tools/install.py --torch-spec '$(TORCH_SPEC)'
 
+dev: ## install what the tests and checks need, too
+	@$(PYTHON) tools/install.py --dev --torch-spec '$(TORCH_SPEC)'
+
 demo: install ## make toy streets, convert, train, test on unseen domains, draw pictures
 	.venv/bin/python tools/demo.py
 
-test: install ## run the tests
+test: dev ## run the tests
 	.venv/bin/python -m pytest
 
-lint: install ## check style, docstrings and format
+lint: dev ## check style, docstrings and format
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
 

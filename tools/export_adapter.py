@@ -61,7 +61,10 @@ def main() -> None:
             print(f'{len(config["target_modules"])} layers of rank {config["r"]}: {args.out}')
         elif args.to == 'onnx':
             # Here, since only this needs onnxruntime and mmseg.
-            from soma.checkpoints.onnx import export_onnx
+            try:
+                from soma.checkpoints.onnx import export_onnx
+            except ImportError as error:
+                raise SystemExit(f"error: {error}; pip install -e '.[onnx]' brings it") from error
 
             done = export_onnx(
                 args.config, *files, args.window, args.backbone_ckpt, args.opset or 18, args.force

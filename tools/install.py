@@ -83,14 +83,18 @@ def fingerprint(root: Path, version: tuple) -> str:
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()
 
 
-def is_current(venv: Path, inputs: str, torch_spec: str) -> bool:
-    """Whether `venv` was installed from `inputs`; an empty `torch_spec` accepts any torch."""
+def is_current(venv: Path, inputs: str, torch_spec: str, dev: bool) -> bool:
+    """Whether `venv` was installed from `inputs`; an empty `torch_spec` accepts any torch.
+
+    What the tests need may be there when it is not asked for, but not the other way round.
+    """
     try:
         stamp = json.loads((venv / '.soma-install').read_text(encoding='utf-8'))
     except (OSError, ValueError):
         return False
     same_torch = torch_spec in ('', stamp['torch_spec'])
-    return stamp['inputs'] == inputs and same_torch and (venv / 'bin/python').exists()
+    same = stamp['inputs'] == inputs and same_torch and stamp['dev'] >= dev
+    return same and (venv / 'bin/python').exists()
 
 
 def installed_version(venv: Path, package: str) -> str:
@@ -128,8 +132,12 @@ def run(title: str, command: list, **environment: str) -> None:
     print(f'   took {time.monotonic() - start:.0f} s', flush=True)
 
 
-def install(root: Path, venv: Path, torch_spec: str) -> None:
-    """Bring `venv` up to date, from nothing or from whatever an earlier run has left."""
+def install(root: Path, venv: Path, torch_spec: str, dev: bool) -> None:
+    """Bring `venv` up to date, from nothing or from whatever an earlier run has left.
+
+    What the tests need comes with `dev` alone: mmengine imports transformers where it is, 2 seconds
+    at every start.
+    """
     python = venv / 'bin/python'
     usable = is_usable(python)
     keep_torch = usable and not torch_spec and all(installed_version(venv, t) for t in TORCH)
@@ -165,7 +173,8 @@ def install(root: Path, venv: Path, torch_spec: str) -> None:
     # In pip's isolated build mmcv finds no torch, skips its operators and needs no compiler. pip's
     # cache knows wheels by version alone and may hold one that was compiled for another torch.
     pip('Installing mmcv as pure Python (10 s)', '--no-cache-dir', '--no-deps', 'onedl-mmcv')
-    everything = ['-r', str(root / 'requirements.txt'), '-e', f'{root}[dev]']
+    project = f'{root}[dev]' if dev else str(root)
+    everything = ['-r', str(root / 'requirements.txt'), '-e', project]
     pip('Installing everything else and soma itself (1 minute)', *everything)
 
     # opencv-python and its headless build share the folder cv2; the plain one wants libGL.so.1.
@@ -189,19 +198,22 @@ def main() -> int:
     """Parse the arguments, install if there is anything to do, report a problem in one line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--torch-spec', default='', help='such as "torch==X torchvision==Y"')
-    torch_spec = ' '.join(parser.parse_args().torch_spec.split())
+    parser.add_argument('--dev', action='store_true', help='also what tests and checks need')
+    args = parser.parse_args()
+    torch_spec = ' '.join(args.torch_spec.split())
     root = Path(__file__).resolve().parent.parent
     venv = root / '.venv'
     try:
         check_python(sys.version_info)
         inputs = fingerprint(root, sys.version_info)
-        if is_current(venv, inputs, torch_spec):
+        if is_current(venv, inputs, torch_spec, args.dev):
             return 0
         stamp = venv / '.soma-install'
         if stamp.exists():
             stamp.unlink()
-        install(root, venv, torch_spec)
-        stamp.write_text(json.dumps({'inputs': inputs, 'torch_spec': torch_spec}))
+        install(root, venv, torch_spec, args.dev)
+        content = {'inputs': inputs, 'torch_spec': torch_spec, 'dev': args.dev}
+        stamp.write_text(json.dumps(content))
     except SetupError as error:
         print(f'soma: {error}', file=sys.stderr)
         return 1
