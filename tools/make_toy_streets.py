@@ -19,6 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help='data folder to write to')
     parser.add_argument('--images', type=int, default=100, help='training images of a domain')
     parser.add_argument('--val-images', type=int, help='validation images (default: --images)')
+    parser.add_argument('--test-images', type=int, default=0, help='unlabelled ones (default: 0)')
     parser.add_argument('--size', type=size, default=(512, 256), help='WxH (default: 512x256)')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--domains', nargs='+', default=list(DOMAIN_STYLES), help='default: all')
@@ -40,6 +41,7 @@ def main() -> None:
             args.nproc,
             args.val_images,
             args.sources,
+            args.test_images,
         )
     except (ValueError, FileExistsError) as error:
         raise SystemExit(f'error: {error}') from None

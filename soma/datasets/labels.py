@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+CLASSES = 19
 IGNORE = 255
+UNKNOWN = 254  # in a table: a value that the dataset does not have
 
 
-def _table(size: int, train_ids: dict[int, int]) -> np.ndarray:
-    """Returns a read-only table (size,) uint8 that is 255 where `train_ids` is silent."""
-    table = np.full(size, IGNORE, np.uint8)
+def _table(train_ids: dict[int, int], ignored: range | list[int]) -> np.ndarray:
+    """Returns a read-only table (256,) uint8; what is in neither argument is UNKNOWN."""
+    table = np.full(256, UNKNOWN, np.uint8)
+    table[list(ignored)] = IGNORE
     table[list(train_ids)] = list(train_ids.values())
     table.flags.writeable = False
     return table
@@ -23,19 +26,32 @@ TRAIN_TO_CITYSCAPES = np.array(
 # cityscapesScripts, helpers/labels.py: ids 0 to 33. GTA V uses the same ids, and 34 for licence
 # plates, which Cityscapes does not store.
 CITYSCAPES_TO_TRAIN = _table(
-    35, {int(cityscapes): train for train, cityscapes in enumerate(TRAIN_TO_CITYSCAPES)}
+    {int(cityscapes): train for train, cityscapes in enumerate(TRAIN_TO_CITYSCAPES)}, range(35)
 )
+
+# SYNTHIA RAND_CITYSCAPES, its README: ids 0 to 22.
+SYNTHIA_TO_TRAIN = _table(
+    {
+        1: 10, 2: 2, 3: 0, 4: 1, 5: 4, 6: 8, 7: 5, 8: 13, 9: 7, 10: 11, 11: 18, 12: 17, 15: 6,
+        16: 9, 17: 12, 18: 14, 19: 15, 20: 16, 21: 3,
+    },
+    range(23),
+)  # fmt: skip
 
 # Mapillary Vistas v1.2, config.json: indices 0 to 65; classes matched to Cityscapes' as in Rein
 # (arXiv 2312.04265).
 MAPILLARY_TO_TRAIN = _table(
-    66,
     {
         2: 1, 3: 4, 6: 3, 7: 0, 8: 0, 9: 1, 10: 0, 11: 1, 13: 0, 14: 0, 15: 1, 17: 2, 19: 11,
         20: 12, 21: 12, 22: 12, 23: 0, 24: 0, 27: 10, 29: 9, 30: 8, 44: 5, 45: 5, 46: 7, 47: 5,
         48: 6, 49: 7, 50: 7, 52: 18, 54: 15, 55: 13, 57: 17, 58: 16, 61: 14,
     },
+    range(66),
 )  # fmt: skip
+
+# BDD100K and ACDC have train ids; UrbanSyn too, and 19 for what is not labelled.
+TRAIN_TO_TRAIN = _table({train: train for train in range(CLASSES)}, [IGNORE])
+URBANSYN_TO_TRAIN = _table({train: train for train in range(CLASSES)}, [CLASSES, IGNORE])
 
 
 def to_train_ids(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -43,7 +59,7 @@ def to_train_ids(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
 
     Args:
         labels: Raw values (H, W), integers.
-        table: Train id of each raw value.
+        table: Train id of each raw value (256,).
 
     Returns:
         Train ids (H, W) uint8.
@@ -54,7 +70,11 @@ def to_train_ids(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
     if labels.ndim != 2:
         raise ValueError(f'labels must have one channel, got an array of shape {labels.shape}')
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= len(table):
-        value = low if low < 0 else high
-        raise ValueError(f'label value {value} is outside the table, 0 to {len(table) - 1}')
-    return table[labels]
+    if low >= 0 and high < len(table):
+        train_ids = table[labels]
+        unknown = np.unique(labels[train_ids == UNKNOWN])
+        if not unknown.size:
+            return train_ids
+    else:
+        unknown = np.array([low if low < 0 else high])
+    raise ValueError(f'{", ".join(map(str, unknown[:5]))}: no label values of this dataset')

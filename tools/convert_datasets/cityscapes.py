@@ -1,6 +1,8 @@
 """Convert the labels of Cityscapes (gtFine) to train ids."""
 
+import sys
+
 from soma.datasets.convert import main
 
 if __name__ == '__main__':
-    print(main('cityscapes', __doc__))
+    sys.exit(main('cityscapes', __doc__))

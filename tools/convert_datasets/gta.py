@@ -1,6 +1,8 @@
 """Convert the labels of GTA V to train ids."""
 
+import sys
+
 from soma.datasets.convert import main
 
 if __name__ == '__main__':
-    print(main('gta', __doc__))
+    sys.exit(main('gta', __doc__))

@@ -1,6 +1,8 @@
 """Convert the labels of Mapillary Vistas v1.2 to train ids, and halve its validation split."""
 
+import sys
+
 from soma.datasets.convert import main
 
 if __name__ == '__main__':
-    print(main('mapillary', __doc__))
+    sys.exit(main('mapillary', __doc__))

@@ -1,4 +1,4 @@
-"""The styles of the eight domains that the toy streets stand for."""
+"""The styles of the ten domains that the toy streets stand for."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +33,51 @@ def _gta(rng: np.random.Generator) -> Style:
         gain=np.full(3, rng.uniform(0.97, 1.06)),
         saturation=1.12,
         contrast=1.05,
+    )
+
+
+def _synthia(rng: np.random.Generator) -> Style:
+    """An older game engine: flat paints, cameras at any height, any season and hour."""
+    hour = rng.random()
+    style = Style(
+        palette_of('brazil', rng),
+        jitter=2.0,
+        pitched=rng.uniform(0.1, 0.6),
+        trees=tuple(rng.choice(['round', 'tall', 'conifer', 'bare'], 3)),
+        height=rng.uniform(1.2, 3.2),
+        focal=rng.uniform(0.6, 0.9),
+        horizon=rng.uniform(0.4, 0.55),
+        yaw=rng.normal(0, 0.15),
+        clouds=rng.uniform(0, 0.8),
+        sun=rng.uniform(0.2, 0.9),
+        **sun_position(rng),
+        ambient=np.array([0.62, 0.62, 0.66]),
+        gain=np.full(3, rng.uniform(0.8, 1.1)),
+        saturation=rng.uniform(0.8, 1.3),
+        contrast=rng.uniform(0.85, 1.0),
+        blur=0.5,
+    )
+    return replace(style, **_dark(rng, 0.6), noise=0.0) if hour < 0.15 else style
+
+
+def _urbansyn(rng: np.random.Generator) -> Style:
+    """A path tracer's European city, with the camera of Cityscapes."""
+    return Style(
+        palette_of('germany', rng),
+        jitter=8.0,
+        pitched=0.5,
+        height=rng.uniform(1.2, 1.4),
+        focal=rng.uniform(0.95, 1.1),
+        horizon=rng.uniform(0.42, 0.5),
+        clouds=rng.uniform(0, 0.6),
+        sun=rng.uniform(0.4, 0.9),
+        **sun_position(rng),
+        ambient=rng.normal([0.6, 0.61, 0.65], 0.02),
+        gain=np.full(3, rng.uniform(0.9, 1.1)),
+        saturation=0.95,
+        noise=0.5,
+        blur=0.4,
+        haze=rng.uniform(0.0008, 0.003),
     )
 
 
@@ -209,6 +254,8 @@ def _snow(rng: np.random.Generator) -> Style:
 
 DOMAIN_STYLES: dict[str, Callable[[np.random.Generator], Style]] = {
     'gta': _gta,
+    'synthia': _synthia,
+    'urbansyn': _urbansyn,
     'cityscapes': _cityscapes,
     'bdd100k': _bdd100k,
     'mapillary': _mapillary,

@@ -15,10 +15,10 @@ from ...files import atomic_path
 from ..parallel import run_parallel
 from .domains import DOMAIN_STYLES
 from .layout import sample_scene
-from .raw import RAW_LAYOUTS, save_sample
+from .raw import RAW_LAYOUTS, SPLITS, save_sample
 from .render import render
 
-GENERATOR_VERSION = 1  # raise it when the same request would give other pictures
+GENERATOR_VERSION = 2  # raise it when the same request would give other pictures
 MANIFEST = 'toy_streets.json'
 
 
@@ -60,7 +60,7 @@ def _write_one(job: _Job) -> tuple[float, float]:
     layout = RAW_LAYOUTS[job.domain]
     # Each picture has its own seed: neither order, number nor company of others changes it.
     rng = np.random.default_rng(
-        [job.seed, crc32(job.domain.encode()), ('train', 'val').index(job.split), job.index]
+        [job.seed, crc32(job.domain.encode()), SPLITS.index(job.split), job.index]
     )
     start = time.perf_counter()
     scene = sample_scene(rng)
@@ -80,6 +80,7 @@ def write_toy_streets(
     nproc: int = 1,
     val_images: int | None = None,
     sources: Sequence[str] | None = None,
+    test_images: int = 0,
 ) -> Report:
     """Writes toy streets below `out` in the raw layout of each domain's dataset.
 
@@ -94,6 +95,7 @@ def write_toy_streets(
         val_images: Number of validation pictures of each domain that has a validation split;
             `images` by default.
         sources: Which of the domains get their training split; all by default.
+        test_images: Number of pictures without labels of each domain that has a test split.
 
     Returns:
         How many pictures were written, and the mean times.
@@ -106,13 +108,14 @@ def write_toy_streets(
     val_images = images if val_images is None else val_images
     domains = list(DOMAIN_STYLES) if domains is None else list(dict.fromkeys(domains))
     sources = list(domains if sources is None else dict.fromkeys(sources))
-    _check(images, val_images, size, seed, domains, nproc)
+    _check(images, val_images, test_images, size, seed, domains, nproc)
     if not set(sources) <= set(domains):
         raise ValueError(f'sources {sources} must be among the domains {domains}')
     request = {
         'generator_version': GENERATOR_VERSION,
         'images': images,
         'val_images': val_images,
+        'test_images': test_images,
         'size': list(size),
         'seed': seed,
         'domains': domains,
@@ -121,7 +124,7 @@ def write_toy_streets(
     if _is_complete(out, request):
         return Report(0)
     _write_manifest(out, {**request, 'complete': False})
-    counts = {'train': images, 'val': val_images}
+    counts = {'train': images, 'val': val_images, 'test': test_images}
     jobs = [
         _Job(out, domain, split, index, tuple(size), seed)
         for domain in domains
@@ -137,6 +140,7 @@ def write_toy_streets(
 def _check(
     images: int,
     val_images: int,
+    test_images: int,
     size: tuple[int, int],
     seed: int,
     domains: list[str],
@@ -144,6 +148,8 @@ def _check(
 ) -> None:
     if images < 1 or val_images < 1:
         raise ValueError(f'need at least 1 image per split, got {images} and {val_images}')
+    if test_images < 0:
+        raise ValueError(f'test_images must not be negative, got {test_images}')
     if len(size) != 2 or min(size) < 32:
         raise ValueError(f'size must be width and height of at least 32 pixels, got {size}')
     if nproc < 1:

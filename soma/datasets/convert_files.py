@@ -1,0 +1,175 @@
+"""Single files of a conversion: labels to train ids, pictures to half their size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..files import atomic_path
+from .label_files import orientation, read_labels, shown_size, stored_size
+from .labels import CLASSES, IGNORE, to_train_ids
+
+
+class Outcome(NamedTuple):
+    """What became of one file.
+
+    Attributes:
+        made: Whether it was made now; it may have been there, or its source be no good.
+        failure: Why its source is no good, or ''.
+        remark: What is unusual about its source, or ''.
+        counts: Pixels of each train id (256,), of labels in full size.
+    """
+
+    made: bool
+    failure: str = ''
+    remark: str = ''
+    counts: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class LabelJob:
+    """Labels to translate.
+
+    Attributes:
+        source: Raw labels.
+        target: Train ids. It may be the source, which then is checked and left as it is.
+        table: Train id of each raw value (256,).
+        picture: The picture whose labels they are.
+        channel: As for ``read_labels``.
+        half: Whether to halve width and height.
+    """
+
+    source: Path
+    target: Path
+    table: np.ndarray
+    picture: Path
+    channel: int | None = None
+    half: bool = False
+
+    def run(self) -> Outcome:
+        """Make the file unless it is there and whole.
+
+        Raises:
+            OSError: The source cannot be read to its end.
+            ValueError: It holds something else than labels of the dataset.
+        """
+        remark = self._look_at_picture()
+        if self.target.exists() and self.target.samefile(self.source):
+            return Outcome(False, remark=remark, counts=_count(self._check_source()))
+        labels = self._read_target()
+        made = labels is None
+        if made:
+            labels = self._translate()
+            if self.half:
+                image = Image.fromarray(labels)
+                labels = np.array(image.resize(_half(image.size), Image.Resampling.NEAREST))
+            with atomic_path(self.target) as path:
+                Image.fromarray(labels).save(path)
+        return Outcome(made, remark=remark, counts=None if self.half else _count(labels))
+
+    def _translate(self) -> np.ndarray:
+        if self.source.suffix == '.json':  # are train ids when they are drawn
+            return read_labels(self.source).astype(np.uint8)
+        return to_train_ids(read_labels(self.source, self.channel), self.table)
+
+    def _check_source(self) -> np.ndarray:
+        labels = self._translate()
+        with Image.open(self.source) as image:
+            if not np.array_equal(np.array(image), labels):
+                raise ValueError(
+                    'does not hold train ids in one channel, as the configs read them: --out '
+                    'ANOTHER_FOLDER makes a file that does'
+                )
+        return labels
+
+    def _read_target(self) -> np.ndarray | None:
+        """What an earlier run has made, if it is there, whole, and of the right size."""
+        try:
+            with Image.open(self.target) as image:
+                labels = np.array(image)
+        except (OSError, SyntaxError):  # missing, cut off or no picture
+            return None
+        if self.source.suffix != '.json':
+            size = stored_size(self.source)
+            if labels.shape[::-1] != (_half(size) if self.half else size):
+                return None
+        return labels if ((labels < CLASSES) | (labels == IGNORE)).all() else None
+
+    def _look_at_picture(self) -> str:
+        if not self.picture.exists():
+            return f'has no picture {self.picture}'
+        with Image.open(self.picture) as picture:
+            shown, tag = shown_size(picture), orientation(picture)
+        size = shown if self.source.suffix == '.json' else stored_size(self.source)
+        if size != shown:
+            return 'is {} x {} pixels, its picture {} x {}'.format(*size, *shown)
+        return f'its picture is shown turned (EXIF orientation {tag})' if tag > 1 else ''
+
+
+@dataclass(frozen=True)
+class PictureJob:
+    """A picture to halve in width and height.
+
+    Attributes:
+        source: The picture.
+        target: The file to write.
+        label: Its raw labels.
+    """
+
+    source: Path
+    target: Path
+    label: Path
+
+    def run(self) -> Outcome:
+        """Make the file unless it is there and whole.
+
+        A picture that EXIF says to turn is turned, unless its labels lie as it is stored.
+
+        Raises:
+            OSError: The source cannot be read to its end.
+        """
+        with Image.open(self.source) as picture:
+            tag, turn, remark = orientation(picture), False, ''
+            if tag > 1:
+                labelled = stored_size(self.label) if self.label.exists() else None
+                turn = shown_size(picture) == labelled or picture.size != labelled
+                done = 'turned' if turn else 'not turned, for its labels are not'
+                remark = f'{done} (EXIF orientation {tag})'
+            size = _half(shown_size(picture) if turn else picture.size)
+            if _is_whole(self.target, size):
+                return Outcome(False, remark=remark)
+            result = ImageOps.exif_transpose(picture) if turn else picture
+            result = result.convert('RGB').resize(size, Image.Resampling.BICUBIC)
+        with atomic_path(self.target) as path:
+            result.save(path, quality=95)
+        return Outcome(True, remark=remark)
+
+
+def run_job(job: LabelJob | PictureJob) -> Outcome:
+    """Make one file; what is wrong with its source does not stop the others."""
+    try:
+        return job.run()
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow: SyntaxError for broken PNG files
+        return Outcome(False, failure=str(error).replace(str(job.source), '').strip(' :'))
+
+
+def _half(size: tuple[int, int]) -> tuple[int, int]:
+    return size[0] // 2, size[1] // 2
+
+
+def _count(labels: np.ndarray) -> np.ndarray:
+    return np.bincount(labels.ravel(), minlength=256)
+
+
+def _is_whole(path: Path, size: tuple[int, int]) -> bool:
+    """Whether a picture is there, can be read to its end and has the size."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.size == size
+    except (OSError, SyntaxError):
+        return False

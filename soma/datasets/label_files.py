@@ -1,0 +1,84 @@
+"""Reads label files as the public datasets write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+_EXIF_ORIENTATION = 0x0112
+_SCALED = {'L;2': 85, 'L;4': 17}  # what Pillow multiplies the few levels of such greys by
+
+
+def read_labels(path: Path, channel: int | None = None) -> np.ndarray:
+    """Read the values that a label file holds: palette indices or numbers, 8 or 16 bits, no alpha.
+
+    Args:
+        path: A picture file, or the polygons of Cityscapes (``*.json``), which give train ids.
+        channel: Channel of a colour picture that holds the class, in the order red, green, blue;
+            None if all of them must.
+
+    Returns:
+        Values (H, W), integers.
+
+    Raises:
+        OSError: The file is missing, cut off or no picture.
+        ValueError: It does not hold one value a pixel.
+    """
+    if path.suffix == '.json':
+        return _draw_polygons(path)
+    with Image.open(path) as image:
+        raw = image.tile[0][3] if image.tile else None
+        image.load()  # to the end: OpenCV would fill up what is missing
+        if image.mode in ('P', 'L', 'I', '1') or image.mode.startswith('I;16'):
+            values = np.array(image).astype(np.int32)
+            return values // _SCALED.get(raw, 1)
+    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # Pillow cuts 16-bit colours down to 8
+    if values is None or values.ndim != 3:
+        raise ValueError('cannot be read as labels')
+    if values.shape[2] == 4 and (values[..., 3] != np.iinfo(values.dtype).max).any():
+        raise ValueError('is transparent in places, so that its classes are not certain')
+    colours = values[..., 2::-1]
+    if channel is not None:
+        return colours[..., channel]
+    if (colours != colours[..., :1]).any():
+        raise ValueError('is a colour picture, not one of classes')
+    return colours[..., 0]
+
+
+def _draw_polygons(path: Path) -> np.ndarray:
+    try:
+        from cityscapesscripts.helpers.annotation import Annotation
+        from cityscapesscripts.preparation.json2labelImg import createLabelImage
+    except ImportError as error:
+        raise ImportError(
+            f"{path} has polygons only: pip install -e '.[cityscapes]' brings what draws them"
+        ) from error
+    annotation = Annotation()
+    try:
+        annotation.fromJsonText(path.read_text())
+        return np.array(createLabelImage(annotation, 'trainIds'))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f'has no polygons of Cityscapes: {error}') from error
+    except SystemExit as error:  # what it does on an unknown label
+        raise ValueError('has a label that Cityscapes does not') from error
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture file as it is stored, whatever its EXIF orientation says."""
+    with Image.open(path) as image:
+        return image.size
+
+
+def orientation(image: Image.Image) -> int:
+    """How a picture says that it must be turned to be seen: 1 if not at all, else 2 to 8 (EXIF)."""
+    value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    return value if value in range(1, 9) else 1
+
+
+def shown_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of a picture when it is turned as its EXIF orientation says."""
+    return image.size[::-1] if orientation(image) >= 5 else image.size

@@ -1,0 +1,180 @@
+"""Where the raw downloads of the datasets hold what, and where the configs want it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .convert_files import LabelJob, PictureJob
+from .labels import (
+    CITYSCAPES_TO_TRAIN,
+    MAPILLARY_TO_TRAIN,
+    SYNTHIA_TO_TRAIN,
+    TRAIN_TO_TRAIN,
+    URBANSYN_TO_TRAIN,
+)
+
+Jobs = list[LabelJob | PictureJob]
+_TRAIN_IDS = '_labelTrainIds.png'
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a dataset is converted.
+
+    Attributes:
+        jobs: Function from the dataset's folder and the folder to write below to the files to make.
+        pictures: Folders that hold what the configs read as it is.
+        train: Folder of the pictures to train on, and how their names end, for lists of them.
+    """
+
+    jobs: Callable[[Path, Path], Jobs]
+    pictures: tuple[str, ...]
+    train: tuple[str, str] | None = None
+
+
+def find(folder: Path, pattern: str) -> list[Path]:
+    """Returns the files in `folder` that match a glob pattern, sorted.
+
+    Raises:
+        FileNotFoundError: The folder is missing or holds no such file.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f'expected the folder {folder}, which does not exist')
+    files = sorted(path for path in folder.glob(pattern) if not path.name.startswith('.'))
+    if not files:
+        raise FileNotFoundError(f'expected files {pattern} in {folder}, found none')
+    return files
+
+
+def _originals(folder: Path) -> list[Path]:
+    """The label files of a folder but those that a conversion has put beside them."""
+    found = [path for path in find(folder, '*.png') if not path.name.endswith(_TRAIN_IDS)]
+    if not found:
+        raise FileNotFoundError(f'expected the original labels in {folder}, found converted ones')
+    return found
+
+
+def _gta(root: Path, out: Path) -> Jobs:
+    return [
+        LabelJob(
+            path,
+            out / 'labels' / (path.stem + _TRAIN_IDS),
+            CITYSCAPES_TO_TRAIN,
+            root / 'images' / path.name,
+        )
+        for path in _originals(root / 'labels')
+    ]
+
+
+def _synthia(root: Path, out: Path) -> Jobs:
+    folder = Path('GT/LABELS')
+    return [
+        LabelJob(
+            path,
+            out / folder / (path.stem + _TRAIN_IDS),
+            SYNTHIA_TO_TRAIN,
+            root / 'RGB' / path.name,
+            channel=0,
+        )
+        for path in _originals(root / folder)
+    ]
+
+
+def _urbansyn(root: Path, out: Path) -> Jobs:
+    jobs = []
+    for path in _originals(root / 'ss'):
+        # rgb_0001.png goes with ss_0001.png; configs look for labels by the name of the picture.
+        picture = root / 'rgb' / f'rgb_{path.name.removeprefix("ss_")}'
+        if not picture.exists():
+            picture = root / 'rgb' / path.name
+        target = out / 'ss' / (picture.stem + _TRAIN_IDS)
+        jobs.append(LabelJob(path, target, URBANSYN_TO_TRAIN, picture))
+    return jobs
+
+
+def _cityscapes(root: Path, out: Path) -> Jobs:
+    ids, polygons = '_gtFine_labelIds.png', '_gtFine_polygons.json'
+    jobs = []
+    for split in ('train', 'val'):
+        folder = Path('gtFine', split)
+        if split == 'train' and not (root / folder).exists():
+            continue  # who only tests on Cityscapes does not need it
+        found = {}
+        for suffix in (polygons, ids):  # ids where there are both
+            paths = (root / folder).glob(f'*/*{suffix}')
+            found |= {path.name.removesuffix(suffix): path for path in paths}
+        if not found:
+            raise FileNotFoundError(f'expected files *{ids} or *{polygons} in {root / folder}/*/')
+        for name, path in sorted(found.items()):
+            town = path.parent.name
+            target = out / folder / town / f'{name}_gtFine{_TRAIN_IDS}'
+            picture = root / 'leftImg8bit' / split / town / f'{name}_leftImg8bit.png'
+            jobs.append(LabelJob(path, target, CITYSCAPES_TO_TRAIN, picture))
+    return jobs
+
+
+def _bdd100k(root: Path, out: Path) -> Jobs:
+    jobs = []
+    for split in ('train', 'val'):
+        folder = Path('labels/sem_seg/masks', split)
+        if split == 'train' and not (root / folder).exists():
+            continue
+        pictures = root / 'images/10k' / split
+        jobs += [
+            LabelJob(path, out / folder / path.name, TRAIN_TO_TRAIN, pictures / f'{path.stem}.jpg')
+            for path in find(root / folder, '*.png')
+        ]
+    return jobs
+
+
+def _mapillary(root: Path, out: Path) -> Jobs:
+    jobs, half = [], out / 'half'
+    for split, source in (('val', root / 'validation'), ('train', root / 'training')):
+        if split == 'train' and not source.exists():
+            continue
+        pictures = source / 'images'
+        # Downloads since version 2.0 hold both versions.
+        labels = source / ('v1.2/labels' if (source / 'v1.2').exists() else 'labels')
+        for path in find(labels, '*.png'):
+            picture = pictures / f'{path.stem}.jpg'
+            target = out / 'cityscapes_trainIdLabel' / split / 'label' / path.name
+            jobs.append(LabelJob(path, target, MAPILLARY_TO_TRAIN, picture))
+            if split == 'val':
+                target = half / 'val_label' / path.name
+                jobs.append(LabelJob(path, target, MAPILLARY_TO_TRAIN, picture, half=True))
+        if split == 'val':
+            jobs += [
+                PictureJob(path, half / 'val_img' / path.name, labels / f'{path.stem}.png')
+                for path in find(pictures, '*.jpg')
+            ]
+    return jobs
+
+
+def _acdc(root: Path, out: Path) -> Jobs:
+    ids = '_gt_labelIds.png'
+    sources = {path: TRAIN_TO_TRAIN for path in root.glob(f'gt/*/*/*/*_gt{_TRAIN_IDS}')}
+    for path in root.glob(f'gt/*/*/*/*{ids}'):
+        if path.with_name(path.name.removesuffix(ids) + f'_gt{_TRAIN_IDS}') not in sources:
+            sources[path] = CITYSCAPES_TO_TRAIN
+    if not sources:
+        raise FileNotFoundError(f'expected files *_gt{_TRAIN_IDS} in {root}/gt/*/*/*/')
+    jobs = []
+    for path, table in sorted(sources.items(), key=lambda source: source[0]):
+        name = path.name.removesuffix(ids).removesuffix(f'_gt{_TRAIN_IDS}')
+        folder = path.parent.relative_to(root / 'gt')
+        picture = root / 'rgb_anon' / folder / f'{name}_rgb_anon.png'
+        jobs.append(LabelJob(path, out / 'gt' / folder / f'{name}_gt{_TRAIN_IDS}', table, picture))
+    return jobs
+
+
+LAYOUTS: dict[str, Layout] = {
+    'gta': Layout(_gta, ('images',), ('images', '.png')),
+    'synthia': Layout(_synthia, ('RGB',), ('RGB', '.png')),
+    'urbansyn': Layout(_urbansyn, ('rgb',), ('rgb', '.png')),
+    'cityscapes': Layout(_cityscapes, ('leftImg8bit',), ('leftImg8bit/train', '_leftImg8bit.png')),
+    'bdd100k': Layout(_bdd100k, ('images',), ('images/10k/train', '.jpg')),
+    'mapillary': Layout(_mapillary, ('training', 'validation'), ('training/images', '.jpg')),
+    'acdc': Layout(_acdc, ('rgb_anon',)),
+}

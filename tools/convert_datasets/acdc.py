@@ -1,0 +1,8 @@
+"""Check the train ids of ACDC, and make those that are missing from labelIds."""
+
+import sys
+
+from soma.datasets.convert import main
+
+if __name__ == '__main__':
+    sys.exit(main('acdc', __doc__))

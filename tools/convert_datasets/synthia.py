@@ -1,0 +1,8 @@
+"""Convert the labels of SYNTHIA (RAND_CITYSCAPES) to train ids."""
+
+import sys
+
+from soma.datasets.convert import main
+
+if __name__ == '__main__':
+    sys.exit(main('synthia', __doc__))
