@@ -57,7 +57,7 @@ def _synthia(rng: np.random.Generator) -> Style:
         contrast=rng.uniform(0.85, 1.0),
         blur=0.5,
     )
-    return replace(style, **_dark(rng, 0.6), noise=0.0) if hour < 0.15 else style
+    return replace(style, **{**_dark(rng, 0.6), 'noise': 0.0}) if hour < 0.15 else style
 
 
 def _urbansyn(rng: np.random.Generator) -> Style:
