@@ -11,7 +11,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', help='file to write, such as checkpoints/dinov2_toy14_pretrain.pth')
     parser.add_argument('--images', type=int, default=1000, help='scenes to render')
-    parser.add_argument('--steps', type=int, default=1800, help='training steps')
+    parser.add_argument('--steps', type=int, default=1500, help='training steps')
     parser.add_argument('--seed', type=int, default=2026)
     parser.add_argument('--nproc', type=int, default=2, help='processes that render')
     return parser.parse_args()

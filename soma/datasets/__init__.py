@@ -1,5 +1,7 @@
 """Datasets: domains, label tables, converters and the toy streets."""
 
 from .domain_dataset import DomainDataset
+from .samplers import RatioSampler
+from .transforms import PackDomainInputs
 
-__all__ = ['DomainDataset']
+__all__ = ['DomainDataset', 'PackDomainInputs', 'RatioSampler']

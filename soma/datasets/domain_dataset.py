@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mmengine.registry import DATASETS
 from mmseg.datasets import CityscapesDataset
+
+from .lists import read_names
 
 
 @DATASETS.register_module()
@@ -15,11 +19,14 @@ class DomainDataset(CityscapesDataset):
             ``domain``.
         img_suffix: How picture files end.
         seg_map_suffix: What label files have in the place of ``img_suffix``.
-        **kwargs: As for mmseg's ``BaseSegDataset``.
+        **kwargs: As for mmseg's ``BaseSegDataset``. The lines of ``ann_file`` may have the suffix
+            and the folder of the pictures, or not. Without ``seg_map_path`` in ``data_prefix``
+            there are no labels.
     """
 
-    def __init__(self, domain: str, img_suffix: str, seg_map_suffix: str, **kwargs) -> None:
+    def __init__(self, domain: str, img_suffix: str, seg_map_suffix: str = '', **kwargs) -> None:
         self.domain = domain
+        self._folder = (kwargs.get('data_prefix') or {}).get('img_path') or ''
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -29,16 +36,32 @@ class DomainDataset(CityscapesDataset):
             One dict a picture, as mmseg makes them, with the ``domain``.
 
         Raises:
-            FileNotFoundError: If there is no picture.
+            FileNotFoundError: If there is no picture, or no file that is to list them.
         """
         folder = self.data_prefix.get('img_path')
         try:
-            samples = super().load_data_list()
-        except FileNotFoundError:
+            samples = self._listed() if self.ann_file else super().load_data_list()
+        except FileNotFoundError as error:
+            if self.ann_file:
+                raise FileNotFoundError(
+                    f'domain {self.domain}: no list {self.ann_file}; docs/datasets.md says how to '
+                    'make one'
+                ) from error
             samples = []
         if not samples:
             raise FileNotFoundError(
-                f'domain {self.domain}: no *{self.img_suffix} in {folder or self.ann_file}; '
-                'data/README.md says what belongs there'
+                f'domain {self.domain}: no *{self.img_suffix} in {self.ann_file or folder}; '
+                'docs/datasets.md says what belongs there'
             )
         return [{**sample, 'domain': self.domain} for sample in samples]
+
+    def _listed(self) -> list[dict]:
+        pictures, labels = (self.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
+        samples = []
+        for name in read_names(self.ann_file, self._folder, self.img_suffix):
+            sample = {'img_path': str(Path(pictures, name + self.img_suffix))}
+            if labels is not None:
+                sample['seg_map_path'] = str(Path(labels, name + self.seg_map_suffix))
+            sample |= {'label_map': self.label_map, 'reduce_zero_label': self.reduce_zero_label}
+            samples.append({**sample, 'seg_fields': []})
+        return samples

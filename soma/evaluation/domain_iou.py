@@ -2,76 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.registry import METRICS
 from PIL import Image
-from rich.console import Console
 from rich.table import Table
 
 from ..datasets.labels import TRAIN_TO_CITYSCAPES
 from ..files import atomic_path
+from ..reporting import as_text
+from .scores import Scores, confusion_matrix, mean
+
+KEYS = ('mIoU', 'aAcc', 'mAcc')
 
 
-def confusion_matrix(
-    prediction: np.ndarray, label: np.ndarray, classes: int, ignore_index: int = 255
-) -> np.ndarray:
-    """Count the pixels of each pair of label and prediction.
+class _Domain:
+    """What was counted of a domain: a confusion matrix and the number of pictures."""
 
-    Args:
-        prediction: Class of each pixel, any shape.
-        label: True class of each pixel, the same shape.
-        classes: Number of classes.
-        ignore_index: Label of pixels that do not count.
+    def __init__(self, classes: int) -> None:
+        self.counts = np.zeros((classes, classes), np.int64)
+        self.pictures = 0
 
-    Returns:
-        Shape ``(classes, classes)``, int64; row: label, column: prediction.
-
-    Raises:
-        ValueError: If the shapes differ or a class is out of range.
-    """
-    if prediction.shape != label.shape:
-        raise ValueError(f'prediction {prediction.shape} and label {label.shape} differ in shape')
-    counted = label != ignore_index
-    label, prediction = label[counted].astype(np.int64), prediction[counted].astype(np.int64)
-    for name, values in (('label', label), ('prediction', prediction)):
-        if values.size and not 0 <= values.min() <= values.max() < classes:
-            raise ValueError(
-                f'{name} holds {values.min()} to {values.max()}, outside of the {classes} classes'
-            )
-    pairs = np.bincount(label * classes + prediction, minlength=classes**2)
-    return pairs.reshape(classes, classes)
+    def add(self, counts: np.ndarray, pictures: int = 1) -> None:
+        self.counts += counts
+        self.pictures += pictures
 
 
 @METRICS.register_module()
 class DomainIoUMetric(BaseMetric):
-    """mIoU per domain, and their mean: ``<domain>_mIoU`` and ``mean_mIoU``, in percent.
+    """mIoU, aAcc and mAcc per domain, and their means, in percent.
 
-    The domain of a picture is what its dataset says (``domain`` in the meta information). A class
-    that a domain neither has nor is predicted in is left out of its mean.
+    They are called ``<domain>_mIoU`` ... and ``mean_mIoU`` .... The domain of a picture is what its
+    dataset says (``domain`` in the meta information). A class that a domain neither has nor is
+    predicted in is left out of its mean.
+
+    Each process keeps a confusion matrix a domain, and one more for its newest picture: samplers
+    pad their shards at the end, so that the newest may be another's picture over again. As for all
+    of mmengine's metrics, processes must take pictures in turn (``DefaultSampler``).
 
     Args:
         ignore_index: Label of pixels that do not count.
+        mean_over: Domains whose scores are averaged; all if None.
         output_dir: Folder for the predictions, ``<output_dir>/<domain>/<picture>.png`` with
             Cityscapes ids; None writes none.
-        collect_device: As for mmengine's ``BaseMetric``.
+        format_only: Only write predictions, as of pictures without labels.
         prefix: As for mmengine's ``BaseMetric``.
+
+    Attributes:
+        report: All scores of the last evaluation, as plain data, with those of each class.
+
+    Raises:
+        ValueError: If there is nothing to do: ``format_only`` without ``output_dir``.
     """
 
     def __init__(
         self,
         ignore_index: int = 255,
+        mean_over: Sequence[str] | None = None,
         output_dir: str | None = None,
-        collect_device: str = 'cpu',
+        format_only: bool = False,
         prefix: str | None = None,
     ) -> None:
-        super().__init__(collect_device=collect_device, prefix=prefix)
+        super().__init__(prefix=prefix)
         self.ignore_index = ignore_index
+        self.mean_over = None if mean_over is None else list(mean_over)
         self.output_dir = None if output_dir is None else Path(output_dir)
+        self.format_only = format_only
+        self.report: dict | None = None
+        self._reset()
+        if format_only and output_dir is None:
+            raise ValueError('format_only needs output_dir (tools/test.py --out)')
+
+    def _reset(self) -> None:
+        self._domains: dict[str, _Domain] = {}
+        self._newest: tuple[str, np.ndarray] | None = None
+        self._seen = 0
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count a batch.
@@ -83,61 +94,140 @@ class DomainIoUMetric(BaseMetric):
         Raises:
             KeyError: If a sample does not name its domain.
         """
-        classes = len(self.dataset_meta['classes'])
         for sample in data_samples:
             if 'domain' not in sample:
                 raise KeyError(
-                    f'{sample.get("img_path")} has no domain: use DomainDataset and name domain '
-                    'in the meta_keys of PackSegInputs'
+                    f'{sample.get("img_path")} has no domain: use DomainDataset and '
+                    'PackDomainInputs'
                 )
-            prediction, label = (
-                sample[key]['data'].squeeze(0).cpu().numpy()
-                for key in ('pred_sem_seg', 'gt_sem_seg')
-            )
-            counts = confusion_matrix(prediction, label, classes, self.ignore_index)
-            self.results.append((sample['domain'], counts))
-            if self.output_dir is not None:
-                name = Path(sample['img_path']).with_suffix('.png').name
-                with atomic_path(self.output_dir / sample['domain'] / name) as temporary:
-                    Image.fromarray(TRAIN_TO_CITYSCAPES[prediction]).save(temporary)
+            prediction = _numpy(sample['pred_sem_seg'])
+            self._write(sample, prediction)
+            if not self.format_only:
+                self._count_newest()
+                label, classes = _numpy(sample['gt_sem_seg']), len(self.dataset_meta['classes'])
+                counts = confusion_matrix(prediction, label, classes, self.ignore_index)
+                self._newest = sample['domain'], counts
+            self._seen += 1
 
-    def compute_metrics(self, results: list[tuple[str, np.ndarray]]) -> dict[str, float]:
+    def _write(self, sample: dict, prediction: np.ndarray) -> None:
+        if self.output_dir is not None:
+            name = Path(sample['img_path']).with_suffix('.png').name
+            with atomic_path(self.output_dir / sample['domain'] / name) as temporary:
+                Image.fromarray(TRAIN_TO_CITYSCAPES[prediction]).save(temporary)
+
+    def _count_newest(self) -> None:
+        if self._newest is not None:
+            domain, counts = self._newest
+            self._domains.setdefault(domain, _Domain(len(counts))).add(counts)
+            self._newest = None
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Compute the scores over all processes.
+
+        Args:
+            size: Number of pictures in the dataset.
+
+        Returns:
+            ``<domain>_mIoU``, ``<domain>_aAcc``, ``<domain>_mAcc`` and their means, ``mean_mIoU``
+            ..., in percent; the same in all processes.
+
+        Raises:
+            ValueError: If ``mean_over`` names a domain that was not there.
+        """
+        if (self._seen - 1) * get_world_size() + get_rank() >= size:
+            self._newest = None  # padding
+            self._seen -= 1
+        self._count_newest()
+        parts = all_gather_object((self._domains, self._seen))
+        self._reset()
+        seen = sum(count for _, count in parts)
+        if seen != size:
+            print_log(
+                f'the scores are of {seen} pictures, and the dataset has {size}: a picture was '
+                'counted twice or left out',
+                logger='current',
+                level=logging.WARNING,
+            )
+        metrics = {} if self.format_only else self.compute_metrics([part for part, _ in parts])
+        return {f'{self.prefix}/{k}' if self.prefix else k: v for k, v in metrics.items()}
+
+    def compute_metrics(self, results: list[dict[str, _Domain]]) -> dict[str, float]:
         """Compute the scores, log a table of the IoU of each class in each domain.
 
         Args:
-            results: Domain and confusion matrix of each picture.
+            results: What each process has counted.
 
         Returns:
-            ``<domain>_mIoU``, ``<domain>_aAcc``, ``<domain>_mAcc`` and ``mean_mIoU``, in percent.
+            As :meth:`evaluate`.
         """
-        domains: dict[str, np.ndarray] = {}
-        for domain, counts in results:
-            domains[domain] = domains.get(domain, 0) + counts
-        metrics, ious = {}, {}
-        for domain, counts in domains.items():
-            hits, labels = counts.diagonal(), counts.sum(1)
-            with np.errstate(invalid='ignore'):
-                ious[domain] = 100 * hits / (labels + counts.sum(0) - hits)
-                accuracy = 100 * hits / labels
-            metrics[f'{domain}_mIoU'] = float(np.nanmean(ious[domain]))
-            metrics[f'{domain}_aAcc'] = float(100 * hits.sum() / labels.sum())
-            metrics[f'{domain}_mAcc'] = float(np.nanmean(accuracy))
-        metrics['mean_mIoU'] = float(np.mean([metrics[f'{d}_mIoU'] for d in domains]))
-        print_log('IoU in percent\n' + self._table(ious), logger='current')
+        domains: dict[str, _Domain] = {}
+        for part in results:
+            for name, domain in part.items():
+                total = domains.setdefault(name, _Domain(len(domain.counts)))
+                total.add(domain.counts, domain.pictures)
+        chosen = list(domains) if self.mean_over is None else self.mean_over
+        if missing := [name for name in chosen if name not in domains]:
+            raise ValueError(f'mean_over names {missing}, the domains are {list(domains)}')
+        scores = {name: Scores.of(domain.counts) for name, domain in domains.items()}
+        metrics = {
+            f'{name}_{key}': getattr(score, key) for name, score in scores.items() for key in KEYS
+        }
+        metrics |= {f'mean_{key}': _mean(scores, chosen, key) for key in KEYS}
+        self.report = self._report(domains, scores, chosen)
+        absent = {name: entry['absent'] for name, entry in self.report['domains'].items()}
+        lines = [
+            f'{name} has no {", ".join(classes)}' for name, classes in absent.items() if classes
+        ]
+        table = as_text(self._table(scores, metrics['mean_mIoU'], chosen))
+        print_log('\n'.join(['IoU in percent', table, *lines]), logger='current')
         return {name: round(value, 2) for name, value in metrics.items()}
 
-    def _table(self, ious: dict[str, np.ndarray]) -> str:
-        """A row a class, a column a domain."""
+    def _report(
+        self, domains: Mapping[str, _Domain], scores: Mapping[str, Scores], chosen: list[str]
+    ) -> dict:
+        names = self.dataset_meta['classes']
+        return {
+            'domains': {
+                name: {
+                    **{key: _plain(getattr(score, key)) for key in KEYS},
+                    'pictures': domains[name].pictures,
+                    'IoU': dict(zip(names, map(_plain, score.iou), strict=True)),
+                    'Acc': dict(zip(names, map(_plain, score.acc), strict=True)),
+                    'absent': [names[index] for index in np.flatnonzero(np.isnan(score.acc))],
+                }
+                for name, score in scores.items()
+            },
+            'mean_over': chosen,
+            'mean': {key: _plain(_mean(scores, chosen, key)) for key in KEYS},
+        }
+
+    def _table(self, scores: Mapping[str, Scores], mean_iou: float, chosen: list[str]) -> Table:
+        """A row a class, a column a domain, and their mean."""
         table = Table()
         table.add_column('class')
-        for domain in ious:
+        for domain in (*scores, 'mean'):
             table.add_column(domain, justify='right')
         for index, name in enumerate(self.dataset_meta['classes']):
-            values = [iou[index] for iou in ious.values()]
-            table.add_row(name, *('-' if np.isnan(v) else f'{v:.2f}' for v in values))
+            values = [score.iou[index] for score in scores.values()]
+            average = mean(scores[name].iou[index] for name in chosen)
+            table.add_row(name, *map(_cell, (*values, average)))
         table.add_section()
-        table.add_row('mIoU', *(f'{np.nanmean(iou):.2f}' for iou in ious.values()))
-        console = Console(width=24 + 12 * len(ious), color_system=None)
-        with console.capture() as capture:
-            console.print(table)
-        return capture.get().rstrip()
+        table.add_row('mIoU', *(_cell(score.mIoU) for score in scores.values()), _cell(mean_iou))
+        return table
+
+
+def _numpy(data: Mapping) -> np.ndarray:
+    return data['data'].squeeze(0).cpu().numpy()
+
+
+def _mean(scores: Mapping[str, Scores], domains: list[str], key: str) -> float:
+    return mean(getattr(scores[name], key) for name in domains)
+
+
+def _plain(value: float) -> float | None:
+    """JSON knows no NaN."""
+    return None if np.isnan(value) else float(value)
+
+
+def _cell(value: float) -> str:
+    return '-' if np.isnan(value) else f'{value:.2f}'

@@ -1,3 +1,8 @@
+import json
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -63,8 +68,9 @@ def test_scores_of_mixed_domains_equal_a_direct_loop(batch_size):
     for domain in ('citys', 'fog', 'bdd'):
         scores = reference([p for p in pictures if p[0] == domain])
         expected |= {f'{domain}_{name}': value for name, value in scores.items()}
-    means = [value for name, value in expected.items() if name.endswith('mIoU')]
-    expected['mean_mIoU'] = np.mean(means)
+    for key in ('mIoU', 'aAcc', 'mAcc'):
+        means = [value for name, value in expected.items() if name.endswith(key)]
+        expected[f'mean_{key}'] = np.mean(means)
     assert metrics == pytest.approx(expected, abs=0.005001)
 
 
@@ -72,7 +78,10 @@ def test_absent_classes_are_left_out_of_the_mean():
     label = np.array([[0, 0, 1, 255]])
     prediction = np.array([[0, 1, 1, 4]])  # what is predicted on ignored pixels does not count
     metrics = evaluate([('fog', prediction, label)])
-    assert metrics == dict(fog_mIoU=50, fog_aAcc=66.67, fog_mAcc=75, mean_mIoU=50)
+    assert metrics == {
+        **dict(fog_mIoU=50, fog_aAcc=66.67, fog_mAcc=75),
+        **dict(mean_mIoU=50, mean_aAcc=66.67, mean_mAcc=75),
+    }
     # class 2 is predicted where it is not: it counts, with nothing right
     metrics = evaluate([('fog', np.array([[0, 2, 1, 4]]), label)])
     assert metrics['fog_mIoU'] == 50 and metrics['fog_mAcc'] == 75
@@ -91,7 +100,8 @@ def test_one_domain_scores_as_in_mmseg():
     theirs.process({}, [sample(*p) for p in pictures])
     theirs = {f'citys_{name}': float(value) for name, value in theirs.evaluate(4).items()}
     ours = evaluate(pictures)
-    assert ours.pop('mean_mIoU') == ours['citys_mIoU']
+    for key in ('mIoU', 'aAcc', 'mAcc'):
+        assert ours.pop(f'mean_{key}') == ours[f'citys_{key}']
     assert ours == pytest.approx(theirs, abs=0.011)
 
 
@@ -137,3 +147,118 @@ def test_predictions_are_written_by_domain_with_cityscapes_ids(tmp_path):
     for file, (_, prediction, _) in zip(written, pictures, strict=True):
         assert (np.asarray(Image.open(file)) == TRAIN_TO_CITYSCAPES[prediction]).all()
     assert TRAIN_TO_CITYSCAPES[:3].tolist() == [7, 8, 11]
+
+
+def test_the_mean_is_over_the_domains_that_are_asked_for():
+    rng = np.random.default_rng(0)
+    pictures = [picture(rng, domain) for domain in ('citys', 'fog', 'snow')]
+    metrics = evaluate(pictures, mean_over=['fog', 'snow'])
+    chosen = [metrics['fog_mIoU'], metrics['snow_mIoU']]
+    assert metrics['mean_mIoU'] == pytest.approx(np.mean(chosen), abs=0.0101)
+    assert 'citys_mIoU' in metrics
+    with pytest.raises(ValueError, match=r"mean_over names \['mars'\], the domains are \['citys'"):
+        evaluate(pictures, mean_over=['fog', 'mars'])
+
+
+def test_a_domain_without_labels_is_left_out_of_the_mean():
+    rng = np.random.default_rng(0)
+    prediction = rng.integers(0, CLASSES, (3, 4))
+    metrics = evaluate([picture(rng, 'fog'), ('rain', prediction, np.full((3, 4), 255))])
+    assert np.isnan(metrics['rain_mIoU']) and metrics['mean_mIoU'] == metrics['fog_mIoU']
+
+
+def test_memory_does_not_grow_with_the_pictures():
+    rng = np.random.default_rng(0)
+    metric = METRICS.build(dict(type='DomainIoUMetric'))
+    metric.dataset_meta = META
+    sizes = []
+    for count in (4, 40):
+        for index in range(count):
+            metric.process({}, [sample(*picture(rng, ('citys', 'fog')[index % 2]))])
+        sizes.append(len(pickle.dumps(metric.__dict__)))
+    assert sizes[1] < sizes[0] + 20
+
+
+def test_several_evaluations_do_not_mix():
+    rng = np.random.default_rng(0)
+    first, second = [picture(rng, 'fog') for _ in range(3)], [picture(rng, 'snow')]
+    metric = METRICS.build(dict(type='DomainIoUMetric'))
+    metric.dataset_meta = META
+    for pictures in (first, second):
+        metric.process({}, [sample(*p) for p in pictures])
+        assert metric.evaluate(len(pictures)) == evaluate(pictures)
+        assert [*metric.report['domains']] == [pictures[0][0]]
+
+
+def test_predictions_alone(tmp_path):
+    made = sample('fog', np.array([[0, 2]]), np.array([[0, 0]]))
+    del made['gt_sem_seg']
+    options = dict(type='DomainIoUMetric', format_only=True)
+    metric = METRICS.build({**options, 'output_dir': str(tmp_path)})
+    metric.process({}, [made])
+    assert metric.evaluate(1) == {} and metric.report is None
+    assert np.asarray(Image.open(tmp_path / 'fog/x.png')).tolist() == [[7, 11]]
+    with pytest.raises(ValueError, match='format_only needs output_dir'):
+        METRICS.build(options)
+
+
+def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
+    tiny_config.default_hooks.report = dict(type='DomainReportHook')
+    tiny_config.val_evaluator.mean_over = ['fog']
+    runner = build_runner(tiny_config)
+    runner.train()
+    folder = tmp_path / 'work' / runner.timestamp
+    report = json.loads((folder / 'domains_iter_4.json').read_text())
+    assert report['mean_over'] == ['fog'] and [*report['domains']] == ['citys', 'fog']
+    fog = report['domains']['fog']
+    assert report['mean']['mIoU'] == fog['mIoU'] and fog['pictures'] == 4
+    assert (
+        'person' in fog['absent'] and fog['Acc']['person'] is None and 'road' not in fog['absent']
+    )
+    assert Image.open(folder / 'domains_iter_4.png').width > 500
+    logged = runner.message_hub.get_scalar('val/fog_mIoU').current()
+    assert logged == pytest.approx(fog['mIoU'], abs=0.01)
+    runner.test()
+    assert (folder / 'domains_test.json').exists()
+
+
+PROCESS = """
+import pickle
+import numpy as np
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.registry import METRICS
+import soma
+
+pictures = pickle.load(open('pictures.pkl', 'rb'))
+torch.distributed.init_process_group('gloo')
+rank = torch.distributed.get_rank()
+metric = METRICS.build(dict(type='DomainIoUMetric'))
+metric.dataset_meta = dict(classes=[f'class {i}' for i in range(5)])
+results = []
+for batch_size, round_up in ((1, True), (3, True), (1, False)):
+    mine = list(DefaultSampler(pictures, shuffle=False, round_up=round_up))
+    for start in range(0, len(mine), batch_size):
+        metric.process({}, [pictures[index] for index in mine[start : start + batch_size]])
+    results.append((len(mine), metric.evaluate(len(pictures))))
+pickle.dump(results, open(f'{rank}.pkl', 'wb'))
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path):
+    """Seven pictures: one process has four, the other three, or a copy of the first as well."""
+    rng = np.random.default_rng(3)
+    domains = ['citys', 'citys', 'fog', 'bdd', 'fog', 'citys', 'citys']
+    pictures = [picture(rng, domain, 4 if domain == 'fog' else 5) for domain in domains]
+    (tmp_path / 'pictures.pkl').write_bytes(pickle.dumps([sample(*p) for p in pictures]))
+    (tmp_path / 'process.py').write_text(PROCESS)
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nnodes=1']
+    command += ['--nproc_per_node=2', 'process.py']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [pickle.loads((tmp_path / f'{rank}.pkl').read_bytes()) for rank in range(2)]
+    expected = evaluate(pictures)
+    assert [[count for count, _ in result] for result in results] == [[4, 4, 4], [4, 4, 3]]
+    assert all(metrics == expected for result in results for _, metrics in result)
+    assert 'counted twice' not in done.stdout + done.stderr

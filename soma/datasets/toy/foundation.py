@@ -31,7 +31,7 @@ _STD = torch.tensor([58.395, 57.12, 57.375]).view(3, 1, 1)
 
 
 def pretrain_toy(
-    images: int = 1000, steps: int = 1800, batch: int = 8, seed: int = 2026, nproc: int = 1
+    images: int = 1000, steps: int = 1500, batch: int = 8, seed: int = 2026, nproc: int = 1
 ) -> dict[str, Tensor]:
     """Train the toy foundation model.
 

@@ -1,0 +1,57 @@
+"""Keeps the scores of each domain in files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+
+from ..files import atomic_path
+from ..reporting import save_bars
+
+
+@HOOKS.register_module()
+class DomainReportHook(Hook):
+    """Write what ``DomainIoUMetric`` found, as JSON and as a chart, beside the log.
+
+    The files are ``domains_iter_<iteration>`` of a validation and ``domains_test`` of a test.
+    """
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Write the report of a validation."""
+        self._write(runner, runner.val_evaluator, f'domains_iter_{runner.iter}')
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        """Write the report of a test."""
+        self._write(runner, runner.test_evaluator, 'domains_test')
+
+    @master_only
+    def _write(self, runner: Runner, evaluator: Evaluator, name: str) -> None:
+        for metric in evaluator.metrics:
+            report = getattr(metric, 'report', None)
+            if report:
+                path = Path(runner.log_dir, name)
+                with atomic_path(path.with_suffix('.json')) as temporary:
+                    temporary.write_text(json.dumps(report, indent=2) + '\n')
+                save_chart(path.with_suffix('.png'), report)
+
+
+def save_chart(path: Path, report: dict) -> None:
+    """Draw the IoU of each class, and their mean, in each domain.
+
+    Args:
+        path: The PNG file.
+        report: As ``DomainIoUMetric`` makes it.
+    """
+    bars = {}
+    for name, domain in report['domains'].items():
+        values = [*domain['IoU'].values(), domain['mIoU']]
+        bars[name] = np.array(values, float)
+    ticks = [*next(iter(report['domains'].values()))['IoU'], 'mIoU']
+    save_bars(path, bars, ticks, 'IoU (%)')
