@@ -112,6 +112,26 @@ def use_plain_model(config: Config) -> str | None:
     return (backbone.pop('init_cfg', None) or {}).get('checkpoint')
 
 
+def use_test_data(config: Config, path: str | os.PathLike) -> None:
+    """Make a config test on what another one tests on.
+
+    Args:
+        config: Changed in place.
+        path: A config file with a ``test_dataloader`` and a ``test_evaluator``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it lacks one of the two.
+    """
+    other = load_config(path)
+    for key in ('test_dataloader', 'test_evaluator'):
+        if key not in other:
+            raise ValueError(f'{path} has no {key}, which --test-data needs')
+        config[key] = other[key]
+    if 'tta_pipeline' in other:
+        config.tta_pipeline = other.tta_pipeline
+
+
 def use_amp(config: Config) -> None:
     """Make a config train in mixed precision: bfloat16, or float16 where the GPU lacks it.
 

@@ -20,9 +20,8 @@ def toy(tmp_path_factory):
     """A folder with ``data/toy`` and ``checkpoints`` as the demo makes them."""
     root = tmp_path_factory.mktemp('toy')
     data, weights = root / 'data' / 'toy', root / 'checkpoints'
-    write_toy_streets(data, 2, (96, 64), sources=['gta'], val_images=1)
-    for name in ('gta', 'cityscapes', 'mapillary'):
-        convert_dataset(name, data / name)
+    write_toy_streets(data, 2, (96, 64), domains=['gta', 'bdd100k'], sources=['gta'])
+    convert_dataset('gta', data / 'gta')
     write_checkpoint(pretrain_toy(images=2, steps=2, batch=2), weights / 'pretrained.pth')
     convert_dinov2_file(
         weights / 'pretrained.pth', weights / 'dinov2_toy_converted.pth', (256, 256), 16
@@ -47,36 +46,26 @@ def test_pretraining_is_repeatable_and_learns():
 
 
 @pytest.mark.parametrize('head', ['mask2former', 'semfpn'])
-@pytest.mark.parametrize('method', METHODS)
-def test_toy_configs_train_and_test(toy, method, head, build_runner, tmp_path, monkeypatch):
+def test_toy_model_trains_from_the_pretrained_file_and_exports(
+    toy, head, build_runner, tmp_path, monkeypatch
+):
     monkeypatch.chdir(toy)
-    name = f'{method}_dinov2-toy_{head}_gta2all_256x256.py'
+    name = f'soma_dinov2-toy_{head}_gta2all_256x256.py'
     config = load_config(REPOSITORY / 'configs' / 'toy' / name)
     options = {
         'work_dir': str(tmp_path),
-        'train_cfg': dict(max_iters=2, val_interval=2),
-        'train_dataloader': dict(batch_size=2, num_workers=0, persistent_workers=False),
-        'val_dataloader': dict(num_workers=0, persistent_workers=False),
+        'train_cfg': dict(max_iters=2, val_interval=3),
+        'train_dataloader': dict(batch_size=2),
         'default_hooks.checkpoint.interval': 2,
         'log_level': 'WARNING',
         'launcher': 'none',
     }
-    losses = []
-    runner = build_runner(
-        config, options, after_train_iter=lambda *a, outputs, **k: losses.append(outputs['loss'])
-    )
-    runner.train()
-    assert len(losses) == 2 and all(torch.isfinite(loss) for loss in losses)
-    domains = ('citys', 'bdd', 'map', 'fog', 'night', 'rain', 'snow', 'mean')
-    scores = [runner.message_hub.get_scalar(f'val/{d}_mIoU').current() for d in domains]
-    assert all(0 <= score <= 100 for score in scores)
-    assert (tmp_path / 'iter_2.pth').exists()
-    if method == 'soma':
-        done = export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'x.onnx')
-        print(f'{head}: onnxruntime differs from PyTorch by {done.difference:.1e}')
-        assert done.size == (256, 256) and done.difference <= 1e-3
-        with pytest.raises(RuntimeError, match=r'250 x 300 pixels .* multiples of the patch'):
-            export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'y.onnx', (250, 300))
+    build_runner(config, options).train()
+    done = export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'x.onnx')
+    print(f'{head}: onnxruntime differs from PyTorch by {done.difference:.1e}')
+    assert done.size == (256, 256) and done.difference <= 1e-3
+    with pytest.raises(RuntimeError, match=r'250 x 300 pixels .* multiples of the patch'):
+        export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'y.onnx', (250, 300))
 
 
 def test_demo_steps_name_scripts_and_configs_that_exist(tmp_path):

@@ -2,11 +2,12 @@
 
 import argparse
 
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
 from soma.checkpoints import load_plain
 from soma.cli import add_base, command
-from soma.config import config_from, runner_parser, use_plain_model, use_tta
+from soma.config import config_from, runner_parser, use_plain_model, use_test_data, use_tta
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,26 +15,38 @@ def parse_args() -> argparse.Namespace:
     parser = runner_parser(__doc__)
     parser.add_argument('checkpoint', help='training checkpoint, adapter file or merged file')
     add_base(parser, "base weights of an adapter (default: the config's)")
+    parser.add_argument('--test-data', help='config whose test data to take, for other domains')
     parser.add_argument('--out', help='folder for the predictions, as PNG of Cityscapes ids')
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     return parser.parse_args()
 
 
+def prepare(args: argparse.Namespace) -> tuple[Config, str | None]:
+    """Read the config, as the arguments want it, and the base weights that it names."""
+    config = config_from(args)
+    pretrained = use_plain_model(config)
+    if args.test_data:
+        use_test_data(config, args.test_data)
+    if args.out:
+        config.test_evaluator.output_dir = args.out
+    elif config.test_evaluator.get('format_only'):
+        raise ValueError('this test has no labels and only writes predictions: --out says where')
+    if args.show_dir:
+        config.setdefault('custom_hooks', []).append(
+            dict(type='DrawPredictionsHook', out_dir=args.show_dir)
+        )
+    if args.tta:
+        use_tta(config)
+    return config, pretrained
+
+
 def main() -> None:
     """Build a plain model, load, test."""
     args = parse_args()
+    with command(args.trust, ValueError):
+        config, pretrained = prepare(args)
     with command(args.trust):
-        config = config_from(args)
-        pretrained = use_plain_model(config)
-        if args.out:
-            config.test_evaluator.output_dir = args.out
-        if args.show_dir:
-            config.setdefault('custom_hooks', []).append(
-                dict(type='DrawPredictionsHook', out_dir=args.show_dir)
-            )
-        if args.tta:
-            use_tta(config)
         runner = RUNNERS.build(config)
         load_plain(runner.model, args.checkpoint, args.backbone_ckpt or pretrained, args.force)
         runner.test()

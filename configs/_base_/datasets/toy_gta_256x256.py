@@ -1,5 +1,6 @@
 # Source: the toy GTA (tools/make_toy_streets.py data/toy)
-crop_size = (256, 256)
+_base_ = './sources.py'
+
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -9,23 +10,14 @@ train_pipeline = [
         resize_type='ResizeShortestEdge',
         max_size=1024,
     ),
-    dict(type='RandomCrop', crop_size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomCrop', crop_size=(256, 256), cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs'),
+    dict(type='PackDomainInputs'),
 ]
 train_dataloader = dict(
-    batch_size=4,
     num_workers=0,  # on two cores a worker only takes time from the training
     persistent_workers=False,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        type='DomainDataset',
-        domain='gta',
-        data_root='data/toy/gta',
-        data_prefix=dict(img_path='images', seg_map_path='labels'),
-        img_suffix='.png',
-        seg_map_suffix='_labelTrainIds.png',
-        pipeline=train_pipeline,
-    ),
+    pin_memory=False,
+    dataset=dict({**_base_.gta, 'data_root': 'data/toy/gta'}, pipeline=train_pipeline),
 )

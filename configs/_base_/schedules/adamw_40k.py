@@ -1,4 +1,4 @@
-# AdamW, 40,000 iterations, learning rate to zero (SoMA's schedule but for the weight decay)
+# AdamW, 40,000 iterations, learning rate to zero
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='GroupedOptimWrapperConstructor',
@@ -32,4 +32,5 @@ default_hooks = dict(
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='SegVisualizationHook'),
+    domains=dict(type='DomainReportHook'),
 )

@@ -1,0 +1,11 @@
+# Sources: GTA V and Synthia
+_base_ = './crop_512x512.py'
+
+train_dataloader = dict(
+    dataset=dict(
+        type='ConcatDataset',
+        datasets=[
+            dict(source, pipeline=_base_.train_pipeline) for source in (_base_.gta, _base_.synthia)
+        ],
+    )
+)

@@ -1,0 +1,12 @@
+# Sources: GTA V, Synthia and UrbanSyn
+_base_ = './crop_1024x1024.py'
+
+train_dataloader = dict(
+    dataset=dict(
+        type='ConcatDataset',
+        datasets=[
+            dict(source, pipeline=_base_.train_pipeline)
+            for source in (_base_.gta, _base_.synthia, _base_.urbansyn)
+        ],
+    )
+)

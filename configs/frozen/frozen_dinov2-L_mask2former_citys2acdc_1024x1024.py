@@ -1,0 +1,9 @@
+# Frozen backbone, Cityscapes -> ACDC; 4 GPUs.
+_base_ = [
+    '../_base_/models/dinov2-L_mask2former_1024x1024.py',
+    '../_base_/datasets/citys_adverse_1024x1024.py',
+    '../_base_/datasets/acdc.py',
+    '../_base_/schedules/adamw_40k_warmup10k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(backbone=dict(frozen_blocks=24))

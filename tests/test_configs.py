@@ -1,0 +1,166 @@
+"""Every config trains and tests, on a small model and the toy streets."""
+
+import itertools
+import os
+
+import pytest
+import torch
+
+from soma.config import REPOSITORY, load_config, use_test_data
+from soma.datasets.convert import convert_dataset
+from soma.datasets.layouts import LAYOUTS
+from soma.datasets.lists import write_subset
+from soma.datasets.toy import write_toy_streets
+
+CONFIGS = sorted(
+    path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
+)
+SERVERS = sorted((REPOSITORY / 'configs').rglob('*_server.py'))
+DOMAINS = {
+    'cbm': ('citys', 'bdd', 'map'),
+    'bm': ('bdd', 'map'),
+    'acdc': ('fog', 'night', 'rain', 'snow'),
+    'all': ('citys', 'bdd', 'map', 'fog', 'night', 'rain', 'snow'),
+}
+SOURCES = {
+    'gta': ('gta',),
+    'gs': ('gta', 'synthia'),
+    'gsu': ('gta', 'synthia', 'urbansyn'),
+    'gsu-c16th': ('citys',),
+    'citys': ('citys',),
+}
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with ``data`` as the configs read it, real and toy."""
+    root = tmp_path_factory.mktemp('streets')
+    data = root / 'data'
+    write_toy_streets(data, 2, (96, 64), val_images=1, test_images=1)
+    for name, layout in LAYOUTS.items():
+        convert_dataset(name, data / name)
+        if name == 'cityscapes':
+            write_subset('1/16', data / name, data / name, *layout.train)
+    (data / 'toy').symlink_to(data)
+    test = data / 'cityscapes/leftImg8bit/test/berlin'
+    test.mkdir(parents=True)
+    os.link(
+        data / 'cityscapes/leftImg8bit/val/seeheim/seeheim_000000_000019_leftImg8bit.png',
+        test / 'berlin_000000_000019_leftImg8bit.png',
+    )
+    return root
+
+
+def dicts(node):
+    """All dicts within a config."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, dict | list | tuple):
+            yield from dicts(child)
+
+
+def shrink(config):
+    """Change the sizes of a config, not what it is made of."""
+    for step in dicts(config._cfg_dict):
+        kind = step.get('type')
+        if kind == 'RandomChoiceResize':
+            step.update(scales=[40, 44], max_size=96)
+        elif kind in ('RandomResize', 'Resize') and 'scale' in step:
+            step.scale = (80, 40)
+        elif kind == 'RandomCrop':
+            step.crop_size = (32, 32)
+    model = config.model
+    model.data_preprocessor.size = (32, 32)
+    backbone = model.backbone
+    depth = 12 if backbone.arch in ('small', 'base') else 24 if backbone.arch == 'large' else 6
+    backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
+    backbone.update(img_size=32, patch_size=8)
+    (model.neck if 'neck' in model else model.decode_head).in_channels = [16] * 4
+    model.test_cfg.update(crop_size=(32, 32), stride=(24, 24))
+    if model.decode_head.type == 'Mask2FormerHead':
+        head = model.decode_head
+        head.update(feat_channels=32, out_channels=32, num_queries=5)
+        head.pixel_decoder.positional_encoding.num_feats = 16
+        head.positional_encoding.num_feats = 16
+        head.train_cfg.num_points = 64
+        head.pixel_decoder.encoder.num_layers = 1
+        head.transformer_decoder.num_layers = 2
+        for part in dicts(head):
+            if 'embed_dims' in part:
+                part.embed_dims = 32
+            if 'num_heads' in part:
+                part.num_heads = 2
+            if 'feedforward_channels' in part:
+                part.feedforward_channels = 16
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
+        for dataset in dicts(config[f'{split}_dataloader'].dataset):
+            if dataset.get('type') == 'DomainDataset':
+                dataset.serialize_data = False  # which collects garbage, slowly
+    config.train_dataloader.batch_size = 2
+
+
+@pytest.fixture
+def small(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+
+    def load(path, test_data=None):
+        config = load_config(path)
+        if test_data:
+            use_test_data(config, test_data)
+        shrink(config)
+        config.merge_from_dict(
+            {
+                'work_dir': str(tmp_path),
+                'launcher': 'none',
+                'log_level': 'WARNING',
+                'visualizer': None,
+                'load_from': None,
+                'train_cfg': dict(max_iters=2, val_interval=3),
+                'default_hooks.checkpoint': dict(interval=3, save_last=False),
+            }
+        )
+        return config
+
+    return load
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_every_config_trains_and_tests(path, small, build_runner):
+    seen = {'losses': [], 'sources': set()}
+
+    def after_train_iter(runner, batch_idx, data_batch, outputs):
+        seen['losses'].append(outputs['loss'])
+        seen['sources'] |= {sample.domain for sample in data_batch['data_samples']}
+
+    runner = build_runner(small(path), after_train_iter=after_train_iter)
+    runner.train()
+    assert len(seen['losses']) == 2 and all(torch.isfinite(loss) for loss in seen['losses'])
+    source, target = path.stem.split('_')[-2].split('2')
+    assert seen['sources'] and seen['sources'] <= set(SOURCES[source])
+    datasets = runner.train_dataloader.dataset
+    domains = [part.domain for part in getattr(datasets, 'datasets', [datasets])]
+    assert tuple(domains) == SOURCES[source]
+    metrics = runner.test()
+    assert [name for name in metrics if name.endswith('_mIoU')] == [
+        f'{domain}_mIoU' for domain in (*DOMAINS[target], 'mean')
+    ]
+    assert all(0 <= value <= 100 for value in metrics.values())
+
+
+@pytest.mark.parametrize('path', SERVERS, ids=lambda path: path.stem)
+def test_predictions_for_servers(path, small, build_runner, tmp_path):
+    config = small(CONFIGS[0], path)
+    config.test_evaluator.output_dir = str(tmp_path / 'out')
+    assert build_runner(config).test() == {}
+    found = sorted(file.name for file in (tmp_path / 'out').rglob('*.png'))
+    assert found and all(name.endswith(('_rgb_anon.png', '_leftImg8bit.png')) for name in found)
+
+
+def test_ratio_replaces_size(small, build_runner):
+    config = small(REPOSITORY / 'configs/soma/soma_dinov2-L_mask2former_gs2cbm_512x512.py')
+    config.train_dataloader.sampler = dict(type='RatioSampler', ratio=[1, 3])
+    sampler = build_runner(config).build_dataloader(config.train_dataloader, seed=0).sampler
+    drawn = list(itertools.islice(sampler, 400))
+    assert 0.7 < sum(index >= 2 for index in drawn) / 400 < 0.8  # of the two in synthia
