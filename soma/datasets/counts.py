@@ -16,7 +16,7 @@ CLASS_NAMES: tuple[str, ...] = CityscapesDataset.METAINFO['classes']
 
 
 class Counts:
-    """Pixels of each class, and pictures that have it.
+    """Pixels of each of the 19 classes, and pictures that have it.
 
     Attributes:
         pixels: (20,) int64; the last is what is not labelled.

@@ -1,0 +1,177 @@
+"""Checks all data of a config before a run of days."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS, DefaultScope
+from rich.table import Table
+
+from ..files import atomic_path
+from .check_files import Fault, Pair, check_pair
+from .counts import Counts, save_counts_chart
+from .lists import write_names
+from .parallel import run_parallel
+
+
+@dataclass
+class Part:
+    """One dataset of a config, and what was found in it.
+
+    Attributes:
+        name: Split and domain, such as ``train gta``.
+        places: Where the config has it, such as ``val_dataloader.dataset.datasets.0``.
+        pairs: Its samples.
+        names: The names that a list has for them.
+        faults: What is wrong.
+        counts: How often each class occurs in labels that can be read.
+        bad: Indices of the samples that would break training.
+    """
+
+    name: str
+    places: list[str]
+    pairs: list[Pair] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    bad: set[int] = field(default_factory=set)
+
+    @property
+    def breaks(self) -> bool:
+        """Whether training or testing would fail, or learn nonsense."""
+        return any(fault.breaks for fault in self.faults)
+
+
+def check_config(config: Config, nproc: int = 1) -> list[Part]:
+    """Read every picture and label file that a config trains and tests on.
+
+    Args:
+        config: The config.
+        nproc: Number of processes.
+
+    Returns:
+        What was found, by dataset; one that training and testing share is read once.
+
+    Raises:
+        ValueError: If the config names no data.
+    """
+    parts: dict[str, Part] = {}
+    with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmseg')):
+        for split in ('train', 'val', 'test'):
+            loader = config.get(f'{split}_dataloader') or {}
+            for place, dataset in _datasets(loader.get('dataset'), f'{split}_dataloader.dataset'):
+                content = {k: v for k, v in dataset.items() if k != 'pipeline'}
+                key = repr(sorted(content.items(), key=str))
+                if key in parts:
+                    parts[key].places.append(place)
+                else:
+                    name = f'{split} {dataset.get("domain", dataset["type"])}'
+                    parts[key] = _list_pairs(Part(name, [place]), content)
+    if not parts:
+        raise ValueError('the config has no train, val or test data to check')
+    work = [(part, index) for part in parts.values() for index in range(len(part.pairs))]
+    found = run_parallel(check_pair, [p.pairs[i] for p, i in work], nproc, 'checking')
+    for (part, index), (faults, counts) in zip(work, found, strict=True):
+        part.faults += faults
+        if any(fault.breaks for fault in faults):
+            part.bad.add(index)
+        if counts is not None:
+            part.counts.add(counts)
+    return list(parts.values())
+
+
+def _datasets(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping]]:
+    """The datasets within ``ConcatDataset``, ``RepeatDataset`` ..., and where the config has them.
+
+    Yields:
+        Dotted key, dataset's config.
+    """
+    if not config:
+        return
+    children = dict(enumerate(config.get('datasets', ())))
+    for index, child in children.items():
+        yield from _datasets(child, f'{place}.datasets.{index}')
+    if 'dataset' in config:
+        yield from _datasets(config['dataset'], f'{place}.dataset')
+    elif not children:
+        yield place, config
+
+
+def _list_pairs(part: Part, config: Mapping) -> Part:
+    """List the samples of a dataset, and labels that belong to none."""
+    try:
+        dataset = DATASETS.build({**config, 'pipeline': [], 'serialize_data': False})
+    except FileNotFoundError as error:
+        part.faults.append(Fault('empty', str(config.get('data_root', '')), str(error)))
+        return part
+    pictures, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
+    classes = len(dataset.label_map or dataset.metainfo['classes']) + dataset.reduce_zero_label
+    for index in range(len(dataset)):
+        sample = dataset.get_data_info(index)
+        label = sample.get('seg_map_path')
+        label = None if label is None else Path(label)
+        part.pairs.append(Pair(Path(sample['img_path']), label, classes, dataset.ignore_index))
+        name = Path(sample['img_path']).relative_to(pictures).as_posix()
+        part.names.append(name.removesuffix(dataset.img_suffix))
+    if labels is not None and not dataset.ann_file:
+        expected = {pair.label for pair in part.pairs}
+        for path in sorted(Path(labels).rglob(f'*{dataset.seg_map_suffix}')):
+            if path not in expected and not path.name.startswith('.'):
+                part.faults.append(Fault('no picture', str(path), 'has no picture', False))
+    return part
+
+
+def parts_table(parts: list[Part]) -> Table:
+    """Make a table: a row a dataset, with the number of each kind of fault."""
+    counted = [Counter(fault.kind for fault in part.faults) for part in parts]
+    kinds = list(dict.fromkeys(kind for counter in counted for kind in counter))
+    table = Table()
+    table.add_column('data')
+    for title in ('pictures', 'good', *kinds):
+        table.add_column(title, justify='right')
+    for part, counter in zip(parts, counted, strict=True):
+        good = len(part.pairs) - len(part.bad)
+        cells = [len(part.pairs), good, *(counter[kind] or '-' for kind in kinds)]
+        table.add_row(part.name, *map(str, cells))
+    return table
+
+
+def write_report(parts: list[Part], folder: Path) -> None:
+    """Write ``report.json`` and ``classes.png``, the share of each class in each dataset."""
+    content = {
+        part.name: {
+            'pictures': len(part.pairs),
+            'good': len(part.pairs) - len(part.bad),
+            'faults': [fault._asdict() for fault in part.faults],
+            'labels': part.counts.to_dict(),
+        }
+        for part in parts
+    }
+    with atomic_path(folder / 'report.json') as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + '\n')
+    save_counts_chart(folder / 'classes.png', {part.name: part.counts for part in parts})
+
+
+def write_good_lists(parts: list[Part], folder: Path) -> list[str]:
+    """Write a list of the good pairs of each dataset that has bad ones.
+
+    Args:
+        parts: What was found.
+        folder: Folder to write to.
+
+    Returns:
+        The options (``--cfg-options``) with which a config uses the lists.
+    """
+    options = []
+    for part in parts:
+        if part.bad:
+            path = (folder / f'{part.name.replace(" ", "_")}.txt').resolve()
+            good = [name for index, name in enumerate(part.names) if index not in part.bad]
+            write_names(path, good)
+            options += [f'{place}.ann_file={path}' for place in part.places]
+    return options

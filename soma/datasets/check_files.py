@@ -1,0 +1,124 @@
+"""Looks for what is wrong with a picture and its labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from .label_files import orientation, shown_size
+
+
+class Fault(NamedTuple):
+    """Something wrong with a file.
+
+    Attributes:
+        kind: In a word or two.
+        file: The file or folder.
+        text: What is wrong.
+        breaks: Whether training or testing would fail on it, or learn nonsense.
+    """
+
+    kind: str
+    file: str
+    text: str
+    breaks: bool = True
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its labels.
+
+    Attributes:
+        picture: File of the picture.
+        label: File of the labels; None if there are to be none.
+        classes: Number of classes.
+        ignore_index: Label of what is not labelled.
+    """
+
+    picture: Path
+    label: Path | None
+    classes: int
+    ignore_index: int = 255
+
+
+def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
+    """Read a picture and its labels to their ends and compare them.
+
+    Args:
+        pair: The two files.
+
+    Returns:
+        What is wrong, and the number of pixels of each label (256,) if they could be read.
+    """
+    faults, counts, size = [], None, None
+    if pair.label is not None and not pair.label.exists():
+        faults.append(Fault('no label', str(pair.picture), f'its labels {pair.label} are missing'))
+    elif pair.label is not None:
+        try:
+            with Image.open(pair.label) as image:
+                labels = np.array(image)
+        except Exception as error:  # broken bytes can raise anything
+            faults.append(_unreadable(pair.label, error))
+        else:
+            size = labels.shape[1::-1]
+            counts, found = _check_values(pair, labels)
+            faults += found
+    try:
+        with Image.open(pair.picture) as image:
+            stored, shown, tag = image.size, shown_size(image), orientation(image)
+            image.load()
+    except Exception as error:
+        return [*faults, _unreadable(pair.picture, error)], counts
+    if size is not None:
+        faults += _check_sizes(pair, stored, shown, tag, size)
+    return faults, counts
+
+
+def _unreadable(path: Path, error: Exception) -> Fault:
+    reason = str(error).replace(str(path), '').strip() or type(error).__name__
+    if not path.exists():
+        reason = 'is missing'
+    elif not path.stat().st_size:
+        reason = 'is empty'
+    return Fault('unreadable', str(path), reason)
+
+
+def _check_values(pair: Pair, labels: np.ndarray) -> tuple[np.ndarray | None, list[Fault]]:
+    if labels.ndim != 2:
+        text = f'has {labels.shape[2]} channels, labels have one'
+        return None, [Fault('channels', str(pair.label), text)]
+    outside = labels[(labels < 0) | (labels > 255)] if labels.dtype != np.uint8 else labels[:0]
+    counts = np.bincount(labels[(labels >= 0) & (labels < 256)].ravel(), minlength=256)
+    known = np.zeros(256, bool)
+    known[[*range(pair.classes), pair.ignore_index]] = True
+    wrong = [*np.flatnonzero(counts * ~known), *np.unique(outside)]
+    if wrong:
+        pixels = counts[~known].sum() + outside.size
+        values = ', '.join(map(str, wrong[:5])) + (', ...' if len(wrong) > 5 else '')
+        text = (
+            f'{pixels} pixels with the values {values}, which are neither classes '
+            f'(0 to {pair.classes - 1}) nor {pair.ignore_index}'
+        )
+        return None, [Fault('values', str(pair.label), text)]
+    if counts.sum() == counts[pair.ignore_index]:
+        return counts, [Fault('unlabelled', str(pair.label), 'nothing is labelled', False)]
+    return counts, []
+
+
+def _check_sizes(pair: Pair, stored: tuple, shown: tuple, tag: int, labels: tuple) -> list[Fault]:
+    """Compare sizes, which are width and height; pictures are loaded as they are to be shown."""
+    file = str(pair.picture)
+    if shown == labels:
+        if tag == 1:
+            return []
+        text = f'is turned when it is loaded (EXIF orientation {tag}); are its labels, too?'
+        return [Fault('turned', file, text, False)]
+    text = '{} x {} pixels, its labels {} x {}'.format(*shown, *labels)
+    if stored == labels:
+        text = f'is turned when it is loaded (EXIF orientation {tag}), its labels are not: {text}'
+        return [Fault('turned', file, text)]
+    return [Fault('transposed' if shown == labels[::-1] else 'sizes', file, text)]

@@ -1,0 +1,54 @@
+"""Read all data of a config before a run of days, and say what is wrong with it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+from rich.console import Console
+
+from soma.cli import command
+from soma.config import load_config
+from soma.datasets.check import check_config, parts_table, write_good_lists, write_report
+from soma.datasets.counts import counts_table
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--out', help='folder of report and lists (default: work_dir/check_data)')
+    parser.add_argument('--nproc', type=int, default=1, help='number of processes (default: 1)')
+    parser.add_argument(
+        '--fix-list', action='store_true', help='list the good pairs, for configs to use'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...'
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Check, print, write; returns 1 if something would break training."""
+    args = parse_args()
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    with command(False, ValueError):
+        config = load_config(args.config, args.cfg_options)
+        folder = Path(args.out or Path(config.work_dir, 'check_data'))
+        parts = check_config(config, args.nproc)
+    write_report(parts, folder)
+    console.print(counts_table({part.name: part.counts for part in parts}))
+    console.print(parts_table(parts))
+    faults = sorted((fault for part in parts for fault in part.faults), key=lambda f: not f.breaks)
+    for fault in faults[:20]:
+        console.print(f'{"error" if fault.breaks else "warning"}: {fault.file}: {fault.text}')
+    if len(faults) > 20:
+        console.print(f'... {len(faults) - 20} more')
+    if args.fix_list and (options := write_good_lists(parts, folder)):
+        console.print(f'Train and test without the bad pairs: --cfg-options {" ".join(options)}')
+    console.print(f'{folder}/report.json, {folder}/classes.png')
+    return int(any(part.breaks for part in parts))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
