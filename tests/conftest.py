@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+os.environ['OMP_NUM_THREADS'] = '1'  # before torch is imported: as many processes as cores run
+
 import numpy as np
 import pytest
 import torch
@@ -210,7 +212,7 @@ def run_tool(tmp_path):
     def run(script, *arguments, **environment):
         file = Path(__file__).parents[1] / 'tools' / script
         command = ['bash' if file.suffix == '.sh' else sys.executable, file, *arguments]
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', **environment}
+        environment = {**os.environ, **environment}
         done = subprocess.run(
             list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True
         )

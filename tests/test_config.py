@@ -1,7 +1,9 @@
 import copy
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 from mmengine.config import Config
 
 from soma.config import REPOSITORY, load_config, use_amp, use_tta
@@ -40,6 +42,23 @@ def test_every_config_loads_and_leaves_are_short(path):
         'ConcatDataset'
     }
     assert len(path.read_text().splitlines()) < 40
+
+
+def test_published_numbers_agree_and_no_config_is_forgotten():
+    folder = REPOSITORY / 'configs/soma'
+    readme = (folder / 'README.md').read_text()
+    linked = {(folder / link).resolve() for link in re.findall(r'\]\(([^)]+\.py)\)', readme)}
+    assert linked == {path for path in CONFIGS if path.parent.name != 'toy'}
+    meta = yaml.safe_load((folder / 'metafile.yml').read_text())
+    published = {}
+    for model in meta['Models']:
+        assert Path(model['Config']).stem == model['Name']
+        published[REPOSITORY / model['Config']] = str(model['Results'][0]['Metrics']['mIoU'])
+    for path in linked:
+        found = re.search(r'Published: ([\d.]+)', path.read_text())
+        number = found and str(float(found[1]))
+        assert published.get(path) == number, path
+        assert number is None or found[1] in readme
 
 
 def test_there_are_configs():

@@ -2,9 +2,12 @@
 
 import itertools
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from soma.config import REPOSITORY, load_config, use_test_data
 from soma.datasets.convert import convert_dataset
@@ -156,6 +159,23 @@ def test_predictions_for_servers(path, small, build_runner, tmp_path):
     assert build_runner(config).test() == {}
     found = sorted(file.name for file in (tmp_path / 'out').rglob('*.png'))
     assert found and all(name.endswith(('_rgb_anon.png', '_leftImg8bit.png')) for name in found)
+
+
+def test_tensorboard_has_a_curve_a_domain(small, build_runner, tmp_path):
+    path = REPOSITORY / 'configs/toy/soma_dinov2-toy_semfpn_gta2all_256x256.py'
+    config = small(path)
+    config.visualizer = load_config(path).visualizer
+    config.train_cfg.val_interval = 1
+    runner = build_runner(config)
+    runner.train()
+    command = [sys.executable, '-m', 'tensorboard.main', '--inspect', '--logdir', str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and 'scalars' in done.stdout
+    events = EventAccumulator(runner.log_dir + '/vis_data')
+    events.Reload()
+    for domain in (*DOMAINS['all'], 'mean'):
+        assert [event.step for event in events.Scalars(f'{domain}_mIoU')] == [1, 2]
+    runner.visualizer.close()
 
 
 def test_ratio_replaces_size(small, build_runner):

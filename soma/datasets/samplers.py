@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from mmengine.dataset import ConcatDataset, InfiniteSampler
+from mmengine.dataset import InfiniteSampler
 from mmengine.registry import DATA_SAMPLERS
+from torch.utils.data import ConcatDataset
 
 
 @DATA_SAMPLERS.register_module()

@@ -1,0 +1,191 @@
+"""tools/check_data.py on clean data, and on data with faults of every kind."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from soma.config import load_config
+from soma.datasets.convert import convert_dataset
+from soma.datasets.toy import write_toy_streets
+
+SUFFIX = '_labelTrainIds.png'
+
+
+@pytest.fixture(scope='module')
+def streets(tmp_path_factory):
+    root = tmp_path_factory.mktemp('streets')
+    write_toy_streets(root, 12, (64, 48), domains=['gta', 'bdd100k'], val_images=12)
+    convert_dataset('gta', root / 'gta')
+    return root
+
+
+@pytest.fixture
+def data(streets, tmp_path):
+    """A copy to spoil, and a config that trains on one part of it and tests on the other."""
+    shutil.copytree(streets, tmp_path / 'data')
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')]
+    gta = dict(
+        type='DomainDataset',
+        domain='gta',
+        data_root=str(tmp_path / 'data/gta'),
+        data_prefix=dict(img_path='images', seg_map_path='labels'),
+        img_suffix='.png',
+        seg_map_suffix=SUFFIX,
+        pipeline=pipeline,
+    )
+    bdd = dict(
+        type='DomainDataset',
+        domain='bdd',
+        data_root=str(tmp_path / 'data/bdd100k'),
+        data_prefix=dict(img_path='images/10k/val', seg_map_path='labels/sem_seg/masks/val'),
+        img_suffix='.jpg',
+        seg_map_suffix='.png',
+        pipeline=pipeline,
+    )
+    loader = dict(dataset=dict(type='ConcatDataset', datasets=[bdd]))
+    config = dict(
+        custom_imports=dict(imports=['soma']),
+        train_dataloader=dict(dataset=gta),
+        val_dataloader=loader,
+        test_dataloader=loader,
+    )
+    Config(config).dump(tmp_path / 'config.py')
+    return tmp_path / 'data'
+
+
+def check(run_here, data, *options):
+    """Run the script; returns its exit code and report."""
+    with pytest.raises(SystemExit) as exit:
+        run_here('check_data.py', data.parent / 'config.py', '--out', data.parent / 'out', *options)
+    return exit.value.code, json.loads((data.parent / 'out/report.json').read_text())
+
+
+def test_clean_data_passes(data, run_here, capsys):
+    code, report = check(run_here, data, '--nproc', '2')
+    assert code == 0
+    assert {name: (part['pictures'], part['good']) for name, part in report.items()} == {
+        'train gta': (12, 12),
+        'val bdd': (12, 12),  # the test's, too
+    }
+    assert not any(part['faults'] for part in report.values())
+    labels = [Image.open(path) for path in sorted((data / 'gta/labels').glob(f'*{SUFFIX}'))]
+    pixels = np.bincount(np.concatenate([np.ravel(label) for label in labels]), minlength=256)
+    assert list(report['train gta']['labels']['pixels'].values())[:19] == pixels[:19].tolist()
+    assert Image.open(data.parent / 'out/classes.png').width > 500
+    assert 'vegetation' in capsys.readouterr().out
+
+
+def spoil(data):
+    """Plant ten faults that break training and two that do not; returns kind by file."""
+    images, labels = data / 'gta/images', data / 'gta/labels'
+
+    def label(index):
+        return labels / f'{index:05d}{SUFFIX}'
+
+    def picture(index):
+        return images / f'{index:05d}.png'
+
+    def change(path, function):
+        with Image.open(path) as image:
+            changed = function(np.array(image))
+        Image.fromarray(changed).save(path)
+        return str(path)
+
+    def cut(path):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        return str(path)
+
+    def exif(path):
+        with Image.open(path) as image:
+            tag = image.getexif()
+            tag[0x0112] = 6
+            image.save(path, exif=tag)
+        return str(path)
+
+    def wrong_value(array):
+        array[3, 4] = 33
+        return array
+
+    def empty(path):
+        path.write_bytes(b'')
+        return str(path)
+
+    label(1).unlink()
+    planted = {str(picture(1)): 'no label'}
+    change(label(2), lambda array: array[:-3])
+    planted[str(picture(2))] = 'sizes'
+    change(label(3), np.transpose)
+    planted[str(picture(3))] = 'transposed'
+    jpegs = sorted((data / 'bdd100k/images/10k/val').glob('*.jpg'))
+    planted[exif(jpegs[0])] = 'turned'
+    planted[change(label(4), wrong_value)] = 'values'
+    planted[change(label(5), lambda array: array.astype(np.uint16) + 300)] = 'values'
+    planted[cut(picture(6))] = 'unreadable'
+    planted[cut(label(7))] = 'unreadable'
+    planted[cut(jpegs[1])] = 'unreadable'
+    planted[empty(label(8))] = 'unreadable'
+    planted[change(label(9), lambda array: np.dstack([array] * 3))] = 'channels'
+    harmless = {change(label(10), lambda array: np.full_like(array, 255)): 'unlabelled'}
+    picture(11).unlink()
+    harmless[str(label(11))] = 'no picture'
+    return planted, harmless
+
+
+def test_every_planted_fault_is_found(data, run_here, capsys):
+    planted, harmless = spoil(data)
+    assert len(planted) >= 10
+    code, report = check(run_here, data)
+    assert code == 1
+    faults = [fault for part in report.values() for fault in part['faults']]
+    assert {fault['file']: fault['kind'] for fault in faults if fault['breaks']} == planted
+    assert {fault['file']: fault['kind'] for fault in faults if not fault['breaks']} == harmless
+    assert len(faults) == len(planted) + len(harmless)
+    assert report['train gta']['good'] == 11 - 8 - 1 and report['val bdd']['good'] == 10
+    printed = capsys.readouterr().out
+    assert all(f'error: {file}: ' in printed for file in planted)
+
+
+def test_only_harmless_faults_pass(data, run_here):
+    (data / 'gta/images/00011.png').unlink()
+    code, report = check(run_here, data)
+    assert code == 0 and len(report['train gta']['faults']) == 1
+
+
+def test_an_empty_domain_is_found(data, run_here):
+    for path in (data / 'bdd100k/images/10k/val').iterdir():
+        path.unlink()
+    code, report = check(run_here, data)
+    assert code == 1
+    (fault,) = report['val bdd']['faults']
+    assert fault['kind'] == 'empty' and fault['file'] == str(data / 'bdd100k')
+    assert 'domain bdd' in fault['text']
+
+
+def test_good_pairs_are_listed_and_used(data, run_here, capsys):
+    spoil(data)
+    code, before = check(run_here, data, '--fix-list')
+    assert code == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if '--cfg-options' in line]
+    options = line.split('--cfg-options ')[1].split()
+    assert [option.split('=')[0] for option in options] == [
+        'train_dataloader.dataset.ann_file',
+        'val_dataloader.dataset.datasets.0.ann_file',
+        'test_dataloader.dataset.datasets.0.ann_file',
+    ]
+    code, after = check(run_here, data, '--cfg-options', *options)
+    assert code == 0
+    assert [part['pictures'] for part in after.values()] == [
+        part['good'] for part in before.values()
+    ]
+    config = load_config(data.parent / 'config.py', dict(o.split('=') for o in options))
+    assert config.train_dataloader.dataset.ann_file.endswith('train_gta.txt')
+
+
+def test_a_config_without_data_is_refused(tmp_path, run_here):
+    (tmp_path / 'empty.py').write_text('a = 1')
+    with pytest.raises(SystemExit, match='error: the config has no train, val or test data'):
+        run_here('check_data.py', tmp_path / 'empty.py')

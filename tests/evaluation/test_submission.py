@@ -1,0 +1,75 @@
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from soma.datasets.labels import TRAIN_TO_CITYSCAPES
+from soma.evaluation.submission import pack_submission
+
+NAMES = {
+    'acdc': [
+        f'rgb_anon/{c}/test/GOPR1/GOPR1_frame_00000{i}_rgb_anon.png'
+        for i, c in enumerate(('fog', 'night'))
+    ],
+    'cityscapes': [
+        f'leftImg8bit/test/berlin/berlin_00000{i}_000019_leftImg8bit.png' for i in (0, 1)
+    ],
+}
+
+
+@pytest.fixture(params=NAMES)
+def server(request, tmp_path):
+    """Test pictures and predictions; the name of the server."""
+    rng = np.random.default_rng(0)
+    for name in NAMES[request.param]:
+        picture = tmp_path / 'data' / name
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (6, 4)).save(picture)
+        prediction = tmp_path / 'out/domain' / picture.name
+        prediction.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(TRAIN_TO_CITYSCAPES[rng.integers(0, 19, (4, 6))]).save(prediction)
+    return request.param
+
+
+def pack(server, root):
+    return pack_submission(server, root / 'out', root / 'data', root / 'x.zip')
+
+
+def test_one_file_a_picture_in_the_ids_of_the_server(server, tmp_path):
+    assert pack(server, tmp_path) == 2
+    folder = {'acdc': 'labelTrainIds/', 'cityscapes': ''}[server]
+    with zipfile.ZipFile(tmp_path / 'x.zip') as archive:
+        names = sorted(archive.namelist())
+        assert names == sorted(folder + name.split('/')[-1] for name in NAMES[server])
+        for name in names:
+            with archive.open(name) as file, Image.open(file) as image:
+                packed = np.array(image)
+            ids = np.array(Image.open(tmp_path / 'out/domain' / name.removeprefix(folder)))
+            expected = packed if server == 'cityscapes' else TRAIN_TO_CITYSCAPES[packed]
+            assert np.array_equal(ids, expected)
+            assert server == 'cityscapes' or packed.max() < 19
+
+
+def test_what_a_server_would_refuse_is_refused_here(server, tmp_path):
+    path = sorted((tmp_path / 'out/domain').iterdir())[0]
+    whole = path.read_bytes()
+    Image.fromarray(np.full((4, 6), 6, np.uint8)).save(path)
+    with pytest.raises(ValueError, match='other values than the 19 Cityscapes ids'):
+        pack(server, tmp_path)
+    Image.fromarray(np.full((4, 5), 7, np.uint8)).save(path)
+    with pytest.raises(ValueError, match='5 x 4 pixels, its picture 6 x 4'):
+        pack(server, tmp_path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r'lacks .* 1 of the 2 .*_server\.py'):
+        pack(server, tmp_path)
+    assert not (tmp_path / 'x.zip').exists()
+    path.write_bytes(whole)
+    with pytest.raises(FileNotFoundError, match='no test pictures'):
+        pack_submission(server, tmp_path / 'out', tmp_path / 'nowhere', tmp_path / 'x.zip')
+
+
+def test_script(server, tmp_path, run_here, capsys):
+    run_here('pack_submission.py', server, tmp_path / 'out', tmp_path / 'data', tmp_path / 'x.zip')
+    assert '2 predictions' in capsys.readouterr().out
+    assert (tmp_path / 'x.zip').exists()
