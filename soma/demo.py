@@ -182,9 +182,10 @@ def _run(command: Sequence[str], log: Path) -> Iterator[float]:
 
 def read_metrics(folder: Path) -> dict[str, float]:
     """Read mIoU by domain, and ``mean``, from the newest test in a work dir."""
-    newest = max(folder.glob('*/*.json'), key=os.path.getmtime)
-    metrics = json.loads(newest.read_text())
-    return {k.removesuffix('_mIoU'): v for k, v in metrics.items() if k.endswith('_mIoU')}
+    newest = max(folder.glob('*/domains_test.json'), key=os.path.getmtime)
+    report = json.loads(newest.read_text())
+    scores = {**report['domains'], 'mean': report['mean']}
+    return {name: round(score['mIoU'], 2) for name, score in scores.items()}
 
 
 def summary_table(summary: Mapping[str, Mapping[str, float]]) -> Table:

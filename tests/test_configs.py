@@ -9,7 +9,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from soma.config import REPOSITORY, load_config, use_test_data
+from soma.config import REPOSITORY, load_config, use_test_data, use_tta
 from soma.datasets.convert import convert_dataset
 from soma.datasets.layouts import LAYOUTS
 from soma.datasets.lists import write_subset
@@ -152,13 +152,18 @@ def test_every_config_trains_and_tests(path, small, build_runner):
     assert all(0 <= value <= 100 for value in metrics.values())
 
 
+@pytest.mark.parametrize('tta', [False, True], ids=['once', 'augmented'])
 @pytest.mark.parametrize('path', SERVERS, ids=lambda path: path.stem)
-def test_predictions_for_servers(path, small, build_runner, tmp_path):
+def test_predictions_for_servers(path, tta, small, build_runner, tmp_path):
     config = small(CONFIGS[0], path)
     config.test_evaluator.output_dir = str(tmp_path / 'out')
+    config.custom_hooks.append(dict(type='DrawPredictionsHook', out_dir=str(tmp_path / 'shown')))
+    if tta:
+        use_tta(config)
     assert build_runner(config).test() == {}
     found = sorted(file.name for file in (tmp_path / 'out').rglob('*.png'))
     assert found and all(name.endswith(('_rgb_anon.png', '_leftImg8bit.png')) for name in found)
+    assert sorted(file.name for file in (tmp_path / 'shown').rglob('*.png')) == found
 
 
 def test_tensorboard_has_a_curve_a_domain(small, build_runner, tmp_path):

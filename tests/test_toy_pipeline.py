@@ -76,8 +76,8 @@ def test_demo_steps_name_scripts_and_configs_that_exist(tmp_path):
 
 def test_demo_reads_the_newest_metrics_and_makes_a_table(tmp_path):
     (tmp_path / '1').mkdir()
-    content = {'fog_mIoU': 20.0, 'fog_aAcc': 60.0, 'mean_mIoU': 20.0, 'time': 0.1}
-    (tmp_path / '1' / '1.json').write_text(json.dumps(content))
+    content = {'domains': {'fog': {'mIoU': 20.001, 'aAcc': 60.0}}, 'mean': {'mIoU': 20.0}}
+    (tmp_path / '1' / 'domains_test.json').write_text(json.dumps(content))
     row = read_metrics(tmp_path)
     assert row == {'fog': 20.0, 'mean': 20.0}
     table = summary_table({'soma': row, 'full': {'fog': 10.0, 'mean': 10.0}})

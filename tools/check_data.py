@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 from mmengine.config import DictAction
-from rich.console import Console
 
 from soma.cli import command
 from soma.config import load_config
 from soma.datasets.check import check_config, parts_table, write_good_lists, write_report
 from soma.datasets.counts import counts_table
+from soma.reporting import as_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,22 +31,21 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Check, print, write; returns 1 if something would break training."""
     args = parse_args()
-    console = Console(soft_wrap=True, highlight=False, markup=False)
     with command(False, ValueError):
         config = load_config(args.config, args.cfg_options)
         folder = Path(args.out or Path(config.work_dir, 'check_data'))
         parts = check_config(config, args.nproc)
     write_report(parts, folder)
-    console.print(counts_table({part.name: part.counts for part in parts}))
-    console.print(parts_table(parts))
+    print(as_text(counts_table({part.name: part.counts for part in parts})))
+    print(as_text(parts_table(parts)))
     faults = sorted((fault for part in parts for fault in part.faults), key=lambda f: not f.breaks)
     for fault in faults[:20]:
-        console.print(f'{"error" if fault.breaks else "warning"}: {fault.file}: {fault.text}')
+        print(f'{"error" if fault.breaks else "warning"}: {fault.file}: {fault.text}')
     if len(faults) > 20:
-        console.print(f'... {len(faults) - 20} more')
+        print(f'... {len(faults) - 20} more')
     if args.fix_list and (options := write_good_lists(parts, folder)):
-        console.print(f'Train and test without the bad pairs: --cfg-options {" ".join(options)}')
-    console.print(f'{folder}/report.json, {folder}/classes.png')
+        print(f'Train and test without the bad pairs: --cfg-options {" ".join(options)}')
+    print(f'{folder}/report.json, {folder}/classes.png')
     return int(any(part.breaks for part in parts))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..files import atomic_path
+from ..reporting import as_text
 from .convert_files import LabelJob, PictureJob, run_job
 from .counts import Counts, counts_table
 from .layouts import LAYOUTS
@@ -133,7 +134,7 @@ def main(name: str, description: str) -> int:
         parser.add_argument('--seed', type=int, default=1, help='seed of the subset (default: 1)')
     args = parser.parse_args()
     out = Path(args.out or args.root)
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     try:
         summary = convert_dataset(name, args.root, out, args.nproc)
         if getattr(args, 'subset', None):
@@ -141,10 +142,10 @@ def main(name: str, description: str) -> int:
             console.print(f'{path}: {len(path.read_text().splitlines())} pictures')
     except (FileNotFoundError, ValueError) as error:
         raise SystemExit(f'error: {error}') from None
-    console.print(counts_table({name: summary.counts}))
+    console.print(as_text(counts_table({name: summary.counts})))
     for title, files in (('failed', summary.failures), ('odd', summary.remarks)):
         for path, reason in list(files.items())[:10]:
-            console.print(f'{title}: {path} {reason}', markup=False, highlight=False)
+            console.print(f'{title}: {path} {reason}')
         if len(files) > 10:
             console.print(f'... {len(files) - 10} more: {out / REPORT}')
     console.print(str(summary))

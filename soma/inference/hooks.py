@@ -20,6 +20,8 @@ from .drawing import colour_overlay, side_by_side
 class DrawPredictionsHook(Hook):
     """Write picture, truth and prediction of each test sample to ``<out_dir>/<domain>``.
 
+    Without labels, the truth is left out.
+
     Args:
         out_dir: Folder to write to.
     """
@@ -35,13 +37,14 @@ class DrawPredictionsHook(Hook):
         palette = np.array(meta['palette'], np.uint8)
         for sample in outputs:
             image = mmcv.imread(sample.img_path, channel_order='rgb')
-            overlays = [
-                colour_overlay(image, maps.data.squeeze(0).cpu().numpy(), palette)
-                for maps in (sample.gt_sem_seg, sample.pred_sem_seg)
-            ]
-            sheet = side_by_side(
-                [image, *overlays], ['picture', 'truth', 'prediction'], meta['classes'], palette
-            )
+            maps = {'truth': sample.get('gt_sem_seg'), 'prediction': sample.pred_sem_seg}
+            overlays = {
+                name: colour_overlay(image, labels.data.squeeze(0).cpu().numpy(), palette)
+                for name, labels in maps.items()
+                if labels is not None
+            }
+            panels = {'picture': image, **overlays}
+            sheet = side_by_side([*panels.values()], [*panels], meta['classes'], palette)
             name = Path(sample.img_path).with_suffix('.png').name
             with atomic_path(self.out_dir / sample.domain / name) as temporary:
                 Image.fromarray(sheet).save(temporary)

@@ -13,4 +13,8 @@ test_dataloader = dict(
         ]
     )
 )
+tta_pipeline = [*_base_.tta_pipeline]
+tta_pipeline[1].transforms = [
+    choices for choices in tta_pipeline[1].transforms if choices[0].type != 'LoadAnnotations'
+]
 test_evaluator = dict(format_only=True)
