@@ -61,6 +61,71 @@ def test_published_numbers_agree_and_no_config_is_forgotten():
         assert number is None or found[1] in readme
 
 
+SHORT = [int(51.2 * k) for k in range(5, 21)], 2048
+LONG = [int(102.4 * k) for k in range(5, 21)], 4096
+SIZES = {'citys': (2048, 1024), 'map': (2048, 1024), 'bdd': (1280, 720), 'fog': (1920, 1080)}
+
+
+@pytest.mark.parametrize(
+    ('setting', 'sources', 'crop', 'batch', 'scales', 'warm_up', 'average_from'),
+    [
+        ('gta2cbm_512x512', 1, 512, 4, SHORT, None, 12000),
+        ('gs2cbm_512x512', 2, 512, 4, SHORT, None, None),
+        ('gsu2cbm_512x512', 3, 512, 4, SHORT, None, None),
+        ('gsu2cbm_1024x1024', 3, 1024, 4, (0.5, 2.0), None, 16000),
+        ('gsu-c16th2cbm_1024x1024', 1, 1024, 4, (0.5, 2.0), None, None),
+        ('citys2bm_512x512', 1, 512, 8, SHORT, (1500, 0.01), 20000),
+        ('citys2acdc_512x512', 1, 512, 2, LONG, (10000, 1e-6), 20000),
+        ('citys2acdc_1024x1024', 1, 1024, 2, LONG, (10000, 1e-6), 20000),
+    ],
+)
+def test_recipes_are_those_of_the_paper(
+    setting, sources, crop, batch, scales, warm_up, average_from
+):
+    name = f'dinov2-L_mask2former_{setting}.py'
+    config = load_config(REPOSITORY / f'configs/soma/soma_{name}')
+    dataset = config.train_dataloader.dataset
+    parts = dataset.get('datasets', [dataset])
+    assert len(parts) == sources and config.train_dataloader.batch_size == batch
+    for part in parts:
+        resize, cut, *rest = part.pipeline[2:]
+        found = resize.get('ratio_range') or (resize.scales, resize.max_size)
+        assert found == scales and (cut.crop_size, cut.cat_max_ratio) == ((crop, crop), 0.75)
+        assert [step.type for step in rest] == [
+            *('RandomFlip', 'PhotoMetricDistortion', 'PackDomainInputs')
+        ]
+    iterations = 4000 if 'c16th' in setting else 40000
+    *warm, poly, decay = config.param_scheduler
+    assert [(step.end, step.start_factor) for step in warm] == ([warm_up] if warm_up else [])
+    assert (poly.type, poly.power, poly.eta_min, poly.end) == ('PolyLR', 0.9, 0, iterations)
+    assert (decay.type, decay.eta_min) == ('CosineAnnealingWeightDecay', 1e-5)
+    assert (decay.begin, decay.end) == (0, iterations) and config.train_cfg.max_iters == iterations
+    optimizer = config.optim_wrapper.optimizer
+    assert optimizer.lr == (1e-5 if 'c16th' in setting else 1e-4) and optimizer.weight_decay == 0.05
+    averages = [hook.begin_iter for hook in config.custom_hooks if 'EMA' in hook.type]
+    assert averages == ([average_from] if average_from else [])
+    model = config.model
+    stride = {512: 341, 1024: 683}[crop]
+    assert model.test_cfg == dict(mode='slide', crop_size=(crop, crop), stride=(stride, stride))
+    assert model.data_preprocessor.size == (crop, crop) and model.backbone.img_size == crop
+    assert model.backbone.adapter == dict(type='SoMA', rank=16, start_block=8)
+    for part in config.test_dataloader.dataset.datasets:
+        size = SIZES.get(part.domain, SIZES['fog'])
+        if part.domain == 'bdd' and crop == 1024:
+            size = (2048, 1024)
+        assert part.pipeline[1] == dict(type='Resize', scale=size, keep_ratio=True)
+    # the baselines differ in what trains, not in data and schedule
+    for method in ('frozen', 'full'):
+        other = load_config(REPOSITORY / f'configs/{method}/{method}_{name}')
+        assert other.train_dataloader == config.train_dataloader
+        assert other.test_dataloader == config.test_dataloader == config.val_dataloader
+        assert other.param_scheduler == config.param_scheduler[:-1]
+        assert 'adapter' not in other.model.backbone
+    assert load_config(REPOSITORY / f'configs/frozen/frozen_{name}').model.backbone == dict(
+        {k: v for k, v in model.backbone.items() if k != 'adapter'}, frozen_blocks=24
+    )
+
+
 def test_there_are_configs():
     assert {path.parent.name for path in CONFIGS} >= {'soma', 'frozen', 'full'}
 

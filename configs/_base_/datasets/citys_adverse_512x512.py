@@ -1,6 +1,11 @@
-# Source: Cityscapes, for tests in adverse conditions, in crops of 512 x 512
-_base_ = './citys_adverse_1024x1024.py'
+# Source: Cityscapes, for tests in adverse conditions: larger scales, 4 GPUs with 2 pictures each
+_base_ = './crop_512x512.py'
 
 train_pipeline = [*_base_.train_pipeline]
-train_pipeline[3] = dict(type='RandomCrop', crop_size=(512, 512), cat_max_ratio=0.75)
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+train_pipeline[2] = dict(
+    type='RandomChoiceResize',
+    scales=[int(102.4 * k) for k in range(5, 21)],
+    resize_type='ResizeShortestEdge',
+    max_size=4096,
+)
+train_dataloader = dict(batch_size=2, dataset=dict(_base_.citys, pipeline=train_pipeline))

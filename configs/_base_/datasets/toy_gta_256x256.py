@@ -1,9 +1,8 @@
 # Source: the toy GTA (tools/make_toy_streets.py data/toy)
-_base_ = './sources.py'
+_base_ = './crop_512x512.py'
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+train_pipeline = [*_base_.train_pipeline]
+train_pipeline[2:4] = [
     dict(
         type='RandomChoiceResize',
         scales=[int(25.6 * k) for k in range(8, 16)],
@@ -11,9 +10,6 @@ train_pipeline = [
         max_size=1024,
     ),
     dict(type='RandomCrop', crop_size=(256, 256), cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PhotoMetricDistortion'),
-    dict(type='PackDomainInputs'),
 ]
 train_dataloader = dict(
     num_workers=0,  # on two cores a worker only takes time from the training
