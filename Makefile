@@ -18,8 +18,8 @@ dev: ## install what the tests and checks need, too
 demo: install ## make toy streets, convert, train, test on unseen domains, draw pictures
 	.venv/bin/python tools/demo.py
 
-test: dev ## run the tests
-	.venv/bin/python -m pytest
+test: dev ## run the tests, in two processes
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 lint: dev ## check style, docstrings and format
 	.venv/bin/python -m ruff check

@@ -112,12 +112,13 @@ def use_plain_model(config: Config) -> str | None:
     return (backbone.pop('init_cfg', None) or {}).get('checkpoint')
 
 
-def use_test_data(config: Config, path: str | os.PathLike) -> None:
+def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | None = None) -> None:
     """Make a config test on what another one tests on.
 
     Args:
         config: Changed in place.
         path: A config file with a ``test_dataloader`` and a ``test_evaluator``.
+        options: Values that replace those of both files, by dotted key (``--cfg-options``).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -130,6 +131,8 @@ def use_test_data(config: Config, path: str | os.PathLike) -> None:
         config[key] = other[key]
     if 'tta_pipeline' in other:
         config.tta_pipeline = other.tta_pipeline
+    config.merge_from_dict(dict(options or {}))
+    _resolve_paths(config)
 
 
 def use_amp(config: Config) -> None:

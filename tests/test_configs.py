@@ -1,5 +1,6 @@
 """Every config trains and tests, on a small model and the toy streets."""
 
+import copy
 import itertools
 import os
 import subprocess
@@ -150,6 +151,29 @@ def test_every_config_trains_and_tests(path, small, build_runner):
         f'{domain}_mIoU' for domain in (*DOMAINS[target], 'mean')
     ]
     assert all(0 <= value <= 100 for value in metrics.values())
+
+
+@pytest.mark.parametrize('method', ['soma', 'frozen', 'full'])
+def test_training_goes_on_from_the_model_before(method, small, build_runner, tmp_path):
+    name = f'configs/{method}/{method}_dinov2-L_mask2former_{{}}2cbm_1024x1024.py'
+    first = small(REPOSITORY / name.format('gsu'))
+    first.default_hooks.checkpoint.interval = 2
+    done = build_runner(first)
+    done.train()
+    second = small(REPOSITORY / name.format('gsu-c16th'))
+    second.load_from = str(tmp_path / 'iter_2.pth')
+    seen = {}
+    runner = build_runner(
+        second, before_train_epoch=lambda runner: seen.update(copy.deepcopy(state(runner)))
+    )
+    runner.train()
+    assert seen.keys() == state(done).keys()
+    assert all(torch.equal(seen[key], value) for key, value in state(done).items())
+    assert runner.iter == 2
+
+
+def state(runner):
+    return runner.model.state_dict()
 
 
 @pytest.mark.parametrize('tta', [False, True], ids=['once', 'augmented'])

@@ -1,6 +1,7 @@
 """Read all data of a config before a run of days, and say what is wrong with it."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def main() -> int:
     for fault in faults[:20]:
         print(f'{"error" if fault.breaks else "warning"}: {fault.file}: {fault.text}')
     if len(faults) > 20:
-        print(f'... {len(faults) - 20} more')
+        print(f'... {len(faults) - 20} more: {folder}/report.json')
     if args.fix_list and (options := write_good_lists(parts, folder)):
-        print(f'Train and test without the bad pairs: --cfg-options {" ".join(options)}')
+        print(f'Train and test without the bad pairs: --cfg-options {shlex.join(options)}')
     print(f'{folder}/report.json, {folder}/classes.png')
     return int(any(part.breaks for part in parts))
 

@@ -27,7 +27,7 @@ def prepare(args: argparse.Namespace) -> tuple[Config, str | None]:
     config = config_from(args)
     pretrained = use_plain_model(config)
     if args.test_data:
-        use_test_data(config, args.test_data)
+        use_test_data(config, args.test_data, args.cfg_options)
     if args.out:
         config.test_evaluator.output_dir = args.out
     elif config.test_evaluator.get('format_only'):

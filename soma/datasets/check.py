@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
+from mmseg.datasets import BaseSegDataset
 from rich.table import Table
 
 from ..files import atomic_path
@@ -29,7 +31,7 @@ class Part:
         pairs: Its samples.
         names: The names that a list has for them.
         faults: What is wrong.
-        counts: How often each class occurs in labels that can be read.
+        counts: How often each class occurs in labels without a fault.
         bad: Indices of the samples that would break training.
     """
 
@@ -58,9 +60,10 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
         What was found, by dataset; one that training and testing share is read once.
 
     Raises:
-        ValueError: If the config names no data.
+        ValueError: If the config names no data, or data without label maps.
     """
     parts: dict[str, Part] = {}
+    names: Counter[str] = Counter()
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmseg')):
         for split in ('train', 'val', 'test'):
             loader = config.get(f'{split}_dataloader') or {}
@@ -71,7 +74,9 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
                     parts[key].places.append(place)
                 else:
                     name = f'{split} {dataset.get("domain", dataset["type"])}'
-                    parts[key] = _list_pairs(Part(name, [place]), content)
+                    names[name] += 1
+                    part = Part(f'{name} {names[name]}' if names[name] > 1 else name, [place])
+                    parts[key] = _list_pairs(part, content)
     if not parts:
         raise ValueError('the config has no train, val or test data to check')
     work = [(part, index) for part in parts.values() for index in range(len(part.pairs))]
@@ -106,9 +111,11 @@ def _list_pairs(part: Part, config: Mapping) -> Part:
     """List the samples of a dataset, and labels that belong to none."""
     try:
         dataset = DATASETS.build({**config, 'pipeline': [], 'serialize_data': False})
-    except FileNotFoundError as error:
+    except (FileNotFoundError, AssertionError) as error:  # mmseg asserts that a list is there
         part.faults.append(Fault('empty', str(config.get('data_root', '')), str(error)))
         return part
+    if not isinstance(dataset, BaseSegDataset):
+        raise ValueError(f'{part.places[0]}: a {config["type"]} has no label maps to check')
     pictures, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
     classes = len(dataset.label_map or dataset.metainfo['classes']) + dataset.reduce_zero_label
     for index in range(len(dataset)):
@@ -116,12 +123,13 @@ def _list_pairs(part: Part, config: Mapping) -> Part:
         label = sample.get('seg_map_path')
         label = None if label is None else Path(label)
         part.pairs.append(Pair(Path(sample['img_path']), label, classes, dataset.ignore_index))
-        name = Path(sample['img_path']).relative_to(pictures).as_posix()
+        name = os.path.relpath(sample['img_path'], pictures)
         part.names.append(name.removesuffix(dataset.img_suffix))
     if labels is not None and not dataset.ann_file:
-        expected = {pair.label for pair in part.pairs}
         for path in sorted(Path(labels).rglob(f'*{dataset.seg_map_suffix}')):
-            if path not in expected and not path.name.startswith('.'):
+            name = path.relative_to(labels).as_posix().removesuffix(dataset.seg_map_suffix)
+            picture = Path(pictures, name + dataset.img_suffix)
+            if not picture.exists() and not path.name.startswith('.'):
                 part.faults.append(Fault('no picture', str(path), 'has no picture', False))
     return part
 

@@ -52,7 +52,7 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
         pair: The two files.
 
     Returns:
-        What is wrong, and the number of pixels of each label (256,) if they could be read.
+        What is wrong, and the number of pixels of each label (256,) if the labels are good.
     """
     faults, counts, size = [], None, None
     if pair.label is not None and not pair.label.exists():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
+from ..cli import command
 from ..files import atomic_path
 from ..reporting import as_text
 from .convert_files import LabelJob, PictureJob, run_job
@@ -29,6 +31,7 @@ class Summary:
     Attributes:
         converted: Number of files made.
         skipped: Number of files that were there already, and whole.
+        failed: Number of files that could not be made.
         failures: Why a source could not be converted, by its path.
         remarks: What is unusual about a source, by its path.
         counts: How often each class occurs in the labels.
@@ -36,13 +39,14 @@ class Summary:
 
     converted: int
     skipped: int
+    failed: int
     failures: dict[str, str]
     remarks: dict[str, str]
     counts: Counts
 
     def __str__(self) -> str:
         text = f'{self.converted} files converted, {self.skipped} already there'
-        return f'{text}, {len(self.failures)} failed' if self.failures else text
+        return f'{text}, {self.failed} failed' if self.failed else text
 
 
 def convert(
@@ -57,9 +61,12 @@ def convert(
 
     Returns:
         What was made, what was not, and what is in it.
+
+    Raises:
+        ImportError: Labels are there as polygons, and what draws them is not installed.
+        ValueError: `nproc` is less than 1.
     """
-    for folder in {job.target.parent for job in jobs}:
-        _remove_leftovers(folder)
+    _remove_leftovers([job.target for job in jobs])
     outcomes = run_parallel(run_job, jobs, nproc, title)
     counts, failures, remarks = Counts(), {}, {}
     for job, outcome in zip(jobs, outcomes, strict=True):
@@ -71,14 +78,20 @@ def convert(
             counts.add(outcome.counts)
     made = sum(outcome.made for outcome in outcomes)
     failed = sum(bool(outcome.failure) for outcome in outcomes)
-    return Summary(made, len(jobs) - made - failed, failures, remarks, counts)
+    return Summary(made, len(jobs) - made - failed, failed, failures, remarks, counts)
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove the half-written files of a run that was killed (see ``atomic_path``)."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if re.fullmatch(r'\..+\.\d+\.(png|jpg)', path.name):
+def _remove_leftovers(targets: Sequence[Path]) -> None:
+    """Remove the half-written targets of a run that was killed (see ``atomic_path``).
+
+    Those of the last minute stay: another run may be writing them.
+    """
+    expected = set(targets)
+    for folder in {target.parent for target in targets if target.parent.is_dir()}:
+        for path in folder.glob('.*'):
+            name = re.fullmatch(r'\.(.+)\.\d+(\.\w+)', path.name)
+            ours = name and folder / (name[1] + name[2]) in expected
+            if ours and time.time() - path.stat().st_mtime > 60:
                 path.unlink()
 
 
@@ -99,14 +112,20 @@ def convert_dataset(
 
     Raises:
         FileNotFoundError: An expected folder or its files are missing.
+        ImportError: Labels are there as polygons, and what draws them is not installed.
+        ValueError: `nproc` is less than 1.
     """
     root, out = Path(root), Path(out or root)
     layout = LAYOUTS[name]
-    summary = convert(layout.jobs(root, out), nproc, f'converting {name}')
+    jobs = layout.jobs(root, out)
     for folder in layout.pictures:
-        if not (out / folder).exists() and (root / folder).exists():
-            (out / folder).parent.mkdir(parents=True, exist_ok=True)
-            (out / folder).symlink_to((root / folder).resolve(), target_is_directory=True)
+        link = out / folder
+        if link.is_symlink() and not link.exists():
+            link.unlink()  # the pictures have moved since
+        if not link.exists() and (root / folder).exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to((root / folder).resolve(), target_is_directory=True)
+    summary = convert(jobs, nproc, f'converting {name}')
     report = {'failures': summary.failures, 'remarks': summary.remarks, **summary.counts.to_dict()}
     with atomic_path(out / REPORT) as temporary:
         temporary.write_text(json.dumps(report, indent=2) + '\n')
@@ -131,17 +150,18 @@ def main(name: str, description: str) -> int:
         parser.add_argument(
             '--subset', help='also write a list of some training pictures: 1/16, or your own list'
         )
-        parser.add_argument('--seed', type=int, default=1, help='seed of the subset (default: 1)')
+        parser.add_argument('--seed', type=int, help='seed of the fraction (default: 1)')
     args = parser.parse_args()
+    subset, seed = (getattr(args, key, None) for key in ('subset', 'seed'))
+    if seed is not None and (subset is None or Path(subset).is_file()):
+        parser.error('--seed belongs to --subset with a fraction')
     out = Path(args.out or args.root)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    try:
-        summary = convert_dataset(name, args.root, out, args.nproc)
-        if getattr(args, 'subset', None):
-            path = write_subset(args.subset, Path(args.root), out, *LAYOUTS[name].train, args.seed)
+    with command(False, ImportError, ValueError):
+        if subset:
+            path = write_subset(subset, Path(args.root), out, *LAYOUTS[name].train, seed or 1)
             console.print(f'{path}: {len(path.read_text().splitlines())} pictures')
-    except (FileNotFoundError, ValueError) as error:
-        raise SystemExit(f'error: {error}') from None
+        summary = convert_dataset(name, args.root, out, args.nproc)
     console.print(as_text(counts_table({name: summary.counts})))
     for title, files in (('failed', summary.failures), ('odd', summary.remarks)):
         for path, reason in list(files.items())[:10]:

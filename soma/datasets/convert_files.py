@@ -54,6 +54,7 @@ class LabelJob:
         """Make the file unless it is there and whole.
 
         Raises:
+            ImportError: Labels are there as polygons, and what draws them is not.
             OSError: The source cannot be read to its end.
             ValueError: It holds something else than labels of the dataset.
         """
@@ -93,18 +94,20 @@ class LabelJob:
                 labels = np.array(image)
         except (OSError, SyntaxError):  # missing, cut off or no picture
             return None
-        if self.source.suffix != '.json':
-            size = stored_size(self.source)
-            if labels.shape[::-1] != (_half(size) if self.half else size):
-                return None
+        size = stored_size(self.source)
+        if labels.shape[::-1] != (_half(size) if self.half else size):
+            return None
         return labels if ((labels < CLASSES) | (labels == IGNORE)).all() else None
 
     def _look_at_picture(self) -> str:
         if not self.picture.exists():
             return f'has no picture {self.picture}'
-        with Image.open(self.picture) as picture:
-            shown, tag = shown_size(picture), orientation(picture)
-        size = shown if self.source.suffix == '.json' else stored_size(self.source)
+        try:
+            with Image.open(self.picture) as picture:
+                shown, tag = shown_size(picture), orientation(picture)
+        except (OSError, SyntaxError):
+            return f'its picture {self.picture} is damaged'
+        size = stored_size(self.source)
         if size != shown:
             return 'is {} x {} pixels, its picture {} x {}'.format(*size, *shown)
         return f'its picture is shown turned (EXIF orientation {tag})' if tag > 1 else ''

@@ -25,6 +25,7 @@ def read_labels(path: Path, channel: int | None = None) -> np.ndarray:
         Values (H, W), integers.
 
     Raises:
+        ImportError: It holds polygons, and cityscapesscripts is not installed.
         OSError: The file is missing, cut off or no picture.
         ValueError: It does not hold one value a pixel.
     """
@@ -68,7 +69,18 @@ def _draw_polygons(path: Path) -> np.ndarray:
 
 
 def stored_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture file as it is stored, whatever its EXIF orientation says."""
+    """Width and height of a picture file as it is stored, or of what polygons are drawn into.
+
+    Raises:
+        OSError: The file is missing or no picture.
+        ValueError: It is JSON, but has no polygons of Cityscapes.
+    """
+    if path.suffix == '.json':
+        try:
+            content = json.loads(path.read_text())
+            return int(content['imgWidth']), int(content['imgHeight'])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f'has no polygons of Cityscapes: {error}') from error
     with Image.open(path) as image:
         return image.size
 

@@ -34,18 +34,29 @@ class Layout:
     train: tuple[str, str] | None = None
 
 
-def find(folder: Path, pattern: str) -> list[Path]:
-    """Returns the files in `folder` that match a glob pattern, sorted.
+def find(folder: Path, *patterns: str) -> list[Path]:
+    """Returns the files in `folder` that match one of the glob patterns, sorted.
 
     Raises:
         FileNotFoundError: The folder is missing or holds no such file.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f'expected the folder {folder}, which does not exist')
-    files = sorted(path for path in folder.glob(pattern) if not path.name.startswith('.'))
+    files = {path for pattern in patterns for path in folder.glob(pattern)}
+    files = sorted(path for path in files if not path.name.startswith('.'))
     if not files:
-        raise FileNotFoundError(f'expected files {pattern} in {folder}, found none')
+        raise FileNotFoundError(f'expected files {" or ".join(patterns)} in {folder}, found none')
     return files
+
+
+def _first_of(folder: Path, below: str, *suffixes: str) -> list[tuple[Path, str]]:
+    """The label file of each sample that has the first of the suffixes there is, and its name."""
+    files = find(folder, *(f'{below}/*{suffix}' for suffix in suffixes))
+    found = {}
+    for suffix in reversed(suffixes):
+        named = [path for path in files if path.name.endswith(suffix)]
+        found |= {path.with_name(path.name.removesuffix(suffix)): path for path in named}
+    return [(path, sample.name) for sample, path in sorted(found.items())]
 
 
 def _originals(folder: Path) -> list[Path]:
@@ -86,9 +97,9 @@ def _urbansyn(root: Path, out: Path) -> Jobs:
     jobs = []
     for path in _originals(root / 'ss'):
         # rgb_0001.png goes with ss_0001.png; configs look for labels by the name of the picture.
-        picture = root / 'rgb' / f'rgb_{path.name.removeprefix("ss_")}'
-        if not picture.exists():
-            picture = root / 'rgb' / path.name
+        picture = root / 'rgb' / path.name
+        if path.name.startswith('ss_') and not picture.exists():
+            picture = picture.with_name('rgb_' + path.name.removeprefix('ss_'))
         target = out / 'ss' / (picture.stem + _TRAIN_IDS)
         jobs.append(LabelJob(path, target, URBANSYN_TO_TRAIN, picture))
     return jobs
@@ -101,13 +112,7 @@ def _cityscapes(root: Path, out: Path) -> Jobs:
         folder = Path('gtFine', split)
         if split == 'train' and not (root / folder).exists():
             continue  # who only tests on Cityscapes does not need it
-        found = {}
-        for suffix in (polygons, ids):  # ids where there are both
-            paths = (root / folder).glob(f'*/*{suffix}')
-            found |= {path.name.removesuffix(suffix): path for path in paths}
-        if not found:
-            raise FileNotFoundError(f'expected files *{ids} or *{polygons} in {root / folder}/*/')
-        for name, path in sorted(found.items()):
+        for path, name in _first_of(root / folder, '*', ids, polygons):
             town = path.parent.name
             target = out / folder / town / f'{name}_gtFine{_TRAIN_IDS}'
             picture = root / 'leftImg8bit' / split / town / f'{name}_leftImg8bit.png'
@@ -154,15 +159,9 @@ def _mapillary(root: Path, out: Path) -> Jobs:
 
 def _acdc(root: Path, out: Path) -> Jobs:
     ids = '_gt_labelIds.png'
-    sources = {path: TRAIN_TO_TRAIN for path in root.glob(f'gt/*/*/*/*_gt{_TRAIN_IDS}')}
-    for path in root.glob(f'gt/*/*/*/*{ids}'):
-        if path.with_name(path.name.removesuffix(ids) + f'_gt{_TRAIN_IDS}') not in sources:
-            sources[path] = CITYSCAPES_TO_TRAIN
-    if not sources:
-        raise FileNotFoundError(f'expected files *_gt{_TRAIN_IDS} in {root}/gt/*/*/*/')
     jobs = []
-    for path, table in sorted(sources.items(), key=lambda source: source[0]):
-        name = path.name.removesuffix(ids).removesuffix(f'_gt{_TRAIN_IDS}')
+    for path, name in _first_of(root / 'gt', '*/*/*', f'_gt{_TRAIN_IDS}', ids):
+        table = CITYSCAPES_TO_TRAIN if path.name.endswith(ids) else TRAIN_TO_TRAIN
         folder = path.parent.relative_to(root / 'gt')
         picture = root / 'rgb_anon' / folder / f'{name}_rgb_anon.png'
         jobs.append(LabelJob(path, out / 'gt' / folder / f'{name}_gt{_TRAIN_IDS}', table, picture))

@@ -45,7 +45,11 @@ def names_in(root: Path, folder: str, suffix: str) -> list[str]:
         FileNotFoundError: There is none.
     """
     paths = (root / folder).rglob(f'*{suffix}')
-    names = [path.relative_to(root / folder).as_posix().removesuffix(suffix) for path in paths]
+    names = [
+        path.relative_to(root / folder).as_posix().removesuffix(suffix)
+        for path in paths
+        if not path.name.startswith('.')
+    ]
     if not names:
         raise FileNotFoundError(f'no *{suffix} below {root / folder}')
     return sorted(names)
@@ -69,6 +73,7 @@ def write_subset(
         The file that was written.
 
     Raises:
+        FileExistsError: There is another list of this name.
         FileNotFoundError: There are no pictures, or the user's list names others.
         ValueError: ``subset`` is neither a file nor a fraction between 0 and 1.
     """
@@ -82,7 +87,7 @@ def write_subset(
             )
         target = out / Path(subset).name
         if target.exists() and target.samefile(subset):
-            return target
+            return target  # DomainDataset reads it as it is
     else:
         try:
             share = Fraction(subset)
@@ -94,5 +99,7 @@ def write_subset(
         drawn = np.random.default_rng(seed).choice(len(everything), count, replace=False)
         names = [everything[index] for index in sorted(drawn)]
         target = out / f'train_{share.numerator}_{share.denominator}_v{seed}.txt'
+    if target.exists() and read_names(target, folder, suffix) != names:
+        raise FileExistsError(f'{target} lists other pictures: remove it or choose another --seed')
     write_names(target, names)
     return target

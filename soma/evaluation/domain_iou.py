@@ -58,7 +58,8 @@ class DomainIoUMetric(BaseMetric):
         report: All scores of the last evaluation, as plain data, with those of each class.
 
     Raises:
-        ValueError: If there is nothing to do: ``format_only`` without ``output_dir``.
+        ValueError: If ``mean_over`` is no list of different domains, or ``format_only`` comes
+            without ``output_dir``.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class DomainIoUMetric(BaseMetric):
         self.format_only = format_only
         self.report: dict | None = None
         self._reset()
+        if isinstance(mean_over, str) or len(set(mean_over or ())) < len(mean_over or ()):
+            raise ValueError(f'mean_over must be a list of different domains, got {mean_over!r}')
         if format_only and output_dir is None:
             raise ValueError('format_only needs output_dir (tools/test.py --out)')
 
@@ -83,6 +86,7 @@ class DomainIoUMetric(BaseMetric):
         self._domains: dict[str, _Domain] = {}
         self._newest: tuple[str, np.ndarray] | None = None
         self._seen = 0
+        self._written: dict[Path, str] = {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count a batch.
@@ -93,6 +97,7 @@ class DomainIoUMetric(BaseMetric):
 
         Raises:
             KeyError: If a sample does not name its domain.
+            ValueError: If two pictures of a domain have one name and predictions are written.
         """
         for sample in data_samples:
             if 'domain' not in sample:
@@ -110,10 +115,16 @@ class DomainIoUMetric(BaseMetric):
             self._seen += 1
 
     def _write(self, sample: dict, prediction: np.ndarray) -> None:
-        if self.output_dir is not None:
-            name = Path(sample['img_path']).with_suffix('.png').name
-            with atomic_path(self.output_dir / sample['domain'] / name) as temporary:
-                Image.fromarray(TRAIN_TO_CITYSCAPES[prediction]).save(temporary)
+        if self.output_dir is None:
+            return
+        name = Path(sample['img_path']).with_suffix('.png').name
+        path = self.output_dir / sample['domain'] / name
+        if self._written.setdefault(path, sample['img_path']) != sample['img_path']:
+            raise ValueError(
+                f'{self._written[path]} and {sample["img_path"]} would both be written to {path}'
+            )
+        with atomic_path(path) as temporary:
+            Image.fromarray(TRAIN_TO_CITYSCAPES[prediction]).save(temporary)
 
     def _count_newest(self) -> None:
         if self._newest is not None:
@@ -159,6 +170,9 @@ class DomainIoUMetric(BaseMetric):
 
         Returns:
             As :meth:`evaluate`.
+
+        Raises:
+            ValueError: As :meth:`evaluate`.
         """
         domains: dict[str, _Domain] = {}
         for part in results:

@@ -20,7 +20,8 @@ from ..reporting import save_bars
 class DomainReportHook(Hook):
     """Write what ``DomainIoUMetric`` found, as JSON and as a chart, beside the log.
 
-    The files are ``domains_iter_<iteration>`` of a validation and ``domains_test`` of a test.
+    The files are ``domains_iter_<iteration>`` of a validation and ``domains_test`` of a test, with
+    the metric's prefix at the end, if it has one.
     """
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
@@ -36,7 +37,7 @@ class DomainReportHook(Hook):
         for metric in evaluator.metrics:
             report = getattr(metric, 'report', None)
             if report:
-                path = Path(runner.log_dir, name)
+                path = Path(runner.log_dir, '_'.join(filter(None, (name, metric.prefix))))
                 with atomic_path(path.with_suffix('.json')) as temporary:
                     temporary.write_text(json.dumps(report, indent=2) + '\n')
                 save_chart(path.with_suffix('.png'), report)

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..datasets.label_files import stored_size
 from ..datasets.labels import CITYSCAPES_TO_TRAIN, TRAIN_TO_CITYSCAPES
-from ..files import atomic_path
+from ..files import atomic_path, check_output
 from ..progress import track
 
-# Pictures of the test split below the dataset's folder, and the config that predicts them.
+# Pictures of the test split below the dataset's folder, their domain (None: the second folder of
+# their path), and the config that predicts them.
 _SERVERS = {
-    'acdc': ('rgb_anon/*/test/*/*_rgb_anon.png', 'acdc_server.py'),
-    'cityscapes': ('leftImg8bit/test/*/*_leftImg8bit.png', 'citys_server.py'),
+    'acdc': ('rgb_anon/*/test/*/*_rgb_anon.png', None, 'acdc_server.py'),
+    'cityscapes': ('leftImg8bit/test/*/*_leftImg8bit.png', 'citys', 'citys_server.py'),
 }
 
 
@@ -38,25 +40,32 @@ def pack_submission(server: str, predictions: Path, data: Path, out: Path) -> in
 
     Raises:
         FileNotFoundError: If there are no test pictures, or some have no prediction.
-        ValueError: If a prediction is of another size than its picture or has other ids.
+        CheckpointError: If ``out`` cannot be written.
+        ValueError: If a prediction is no picture, of another size than its picture or has other
+            ids, or if two pictures have one name.
     """
-    pattern, config = _SERVERS[server]
-    pictures = sorted(data.glob(pattern))
+    check_output(out, suffixes=('.zip',))
+    pattern, domain, config = _SERVERS[server]
+    pictures = sorted(path for path in data.glob(pattern) if not path.name.startswith('.'))
     if not pictures:
         raise FileNotFoundError(f'no test pictures {pattern} in {data}')
-    made = {path.name: path for path in predictions.glob('*/*.png')}
-    if missing := [path.name for path in pictures if path.name not in made]:
+    made = {
+        path: predictions / (domain or path.relative_to(data).parts[1]) / path.name
+        for path in pictures
+    }
+    if len({path.name for path in pictures}) < len(pictures):
+        raise ValueError(f'some test pictures in {data} have one name, which the server forbids')
+    if missing := [path for path in made.values() if not path.exists()]:
         raise FileNotFoundError(
-            f'{predictions} lacks the predictions of {len(missing)} of the {len(pictures)} test '
-            f'pictures, {missing[0]} among them; make them with tools/test.py --test-data '
+            f'{len(missing)} of the {len(pictures)} test pictures have no prediction, such as '
+            f'{missing[0]}; make them with tools/test.py --test-data '
             f'configs/_base_/datasets/{config}'
         )
     with (
         atomic_path(out) as temporary,
         zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive,  # PNG is compressed
     ):
-        for picture in track(pictures, len(pictures), 'packing'):
-            path = made[picture.name]
+        for picture, path in track(made.items(), len(made), 'packing'):
             content = path.read_bytes()
             ids = _check(path, content, picture)
             if server == 'acdc':
@@ -69,14 +78,14 @@ def pack_submission(server: str, predictions: Path, data: Path, out: Path) -> in
 
 
 def _check(path: Path, content: bytes, picture: Path) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as image, Image.open(picture) as original:
-        if image.size != original.size:
-            raise ValueError(
-                '{} is {} x {} pixels, its picture {} x {}'.format(
-                    path, *image.size, *original.size
-                )
-            )
-        ids = np.array(image)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            ids = np.array(image)
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f'{path} is damaged or no picture') from error
+    size, wanted = ids.shape[1::-1], stored_size(picture)
+    if size != wanted:
+        raise ValueError('{} is {} x {} pixels, its picture {} x {}'.format(path, *size, *wanted))
     if ids.ndim != 2 or not np.isin(np.unique(ids), TRAIN_TO_CITYSCAPES).all():
         raise ValueError(f'{path} holds other values than the 19 Cityscapes ids')
     return ids

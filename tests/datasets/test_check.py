@@ -185,6 +185,36 @@ def test_good_pairs_are_listed_and_used(data, run_here, capsys):
     assert config.train_dataloader.dataset.ann_file.endswith('train_gta.txt')
 
 
+def test_two_datasets_of_one_domain_are_told_apart(data, run_here):
+    shutil.copytree(data / 'gta', data / 'gta2')
+    (data / 'gta/images/00003.png').write_bytes(b'')
+    (data / 'gta2/images/00004.png').write_bytes(b'')
+    config = Config.fromfile(data.parent / 'config.py')
+    first = config.train_dataloader.dataset
+    second = dict(first, data_root=str(data / 'gta2'))
+    config.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[first, second])
+    config.dump(data.parent / 'config.py')
+    code, report = check(run_here, data, '--fix-list')
+    assert code == 1 and [*report] == ['train gta', 'train gta 2', 'val bdd']
+    lists = [(data.parent / f'out/train_gta{end}.txt').read_text() for end in ('', '_2')]
+    assert '00003' not in lists[0] and '00004' in lists[0]
+    assert '00003' in lists[1] and '00004' not in lists[1]
+
+
+def test_a_part_of_the_data_has_no_orphans(data, run_here):
+    code, report = check(run_here, data, '--cfg-options', 'train_dataloader.dataset.indices=2')
+    assert code == 0 and report['train gta']['pictures'] == 2
+    assert not report['train gta']['faults']
+
+
+def test_data_without_label_maps_is_refused(data, run_here):
+    config = Config.fromfile(data.parent / 'config.py')
+    config.train_dataloader.dataset = dict(type='mmdet.CocoDataset', lazy_init=True)
+    config.dump(data.parent / 'config.py')
+    with pytest.raises(SystemExit, match=r'a mmdet\.CocoDataset has no label maps'):
+        run_here('check_data.py', data.parent / 'config.py')
+
+
 def test_a_config_without_data_is_refused(tmp_path, run_here):
     (tmp_path / 'empty.py').write_text('a = 1')
     with pytest.raises(SystemExit, match='error: the config has no train, val or test data'):

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import shutil
 import signal
@@ -18,7 +17,6 @@ from PIL import Image
 
 from soma.datasets.convert import convert_dataset
 from soma.datasets.label_files import read_labels as read_file
-from soma.datasets.labels import CITYSCAPES_TO_TRAIN
 from soma.datasets.layouts import LAYOUTS
 from soma.datasets.toy import DOMAIN_STYLES, render, sample_scene, write_toy_streets
 
@@ -75,7 +73,12 @@ def data(tmp_path_factory):
 
 
 ACDC = [
-    (f'acdc/gt/{name}/val/TOYS0000/TOYS0000_frame_000002_gt_labelTrainIds.png', name, 'val', 1)
+    (
+        f'acdc/gt/{name}/val/{name.upper()}0000/{name.upper()}0000_frame_000002_gt_labelTrainIds.png',
+        name,
+        'val',
+        1,
+    )
     for name in ('fog', 'night', 'rain', 'snow')
 ]
 
@@ -160,6 +163,14 @@ def test_cityscapes_from_polygons_alone(data, tmp_path):
         same = data / 'cityscapes' / path.relative_to(tmp_path / 'raw')
         assert np.array_equal(read_labels(path), read_labels(same))
     assert convert_dataset('cityscapes', tmp_path / 'raw').converted == 0
+    Image.new('L', (7, 5)).save(path)  # of another size
+    assert convert_dataset('cityscapes', tmp_path / 'raw').converted == 1
+    Image.new('RGB', SIZE).save(path)
+    assert convert_dataset('cityscapes', tmp_path / 'raw').converted == 1
+    (source,) = path.parent.glob(path.name.replace('labelTrainIds.png', 'polygons.json'))
+    source.write_text('{"imgWidth": 3}')
+    (failure,) = convert_dataset('cityscapes', tmp_path / 'raw').failures.values()
+    assert 'has no polygons of Cityscapes' in failure
 
 
 def test_acdc_from_label_ids(data, tmp_path):
@@ -193,7 +204,10 @@ def test_damaged_targets_are_made_again(data, tmp_path):
 def test_another_folder_holds_all_that_the_configs_read(data, tmp_path, name):
     convert_dataset(name, data / name, tmp_path, nproc=2)
     made, there = digests(tmp_path), digests(data / name)
-    assert any(file.endswith('_labelTrainIds.png') or 'label' in file for file in made)
+    targets = {
+        str(job.target.relative_to(tmp_path)) for job in LAYOUTS[name].jobs(data / name, tmp_path)
+    }
+    assert set(made) == {*targets, 'conversion.json'}
     del made['conversion.json']
     assert {file: there[file] for file in made} == made
     folder = LAYOUTS[name].pictures[0]
@@ -201,7 +215,6 @@ def test_another_folder_holds_all_that_the_configs_read(data, tmp_path, name):
 
 
 def test_killed_in_the_middle_it_finishes_on_the_next_run(data, tmp_path):
-    """The workers too: what they were writing is cleared away."""
     shutil.copytree(data / 'gta' / 'images', tmp_path / 'images')
     (tmp_path / 'labels').mkdir()
     for index in range(200):
@@ -214,104 +227,20 @@ def test_killed_in_the_middle_it_finishes_on_the_next_run(data, tmp_path):
         done = (tmp_path / 'labels').glob('0*_labelTrainIds.png')
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    (tmp_path / 'labels/.00199_labelTrainIds.123.png').write_bytes(b'half')
+    old, foreign, new = (f'.{name}_labelTrainIds.99.png' for name in ('00198', '00500', '00199'))
+    for name in (old, foreign, new):  # a half target, no target, perhaps another run's
+        (tmp_path / 'labels' / name).write_bytes(b'half')
+    for name in (old, foreign):
+        os.utime(tmp_path / 'labels' / name, (0, 0))
     before = len(list((tmp_path / 'labels').glob('0*_labelTrainIds.png')))
     assert 5 <= before < 200
     summary = convert_dataset('gta', tmp_path)
     assert summary.converted == 200 - before and summary.skipped == before
-    files = sorted(path.name for path in (tmp_path / 'labels').iterdir())
-    assert len(files) == 400 and files[0] == '00000.png'
-    contents = {path.read_bytes() for path in (tmp_path / 'labels').glob('*_labelTrainIds.png')}
+    files = {path.name for path in (tmp_path / 'labels').iterdir()}
+    assert {foreign, new} < files and old not in files
+    assert len([name for name in files if not name.startswith('.')]) == 400
+    contents = {path.read_bytes() for path in (tmp_path / 'labels').glob('0*_labelTrainIds.png')}
     assert contents == {(data / 'gta/labels/00001_labelTrainIds.png').read_bytes()}
-
-
-def labels_file(root, content):
-    """A GTA with one picture and the label file given."""
-    for folder in ('images', 'labels'):
-        (root / folder).mkdir()
-    Image.new('RGB', (4, 3)).save(root / 'images/00001.png')
-    (root / 'labels/00001.png').write_bytes(content)
-    return convert_dataset('gta', root)
-
-
-OPAQUE = np.full((3, 4), 65535, np.uint16)
-VALUES = np.array([[7, 8, 11, 33], [23, 24, 26, 0], [7, 7, 34, 4]], np.uint8)
-
-
-def palette(values):
-    image = Image.fromarray(values)
-    image.putpalette(bytes(range(256)) * 3)
-    return image
-
-
-@pytest.mark.parametrize(
-    'content',
-    [
-        png(VALUES),
-        png(VALUES.astype(np.uint16)),
-        png(palette(VALUES)),
-        png(np.dstack([VALUES, np.full_like(VALUES, 255)])),
-        png(np.dstack([VALUES] * 3)),
-        png(np.dstack([VALUES] * 3 + [np.full_like(VALUES, 255)])),
-        cv2.imencode('.png', np.dstack([VALUES] * 3).astype(np.uint16))[1].tobytes(),
-        cv2.imencode('.png', np.dstack([*[VALUES.astype(np.uint16)] * 3, OPAQUE]))[1].tobytes(),
-    ],
-    ids=[
-        *('8 bit', '16 bit', 'palette', 'alpha', 'grey', 'grey alpha', '16 bit grey'),
-        '16 bit grey alpha',
-    ],
-)
-def test_labels_of_every_kind_are_read_right(tmp_path, content):
-    summary = labels_file(tmp_path, content)
-    assert summary.converted == 1 and not summary.failures
-    expected = CITYSCAPES_TO_TRAIN[VALUES]
-    assert np.array_equal(read_labels(tmp_path / 'labels/00001_labelTrainIds.png'), expected)
-
-
-TRANSPARENT = np.dstack([VALUES, np.where(VALUES == 7, 0, 255).astype(np.uint8)])
-COLOURS = np.dstack([VALUES, VALUES, VALUES // 2])
-
-
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        (png(TRANSPARENT), 'transparent in places'),
-        (png(COLOURS), 'is a colour picture'),
-        (png(np.full((3, 4), 77, np.uint8)), '77: no label values of this dataset'),
-        (png(np.full((3, 4), 300, np.uint16)), '300: no label values'),
-        (png(VALUES)[:45], ''),
-        (b'', 'cannot identify image file'),
-        (b'text', 'cannot identify image file'),
-    ],
-    ids=['transparent', 'colour', 'unknown value', 'large value', 'cut off', 'empty', 'text'],
-)
-def test_labels_that_are_not_certain_are_reported_not_made(tmp_path, content, message):
-    summary = labels_file(tmp_path, content)
-    assert summary.converted == 0
-    ((path, failure),) = summary.failures.items()
-    assert path.endswith('labels/00001.png') and message in failure and failure
-    assert not list(tmp_path.rglob('*TrainIds*'))
-    report = json.loads((tmp_path / 'conversion.json').read_text())
-    assert report['failures'] == summary.failures
-
-
-def test_few_grey_levels_are_not_stretched(tmp_path):
-    few = VALUES % 12
-    image = Image.fromarray(few)
-    image.save(tmp_path / 'x.png', bits=4)
-    with Image.open(tmp_path / 'x.png') as stored:
-        stored.load()
-    assert np.array_equal(read_file(tmp_path / 'x.png'), few)
-
-
-def test_other_sizes_are_reported(tmp_path):
-    summary = labels_file(tmp_path, png(VALUES[:, :2]))
-    assert summary.converted == 1
-    assert list(summary.remarks.values()) == ['is 2 x 3 pixels, its picture 4 x 3']
-    assert convert_dataset('gta', tmp_path).remarks == summary.remarks
-    (tmp_path / 'images/00001.png').unlink()
-    (remark,) = convert_dataset('gta', tmp_path).remarks.values()
-    assert remark.startswith('has no picture')
 
 
 @pytest.mark.parametrize(('label_turned', 'turned'), [(True, True), (False, False)])
@@ -382,45 +311,55 @@ def test_script_prints_counts_and_says_what_failed(data, tmp_path, run_here, cap
     assert (tmp_path / 'raw/train_1_2_v1.txt').read_text() in ('rgb_0001\n', 'rgb_0002\n')
 
 
-def test_same_bytes_for_any_number_of_processes_and_domains(data, tmp_path):
-    write_toy_streets(tmp_path, 1, SIZE, SEED, domains=['snow', 'gta'], nproc=2)
-    made = digests(tmp_path)
-    del made['toy_streets.json']
-    assert len(made) == 2 + 3
-    assert {name: digests(data)[name] for name in made} == made
+def test_a_damaged_picture_is_a_remark(data, tmp_path):
+    shutil.copytree(data / 'gta', tmp_path / 'raw')
+    (tmp_path / 'raw/images/00001.png').write_bytes(b'')
+    summary = convert_dataset('gta', tmp_path / 'raw', tmp_path / 'out')
+    assert summary.converted == 2 and not summary.failures
+    (remark,) = summary.remarks.values()
+    assert remark.startswith('its picture') and remark.endswith('is damaged')
 
 
-def test_manifest(data, tmp_path):
-    assert write_toy_streets(data, 2, SIZE, SEED, test_images=1).images == 0
-    with pytest.raises(FileExistsError, match='other arguments'):
-        write_toy_streets(data, 3, SIZE, SEED)
-    (tmp_path / 'gta').mkdir()
-    with pytest.raises(FileExistsError, match='not from this tool'):
-        write_toy_streets(tmp_path, 1, SIZE, domains=['gta'])
+def test_links_follow_pictures_that_have_moved(data, tmp_path):
+    shutil.copytree(data / 'gta', tmp_path / 'raw')
+    convert_dataset('gta', tmp_path / 'raw', tmp_path / 'out')
+    (tmp_path / 'raw').rename(tmp_path / 'moved')
+    assert convert_dataset('gta', tmp_path / 'moved', tmp_path / 'out').skipped == 2
+    assert (tmp_path / 'out/images/00001.png').exists()
 
 
-def test_interrupted_writing_goes_on(tmp_path):
-    write_toy_streets(tmp_path, 1, SIZE, domains=['gta'])
-    before = digests(tmp_path)
-    manifest = tmp_path / 'toy_streets.json'
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), 'complete': False}))
-    (tmp_path / 'gta/images/00001.png').unlink()
-    assert write_toy_streets(tmp_path, 1, SIZE, domains=['gta']).images == 1
-    after = digests(tmp_path)
-    assert after['gta/images/00001.png'] == before['gta/images/00001.png']
+def test_labels_of_urbansyn_are_named_before_their_pictures_are_there(data, tmp_path):
+    shutil.copytree(data / 'urbansyn/ss', tmp_path / 'ss', ignore=lambda *_: ['rgb_*'])
+    convert_dataset('urbansyn', tmp_path)
+    assert (tmp_path / 'ss/rgb_0001_labelTrainIds.png').exists()
+
+
+def test_hidden_files_are_no_labels(data, tmp_path):
+    shutil.copytree(data / 'cityscapes', tmp_path / 'raw')
+    hidden = tmp_path / 'raw/gtFine/val/seeheim/._seeheim_000000_000019_gtFine_labelIds.png'
+    hidden.write_bytes(b'')
+    assert not convert_dataset('cityscapes', tmp_path / 'raw').failures
+
+
+def test_polygons_without_what_draws_them(data, tmp_path, run_here, monkeypatch):
+    shutil.copytree(data / 'cityscapes', tmp_path / 'raw')
+    for path in (tmp_path / 'raw').rglob('*Ids.png'):
+        path.unlink()
+    monkeypatch.setitem(sys.modules, 'cityscapesscripts.helpers.annotation', None)
+    with pytest.raises(SystemExit, match=r'error: .*polygons only: pip install'):
+        run_here('convert_datasets/cityscapes.py', tmp_path / 'raw')
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
+    ('options', 'message'),
     [
-        (dict(images=0, size=SIZE), 'at least 1 image'),
-        (dict(images=1, size=SIZE, val_images=0), 'at least 1 image'),
-        (dict(images=1, size=(16, 64)), 'at least 32'),
-        (dict(images=1, size=SIZE, domains=['mars']), r"unknown domains \['mars'\]"),
-        (dict(images=1, size=SIZE, domains=['gta'], nproc=0), 'nproc'),
-        (dict(images=1, size=SIZE, seed=-1), 'seed'),
+        (['--seed', '3'], '2'),
+        (['--subset', 'nowhere.txt'], "error: 'nowhere.txt' is neither a file nor a fraction"),
+        (['--nproc', '0'], 'error: nproc must be at least 1'),
     ],
 )
-def test_bad_arguments(tmp_path, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        write_toy_streets(tmp_path / 'out', **arguments)
+def test_wrong_options_are_refused_before_the_work(data, tmp_path, run_here, options, message):
+    shutil.copytree(data / 'gta/labels', tmp_path / 'labels', ignore=lambda *_: ['*TrainIds*'])
+    shutil.copytree(data / 'gta/images', tmp_path / 'images')
+    with pytest.raises(SystemExit, match=message):
+        run_here('convert_datasets/gta.py', tmp_path, *options)

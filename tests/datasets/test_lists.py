@@ -1,9 +1,6 @@
-import itertools
-
 import pytest
-from mmengine.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS
+from mmengine.registry import DATASETS
 from PIL import Image
-from torch.utils.data import ConcatDataset
 
 from soma.datasets.lists import read_names, write_subset
 
@@ -23,6 +20,7 @@ def root(tmp_path):
 def test_a_fraction_is_drawn_by_seed(root):
     path = write_subset('1/4', root, root, *TRAIN)
     assert path == root / 'train_1_4_v1.txt'
+    (path.parent / TRAIN[0] / '._hidden_leftImg8bit.png').touch()
     names = path.read_text().splitlines()
     assert len(set(names)) == 5 and names == sorted(names)
     assert all((root / TRAIN[0] / (name + TRAIN[1])).exists() for name in names)
@@ -30,6 +28,10 @@ def test_a_fraction_is_drawn_by_seed(root):
     assert write_subset('1/4', root, root, *TRAIN).read_bytes() == before
     other = write_subset('1/4', root, root, *TRAIN, seed=2)
     assert other.name == 'train_1_4_v2.txt' and other.read_bytes() != before
+    path.write_text('bonn/bonn_15\n')  # another's list of this name stays
+    with pytest.raises(FileExistsError, match=r'train_1_4_v1\.txt lists other pictures'):
+        write_subset('1/4', root, root, *TRAIN)
+    assert path.read_text() == 'bonn/bonn_15\n'
     assert len(write_subset('1/16', root, root, *TRAIN).read_text().splitlines()) == 1
 
 
@@ -91,43 +93,3 @@ def test_a_missing_list_is_named(root):
     (root / 'mine.txt').write_text('')
     with pytest.raises(FileNotFoundError, match=r'no \*_leftImg8bit\.png in .*mine\.txt'):
         build(root, ann_file='mine.txt')
-
-
-def test_the_domain_is_packed():
-    results = dict(img_path='map/citys/fog.png', domain='rain', ori_shape=(1, 2), extra=1)
-    sample = TRANSFORMS.build(dict(type='PackDomainInputs'))(results)['data_samples']
-    assert sample.domain == 'rain' and sample.ori_shape == (1, 2) and 'extra' not in sample
-    packer = TRANSFORMS.build(dict(type='PackDomainInputs', meta_keys=('extra',)))
-    sample = packer(results)['data_samples']
-    assert sample.domain == 'rain' and sample.extra == 1 and 'ori_shape' not in sample
-
-
-def sampler(sizes=(5, 50), ratio=(3, 1), **options):
-    dataset = ConcatDataset([range(size) for size in sizes])
-    options = dict(type='RatioSampler', ratio=ratio, seed=0, dataset=dataset, **options)
-    return DATA_SAMPLERS.build(options)
-
-
-def test_ratio_sampler_draws_by_ratio_and_goes_through_each_part():
-    drawn = list(itertools.islice(sampler(), 4000))
-    first = [index for index in drawn if index < 5]
-    assert 0.72 < len(first) / 4000 < 0.78
-    assert set(drawn) == set(range(55))
-    assert all(set(first[i : i + 5]) == set(range(5)) for i in range(0, len(first) - 5, 5))
-    assert list(itertools.islice(sampler(), 100)) == drawn[:100]
-    assert list(itertools.islice(sampler(shuffle=False), 100)) != drawn[:100]
-
-
-def test_ratio_sampler_skips_as_mmengine_asks():
-    whole = list(itertools.islice(sampler(), 60))
-    rest = sampler()
-    rest.skip(40)
-    assert list(itertools.islice(rest, 20)) == whole[40:]
-
-
-def test_ratio_sampler_refuses_what_makes_no_sense():
-    for ratio in ((1,), (1, 0), (1, -2)):
-        with pytest.raises(ValueError, match='2 numbers above 0'):
-            sampler(ratio=ratio)
-    with pytest.raises(TypeError, match='ConcatDataset, got a range'):
-        DATA_SAMPLERS.build(dict(type='RatioSampler', ratio=[1], dataset=range(3)))

@@ -179,6 +179,32 @@ def test_memory_does_not_grow_with_the_pictures():
     assert sizes[1] < sizes[0] + 20
 
 
+def test_pictures_left_out_are_reported(monkeypatch):
+    said = []
+    monkeypatch.setattr('soma.evaluation.domain_iou.print_log', lambda text, **_: said.append(text))
+    metric = METRICS.build(dict(type='DomainIoUMetric'))
+    metric.dataset_meta = META
+    metric.process({}, [sample(*picture(np.random.default_rng(0), 'fog'))])
+    metric.evaluate(5)
+    assert 'the scores are of 1 pictures, and the dataset has 5' in said[0]
+
+
+def test_two_pictures_of_one_name_are_refused(tmp_path):
+    metric = METRICS.build(dict(type='DomainIoUMetric', output_dir=str(tmp_path)))
+    metric.dataset_meta = META
+    made = [sample(*picture(np.random.default_rng(0), 'fog')) for _ in range(2)]
+    metric.process({}, [made[0], made[0]])  # padding
+    made[1]['img_path'] = 'other/x.png'
+    with pytest.raises(ValueError, match=r'x\.png and other/x\.png would both be written to'):
+        metric.process({}, made[1:])
+
+
+@pytest.mark.parametrize('wrong', ['fog', ['fog', 'fog']])
+def test_mean_over_must_be_a_list_of_domains(wrong):
+    with pytest.raises(ValueError, match='must be a list of different domains'):
+        METRICS.build(dict(type='DomainIoUMetric', mean_over=wrong))
+
+
 def test_several_evaluations_do_not_mix():
     rng = np.random.default_rng(0)
     first, second = [picture(rng, 'fog') for _ in range(3)], [picture(rng, 'snow')]

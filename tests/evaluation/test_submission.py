@@ -6,6 +6,7 @@ from PIL import Image
 
 from soma.datasets.labels import TRAIN_TO_CITYSCAPES
 from soma.evaluation.submission import pack_submission
+from soma.files import CheckpointError
 
 NAMES = {
     'acdc': [
@@ -26,7 +27,8 @@ def server(request, tmp_path):
         picture = tmp_path / 'data' / name
         picture.parent.mkdir(parents=True, exist_ok=True)
         Image.new('RGB', (6, 4)).save(picture)
-        prediction = tmp_path / 'out/domain' / picture.name
+        domain = picture.parts[-4] if request.param == 'acdc' else 'citys'
+        prediction = tmp_path / 'out' / domain / picture.name
         prediction.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(TRAIN_TO_CITYSCAPES[rng.integers(0, 19, (4, 6))]).save(prediction)
     return request.param
@@ -45,14 +47,15 @@ def test_one_file_a_picture_in_the_ids_of_the_server(server, tmp_path):
         for name in names:
             with archive.open(name) as file, Image.open(file) as image:
                 packed = np.array(image)
-            ids = np.array(Image.open(tmp_path / 'out/domain' / name.removeprefix(folder)))
+            (prediction,) = (tmp_path / 'out').glob('*/' + name.removeprefix(folder))
+            ids = np.array(Image.open(prediction))
             expected = packed if server == 'cityscapes' else TRAIN_TO_CITYSCAPES[packed]
             assert np.array_equal(ids, expected)
             assert server == 'cityscapes' or packed.max() < 19
 
 
 def test_what_a_server_would_refuse_is_refused_here(server, tmp_path):
-    path = sorted((tmp_path / 'out/domain').iterdir())[0]
+    path = sorted((tmp_path / 'out').glob('*/*.png'))[0]
     whole = path.read_bytes()
     Image.fromarray(np.full((4, 6), 6, np.uint8)).save(path)
     with pytest.raises(ValueError, match='other values than the 19 Cityscapes ids'):
@@ -60,13 +63,26 @@ def test_what_a_server_would_refuse_is_refused_here(server, tmp_path):
     Image.fromarray(np.full((4, 5), 7, np.uint8)).save(path)
     with pytest.raises(ValueError, match='5 x 4 pixels, its picture 6 x 4'):
         pack(server, tmp_path)
+    path.write_bytes(b'')
+    with pytest.raises(ValueError, match=f'{path.name} is damaged'):
+        pack(server, tmp_path)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r'lacks .* 1 of the 2 .*_server\.py'):
+    with pytest.raises(FileNotFoundError, match=r'1 of the 2 test pictures .*_server\.py'):
         pack(server, tmp_path)
     assert not (tmp_path / 'x.zip').exists()
     path.write_bytes(whole)
     with pytest.raises(FileNotFoundError, match='no test pictures'):
         pack_submission(server, tmp_path / 'out', tmp_path / 'nowhere', tmp_path / 'x.zip')
+
+
+def test_pictures_of_one_name_are_refused(server, tmp_path):
+    picture = next((tmp_path / 'data').rglob('*.png'))
+    (picture.parent.parent / 'other').mkdir()
+    (picture.parent.parent / 'other' / picture.name).write_bytes(picture.read_bytes())
+    with pytest.raises(ValueError, match='have one name'):
+        pack(server, tmp_path)
+    with pytest.raises(CheckpointError, match='is a directory'):
+        pack_submission(server, tmp_path / 'out', tmp_path / 'data', tmp_path)
 
 
 def test_script(server, tmp_path, run_here, capsys):

@@ -1,13 +1,11 @@
 # Unseen domains: BDD100K at 1280 x 720 and Mapillary Vistas
 _base_ = './targets.py'
 
-bdd_pipeline = [*_base_.test_pipeline]
-bdd_pipeline[1] = dict(type='Resize', scale=(1280, 720), keep_ratio=True)
 val_dataloader = dict(
     dataset=dict(
         type='ConcatDataset',
         datasets=[
-            dict(_base_.val_bdd, pipeline=bdd_pipeline),
+            dict(_base_.val_bdd, pipeline=_base_.bdd_pipeline),
             dict(_base_.val_map, pipeline=_base_.test_pipeline),
         ],
     )

@@ -34,6 +34,12 @@ val_acdc = [
     )
     for condition in ('fog', 'night', 'rain', 'snow')
 ]
+bdd_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(1280, 720), keep_ratio=True),
+    dict(type='LoadAnnotations'),
+    dict(type='PackDomainInputs'),
+]
 # What tools/visualize.py does to a picture too
 test_pipeline = [
     dict(type='LoadImageFromFile'),

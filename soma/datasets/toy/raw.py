@@ -67,7 +67,7 @@ def _mapillary(split: str, index: int) -> Files:
 
 def _acdc(condition: str) -> Callable[[str, int], Files]:
     def files(split: str, index: int) -> Files:
-        sequence = f'TOYS{index // 50:04d}'
+        sequence = f'{condition.upper()}{index // 50:04d}'
         name = f'{condition}/{split}/{sequence}/{sequence}_frame_{index % 50 + 1:06d}'
         labels = {'labelTrainIds': train_ids, 'labelIds': cityscapes_ids()}
         return Path(f'acdc/rgb_anon/{name}_rgb_anon.png'), [
