@@ -6,7 +6,7 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from soma.config import REPOSITORY, load_config, use_amp, use_tta
+from soma.config import REPOSITORY, load_config, use_amp, use_test_data, use_tta
 
 CONFIGS = sorted(
     path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
@@ -195,6 +195,24 @@ def test_time_augmentation_averages_over_the_flip(tiny_config, tta, build_runner
     alone.tta_pipeline[1].transforms[1].pop()
     use_tta(alone)
     assert build_runner(alone).test() == plain
+
+
+def test_test_data_of_another_config(repository):
+    (repository / 'other.py').write_text(
+        "test_dataloader = dict(num_workers=4, dataset=dict(data_root='data/fog'))\n"
+        'test_evaluator = dict(format_only=True)\n'
+        "tta_pipeline = ['theirs']\n"
+    )
+    config = load_config(repository / 'config.py')
+    options = {'test_dataloader.num_workers': 0, 'test_evaluator.output_dir': 'out'}
+    use_test_data(config, repository / 'other.py', options)
+    assert config.test_dataloader == dict(
+        num_workers=0, dataset=dict(data_root=str(repository / 'data/fog'))
+    )
+    assert config.test_evaluator == dict(format_only=True, output_dir='out')
+    assert config.tta_pipeline == ['theirs']
+    with pytest.raises(ValueError, match=r'config\.py has no test_dataloader, which --test-data'):
+        use_test_data(config, repository / 'config.py')
 
 
 @pytest.mark.parametrize('missing', ['tta_pipeline', 'tta_model'])
