@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,10 +36,13 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
 
     Raises:
         SystemExit: With the message of such an exception, a ``CheckpointError``,
-            ``FileNotFoundError`` or ``FileExistsError``.
+            ``FileNotFoundError`` or ``FileExistsError``; with 130 when the user interrupts.
     """
     try:
         with trust_files(trust):
             yield
+    except KeyboardInterrupt:
+        sys.stderr.write('interrupted\n')
+        raise SystemExit(130) from None
     except (CheckpointError, FileNotFoundError, FileExistsError, *errors) as error:
         raise SystemExit(f'error: {error}') from error

@@ -25,6 +25,7 @@ def save_bars(
     series: Mapping[str, Sequence[float]],
     ticks: Sequence[str],
     unit: str,
+    title: str,
     log: bool = False,
 ) -> None:
     """Draw groups of bars into a PNG file.
@@ -34,6 +35,7 @@ def save_bars(
         series: Values by the name of the series, one for each tick; NaN leaves a gap.
         ticks: Name of each group.
         unit: What the values are.
+        title: What stands above.
         log: Whether the scale is logarithmic.
     """
     from matplotlib.figure import Figure  # here, since it takes its time
@@ -46,6 +48,7 @@ def save_bars(
         axes.bar(np.arange(len(ticks)) + offset, values, width, label=name)
     axes.set_xticks(range(len(ticks)), ticks, rotation=45, ha='right')
     axes.set_ylabel(unit)
+    axes.set_title(title, fontsize='medium')
     axes.set_xlim(-0.6, len(ticks) - 0.4)
     axes.grid(axis='y', alpha=0.3)
     axes.legend(fontsize='small', ncols=max(1, min(len(series), 8)))

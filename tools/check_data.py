@@ -9,7 +9,13 @@ from mmengine.config import DictAction
 
 from soma.cli import command
 from soma.config import load_config
-from soma.datasets.check import check_config, parts_table, write_good_lists, write_report
+from soma.datasets.check import (
+    check_config,
+    fault_lines,
+    parts_table,
+    write_good_lists,
+    write_report,
+)
 from soma.datasets.counts import counts_table
 from soma.reporting import as_text
 
@@ -39,11 +45,7 @@ def main() -> int:
     write_report(parts, folder)
     print(as_text(counts_table({part.name: part.counts for part in parts})))
     print(as_text(parts_table(parts)))
-    faults = sorted((fault for part in parts for fault in part.faults), key=lambda f: not f.breaks)
-    for fault in faults[:20]:
-        print(f'{"error" if fault.breaks else "warning"}: {fault.file}: {fault.text}')
-    if len(faults) > 20:
-        print(f'... {len(faults) - 20} more: {folder}/report.json')
+    print('\n'.join(fault_lines(parts)))
     if args.fix_list and (options := write_good_lists(parts, folder)):
         print(f'Train and test without the bad pairs: --cfg-options {shlex.join(options)}')
     print(f'{folder}/report.json, {folder}/classes.png')

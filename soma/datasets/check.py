@@ -149,6 +149,21 @@ def parts_table(parts: list[Part]) -> Table:
     return table
 
 
+def fault_lines(parts: list[Part], each: int = 3) -> list[str]:
+    """Name the first faults of each kind in each dataset, those that break training first."""
+    kinds: dict[tuple, list[Fault]] = {}
+    for part in parts:
+        for fault in part.faults:
+            kinds.setdefault((not fault.breaks, part.name, fault.kind), []).append(fault)
+    lines = []
+    for (harmless, name, kind), faults in sorted(kinds.items()):
+        level = 'warning' if harmless else 'error'
+        lines += [f'{level}: {fault.file}: {fault.text}' for fault in faults[:each]]
+        if len(faults) > each:
+            lines.append(f'{level}: {name}: {kind}: {len(faults) - each} more, see report.json')
+    return lines
+
+
 def write_report(parts: list[Part], folder: Path) -> None:
     """Write ``report.json`` and ``classes.png``, the share of each class in each dataset."""
     content = {
@@ -177,9 +192,9 @@ def write_good_lists(parts: list[Part], folder: Path) -> list[str]:
     """
     options = []
     for part in parts:
-        if part.bad:
+        good = [name for index, name in enumerate(part.names) if index not in part.bad]
+        if part.bad and good:
             path = (folder / f'{part.name.replace(" ", "_")}.txt').resolve()
-            good = [name for index, name in enumerate(part.names) if index not in part.bad]
             write_names(path, good)
             options += [f'{place}.ann_file={path}' for place in part.places]
     return options

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .label_files import orientation, shown_size
+from .label_files import orientation, shown_size, why_unreadable
 
 
 class Fault(NamedTuple):
@@ -56,7 +56,13 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
     """
     faults, counts, size = [], None, None
     if pair.label is not None and not pair.label.exists():
-        faults.append(Fault('no label', str(pair.picture), f'its labels {pair.label} are missing'))
+        faults.append(
+            Fault(
+                'no label',
+                str(pair.picture),
+                f'its labels {pair.label} are missing: tools/convert_datasets makes them',
+            )
+        )
     elif pair.label is not None:
         try:
             with Image.open(pair.label) as image:
@@ -69,8 +75,8 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
             faults += found
     try:
         with Image.open(pair.picture) as image:
-            stored, shown, tag = image.size, shown_size(image), orientation(image)
             image.load()
+            stored, shown, tag = image.size, shown_size(image), orientation(image)
     except Exception as error:
         return [*faults, _unreadable(pair.picture, error)], counts
     if size is not None:
@@ -79,12 +85,7 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
 
 
 def _unreadable(path: Path, error: Exception) -> Fault:
-    reason = str(error).replace(str(path), '').strip() or type(error).__name__
-    if not path.exists():
-        reason = 'is missing'
-    elif not path.stat().st_size:
-        reason = 'is empty'
-    return Fault('unreadable', str(path), reason)
+    return Fault('unreadable', str(path), why_unreadable(path, error))
 
 
 def _check_values(pair: Pair, labels: np.ndarray) -> tuple[np.ndarray | None, list[Fault]]:

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from ..reporting import as_text
 from .convert_files import LabelJob, PictureJob, run_job
 from .counts import Counts, counts_table
 from .layouts import LAYOUTS
-from .lists import write_subset
+from .lists import parse_subset, write_subset
 from .parallel import run_parallel
 
 REPORT = 'conversion.json'
@@ -35,6 +36,7 @@ class Summary:
         failures: Why a source could not be converted, by its path.
         remarks: What is unusual about a source, by its path.
         counts: How often each class occurs in the labels.
+        pictures: The pictures that have labels now.
     """
 
     converted: int
@@ -43,6 +45,7 @@ class Summary:
     failures: dict[str, str]
     remarks: dict[str, str]
     counts: Counts
+    pictures: list[Path]
 
     def __str__(self) -> str:
         text = f'{self.converted} files converted, {self.skipped} already there'
@@ -68,7 +71,7 @@ def convert(
     """
     _remove_leftovers([job.target for job in jobs])
     outcomes = run_parallel(run_job, jobs, nproc, title)
-    counts, failures, remarks = Counts(), {}, {}
+    counts, failures, remarks, pictures = Counts(), {}, {}, []
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.failure:
             failures[str(job.source)] = outcome.failure
@@ -76,9 +79,12 @@ def convert(
             remarks[str(job.source)] = outcome.remark
         if outcome.counts is not None:
             counts.add(outcome.counts)
+            if job.picture.exists():
+                pictures.append(job.picture)
     made = sum(outcome.made for outcome in outcomes)
     failed = sum(bool(outcome.failure) for outcome in outcomes)
-    return Summary(made, len(jobs) - made - failed, failed, failures, remarks, counts)
+    skipped = len(jobs) - made - failed
+    return Summary(made, skipped, failed, failures, remarks, counts, pictures)
 
 
 def _remove_leftovers(targets: Sequence[Path]) -> None:
@@ -153,14 +159,13 @@ def main(name: str, description: str) -> int:
         parser.add_argument('--seed', type=int, help='seed of the fraction (default: 1)')
     args = parser.parse_args()
     subset, seed = (getattr(args, key, None) for key in ('subset', 'seed'))
-    if seed is not None and (subset is None or Path(subset).is_file()):
+    with command(False, ValueError):
+        subset = subset and parse_subset(subset)
+    if seed is not None and not isinstance(subset, Fraction):
         parser.error('--seed belongs to --subset with a fraction')
     out = Path(args.out or args.root)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with command(False, ImportError, ValueError):
-        if subset:
-            path = write_subset(subset, Path(args.root), out, *LAYOUTS[name].train, seed or 1)
-            console.print(f'{path}: {len(path.read_text().splitlines())} pictures')
         summary = convert_dataset(name, args.root, out, args.nproc)
     console.print(as_text(counts_table({name: summary.counts})))
     for title, files in (('failed', summary.failures), ('odd', summary.remarks)):
@@ -169,4 +174,9 @@ def main(name: str, description: str) -> int:
         if len(files) > 10:
             console.print(f'... {len(files) - 10} more: {out / REPORT}')
     console.print(str(summary))
+    if subset:
+        with command(False, ValueError):
+            place = Path(args.root), *LAYOUTS[name].train, out
+            path = write_subset(subset, summary.pictures, *place, 1 if seed is None else seed)
+        console.print(f'{path}: {len(path.read_text().splitlines())} of {len(summary.pictures)}')
     return 1 if summary.failures else 0

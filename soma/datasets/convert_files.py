@@ -10,7 +10,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..files import atomic_path
-from .label_files import orientation, read_labels, shown_size, stored_size
+from .label_files import (
+    orientation,
+    read_labels,
+    shown_size,
+    stored_size,
+    why_unreadable,
+)
 from .labels import CLASSES, IGNORE, to_train_ids
 
 
@@ -157,7 +163,7 @@ def run_job(job: LabelJob | PictureJob) -> Outcome:
     try:
         return job.run()
     except (OSError, SyntaxError, ValueError) as error:  # Pillow: SyntaxError for broken PNG files
-        return Outcome(False, failure=str(error).replace(str(job.source), '').strip(' :'))
+        return Outcome(False, failure=why_unreadable(job.source, error))
 
 
 def _half(size: tuple[int, int]) -> tuple[int, int]:

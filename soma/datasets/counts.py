@@ -69,4 +69,5 @@ def counts_table(counts: Mapping[str, Counts]) -> Table:
 def save_counts_chart(path: Path, counts: Mapping[str, Counts]) -> None:
     """Draw the shares of the pixels as bars, on a logarithmic scale, into a PNG file."""
     series = {domain: count.shares() for domain, count in counts.items()}
-    save_bars(path, series, (*CLASS_NAMES, 'ignored'), 'share of pixels (%)', log=True)
+    title = 'how often each class occurs; none: no bar'
+    save_bars(path, series, (*CLASS_NAMES, 'ignored'), 'share of pixels (%)', title, log=True)

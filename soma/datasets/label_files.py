@@ -7,7 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 _EXIF_ORIENTATION = 0x0112
 _SCALED = {'L;2': 85, 'L;4': 17}  # what Pillow multiplies the few levels of such greys by
@@ -87,6 +87,8 @@ def stored_size(path: Path) -> tuple[int, int]:
 
 def orientation(image: Image.Image) -> int:
     """How a picture says that it must be turned to be seen: 1 if not at all, else 2 to 8 (EXIF)."""
+    if image.format == 'PNG' and 'exif' not in image.info:
+        return 1  # Pillow would read the whole picture to look behind it
     value = image.getexif().get(_EXIF_ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
@@ -94,3 +96,14 @@ def orientation(image: Image.Image) -> int:
 def shown_size(image: Image.Image) -> tuple[int, int]:
     """Width and height of a picture when it is turned as its EXIF orientation says."""
     return image.size[::-1] if orientation(image) >= 5 else image.size
+
+
+def why_unreadable(path: Path, error: Exception) -> str:
+    """Say why a file could not be read as a picture, without its name."""
+    if not path.exists():
+        return 'is missing'
+    if not path.stat().st_size:
+        return 'is empty'
+    if isinstance(error, UnidentifiedImageError):
+        return 'is no picture'
+    return str(error).replace(str(path), '').strip(' :') or type(error).__name__

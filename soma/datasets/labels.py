@@ -77,4 +77,5 @@ def to_train_ids(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
             return train_ids
     else:
         unknown = np.array([low if low < 0 else high])
-    raise ValueError(f'{", ".join(map(str, unknown[:5]))}: no label values of this dataset')
+    values = ', '.join(map(str, unknown[:5]))
+    raise ValueError(f'holds {values}, which the dataset does not define')

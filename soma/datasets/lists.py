@@ -21,15 +21,22 @@ def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
         suffix: How the names of the pictures end.
 
     Returns:
-        Names below the folder, without the suffix.
+        Names below the folder, without the suffix, each once.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no text.
     """
-    lines = (line.strip() for line in Path(path).read_text().splitlines())
+    try:
+        lines = [line.strip() for line in Path(path).read_text().splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path} is no text file with a picture a line') from error
     prefix = folder.rstrip('/') + '/'
     names = []
     for line in filter(None, lines):
         _, found, below = f'/{line}'.rpartition(f'/{prefix}')
         names.append((below if found else line).removesuffix(suffix))
-    return names
+    return list(dict.fromkeys(names))
 
 
 def write_names(path: str | Path, names: Sequence[str]) -> None:
@@ -38,35 +45,42 @@ def write_names(path: str | Path, names: Sequence[str]) -> None:
         temporary.write_text(''.join(f'{name}\n' for name in names))
 
 
-def names_in(root: Path, folder: str, suffix: str) -> list[str]:
-    """Names of all pictures below a folder, sorted, without the suffix.
+def parse_subset(text: str) -> Fraction | Path:
+    """Read which part of the pictures is wanted: a fraction such as ``1/16``, or a user's list.
 
     Raises:
-        FileNotFoundError: There is none.
+        ValueError: It is neither a file nor a fraction above 0 and at most 1.
     """
-    paths = (root / folder).rglob(f'*{suffix}')
-    names = [
-        path.relative_to(root / folder).as_posix().removesuffix(suffix)
-        for path in paths
-        if not path.name.startswith('.')
-    ]
-    if not names:
-        raise FileNotFoundError(f'no *{suffix} below {root / folder}')
-    return sorted(names)
+    if Path(text).is_file():
+        return Path(text)
+    try:
+        share = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f'{text!r} is neither a file nor a fraction such as 1/16') from None
+    if not 0 < share <= 1:
+        raise ValueError(f'a subset must be more than nothing and at most all, got {text}')
+    return share
 
 
 def write_subset(
-    subset: str, root: Path, out: Path, folder: str, suffix: str, seed: int = 1
+    subset: Fraction | Path,
+    pictures: Sequence[Path],
+    root: Path,
+    folder: str,
+    suffix: str,
+    out: Path,
+    seed: int = 1,
 ) -> Path:
     """Write a list of some of the pictures to train on.
 
     Args:
-        subset: A fraction such as ``1/16``, drawn at random, or a file with the user's own list.
+        subset: A share of them, drawn at random, or a file with the user's own list.
+        pictures: All pictures that have labels.
         root: Folder of the dataset.
+        folder: Folder below it that the names are relative to.
+        suffix: How the names of the pictures end.
         out: Folder to write to: ``train_1_16_v1.txt``, with the seed as the version, or a file of
             the name that the user's list has.
-        folder: Folder of the pictures, below ``root``.
-        suffix: How the names of the pictures end.
         seed: Seed of the draw.
 
     Returns:
@@ -75,31 +89,33 @@ def write_subset(
     Raises:
         FileExistsError: There is another list of this name.
         FileNotFoundError: There are no pictures, or the user's list names others.
-        ValueError: ``subset`` is neither a file nor a fraction between 0 and 1.
+        ValueError: The user's list is empty or no text.
     """
-    everything = names_in(root, folder, suffix)
-    if Path(subset).is_file():
+    everything = sorted(
+        path.relative_to(root / folder).as_posix().removesuffix(suffix)
+        for path in pictures
+        if path.is_relative_to(root / folder)
+    )
+    if not everything:
+        raise FileNotFoundError(f'no *{suffix} with labels below {root / folder}')
+    if isinstance(subset, Path):
         names = read_names(subset, folder, suffix)
+        if not names:
+            raise ValueError(f'{subset} lists no picture')
         if missing := sorted(set(names) - set(everything)):
             raise FileNotFoundError(
-                f'{subset} names pictures that are not in {root / folder}: {missing[:3]} '
-                f'({len(missing)} of {len(names)})'
+                f'{subset} names pictures that are not in {root / folder}, or have no labels: '
+                f'{missing[:3]} ({len(missing)} of {len(names)})'
             )
-        target = out / Path(subset).name
+        target = out / subset.name
         if target.exists() and target.samefile(subset):
             return target  # DomainDataset reads it as it is
     else:
-        try:
-            share = Fraction(subset)
-        except (ValueError, ZeroDivisionError):
-            raise ValueError(f'{subset!r} is neither a file nor a fraction such as 1/16') from None
-        if not 0 < share <= 1:
-            raise ValueError(f'a subset must be more than nothing and at most all, got {subset}')
-        count = max(1, round(len(everything) * share))
+        count = max(1, round(len(everything) * subset))
         drawn = np.random.default_rng(seed).choice(len(everything), count, replace=False)
         names = [everything[index] for index in sorted(drawn)]
-        target = out / f'train_{share.numerator}_{share.denominator}_v{seed}.txt'
-    if target.exists() and read_names(target, folder, suffix) != names:
+        target = out / f'train_{subset.numerator}_{subset.denominator}_v{seed}.txt'
+    if target.exists() and target.read_text().split() != names:
         raise FileExistsError(f'{target} lists other pictures: remove it or choose another --seed')
     write_names(target, names)
     return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -42,14 +43,18 @@ def run_parallel(
     # Forked workers need not import torch again. They are started before the progress bar's thread.
     method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
     context = multiprocessing.get_context(method)
-    pool = ProcessPoolExecutor(
-        nproc, mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)
-    )
+    pool = ProcessPoolExecutor(nproc, mp_context=context, initializer=_prepare)
     try:
         chunk = max(1, min(16, len(jobs) // (nproc * 4)))
         return list(track(pool.map(function, jobs, chunksize=chunk), len(jobs), title))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _prepare() -> None:
+    """Sets up a worker: one thread; when the user interrupts, the parent decides."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

@@ -179,9 +179,8 @@ class DomainIoUMetric(BaseMetric):
             for name, domain in part.items():
                 total = domains.setdefault(name, _Domain(len(domain.counts)))
                 total.add(domain.counts, domain.pictures)
-        chosen = list(domains) if self.mean_over is None else self.mean_over
-        if missing := [name for name in chosen if name not in domains]:
-            raise ValueError(f'mean_over names {missing}, the domains are {list(domains)}')
+        wanted = list(domains) if self.mean_over is None else self.mean_over
+        chosen = [name for name in wanted if name in domains]
         scores = {name: Scores.of(domain.counts) for name, domain in domains.items()}
         metrics = {
             f'{name}_{key}': getattr(score, key) for name, score in scores.items() for key in KEYS
@@ -194,6 +193,8 @@ class DomainIoUMetric(BaseMetric):
         ]
         table = as_text(self._table(scores, metrics['mean_mIoU'], chosen))
         print_log('\n'.join(['IoU in percent', table, *lines]), logger='current')
+        if missing := [name for name in wanted if name not in domains]:  # the table is in the log
+            raise ValueError(f'mean_over names {missing}, the domains are {list(domains)}')
         return {name: round(value, 2) for name, value in metrics.items()}
 
     def _report(
@@ -219,7 +220,8 @@ class DomainIoUMetric(BaseMetric):
         """A row a class, a column a domain, and their mean."""
         table = Table()
         table.add_column('class')
-        for domain in (*scores, 'mean'):
+        average = 'mean' if len(chosen) == len(scores) else f'mean of {len(chosen)}'
+        for domain in (*scores, average):
             table.add_column(domain, justify='right')
         for index, name in enumerate(self.dataset_meta['classes']):
             values = [score.iou[index] for score in scores.values()]

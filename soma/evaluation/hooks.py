@@ -55,4 +55,6 @@ def save_chart(path: Path, report: dict) -> None:
         values = [*domain['IoU'].values(), domain['mIoU']]
         bars[name] = np.array(values, float)
     ticks = [*next(iter(report['domains'].values()))['IoU'], 'mIoU']
-    save_bars(path, bars, ticks, 'IoU (%)')
+    score = np.array(report['mean']['mIoU'], float)  # NaN for None
+    title = f'{path.stem}: mIoU {score:.2f}, mean of {", ".join(report["mean_over"])}'
+    save_bars(path, bars, ticks, 'IoU (%)', title)

@@ -59,7 +59,7 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp('data')
     report = write_toy_streets(root, 2, SIZE, SEED, val_images=2, test_images=1)
     # three sources have no validation split, ACDC's conditions no training split
-    assert report.images == 2 * (3 + 2 * 3 + 4) + 4
+    assert report.images == 2 * (3 + 2 * 3 + 4) + 5
     before = digests(root)
     for name in LAYOUTS:
         summary = convert_dataset(name, root / name)
@@ -307,8 +307,8 @@ def test_script_prints_counts_and_says_what_failed(data, tmp_path, run_here, cap
         run_here('convert_datasets/urbansyn.py', tmp_path / 'raw', '--subset', '1/2')
     printed = capsys.readouterr().out
     assert 'vegetation' in printed and 'failed: ' in printed and 'ss_0001.png' in printed
-    assert '1 failed' in printed and 'train_1_2_v1.txt: 1 pictures' in printed
-    assert (tmp_path / 'raw/train_1_2_v1.txt').read_text() in ('rgb_0001\n', 'rgb_0002\n')
+    assert '1 failed' in printed and 'train_1_2_v1.txt: 1 of 1' in printed
+    assert (tmp_path / 'raw/train_1_2_v1.txt').read_text() == 'rgb_0002\n'
 
 
 def test_a_damaged_picture_is_a_remark(data, tmp_path):

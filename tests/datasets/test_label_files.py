@@ -77,11 +77,11 @@ COLOURS = np.dstack([VALUES, VALUES, VALUES // 2])
     [
         (png(TRANSPARENT), 'transparent in places'),
         (png(COLOURS), 'is a colour picture'),
-        (png(np.full((3, 4), 77, np.uint8)), '77: no label values of this dataset'),
-        (png(np.full((3, 4), 300, np.uint16)), '300: no label values'),
+        (png(np.full((3, 4), 77, np.uint8)), 'holds 77, which the dataset does not define'),
+        (png(np.full((3, 4), 300, np.uint16)), 'holds 300, which'),
         (png(VALUES)[:45], ''),
-        (b'', 'cannot identify image file'),
-        (b'text', 'cannot identify image file'),
+        (b'', 'is empty'),
+        (b'text', 'is no picture'),
     ],
     ids=['transparent', 'colour', 'unknown value', 'large value', 'cut off', 'empty', 'text'],
 )

@@ -49,7 +49,7 @@ def test_tables_of_train_ids():
 def test_to_train_ids():
     raw = np.array([[7, 0], [33, 26]], np.uint8)
     assert to_train_ids(raw, CITYSCAPES_TO_TRAIN).tolist() == [[0, 255], [18, 13]]
-    with pytest.raises(ValueError, match='40: no label values of this dataset'):
+    with pytest.raises(ValueError, match='holds 40, which the dataset does not define'):
         to_train_ids(np.array([[40]]), CITYSCAPES_TO_TRAIN)
     with pytest.raises(ValueError, match='-1'):
         to_train_ids(np.array([[-1]]), CITYSCAPES_TO_TRAIN)

@@ -2,7 +2,7 @@ import pytest
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from soma.datasets.lists import read_names, write_subset
+from soma.datasets.lists import parse_subset, read_names, write_subset
 
 TRAIN = ('leftImg8bit/train', '_leftImg8bit.png')
 
@@ -17,22 +17,28 @@ def root(tmp_path):
     return tmp_path
 
 
+def subset(text, root, out=None, **options):
+    pictures = [path for path in root.rglob('*.png') if 'aachen_00' not in path.name]
+    return write_subset(parse_subset(text), pictures, root, *TRAIN, out or root, **options)
+
+
 def test_a_fraction_is_drawn_by_seed(root):
-    path = write_subset('1/4', root, root, *TRAIN)
+    path = subset('1/4', root)
     assert path == root / 'train_1_4_v1.txt'
-    (path.parent / TRAIN[0] / '._hidden_leftImg8bit.png').touch()
     names = path.read_text().splitlines()
     assert len(set(names)) == 5 and names == sorted(names)
     assert all((root / TRAIN[0] / (name + TRAIN[1])).exists() for name in names)
     before = path.read_bytes()
-    assert write_subset('1/4', root, root, *TRAIN).read_bytes() == before
-    other = write_subset('1/4', root, root, *TRAIN, seed=2)
+    assert subset('1/4', root).read_bytes() == before
+    other = subset('1/4', root, seed=2)
     assert other.name == 'train_1_4_v2.txt' and other.read_bytes() != before
     path.write_text('bonn/bonn_15\n')  # another's list of this name stays
     with pytest.raises(FileExistsError, match=r'train_1_4_v1\.txt lists other pictures'):
-        write_subset('1/4', root, root, *TRAIN)
+        subset('1/4', root)
     assert path.read_text() == 'bonn/bonn_15\n'
-    assert len(write_subset('1/16', root, root, *TRAIN).read_text().splitlines()) == 1
+    assert len(subset('1/16', root).read_text().splitlines()) == 1
+    everything = subset('1', root).read_text().splitlines()
+    assert len(everything) == 19 and 'aachen/aachen_00' not in everything  # has no labels
 
 
 @pytest.mark.parametrize(
@@ -46,10 +52,10 @@ def test_a_fraction_is_drawn_by_seed(root):
     ],
 )
 def test_lists_of_users_are_understood(root, tmp_path, line):
-    (tmp_path / 'mine.txt').write_text(f'{line}\n\naachen/aachen_03\n')
+    (tmp_path / 'mine.txt').write_text(f'{line}\n\naachen/aachen_03\n{line}\n')
     assert read_names(tmp_path / 'mine.txt', *TRAIN) == ['bonn/bonn_15', 'aachen/aachen_03']
     out = tmp_path / 'out'
-    written = write_subset(str(tmp_path / 'mine.txt'), root, out, *TRAIN)
+    written = subset(str(tmp_path / 'mine.txt'), root, out)
     assert written.read_text() == 'bonn/bonn_15\naachen/aachen_03\n'
     dataset = build(root, ann_file='mine.txt')
     assert [dataset[i]['img_path'] for i in range(2)] == [
@@ -61,16 +67,24 @@ def test_lists_of_users_are_understood(root, tmp_path, line):
 
 
 def test_what_is_wrong_with_a_subset_is_said(root, tmp_path):
-    (tmp_path / 'mine.txt').write_text('bonn/bonn_99\n')
-    with pytest.raises(FileNotFoundError, match=r"mine\.txt names .*\['bonn/bonn_99'\] \(1 of 1\)"):
-        write_subset(str(tmp_path / 'mine.txt'), root, root, *TRAIN)
+    mine = tmp_path / 'mine.txt'
+    for name in ('bonn/bonn_99', 'aachen/aachen_00'):
+        mine.write_text(f'{name}\n')
+        with pytest.raises(FileNotFoundError, match=rf"mine\.txt names .*\['{name}'\] \(1 of 1\)"):
+            subset(str(mine), root)
+    mine.write_text('\n')
+    with pytest.raises(ValueError, match=r'mine\.txt lists no picture'):
+        subset(str(mine), root)
+    mine.write_bytes(b'\x89\xff')
+    with pytest.raises(ValueError, match=r'mine\.txt is no text file'):
+        subset(str(mine), root)
     for wrong in ('most', '1/0'):
         with pytest.raises(ValueError, match='neither a file nor a fraction such as 1/16'):
-            write_subset(wrong, root, root, *TRAIN)
+            parse_subset(wrong)
     with pytest.raises(ValueError, match='at most all'):
-        write_subset('3/2', root, root, *TRAIN)
-    with pytest.raises(FileNotFoundError, match=r'no \*_leftImg8bit\.png below'):
-        write_subset('1/2', root / 'gtFine', root, *TRAIN)
+        parse_subset('3/2')
+    with pytest.raises(FileNotFoundError, match=r'no \*_leftImg8bit\.png with labels below'):
+        write_subset(parse_subset('1/2'), [], root, *TRAIN, root)
 
 
 def build(root, **options):

@@ -21,7 +21,11 @@ from .encodings import (
 from .render import Rendering
 
 SPLITS = ('train', 'val', 'test')
-_TOWNS = {'train': ('altdorf', 'lindau', 'neustadt'), 'val': ('seeheim', 'waldkirch')}
+_TOWNS = {
+    'train': ('altdorf', 'lindau', 'neustadt'),
+    'val': ('seeheim', 'waldkirch'),
+    'test': ('burgstadt',),
+}
 
 # The picture of a sample, and its label files with what writes them.
 Files = tuple[Path, list[tuple[Path, Writer]]]
@@ -46,10 +50,11 @@ def _cityscapes(split: str, index: int) -> Files:
     towns = _TOWNS[split]
     town = towns[index % len(towns)]
     name = f'{split}/{town}/{town}_{index // len(towns):06d}_000019'
-    label = f'cityscapes/gtFine/{name}_gtFine'
+    labels = {'labelIds.png': cityscapes_ids(), 'polygons.json': polygons}
     return Path(f'cityscapes/leftImg8bit/{name}_leftImg8bit.png'), [
-        (Path(f'{label}_labelIds.png'), cityscapes_ids()),
-        (Path(f'{label}_polygons.json'), polygons),
+        (Path(f'cityscapes/gtFine/{name}_gtFine_{kind}'), writer)
+        for kind, writer in labels.items()
+        if split != 'test'  # its labels stay with the server
     ]
 
 
@@ -98,7 +103,7 @@ RAW_LAYOUTS: dict[str, RawLayout] = {
     'gta': RawLayout(_gta, ('train',)),
     'synthia': RawLayout(_synthia, ('train',)),
     'urbansyn': RawLayout(_urbansyn, ('train',)),
-    'cityscapes': RawLayout(_cityscapes),
+    'cityscapes': RawLayout(_cityscapes, SPLITS),
     'bdd100k': RawLayout(_bdd100k),
     'mapillary': RawLayout(_mapillary, scale=2),  # conversion halves its validation pictures
     **{name: RawLayout(_acdc(name), ('val', 'test')) for name in ('fog', 'night', 'rain', 'snow')},
