@@ -60,7 +60,8 @@ def read_checkpoint(
             content['meta'].pop('config', None)  # mmengine would run this text when it resumes
         return content
     except pickle.UnpicklingError as error:
-        found = re.search(r'GLOBAL ([\w.]+)', str(error))
+        # GLOBAL since torch 2.4
+        found = re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', str(error))
         if found is None:
             raise CheckpointError(f'{path} is damaged or no checkpoint') from error
         raise CheckpointError(
