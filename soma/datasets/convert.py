@@ -125,17 +125,21 @@ def convert_dataset(
     layout = LAYOUTS[name]
     jobs = layout.jobs(root, out)
     for folder in layout.pictures:
-        link = out / folder
-        if link.is_symlink() and not link.exists():
-            link.unlink()  # the pictures have moved since
-        if not link.exists() and (root / folder).exists():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to((root / folder).resolve(), target_is_directory=True)
+        _link(out / folder, root / folder)
     summary = convert(jobs, nproc, f'converting {name}')
     report = {'failures': summary.failures, 'remarks': summary.remarks, **summary.counts.to_dict()}
     with atomic_path(out / REPORT) as temporary:
         temporary.write_text(json.dumps(report, indent=2) + '\n')
     return summary
+
+
+def _link(link: Path, folder: Path) -> None:
+    """Make a link to a folder, unless something is there; one to nowhere is replaced."""
+    if link.exists() or not folder.exists():
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.unlink(missing_ok=True)
+    link.symlink_to(folder.resolve(), target_is_directory=True)
 
 
 def main(name: str, description: str) -> int:
@@ -178,5 +182,5 @@ def main(name: str, description: str) -> int:
         with command(False, ValueError):
             place = Path(args.root), *LAYOUTS[name].train, out
             path = write_subset(subset, summary.pictures, *place, 1 if seed is None else seed)
-        console.print(f'{path}: {len(path.read_text().splitlines())} of {len(summary.pictures)}')
+        console.print(f'pictures in {path}: {len(path.read_text().splitlines())}')
     return 1 if summary.failures else 0

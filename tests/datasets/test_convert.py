@@ -307,7 +307,7 @@ def test_script_prints_counts_and_says_what_failed(data, tmp_path, run_here, cap
         run_here('convert_datasets/urbansyn.py', tmp_path / 'raw', '--subset', '1/2')
     printed = capsys.readouterr().out
     assert 'vegetation' in printed and 'failed: ' in printed and 'ss_0001.png' in printed
-    assert '1 failed' in printed and 'train_1_2_v1.txt: 1 of 1' in printed
+    assert '1 failed' in printed and 'train_1_2_v1.txt: 1\n' in printed
     assert (tmp_path / 'raw/train_1_2_v1.txt').read_text() == 'rgb_0002\n'
 
 
