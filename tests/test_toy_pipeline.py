@@ -54,7 +54,8 @@ def test_toy_model_trains_from_the_pretrained_file_and_exports(
     config = load_config(REPOSITORY / 'configs' / 'toy' / name)
     options = {
         'work_dir': str(tmp_path),
-        'train_cfg': dict(max_iters=2, val_interval=3),
+        'train_cfg.max_iters': 2,
+        **dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')),
         'train_dataloader': dict(batch_size=2),
         'default_hooks.checkpoint.interval': 2,
         'log_level': 'WARNING',
