@@ -16,6 +16,20 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 _PATH_KEYS = ('data_root', 'checkpoint', 'load_from')
 
 
+class _KeyValue(DictAction):
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        if wrong := [value for value in values if '=' not in value]:
+            parser.error(f'{option_string}: {wrong[0]!r} is not key=value')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options`` to a script's arguments."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=_KeyValue, help='override the config: key=value ...'
+    )
+
+
 def runner_parser(description: str) -> argparse.ArgumentParser:
     """Make a parser with the arguments that training and testing share.
 
@@ -29,9 +43,7 @@ def runner_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder of logs, checkpoints and results')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...'
-    )
+    add_cfg_options(parser)
     add_trust(parser)
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

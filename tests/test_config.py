@@ -6,7 +6,14 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from soma.config import REPOSITORY, load_config, use_amp, use_test_data, use_tta
+from soma.config import (
+    REPOSITORY,
+    load_config,
+    runner_parser,
+    use_amp,
+    use_test_data,
+    use_tta,
+)
 
 CONFIGS = sorted(
     path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
@@ -154,6 +161,15 @@ def test_options_replace_values_before_paths_are_resolved(repository):
     assert config.init_cfg.checkpoint == str(repository / 'checkpoints/all.pth')
     assert config.init_cfg.note == 'data/gta'
     assert config.work_dir == 'out' and config.new.key == 3
+
+
+def test_options_must_be_pairs(capsys):
+    parser = runner_parser('x')
+    args = parser.parse_args(['config.py', '--cfg-options', 'a.b=1', 'c=[1,2]'])
+    assert args.cfg_options == {'a.b': 1, 'c': [1, 2]}
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args(['config.py', '--cfg-options', 'foo'])
+    assert "--cfg-options: 'foo' is not key=value" in capsys.readouterr().err
 
 
 def test_a_missing_config_is_named():

@@ -5,10 +5,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from soma.cli import command
-from soma.config import load_config
+from soma.config import add_cfg_options, load_config
 from soma.datasets.check import (
     check_config,
     fault_lines,
@@ -29,9 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--fix-list', action='store_true', help='list the good pairs, for configs to use'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='override the config: key=value ...'
-    )
+    add_cfg_options(parser)
     return parser.parse_args()
 
 
