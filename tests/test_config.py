@@ -14,6 +14,7 @@ from soma.config import (
     use_test_data,
     use_tta,
 )
+from soma.models.backbones.dinov2 import ARCHS
 
 CONFIGS = sorted(
     path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
@@ -49,6 +50,10 @@ def test_every_config_loads_and_leaves_are_short(path):
         'ConcatDataset'
     }
     assert len(path.read_text().splitlines()) < 40
+    arch = config.model.backbone.arch
+    width = (ARCHS[arch] if isinstance(arch, str) else arch)['embed_dim']
+    reads_maps = config.model.get('neck') or config.model.decode_head
+    assert reads_maps.in_channels == [width] * 4
 
 
 def test_published_numbers_agree_and_no_config_is_forgotten():
