@@ -98,12 +98,12 @@ def _datasets(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping
     """
     if not config:
         return
-    children = dict(enumerate(config.get('datasets', ())))
-    for index, child in children.items():
-        yield from _datasets(child, f'{place}.datasets.{index}')
-    if 'dataset' in config:
+    if 'datasets' in config:
+        for index, child in enumerate(config['datasets']):
+            yield from _datasets(child, f'{place}.datasets.{index}')
+    elif 'dataset' in config:
         yield from _datasets(config['dataset'], f'{place}.dataset')
-    elif not children:
+    else:
         yield place, config
 
 
