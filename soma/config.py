@@ -14,6 +14,7 @@ from .cli import add_trust
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _PATH_KEYS = ('data_root', 'checkpoint', 'load_from')
+_TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 
 
 class _KeyValue(DictAction):
@@ -84,13 +85,16 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ValueError: If an option names a place in a list that is not there.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no config file {path}')
     config = Config.fromfile(str(path))
-    if options:
-        config.merge_from_dict(dict(options))
+    try:
+        config.merge_from_dict(dict(options or {}))
+    except KeyError as error:  # a place in a list that is not there
+        raise ValueError(f'{path} does not fit the options: {error.args[0]}') from error
     _resolve_paths(config)
     if config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / path.stem)
@@ -130,21 +134,25 @@ def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | No
     Args:
         config: Changed in place.
         path: A config file with a ``test_dataloader`` and a ``test_evaluator``.
-        options: Values that replace those of both files, by dotted key (``--cfg-options``).
+        options: Values that replace those of this file, by dotted key.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it lacks one of the two.
+        ValueError: If it lacks one of the two, or an option does not fit.
     """
-    other = load_config(path)
+    other = load_config(path, options)
     for key in ('test_dataloader', 'test_evaluator'):
         if key not in other:
             raise ValueError(f'{path} has no {key}, which --test-data needs')
-        config[key] = other[key]
-    if 'tta_pipeline' in other:
-        config.tta_pipeline = other.tta_pipeline
-    config.merge_from_dict(dict(options or {}))
-    _resolve_paths(config)
+    config.update({key: other[key] for key in _TEST_DATA if key in other})
+
+
+def split_test_options(options: Mapping | None) -> tuple[dict, dict]:
+    """Split ``--cfg-options`` into those of the test data and the others."""
+    parts: tuple[dict, dict] = {}, {}
+    for key, value in (options or {}).items():
+        parts[key.split('.')[0] not in _TEST_DATA][key] = value
+    return parts
 
 
 def use_amp(config: Config) -> None:

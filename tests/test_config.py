@@ -10,6 +10,7 @@ from soma.config import (
     REPOSITORY,
     load_config,
     runner_parser,
+    split_test_options,
     use_amp,
     use_test_data,
     use_tta,
@@ -168,6 +169,14 @@ def test_options_replace_values_before_paths_are_resolved(repository):
     assert config.work_dir == 'out' and config.new.key == 3
 
 
+def test_options_of_the_test_data_are_told_from_others():
+    options = {'test_dataloader.a': 1, 'model.b': 2, 'tta_pipeline': 3, 'test_cfg': 4}
+    ours, others = split_test_options(options)
+    assert ours == {'test_dataloader.a': 1, 'tta_pipeline': 3}
+    assert others == {'model.b': 2, 'test_cfg': 4}
+    assert split_test_options(None) == ({}, {})
+
+
 def test_options_must_be_pairs(capsys):
     parser = runner_parser('x')
     args = parser.parse_args(['config.py', '--cfg-options', 'a.b=1', 'c=[1,2]'])
@@ -220,7 +229,7 @@ def test_time_augmentation_averages_over_the_flip(tiny_config, tta, build_runner
 
 def test_test_data_of_another_config(repository):
     (repository / 'other.py').write_text(
-        "test_dataloader = dict(num_workers=4, dataset=dict(data_root='data/fog'))\n"
+        "test_dataloader = dict(num_workers=4, dataset=dict(data_root='data/fog', list=[1]))\n"
         'test_evaluator = dict(format_only=True)\n'
         "tta_pipeline = ['theirs']\n"
     )
@@ -228,10 +237,12 @@ def test_test_data_of_another_config(repository):
     options = {'test_dataloader.num_workers': 0, 'test_evaluator.output_dir': 'out'}
     use_test_data(config, repository / 'other.py', options)
     assert config.test_dataloader == dict(
-        num_workers=0, dataset=dict(data_root=str(repository / 'data/fog'))
+        num_workers=0, dataset=dict(data_root=str(repository / 'data/fog'), list=[1])
     )
     assert config.test_evaluator == dict(format_only=True, output_dir='out')
     assert config.tta_pipeline == ['theirs']
+    with pytest.raises(ValueError, match=r'other\.py does not fit the options: Index 3 exceeds'):
+        use_test_data(config, repository / 'other.py', {'test_dataloader.dataset.list.3': 1})
     with pytest.raises(ValueError, match=r'config\.py has no test_dataloader, which --test-data'):
         use_test_data(config, repository / 'config.py')
 

@@ -3,8 +3,10 @@ from itertools import chain
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from PIL import Image
 
+from soma.cli import command
 from soma.datasets.labels import TRAIN_TO_CITYSCAPES
 
 
@@ -107,6 +109,29 @@ def test_predictions_are_written_as_cityscapes_ids(config_file, run_here, tiny_c
         labels = np.asarray(Image.open(here / 'out' / name))
         assert labels.shape == (48, 80) and labels.dtype == np.uint8
         assert np.isin(labels, TRAIN_TO_CITYSCAPES[:19]).all()
+
+
+def test_other_test_data_with_options_for_the_model(config_file, run_here, tmp_path):
+    """An adapter's option does not bring it back, a place in the other's list is found there."""
+    run_here('train.py', config_file, '--work-dir', 'work', '--cfg-options', 'experiment_name=a')
+    config = Config.fromfile(config_file)
+    datasets = config.test_dataloader.dataset.datasets
+    datasets.append(dict(datasets[0], domain='snow'))
+    config.dump(tmp_path / 'other.py')
+    options = ['model.backbone.adapter.rank=2', 'experiment_name=b', 'load_from=nowhere.pth']
+    options.append('test_dataloader.dataset.datasets.2.domain=rain')
+    data = ['--test-data', tmp_path / 'other.py', '--work-dir', 'tested']
+    run_here('test.py', config_file, 'work/iter_4.pth', *data, '--cfg-options', *options)
+    tested = metrics_of(tmp_path / 'elsewhere/tested')
+    found = {name for name in tested if name.endswith('mIoU')}
+    assert found == {f'{domain}_mIoU' for domain in ('citys', 'fog', 'rain', 'mean')}
+    assert tested['citys_mIoU'] > 0
+
+
+def test_an_interrupt_is_no_traceback(capsys):
+    with pytest.raises(SystemExit, match='130'), command():
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == 'interrupted\n'
 
 
 @pytest.mark.parametrize('script', ['train.py', 'test.py', 'visualize.py'])

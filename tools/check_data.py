@@ -42,8 +42,12 @@ def main() -> int:
     print(as_text(counts_table({part.name: part.counts for part in parts})))
     print(as_text(parts_table(parts)))
     print('\n'.join(fault_lines(parts)))
-    if args.fix_list and (options := write_good_lists(parts, folder)):
-        print(f'Train and test without the bad pairs: --cfg-options {shlex.join(options)}')
+    if args.fix_list:
+        if options := write_good_lists(parts, folder):
+            print(f'Train and test without the bad pairs: --cfg-options {shlex.join(options)}')
+        for part in parts:
+            if len(part.bad) == len(part.pairs):
+                print(f'{part.name}: nothing is good, so there is no list of it')
     print(f'{folder}/report.json, {folder}/classes.png')
     return int(any(part.breaks for part in parts))
 

@@ -7,7 +7,14 @@ from mmengine.registry import RUNNERS
 
 from soma.checkpoints import load_plain
 from soma.cli import add_base, command
-from soma.config import config_from, runner_parser, use_plain_model, use_test_data, use_tta
+from soma.config import (
+    config_from,
+    runner_parser,
+    split_test_options,
+    use_plain_model,
+    use_test_data,
+    use_tta,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,10 +31,13 @@ def parse_args() -> argparse.Namespace:
 
 def prepare(args: argparse.Namespace) -> tuple[Config, str | None]:
     """Read the config, as the arguments want it, and the base weights that it names."""
+    options = None
+    if args.test_data:
+        options, args.cfg_options = split_test_options(args.cfg_options)
     config = config_from(args)
     pretrained = use_plain_model(config)
     if args.test_data:
-        use_test_data(config, args.test_data, args.cfg_options)
+        use_test_data(config, args.test_data, options)
     if args.out:
         config.test_evaluator.output_dir = args.out
     elif config.test_evaluator.get('format_only'):

@@ -181,7 +181,7 @@ def write_report(parts: list[Part], folder: Path) -> None:
 
 
 def write_good_lists(parts: list[Part], folder: Path) -> list[str]:
-    """Write a list of the good pairs of each dataset that has bad ones.
+    """Write a list of the good pairs of each dataset that has bad ones and good ones.
 
     Args:
         parts: What was found.

@@ -144,7 +144,10 @@ class PictureJob:
         with Image.open(self.source) as picture:
             tag, turn, remark = orientation(picture), False, ''
             if tag > 1:
-                labelled = stored_size(self.label) if self.label.exists() else None
+                try:
+                    labelled = stored_size(self.label)
+                except (OSError, SyntaxError):  # missing or damaged: its own job says so
+                    labelled = None
                 turn = shown_size(picture) == labelled or picture.size != labelled
                 done = 'turned' if turn else 'not turned, for its labels are not'
                 remark = f'{done} (EXIF orientation {tag})'

@@ -21,7 +21,7 @@ def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
         suffix: How the names of the pictures end.
 
     Returns:
-        Names below the folder, without the suffix, each once.
+        Names below the folder, without the suffix.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -36,7 +36,7 @@ def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
     for line in filter(None, lines):
         _, found, below = f'/{line}'.rpartition(f'/{prefix}')
         names.append((below if found else line).removesuffix(suffix))
-    return list(dict.fromkeys(names))
+    return names
 
 
 def write_names(path: str | Path, names: Sequence[str]) -> None:
@@ -99,7 +99,7 @@ def write_subset(
     if not everything:
         raise FileNotFoundError(f'no *{suffix} with labels below {root / folder}')
     if isinstance(subset, Path):
-        names = read_names(subset, folder, suffix)
+        names = list(dict.fromkeys(read_names(subset, folder, suffix)))
         if not names:
             raise ValueError(f'{subset} lists no picture')
         if missing := sorted(set(names) - set(everything)):
@@ -115,7 +115,9 @@ def write_subset(
         drawn = np.random.default_rng(seed).choice(len(everything), count, replace=False)
         names = [everything[index] for index in sorted(drawn)]
         target = out / f'train_{subset.numerator}_{subset.denominator}_v{seed}.txt'
-    if target.exists() and target.read_text().split() != names:
-        raise FileExistsError(f'{target} lists other pictures: remove it or choose another --seed')
-    write_names(target, names)
+    if not target.exists():
+        write_names(target, names)
+    elif read_names(target, folder, suffix) != names:
+        way = 'rename yours' if isinstance(subset, Path) else 'choose another --seed'
+        raise FileExistsError(f'{target} lists other pictures: remove it or {way}')
     return target

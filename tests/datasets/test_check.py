@@ -185,6 +185,17 @@ def test_good_pairs_are_listed_and_used(data, run_here, capsys):
     assert config.train_dataloader.dataset.ann_file.endswith('train_gta.txt')
 
 
+def test_a_domain_without_a_good_pair_gets_no_list(data, run_here, capsys):
+    for path in (data / 'bdd100k/labels/sem_seg/masks/val').iterdir():
+        path.unlink()
+    code, report = check(run_here, data, '--fix-list')
+    assert code == 1 and report['val bdd']['good'] == 0
+    printed = capsys.readouterr().out
+    assert 'val bdd: nothing is good' in printed and '--cfg-options' not in printed
+    assert 'val bdd: no label: 9 more, see report.json' in printed
+    assert not list((data.parent / 'out').glob('*.txt'))
+
+
 def test_two_datasets_of_one_domain_are_told_apart(data, run_here):
     shutil.copytree(data / 'gta', data / 'gta2')
     (data / 'gta/images/00003.png').write_bytes(b'')

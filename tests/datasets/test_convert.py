@@ -329,7 +329,7 @@ def test_links_follow_pictures_that_have_moved(data, tmp_path):
 
 
 def test_labels_of_urbansyn_are_named_before_their_pictures_are_there(data, tmp_path):
-    shutil.copytree(data / 'urbansyn/ss', tmp_path / 'ss', ignore=lambda *_: ['rgb_*'])
+    shutil.copytree(data / 'urbansyn/ss', tmp_path / 'ss', ignore=shutil.ignore_patterns('rgb_*'))
     convert_dataset('urbansyn', tmp_path)
     assert (tmp_path / 'ss/rgb_0001_labelTrainIds.png').exists()
 
@@ -359,7 +359,10 @@ def test_polygons_without_what_draws_them(data, tmp_path, run_here, monkeypatch)
     ],
 )
 def test_wrong_options_are_refused_before_the_work(data, tmp_path, run_here, options, message):
-    shutil.copytree(data / 'gta/labels', tmp_path / 'labels', ignore=lambda *_: ['*TrainIds*'])
+    shutil.copytree(
+        data / 'gta/labels', tmp_path / 'labels', ignore=shutil.ignore_patterns('*TrainIds*')
+    )
     shutil.copytree(data / 'gta/images', tmp_path / 'images')
     with pytest.raises(SystemExit, match=message):
         run_here('convert_datasets/gta.py', tmp_path, *options)
+    assert not list(tmp_path.rglob('*TrainIds*'))

@@ -36,6 +36,8 @@ def test_a_fraction_is_drawn_by_seed(root):
     with pytest.raises(FileExistsError, match=r'train_1_4_v1\.txt lists other pictures'):
         subset('1/4', root)
     assert path.read_text() == 'bonn/bonn_15\n'
+    path.write_text(f'{names[0]}_leftImg8bit.png\n' + '\n'.join(names[1:]))  # the same
+    assert subset('1/4', root).read_text().startswith(f'{names[0]}_left')
     assert len(subset('1/16', root).read_text().splitlines()) == 1
     everything = subset('1', root).read_text().splitlines()
     assert len(everything) == 19 and 'aachen/aachen_00' not in everything  # has no labels
@@ -53,7 +55,9 @@ def test_a_fraction_is_drawn_by_seed(root):
 )
 def test_lists_of_users_are_understood(root, tmp_path, line):
     (tmp_path / 'mine.txt').write_text(f'{line}\n\naachen/aachen_03\n{line}\n')
-    assert read_names(tmp_path / 'mine.txt', *TRAIN) == ['bonn/bonn_15', 'aachen/aachen_03']
+    assert read_names(tmp_path / 'mine.txt', *TRAIN) == [
+        *('bonn/bonn_15', 'aachen/aachen_03', 'bonn/bonn_15')
+    ]
     out = tmp_path / 'out'
     written = subset(str(tmp_path / 'mine.txt'), root, out)
     assert written.read_text() == 'bonn/bonn_15\naachen/aachen_03\n'
@@ -72,6 +76,11 @@ def test_what_is_wrong_with_a_subset_is_said(root, tmp_path):
         mine.write_text(f'{name}\n')
         with pytest.raises(FileNotFoundError, match=rf"mine\.txt names .*\['{name}'\] \(1 of 1\)"):
             subset(str(mine), root)
+    mine.write_text('bonn/bonn_15\n')
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out/mine.txt').write_text('bonn/bonn_14\n')
+    with pytest.raises(FileExistsError, match='remove it or rename yours'):
+        subset(str(mine), root, tmp_path / 'out')
     mine.write_text('\n')
     with pytest.raises(ValueError, match=r'mine\.txt lists no picture'):
         subset(str(mine), root)
