@@ -149,10 +149,9 @@ def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | No
 
 def split_test_options(options: Mapping | None) -> tuple[dict, dict]:
     """Split ``--cfg-options`` into those of the test data and the others."""
-    parts: tuple[dict, dict] = {}, {}
-    for key, value in (options or {}).items():
-        parts[key.split('.')[0] not in _TEST_DATA][key] = value
-    return parts
+    options = dict(options or {})
+    ours = {key: options.pop(key) for key in list(options) if key.split('.')[0] in _TEST_DATA}
+    return ours, options
 
 
 def use_amp(config: Config) -> None:

@@ -24,7 +24,7 @@ from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
 from .config import REPOSITORY, load_config
-from .files import atomic_path
+from .files import atomic_path, write_json
 from .inference import Inferencer, colour_overlay, side_by_side, stack_rows
 
 METHODS = ('soma', 'frozen', 'full')
@@ -126,8 +126,7 @@ def run_demo(work_dir: Path) -> dict[str, dict[str, float]]:
     start, work_dir = time.monotonic(), work_dir.resolve()  # scripts run in the repository
     run_steps(preparation() + training(work_dir), work_dir / 'logs')
     summary = {method: read_metrics(work_dir / method / 'test') for method in METHODS}
-    with atomic_path(work_dir / 'summary.json') as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + '\n')
+    write_json(summary, work_dir / 'summary.json')
     with atomic_path(work_dir / 'panel.png') as temporary:
         Image.fromarray(draw_panel(work_dir)).save(temporary)
     console = Console()

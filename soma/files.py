@@ -189,6 +189,12 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
         temporary.chmod(mode)  # it makes files that nobody else can read
 
 
+def write_json(content: dict, path: str | os.PathLike) -> None:
+    """Write plain data as JSON that a person can read, under a temporary name, then rename it."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + '\n')
+
+
 def check_output(
     path: str | os.PathLike,
     inputs: Iterable[str | os.PathLike | None] = (),

@@ -2,6 +2,7 @@
 
 import argparse
 
+from soma.cli import command
 from soma.datasets.toy import DOMAIN_STYLES, write_toy_streets
 
 
@@ -31,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Write the pictures, say how many and how fast."""
     args = parse_args()
-    try:
+    with command(False, ValueError):
         report = write_toy_streets(
             args.out,
             args.images,
@@ -43,8 +44,6 @@ def main() -> None:
             args.sources,
             args.test_images,
         )
-    except (ValueError, FileExistsError) as error:
-        raise SystemExit(f'error: {error}') from None
     print(report)
 
 

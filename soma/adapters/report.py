@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from ..reporting import as_text
 from .soma import SoMALayer
 
 _BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)\.')
@@ -48,14 +48,11 @@ class AdapterReport:
         table.add_section()
         share = trained / max(frozen + trained, 1)
         table.add_row('total', f'{frozen:,}', f'{trained:,} ({share:.1%})')
-        console = Console(width=88, color_system=None)
-        with console.capture() as capture:
-            console.print(table)
         blocks = ', '.join(map(str, self.frozen_blocks)) or 'none'
         return (
             f'{len(self.layers)} layers ({self.matrices} matrices) adapted; '
             f'{len(self.frozen_blocks)} of {self.blocks} blocks frozen whole: {blocks}\n'
-            + capture.get().rstrip()
+            + as_text(table, 88)
         )
 
 

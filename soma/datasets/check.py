@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,7 +13,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets import BaseSegDataset
 from rich.table import Table
 
-from ..files import atomic_path
+from ..files import write_json
 from .check_files import Fault, Pair, check_pair
 from .counts import Counts, save_counts_chart
 from .lists import write_names
@@ -175,8 +174,7 @@ def write_report(parts: list[Part], folder: Path) -> None:
         }
         for part in parts
     }
-    with atomic_path(folder / 'report.json') as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + '\n')
+    write_json(content, folder / 'report.json')
     save_counts_chart(folder / 'classes.png', {part.name: part.counts for part in parts})
 
 

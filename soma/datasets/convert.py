@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..cli import command
-from ..files import atomic_path
+from ..files import write_json
 from ..reporting import as_text
 from .convert_files import LabelJob, PictureJob, run_job
 from .counts import Counts, counts_table
@@ -128,8 +127,7 @@ def convert_dataset(
         _link(out / folder, root / folder)
     summary = convert(jobs, nproc, f'converting {name}')
     report = {'failures': summary.failures, 'remarks': summary.remarks, **summary.counts.to_dict()}
-    with atomic_path(out / REPORT) as temporary:
-        temporary.write_text(json.dumps(report, indent=2) + '\n')
+    write_json(report, out / REPORT)
     return summary
 
 

@@ -64,10 +64,11 @@ class LabelJob:
             OSError: The source cannot be read to its end.
             ValueError: It holds something else than labels of the dataset.
         """
-        remark = self._look_at_picture()
+        size = stored_size(self.source)
+        remark = self._look_at_picture(size)
         if self.target.exists() and self.target.samefile(self.source):
             return Outcome(False, remark=remark, counts=_count(self._check_source()))
-        labels = self._read_target()
+        labels = self._read_target(_half(size) if self.half else size)
         made = labels is None
         if made:
             labels = self._translate()
@@ -93,19 +94,18 @@ class LabelJob:
                 )
         return labels
 
-    def _read_target(self) -> np.ndarray | None:
+    def _read_target(self, size: tuple[int, int]) -> np.ndarray | None:
         """What an earlier run has made, if it is there, whole, and of the right size."""
         try:
             with Image.open(self.target) as image:
                 labels = np.array(image)
         except (OSError, SyntaxError):  # missing, cut off or no picture
             return None
-        size = stored_size(self.source)
-        if labels.shape[::-1] != (_half(size) if self.half else size):
+        if labels.shape[::-1] != size:
             return None
         return labels if ((labels < CLASSES) | (labels == IGNORE)).all() else None
 
-    def _look_at_picture(self) -> str:
+    def _look_at_picture(self, size: tuple[int, int]) -> str:
         if not self.picture.exists():
             return f'has no picture {self.picture}'
         try:
@@ -113,7 +113,6 @@ class LabelJob:
                 shown, tag = shown_size(picture), orientation(picture)
         except (OSError, SyntaxError):
             return f'its picture {self.picture} is damaged'
-        size = stored_size(self.source)
         if size != shown:
             return 'is {} x {} pixels, its picture {} x {}'.format(*size, *shown)
         return f'its picture is shown turned (EXIF orientation {tag})' if tag > 1 else ''

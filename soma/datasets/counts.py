@@ -12,7 +12,7 @@ from rich.table import Table
 from ..reporting import save_bars
 from .labels import CLASSES, IGNORE
 
-CLASS_NAMES: tuple[str, ...] = CityscapesDataset.METAINFO['classes']
+_NAMES = (*CityscapesDataset.METAINFO['classes'], 'ignored')
 
 
 class Counts:
@@ -42,11 +42,10 @@ class Counts:
 
     def to_dict(self) -> dict:
         """Make plain data of it, by the names of the classes."""
-        names = (*CLASS_NAMES, 'ignored')
         return {
             'total': self.total,
-            'pixels': dict(zip(names, self.pixels.tolist(), strict=True)),
-            'pictures': dict(zip(names, self.pictures.tolist(), strict=True)),
+            'pixels': dict(zip(_NAMES, self.pixels.tolist(), strict=True)),
+            'pictures': dict(zip(_NAMES, self.pictures.tolist(), strict=True)),
         }
 
 
@@ -56,7 +55,7 @@ def counts_table(counts: Mapping[str, Counts]) -> Table:
     table.add_column('class')
     for domain in counts:
         table.add_column(domain, justify='right')
-    for index, name in enumerate((*CLASS_NAMES, 'ignored')):
+    for index, name in enumerate(_NAMES):
         cells = []
         for count in counts.values():
             pictures = 100 * count.pictures[index] / max(1, count.total)
@@ -70,4 +69,4 @@ def save_counts_chart(path: Path, counts: Mapping[str, Counts]) -> None:
     """Draw the shares of the pixels as bars, on a logarithmic scale, into a PNG file."""
     series = {domain: count.shares() for domain, count in counts.items()}
     title = 'how often each class occurs; none: no bar'
-    save_bars(path, series, (*CLASS_NAMES, 'ignored'), 'share of pixels (%)', title, log=True)
+    save_bars(path, series, _NAMES, 'share of pixels (%)', title, log=True)

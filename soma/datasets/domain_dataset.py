@@ -39,15 +39,13 @@ class DomainDataset(CityscapesDataset):
             FileNotFoundError: If there is no picture, or no file that is to list them.
         """
         folder = self.data_prefix.get('img_path')
-        try:
-            samples = self._listed() if self.ann_file else super().load_data_list()
-        except FileNotFoundError as error:
-            if self.ann_file:
-                raise FileNotFoundError(
-                    f'domain {self.domain}: no list {self.ann_file}; docs/datasets.md says how to '
-                    'make one'
-                ) from error
-            samples = []
+        if self.ann_file:
+            samples = self._listed()
+        else:
+            try:
+                samples = super().load_data_list()
+            except FileNotFoundError:
+                samples = []
         if not samples:
             raise FileNotFoundError(
                 f'domain {self.domain}: no *{self.img_suffix} in {self.ann_file or folder}; '
@@ -57,8 +55,15 @@ class DomainDataset(CityscapesDataset):
 
     def _listed(self) -> list[dict]:
         pictures, labels = (self.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
+        try:
+            names = read_names(self.ann_file, self._folder, self.img_suffix)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'domain {self.domain}: no list {self.ann_file}; docs/datasets.md says how to '
+                'make one'
+            ) from error
         samples = []
-        for name in read_names(self.ann_file, self._folder, self.img_suffix):
+        for name in names:
             sample = {'img_path': str(Path(pictures, name + self.img_suffix))}
             if labels is not None:
                 sample['seg_map_path'] = str(Path(labels, name + self.seg_map_suffix))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -59,12 +61,19 @@ def _draw_polygons(path: Path) -> np.ndarray:
             f"{path} has polygons only: pip install -e '.[cityscapes]' brings what draws them"
         ) from error
     annotation = Annotation()
-    try:
+    with _reading_polygons():
         annotation.fromJsonText(path.read_text())
         return np.array(createLabelImage(annotation, 'trainIds'))
+
+
+@contextmanager
+def _reading_polygons() -> Iterator[None]:
+    """Say in other words what is wrong with a JSON file."""
+    try:
+        yield
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f'has no polygons of Cityscapes: {error}') from error
-    except SystemExit as error:  # what it does on an unknown label
+    except SystemExit as error:  # what createLabelImage does on an unknown label
         raise ValueError('has a label that Cityscapes does not') from error
 
 
@@ -76,11 +85,9 @@ def stored_size(path: Path) -> tuple[int, int]:
         ValueError: It is JSON, but has no polygons of Cityscapes.
     """
     if path.suffix == '.json':
-        try:
+        with _reading_polygons():
             content = json.loads(path.read_text())
             return int(content['imgWidth']), int(content['imgHeight'])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ValueError(f'has no polygons of Cityscapes: {error}') from error
     with Image.open(path) as image:
         return image.size
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..files import atomic_path
+from ..files import write_json
 from ..reporting import save_bars
 
 
@@ -38,8 +37,7 @@ class DomainReportHook(Hook):
             report = getattr(metric, 'report', None)
             if report:
                 path = Path(runner.log_dir, '_'.join(filter(None, (name, metric.prefix))))
-                with atomic_path(path.with_suffix('.json')) as temporary:
-                    temporary.write_text(json.dumps(report, indent=2) + '\n')
+                write_json(report, path.with_suffix('.json'))
                 save_chart(path.with_suffix('.png'), report)
 
 

@@ -1,7 +1,5 @@
 """From toy streets on disk through the converters back to the ground truth."""
 
-import hashlib
-import io
 import os
 import shutil
 import signal
@@ -13,6 +11,7 @@ from zlib import crc32
 import cv2
 import numpy as np
 import pytest
+from dataset_files import digests, png, read_labels
 from PIL import Image
 
 from soma.datasets.convert import convert_dataset
@@ -24,18 +23,6 @@ SIZE = (128, 64)
 SEED = 5
 
 
-def read_labels(path):
-    with Image.open(path) as image:
-        return np.array(image)
-
-
-def png(image):
-    """The bytes of a PNG file of an array or a picture."""
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, 'png')
-    return buffer.getvalue()
-
-
 def truth(domain, split, index):
     """The labels that a sample was written with."""
     rng = np.random.default_rng(
@@ -44,14 +31,6 @@ def truth(domain, split, index):
     scene = sample_scene(rng)
     size = tuple(2 * n for n in SIZE) if domain == 'mapillary' else SIZE
     return render(scene, DOMAIN_STYLES[domain](rng), size, rng).labels
-
-
-def digests(root):
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(Path(root).rglob('*'))
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope='module')

@@ -1,28 +1,16 @@
 """Label files as public datasets write them: read right, or refused by name."""
 
-import io
 import json
 
 import cv2
 import numpy as np
 import pytest
+from dataset_files import png, read_labels
 from PIL import Image
 
 from soma.datasets.convert import convert_dataset
 from soma.datasets.label_files import read_labels as read_file
 from soma.datasets.labels import CITYSCAPES_TO_TRAIN
-
-
-def read_labels(path):
-    with Image.open(path) as image:
-        return np.array(image)
-
-
-def png(image):
-    """The bytes of a PNG file of an array or a picture."""
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, 'png')
-    return buffer.getvalue()
 
 
 def labels_file(root, content):

@@ -1,23 +1,14 @@
 """The toy streets on disk."""
 
-import hashlib
 import json
-from pathlib import Path
 
 import pytest
+from dataset_files import digests
 
 from soma.datasets.toy import write_toy_streets
 
 SIZE = (128, 64)
 SEED = 5
-
-
-def digests(root):
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(Path(root).rglob('*'))
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope='module')

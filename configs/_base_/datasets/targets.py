@@ -34,12 +34,6 @@ val_acdc = [
     )
     for condition in ('fog', 'night', 'rain', 'snow')
 ]
-bdd_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(1280, 720), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackDomainInputs'),
-]
 # What tools/visualize.py does to a picture too
 test_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -47,6 +41,8 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackDomainInputs'),
 ]
+bdd_pipeline = [*test_pipeline]
+bdd_pipeline[1] = dict(type='Resize', scale=(1280, 720), keep_ratio=True)
 # Test-time augmentation (tools/test.py --tta)
 tta_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
-from ...files import atomic_path
+from ...files import write_json
 from ..parallel import run_parallel
 from .domains import DOMAIN_STYLES
 from .layout import sample_scene
@@ -189,5 +189,4 @@ def _is_complete(out: Path, request: dict) -> bool:
 
 
 def _write_manifest(out: Path, content: dict) -> None:
-    with atomic_path(out / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + '\n')
+    write_json(content, out / MANIFEST)
