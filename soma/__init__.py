@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from .version import __version__
 
 if find_spec('mmengine') is not None:
-    from .ops import install_ops
+    from .ops import install_attention, install_ops
 
     install_ops()  # before anything imports mmcv.ops
+    install_attention()
     from . import engine, models  # noqa: F401
 
     if find_spec('mmseg') is not None:  # who detects only may lack it

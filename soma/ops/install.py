@@ -1,4 +1,4 @@
-"""Put the stand-in where mmcv looks for its compiled module."""
+"""Put the operators of this package where mmcv looks for its own."""
 
 from __future__ import annotations
 
@@ -39,3 +39,18 @@ def install_ops() -> None:
     sys.modules[COMPILED_MODULE] = extension
     if 'mmcv' in sys.modules:
         sys.modules['mmcv']._ext = extension
+
+
+def install_attention() -> None:
+    """Let mmcv compute deformable attention with ours where its compiled operator does not go.
+
+    On CPUs, and in bfloat16, mmcv has a formula that keeps every sample. It stays to be had as
+    ``ms_deform_attn.__wrapped__``.
+    """
+    if importlib.util.find_spec('mmcv') is None:
+        return
+    mmcv_module = importlib.import_module('mmcv.ops.multi_scale_deform_attn')
+    attention = importlib.import_module('soma.ops.ms_deform_attn').ms_deform_attn
+    if mmcv_module.multi_scale_deformable_attn_pytorch is not attention:
+        attention.__wrapped__ = mmcv_module.multi_scale_deformable_attn_pytorch
+        mmcv_module.multi_scale_deformable_attn_pytorch = attention

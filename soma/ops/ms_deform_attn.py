@@ -1,23 +1,23 @@
 """Multi-scale deformable attention (Deformable DETR, arXiv 2010.04159, equation 3), gradients.
 
-The backward pass samples again rather than keep the samples, and both passes go by pieces, one
-level and some queries at a time. So memory does not grow with the number of levels and points.
+A bilinear sample is a weighted sum of four pixels, and attention a weighted sum of samples: both
+at once are what ``embedding_bag`` sums, so that no sample is ever stored. The maps of all levels
+lie in one table with a border of zeros, where the four neighbours of a point are the same steps
+apart on every level. The gradient of the value is a bag for each pixel, over the points that fall
+beside it. The backward pass keeps nothing but the inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from soma.ops.functional import recompute_grads, steps, upcast
-
-# Small enough for memory, large enough that kernels on a GPU outweigh their launch.
-MAX_SAMPLES = 2**22
+from soma.ops.functional import upcast
 
 
 @torch.no_grad()
@@ -32,27 +32,18 @@ def ms_deform_attn_forward(
     """Sum bilinear samples of all levels, weighted by the attention.
 
     Args:
-        value: Maps of all levels, shape ``(N, S, M, D)`` with M heads.
+        value: Maps of all levels, one after the other, shape ``(N, S, M, D)`` with M heads.
         value_spatial_shapes: Height and width of each level, shape ``(L, 2)``.
-        value_level_start_index: First of a level's rows among the S, shape ``(L,)``.
+        value_level_start_index: Of mmcv's operator; it follows from the shapes.
         sampling_locations: ``(x, y)``, 0 to 1 across the map, shape ``(N, Q, M, L, P, 2)``.
         attention_weights: Shape ``(N, Q, M, L, P)``.
-        im2col_step: Images per step. It need not divide N.
+        im2col_step: Of mmcv's operator; nothing here goes by steps.
 
     Returns:
         Shape ``(N, Q, M * D)``.
     """
-    num, queries, heads = sampling_locations.shape[:3]
-    output = upcast(value).new_zeros(num, queries, heads, value.shape[3])
-    levels = _levels(value_spatial_shapes, value_level_start_index)
-    for piece in _pieces(value, levels, attention_weights, im2col_step):
-        output[piece.queries] += _attend(
-            upcast(value[piece.values]),
-            upcast(sampling_locations[piece.points]),
-            upcast(attention_weights[piece.points]),
-            piece.size,
-        )
-    return output.flatten(2).to(value.dtype)
+    levels = value_spatial_shapes.tolist()  # one wait for the GPU
+    return _forward(value, levels, sampling_locations, attention_weights)
 
 
 @torch.no_grad()
@@ -71,93 +62,195 @@ def ms_deform_attn_backward(
     """Add the gradients of :func:`ms_deform_attn_forward`.
 
     Args:
-        value: Maps of all levels, shape ``(N, S, M, D)`` with M heads.
-        value_spatial_shapes: Height and width of each level, shape ``(L, 2)``.
-        value_level_start_index: First of a level's rows among the S, shape ``(L,)``.
-        sampling_locations: ``(x, y)``, 0 to 1 across the map, shape ``(N, Q, M, L, P, 2)``.
-        attention_weights: Shape ``(N, Q, M, L, P)``.
+        value: As there.
+        value_spatial_shapes: As there.
+        value_level_start_index: As there.
+        sampling_locations: As there.
+        attention_weights: As there.
         grad_output: Shape ``(N, Q, M * D)``.
         grad_value: Output, in the shape of ``value``.
         grad_sampling_loc: Output, in the shape of ``sampling_locations``.
         grad_attn_weight: Output, in the shape of ``attention_weights``.
-        im2col_step: Images per step. It need not divide N.
+        im2col_step: As there.
     """
-    grad_output = grad_output.unflatten(2, value.shape[2:])
-    total_value = torch.zeros_like(upcast(grad_value))  # many queries add to one value
-    levels = _levels(value_spatial_shapes, value_level_start_index)
-    for piece in _pieces(value, levels, attention_weights, im2col_step):
-        inputs = (
-            upcast(value[piece.values]),
-            upcast(sampling_locations[piece.points]),
-            upcast(attention_weights[piece.points]),
-        )
-        grads = recompute_grads(
-            partial(_attend, size=piece.size), inputs, upcast(grad_output[piece.queries])
-        )
-        total_value[piece.values] += grads[0]
-        grad_sampling_loc[piece.points] += grads[1]
-        grad_attn_weight[piece.points] += grads[2]
-    grad_value += total_value
+    levels = value_spatial_shapes.tolist()
+    grads = _backward(value, levels, sampling_locations, attention_weights, grad_output)
+    for total, grad in zip((grad_value, grad_sampling_loc, grad_attn_weight), grads, strict=True):
+        total += grad
 
 
-class _Piece(NamedTuple):
-    """Some queries of some images on one level, as indices.
-
-    Attributes:
-        size: Height and width of the level.
-        values: Index into the values, to shape ``(n, height * width, M, D)``.
-        queries: Index into the output, to shape ``(n, q, ...)``.
-        points: Index into locations and attention, to shape ``(n, q, M, P, ...)``.
-    """
-
-    size: tuple[int, int]
-    values: tuple
-    queries: tuple
-    points: tuple
-
-
-def _levels(shapes: Tensor, starts: Tensor) -> list[tuple[int, int, int]]:
-    """List height, width and first row of each level."""
-    return torch.cat([shapes, starts[:, None]], dim=1).tolist()  # one wait for the GPU
-
-
-def _pieces(
+def ms_deform_attn(
     value: Tensor,
-    levels: list[tuple[int, int, int]],
+    value_spatial_shapes: Tensor,
+    sampling_locations: Tensor,
     attention_weights: Tensor,
-    im2col_step: int,
-) -> Iterator[_Piece]:
-    """Cut the work into pieces of about ``MAX_SAMPLES`` sampled numbers."""
-    num, queries, heads, _, points = attention_weights.shape
-    images_per_step = max(1, min(num, im2col_step))
-    samples_per_query = images_per_step * heads * value.shape[3] * points
-    queries_per_step = max(1, MAX_SAMPLES // samples_per_query)
-    for level, (height, width, start) in enumerate(levels):
-        for images in steps(num, images_per_step):
-            for some in steps(queries, queries_per_step):
-                yield _Piece(
-                    size=(height, width),
-                    values=(images, slice(start, start + height * width)),
-                    queries=(images, some),
-                    points=(images, some, slice(None), level),
-                )
+) -> Tensor:
+    """Compute what mmcv's ``multi_scale_deformable_attn_pytorch`` does, with its arguments.
 
-
-def _attend(value: Tensor, locations: Tensor, weights: Tensor, size: tuple[int, int]) -> Tensor:
-    """Attend to one level.
+    mmcv calls that one where its compiled operator does not go: on CPUs, and in bfloat16.
 
     Args:
-        value: Shape ``(N, height * width, M, D)``.
-        locations: Shape ``(N, Q, M, P, 2)``.
-        weights: Shape ``(N, Q, M, P)``.
-        size: Height and width of the level.
+        value: As for :func:`ms_deform_attn_forward`, like the others.
+        value_spatial_shapes: Height and width of each level.
+        sampling_locations: Places in the maps.
+        attention_weights: Weight of each place.
 
     Returns:
-        Shape ``(N, Q, M, D)``.
+        Shape ``(N, Q, M * D)``, in the dtype of ``value``.
     """
-    maps = value.permute(0, 2, 3, 1).flatten(0, 1).unflatten(2, size)  # (N M, D, height, width)
-    grid = (2 * locations - 1).permute(0, 2, 3, 1, 4).flatten(0, 1)  # (N M, P, Q, 2)
-    weights = weights.permute(0, 2, 3, 1).flatten(0, 1)  # (N M, P, Q)
-    samples = F.grid_sample(maps, grid, align_corners=False)  # (N M, D, P, Q)
-    attended = (samples * weights[:, None]).sum(dim=2)  # (N M, D, Q)
-    return attended.unflatten(0, (len(value), -1)).permute(0, 3, 1, 2)
+    levels = torch.as_tensor(value_spatial_shapes).tolist()
+    return _Attention.apply(value, levels, sampling_locations, attention_weights)
+
+
+class _Attention(torch.autograd.Function):
+    """:func:`ms_deform_attn` with its gradient."""
+
+    @staticmethod
+    def forward(ctx, value, levels, locations, attention):
+        ctx.save_for_backward(value, locations, attention)
+        ctx.levels = levels
+        return _forward(value, levels, locations, attention)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        value, locations, attention = ctx.saved_tensors
+        grads = _backward(value, ctx.levels, locations, attention, grad)
+        return grads[0], None, *grads[1:]
+
+
+class _Points(NamedTuple):
+    """Where the samples are taken: B bags (image, query, head) of K points (level, point).
+
+    Attributes:
+        index: Row of a point's upper left pixel in the table, shape ``(B, K)``.
+        x: How far it is from there to the right pixel, 0 to 1, shape ``(B, K)``.
+        y: The same to the lower pixel.
+        inside: Whether a point touches its map, shape ``(B, K)``.
+        size: Width and height of a point's map, each of shape ``(K,)``.
+        steps: Rows from the upper left pixel to itself, the right, the lower and the last one.
+    """
+
+    index: Tensor
+    x: Tensor
+    y: Tensor
+    inside: Tensor
+    size: tuple[Tensor, Tensor]
+    steps: tuple[int, int, int, int]
+
+    def corners(self, attention: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Yield step and weight ``(B, K)`` of each of the four pixels."""
+        lower = attention * self.y
+        upper = attention - lower
+        right = (upper * self.x, lower * self.x)
+        weights = (upper - right[0], right[0], lower - right[1], right[1])
+        return zip(self.steps, weights, strict=True)
+
+
+def _forward(value: Tensor, levels: list, locations: Tensor, attention: Tensor) -> Tensor:
+    table = _pack(upcast(value), levels)
+    points = _locate(upcast(locations), levels, table)
+    rows = table.flatten(0, 3)
+    output = 0
+    for step, weight in points.corners(upcast(attention).reshape_as(points.x)):
+        output += F.embedding_bag(points.index, rows[step:], mode='sum', per_sample_weights=weight)
+    return output.view(*locations.shape[:2], value[0, 0].numel()).to(value.dtype)
+
+
+def _backward(
+    value: Tensor, levels: list, locations: Tensor, attention: Tensor, grad: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of value, locations and attention, each in its shape and dtype."""
+    table = _pack(upcast(value), levels)
+    points = _locate(upcast(locations), levels, table)
+    rows, weights = table.flatten(0, 3), upcast(attention).reshape_as(points.x)
+    grad = upcast(grad).reshape(len(points.x), value.shape[3])
+
+    a, b, c, d = (_products(grad, rows[step:], points.index) for step in points.steps)
+    upper, lower = torch.lerp(a, b, points.x), torch.lerp(c, d, points.x)
+    grad_attention = torch.lerp(upper, lower, points.y)
+    slope_x = torch.lerp(b - a, d - c, points.y)
+    weights = weights * points.inside
+    width, height = points.size
+    grad_locations = torch.stack(
+        [slope_x * width * weights, (lower - upper) * height * weights], dim=-1
+    )
+
+    index, order = points.index.flatten().sort()
+    bags = order // points.index.shape[1]
+    ends = torch.bincount(index, minlength=len(rows)).cumsum(0)
+    starts = F.pad(ends, (1, 0))[:-1]
+    grad_rows = torch.zeros_like(rows)
+    for step, weight in points.corners(upcast(attention).reshape_as(points.x)):
+        weight = weight.flatten()[order]
+        sums = F.embedding_bag(bags, grad, starts, mode='sum', per_sample_weights=weight)
+        grad_rows[step:] += sums[: len(rows) - step]
+    return (
+        _unpack(grad_rows.view_as(table), levels).to(value.dtype),
+        grad_locations.view(locations.shape).to(locations.dtype),
+        grad_attention.view(attention.shape).to(attention.dtype),
+    )
+
+
+def _products(grad: Tensor, rows: Tensor, index: Tensor) -> Tensor:
+    """Multiply the gradient of each bag ``(B, D)`` with its rows; returns ``(B, K)``."""
+    weights = rows.new_ones(index.shape).requires_grad_()
+    with torch.enable_grad():
+        output = F.embedding_bag(index, rows, mode='sum', per_sample_weights=weights)
+    return torch.autograd.grad(output, weights, grad)[0]
+
+
+def _pack(value: Tensor, levels: list) -> Tensor:
+    """Lay maps ``(N, S, M, D)`` below each other in a table ``(N, height, width, M, D)``.
+
+    Each has a border of zeros around it.
+    """
+    num, _, *rest = value.shape
+    height = sum(h + 2 for h, _ in levels)
+    table = value.new_zeros(num, height, max(w for _, w in levels) + 2, *rest)
+    parts = value.split([h * w for h, w in levels], dim=1)
+    for place, part in zip(_places(table, levels), parts, strict=True):
+        place.copy_(part.unflatten(1, place.shape[1:3]))
+    return table
+
+
+def _unpack(table: Tensor, levels: list) -> Tensor:
+    """Take the maps out of a table again."""
+    return torch.cat([place.flatten(1, 2) for place in _places(table, levels)], dim=1)
+
+
+def _places(table: Tensor, levels: list) -> Iterator[Tensor]:
+    """The parts of a table that are maps."""
+    top = 1
+    for height, width in levels:
+        yield table[:, top : top + height, 1 : width + 1]
+        top += height + 2
+
+
+def _locate(locations: Tensor, levels: list, table: Tensor) -> _Points:
+    """Find the pixels around each point.
+
+    Args:
+        locations: Shape ``(N, Q, M, L, P, 2)``.
+        levels: Height and width of each level.
+        table: As :func:`_pack` makes it.
+    """
+    num, queries, heads, _, points, _ = locations.shape
+    rows, columns = table.shape[1:3]
+    tops = [sum(h + 2 for h, _ in levels[:index]) for index in range(len(levels))]
+    constants = locations.new_tensor([[w, h, t] for (h, w), t in zip(levels, tops, strict=True)])
+    width, height, top = constants.repeat_interleave(points, dim=0).T.contiguous()  # (K,) each
+
+    flat = locations.reshape(num * queries * heads, len(width), 2)
+    x, y = flat[..., 0] * width - 0.5, flat[..., 1] * height - 0.5
+    # A point further out, or nowhere (NaN), goes to the border: nothing is there.
+    inside = (x > -1) & (x < width) & (y > -1) & (y < height)
+    x, y = x.where(inside, -1), y.where(inside, -1)
+    left, upper = x.floor(), y.floor()
+    cell = (upper + top + 1).int() * columns + (left + 1).int()
+    image = torch.arange(num, device=table.device, dtype=torch.int32) * (rows * columns)
+    head = torch.arange(heads, device=table.device, dtype=torch.int32)
+    cell = cell.view(num, queries, heads, len(width)) + image.view(-1, 1, 1, 1)
+    index = (cell * heads + head[:, None]).view(x.shape)
+    steps = (0, heads, columns * heads, (columns + 1) * heads)
+    return _Points(index, x - left, y - upper, inside, (width, height), steps)
