@@ -1,8 +1,7 @@
 """Linear and convolution with an adapted weight, whose gradients stay low-rank.
 
-Both compute with ``W_eff = W + s (B A - B0 A0)`` in one product, as the plain layer does. Autograd
-would form the gradient of ``W_eff``, as large as the weight; these functions form only those of
-``A`` and ``B``.
+Both compute with ``W_eff = W + s (B A - B0 A0)``. Autograd would form the gradient of ``W_eff``, as
+large as the weight; these functions form only those of ``A`` and ``B``.
 """
 
 from __future__ import annotations
@@ -14,11 +13,13 @@ from torch import Tensor
 from .svd import low_rank_product
 
 
-def weight_delta(A: Tensor, B: Tensor, A0: Tensor, B0: Tensor, scale: float, groups: int) -> Tensor:
-    """Compute ``s (B A - B0 A0)``.
+def delta_factors(
+    A: Tensor, B: Tensor, A0: Tensor, B0: Tensor, scale: float, groups: int
+) -> tuple[Tensor, Tensor]:
+    """Write ``s (B A - B0 A0)`` as one product, ``[s (B - B0), s B0] [A; A - A0]``.
 
-    It is evaluated as ``[B - B0, B0] [A; A - A0]``: one product, without cancellation, and exactly
-    zero as long as ``A = A0`` and ``B = B0``, whatever the device and its kernels.
+    So there is no cancellation, and it is exactly zero as long as ``A = A0`` and ``B = B0``,
+    whatever the device and its kernels.
 
     Args:
         A: Shape ``(groups * rank, in)``, like ``A0``.
@@ -29,23 +30,36 @@ def weight_delta(A: Tensor, B: Tensor, A0: Tensor, B0: Tensor, scale: float, gro
         groups: Number of stacked matrices.
 
     Returns:
-        Shape ``(out, in)``.
+        The right factor ``(groups * 2 rank, in)`` and the left one ``(out, 2 rank)``.
     """
-    left = torch.cat([B - B0, B0], dim=1)
     rows = (groups, -1, A.shape[1])
     right = torch.cat([A.view(rows), (A - A0).view(rows)], dim=1).flatten(0, 1)
-    return low_rank_product(right, left * scale, groups)
+    return right, torch.cat([B - B0, B0], dim=1) * scale
+
+
+def weight_delta(A: Tensor, B: Tensor, A0: Tensor, B0: Tensor, scale: float, groups: int) -> Tensor:
+    """Compute ``s (B A - B0 A0)``, shape ``(out, in)``, from what :func:`delta_factors` takes."""
+    return low_rank_product(*delta_factors(A, B, A0, B0, scale, groups), groups)
 
 
 def _effective_weight(weight: Tensor, *adapter) -> Tensor:
-    """Add :func:`weight_delta` to a weight ``(out, in, ...)``, in the weight's own precision."""
+    """Add :func:`weight_delta` to a weight ``(out, in, ...)``, in the adapter's precision."""
     # Under autocast the delta would be rounded to bfloat16 before the sum.
     with torch.autocast(weight.device.type, enabled=False):
-        return weight + weight_delta(*adapter).view_as(weight)
+        right, left = delta_factors(*adapter)
+        groups = adapter[-1]
+        matrices = weight.flatten(1).to(left.dtype).unflatten(0, (groups, -1))
+        left, right = left.unflatten(0, (groups, -1)), right.unflatten(0, (groups, -1))
+        return torch.baddbmm(matrices, left, right).view(weight.shape)
 
 
 class AdaptedLinear(torch.autograd.Function):
-    """``y = x W_eff^T + b`` with low-rank gradients."""
+    """``y = x W_eff^T + b`` with low-rank gradients.
+
+    For many tokens ``W_eff`` is formed, and formed again in the backward pass, which is cheaper
+    than keeping one per layer. For few, thin products beside that with ``W`` are cheaper still. A
+    weight of lower precision than its adapter always takes this way: ``W_eff`` would be rounded.
+    """
 
     @staticmethod
     def forward(ctx, x, weight, bias, A, B, A0, B0, scale, groups):
@@ -66,44 +80,62 @@ class AdaptedLinear(torch.autograd.Function):
         Returns:
             Shape ``(..., out)``.
         """
-        ctx.save_for_backward(x, weight, A, B, A0, B0)
         ctx.scale, ctx.groups = scale, groups
-        return F.linear(x, _effective_weight(weight, A, B, A0, B0, scale, groups), bias)
+        tokens = x.numel() // x.shape[-1]
+        if tokens * sum(weight.shape) >= 2 * weight.numel() and weight.dtype == A.dtype:
+            ctx.save_for_backward(x, weight, A, B, A0, B0)
+            return F.linear(x, _effective_weight(weight, A, B, A0, B0, scale, groups), bias)
+        y = F.linear(x, weight, bias)
+        with torch.autocast(x.device.type, enabled=False):
+            right, left = (f.to(y.dtype) for f in delta_factors(A, B, A0, B0, scale, groups))
+            inner = x.reshape(tokens, -1).to(y.dtype) @ right.T  # (tokens, groups * 2 rank)
+            _add_product(y.view(tokens, -1), inner, left, groups)
+        inner = inner.view(tokens, groups, 2, -1)[:, :, 0].flatten(1)  # with A
+        ctx.save_for_backward(x, weight, A, B, A0, B0, inner, right, left)
+        return y
 
     @staticmethod
     def backward(ctx, grad):
         """Gradients of ``x``, the bias, ``A`` and ``B``; the rest is frozen."""
-        x, weight, A, B, A0, B0 = ctx.saved_tensors
+        x, weight, A, B, A0, B0, *beside = ctx.saved_tensors
         scale, groups = ctx.scale, ctx.groups
         grad_x = grad_bias = grad_A = grad_B = None
-        if ctx.needs_input_grad[0]:
-            # Forming the weight again is cheaper than keeping one per layer until now.
-            effective = _effective_weight(weight, A, B, A0, B0, scale, groups)
-            grad_x = (grad @ effective.to(grad.dtype)).to(x.dtype)
-        rows, cols = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1]).to(grad.dtype)
+        dtype = grad.dtype
+        rows, cols = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1]).to(dtype)
+        if beside:
+            inner, right, left = beside
+            grad_inner = _group_products(rows, left, groups)  # (tokens, groups * 2 rank)
+            if ctx.needs_input_grad[0]:
+                grad_x = (rows @ weight.to(dtype)).addmm_(grad_inner, right)
+            grad_inner = grad_inner.view(len(rows), groups, 2, -1).sum(2).flatten(1)
+        else:
+            if ctx.needs_input_grad[0]:
+                grad_x = rows @ _effective_weight(weight, A, B, A0, B0, scale, groups).to(dtype)
+            inner = cols @ A.to(dtype).T
+            grad_inner = _group_products(rows, (B * scale).to(dtype), groups)
+        if grad_x is not None:
+            grad_x = grad_x.view(x.shape).to(x.dtype)
         if ctx.needs_input_grad[2]:
             grad_bias = rows.sum(0, dtype=A.dtype)
-        if ctx.needs_input_grad[3] or ctx.needs_input_grad[4]:
-            grad_A, grad_B = _factor_gradients(rows, cols, A, B, scale, groups)
+        if ctx.needs_input_grad[3]:
+            grad_A = (grad_inner.T @ cols).to(A.dtype)
+        if ctx.needs_input_grad[4]:
+            parts = zip(rows.chunk(groups, 1), inner.chunk(groups, 1), strict=True)
+            grad_B = torch.cat([part.T @ own for part, own in parts]).to(B.dtype) * scale
         return grad_x, None, grad_bias, grad_A, grad_B, None, None, None, None
 
 
-def _factor_gradients(
-    grad: Tensor, x: Tensor, A: Tensor, B: Tensor, scale: float, groups: int
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the factors from ``grad (n, out)`` and ``x (n, in)``."""
-    rank = B.shape[1]
-    inner = x @ A.to(x.dtype).T  # (n, groups * rank)
-    if groups == 1:
-        grad_inner = grad @ B.to(grad.dtype)
-        grad_B = grad.T @ inner
-    else:
-        parts = grad.view(len(grad), groups, -1).transpose(0, 1)  # (groups, n, out / groups)
-        factors = B.to(grad.dtype).view(groups, -1, rank)
-        grad_inner = torch.bmm(parts, factors).transpose(0, 1).reshape(len(grad), -1)
-        inner = inner.view(len(grad), groups, rank).transpose(0, 1)
-        grad_B = torch.bmm(parts.transpose(1, 2), inner).reshape_as(B)
-    return (grad_inner.T @ x).to(A.dtype) * scale, grad_B.to(B.dtype) * scale
+def _add_product(y: Tensor, inner: Tensor, left: Tensor, groups: int) -> None:
+    """Add to ``y (n, out)``, group by group, ``inner (n, groups * r)`` times ``left^T``."""
+    parts = (y.chunk(groups, 1), inner.chunk(groups, 1), left.chunk(groups))
+    for out, own, factor in zip(*parts, strict=True):
+        out.addmm_(own, factor.T)
+
+
+def _group_products(rows: Tensor, left: Tensor, groups: int) -> Tensor:
+    """Multiply ``rows (n, out)``, group by group, with ``left (out, r)``: ``(n, groups * r)``."""
+    parts = zip(rows.chunk(groups, 1), left.chunk(groups), strict=True)
+    return torch.cat([part @ factor for part, factor in parts], dim=1)
 
 
 class AdaptedConv2d(torch.autograd.Function):

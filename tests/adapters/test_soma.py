@@ -6,6 +6,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from soma.adapters import SoMAConv2d, SoMALinear, low_rank_product
+from soma.adapters.functional import AdaptedLinear
 
 
 def adapted(plain, trained=True, **options):
@@ -133,9 +134,20 @@ def test_half_an_adapter_is_an_error():
         layer.load_state_dict(state)
 
 
-def test_gradients_under_autocast_and_checkpointing():
+@pytest.mark.parametrize('tokens', [5, 50])  # beside the weight, and summed with it
+@pytest.mark.parametrize('groups', [1, 3])
+def test_gradcheck(tokens, groups):
+    layer = adapted(nn.Linear(6, 12).double(), rank=2, groups=groups)
+    x = torch.randn(tokens, 6, dtype=torch.float64, requires_grad=True)
+    weights = [layer.weight, layer.bias, layer.A, layer.B, layer.A0, layer.B0]
+    weights = [w.detach().requires_grad_(w.requires_grad) for w in weights]
+    torch.autograd.gradcheck(lambda *t: AdaptedLinear.apply(*t, 0.7, groups), (x, *weights))
+
+
+@pytest.mark.parametrize('tokens', [8, 100])
+def test_gradients_under_autocast_and_checkpointing(tokens):
     layer = adapted(nn.Linear(32, 96), groups=3)
-    x = torch.randn(8, 32, requires_grad=True)
+    x = torch.randn(tokens, 32, requires_grad=True)
     layer(x).square().mean().backward()
     exact = [p.grad.clone() for p in (x, layer.A, layer.B, layer.bias)]
     for run in (layer, lambda x: checkpoint(layer, x, use_reentrant=False)):
@@ -152,9 +164,10 @@ def test_gradients_under_autocast_and_checkpointing():
 
 
 @pytest.mark.skipif(torch.__version__ < '2.4', reason='compiles no needs_input_grad')
-def test_torch_compile_gives_the_same():
+@pytest.mark.parametrize('tokens', [4, 40])
+def test_torch_compile_gives_the_same(tokens):
     layer = adapted(nn.Linear(16, 48), groups=3)
-    x = torch.randn(4, 16, requires_grad=True)
+    x = torch.randn(tokens, 16, requires_grad=True)
     expected = torch.autograd.grad(layer(x).square().sum(), [x, layer.A, layer.B])
     compiled = torch.compile(layer, backend='aot_eager', fullgraph=True)
     result = torch.autograd.grad(compiled(x).square().sum(), [x, layer.A, layer.B])
