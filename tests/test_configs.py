@@ -77,7 +77,7 @@ def shrink(config):
     backbone.update(img_size=32, patch_size=8)
     (model.neck if 'neck' in model else model.decode_head).in_channels = [16] * 4
     model.test_cfg.update(crop_size=(32, 32), stride=(24, 24))
-    if model.decode_head.type == 'Mask2FormerHead':
+    if model.decode_head.type == 'LeanMask2FormerHead':
         head = model.decode_head
         head.update(feat_channels=32, out_channels=32, num_queries=5)
         head.pixel_decoder.positional_encoding.num_feats = 16

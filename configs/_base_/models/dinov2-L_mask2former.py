@@ -19,10 +19,11 @@ model = dict(
         arch='large',
         img_size=512,
         patch_size=16,
+        pyramid=(1, 1, 1, 1),  # resized by the pixel decoder
         init_cfg=dict(type='Pretrained', checkpoint='checkpoints/dinov2_converted.pth'),
     ),
     decode_head=dict(
-        type='Mask2FormerHead',
+        type='LeanMask2FormerHead',
         in_channels=[1024, 1024, 1024, 1024],
         strides=[4, 8, 16, 32],
         feat_channels=256,
@@ -32,7 +33,8 @@ model = dict(
         num_transformer_feat_level=3,
         align_corners=False,
         pixel_decoder=dict(
-            type='mmdet.MSDeformAttnPixelDecoder',
+            type='LeanPixelDecoder',
+            pyramid=(4, 2, 1, 0.5),
             num_outs=3,
             norm_cfg=dict(type='GN', num_groups=32),
             act_cfg=dict(type='ReLU'),

@@ -2,6 +2,7 @@
 _base_ = './dinov2-L_mask2former.py'
 
 model = dict(
+    backbone=dict(pyramid=(4, 2, 1, 0.5)),
     neck=dict(type='FPN', in_channels=[1024, 1024, 1024, 1024], out_channels=256, num_outs=4),
     decode_head=dict(
         _delete_=True,

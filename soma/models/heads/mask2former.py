@@ -1,0 +1,312 @@
+"""Mask2Former's head (arXiv 2112.01527) for semantic segmentation, without waste."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks.transformer import MultiheadAttention
+from mmdet.models.losses import CrossEntropyLoss, DiceLoss
+from mmdet.models.task_modules.assigners import (
+    ClassificationCost,
+    CrossEntropyLossCost,
+    DiceCost,
+)
+from mmdet.utils import reduce_mean
+from mmengine.registry import MODELS
+from mmseg.models.decode_heads import Mask2FormerHead
+from mmseg.structures import SegDataSample
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from .mask_points import (
+    class_masks,
+    mask_losses,
+    match_costs,
+    sample,
+    uncertain_points,
+)
+
+
+@MODELS.register_module()
+class LeanMask2FormerHead(Mask2FormerHead):
+    """mmseg's ``Mask2FormerHead``: the same parameters, outputs and losses, for less.
+
+    - A mask is the product of a query with the mask features. It is computed in full for the
+      queries that are matched, for the others at the points of the matching; and of the last layer
+      alone in testing.
+    - Attention masks are made from mask features of their own size, since resizing is linear.
+    - Matching needs one copy to the CPU a step: costs of all layers and classes, and which classes
+      there are.
+    - Masks of classes are read off the label map at the points; no mask is made for a class.
+    - Matching and losses are in float32 whatever the rest is in.
+
+    The points at which masks are matched are drawn once for a picture, not for each layer. The
+    settings are those of mmseg, with Mask2Former's losses and costs, and no others.
+
+    Args:
+        num_classes: Number of classes.
+        **kwargs: As in the parent class.
+
+    Raises:
+        ValueError: If a loss or a cost is another than Mask2Former's.
+    """
+
+    def __init__(self, num_classes: int, **kwargs) -> None:
+        super().__init__(num_classes=num_classes, **kwargs)
+        weights = torch.tensor(self.class_weight)
+        self.register_buffer('_class_weight', weights, persistent=False)
+        loss_cls, loss_mask, loss_dice = self.loss_cls, self.loss_mask, self.loss_dice
+        _require(type(loss_cls) is CrossEntropyLoss and not loss_cls.use_sigmoid, loss_cls)
+        _require(type(loss_mask) is CrossEntropyLoss and loss_mask.use_sigmoid, loss_mask)
+        _require(
+            type(loss_dice) is DiceLoss and loss_dice.naive_dice and loss_dice.activate, loss_dice
+        )
+        if self.train_cfg:
+            costs = {type(cost): cost for cost in self.assigner.match_costs}
+            kinds = (ClassificationCost, CrossEntropyLossCost, DiceCost)
+            _require(costs.keys() == {*kinds}, self.assigner.match_costs)
+            dice = costs[DiceCost]
+            _require(dice.pred_act and dice.naive_dice, dice)
+            self._cost_weights = tuple(costs[kind].weight for kind in kinds)
+            self._cost_eps = dice.eps
+
+    def decode(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Run pixel decoder and transformer decoder.
+
+        Args:
+            x: Maps of the backbone, from fine to coarse.
+
+        Returns:
+            For the queries before the first and after each of L layers, their class scores
+            ``(n, queries, C + 1)`` and mask embeddings ``(n, queries, c)``; and the mask features
+            ``(n, c, h, w)``.
+        """
+        features, memories = self.pixel_decoder(x)
+        with torch.no_grad():
+            coarse = [
+                F.interpolate(features, m.shape[2:], mode='bilinear', align_corners=False)
+                for m in memories
+            ]
+        values, keys = [], []
+        for memory, project, level in zip(
+            memories, self.decoder_input_projs, self.level_embed.weight, strict=True
+        ):
+            no_padding = memory.new_zeros((1, *memory.shape[2:]), dtype=torch.bool)
+            position = self.decoder_positional_encoding(no_padding).flatten(2).transpose(1, 2)
+            values.append(project(memory).flatten(2).transpose(1, 2) + level)
+            keys.append(values[-1] + position)
+        query = self.query_feat.weight.expand(len(features), -1, -1)
+        position = self.query_embed.weight
+        outputs = [self._predict_queries(query)]
+        for index, layer in enumerate(self.transformer_decoder.layers):
+            level = index % self.num_transformer_feat_level
+            with torch.no_grad():
+                seen = outputs[-1][1] @ coarse[level].flatten(2) >= 0  # (n, queries, h * w)
+                seen |= ~seen.any(-1, keepdim=True)  # a query that sees nothing sees all
+            attended = _attend(
+                layer.cross_attn, query + position, keys[level], values[level], seen[:, None]
+            )
+            query = layer.norms[0](query + attended)
+            attended = _attend(layer.self_attn, query + position, query + position, query)
+            query = layer.norms[1](query + attended)
+            query = layer.norms[2](layer.ffn(query))
+            outputs.append(self._predict_queries(query))
+        scores, embeddings = zip(*outputs, strict=True)
+        return list(scores), list(embeddings), features
+
+    def _predict_queries(self, query: Tensor) -> tuple[Tensor, Tensor]:
+        query = self.transformer_decoder.post_norm(query)
+        return self.cls_embed(query), self.mask_embed(query)
+
+    def forward(
+        self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample] | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Class scores and full masks ``(n, queries, h, w)`` of every layer, as in the parent."""
+        scores, embeddings, features = self.decode(x)
+        return scores, [torch.einsum('nqc,nchw->nqhw', e, features) for e in embeddings]
+
+    def predict(
+        self, x: Sequence[Tensor], batch_img_metas: Sequence[dict], test_cfg: dict
+    ) -> Tensor:
+        """Compute the score of each class, shape ``(n, C, H, W)`` in the size of the input."""
+        scores, embeddings, features = self.decode(x)
+        masks = torch.einsum('nqc,nchw->nqhw', embeddings[-1], features)
+        size = batch_img_metas[0].get('pad_shape', batch_img_metas[0]['img_shape'])
+        masks = F.interpolate(masks, size=size[:2], mode='bilinear', align_corners=False)
+        return torch.einsum('nqk,nqhw->nkhw', scores[-1].softmax(-1)[..., :-1], masks.sigmoid())
+
+    def loss(
+        self, x: Sequence[Tensor], batch_data_samples: Sequence[SegDataSample], train_cfg: dict
+    ) -> dict[str, Tensor]:
+        """Compute the losses of every layer, under mmdet's names.
+
+        Args:
+            x: Maps of the backbone, from fine to coarse.
+            batch_data_samples: With ``gt_sem_seg``, labels of one size for all.
+            train_cfg: Unused, as in the parent.
+
+        Returns:
+            ``loss_cls``, ``loss_mask``, ``loss_dice`` of the last layer, and with a prefix
+            ``d0.``, ``d1.``, ... of those before.
+        """
+        scores, embeddings, features = self.decode(x)
+        labels = torch.stack([s.gt_sem_seg.data.squeeze(0) for s in batch_data_samples])
+        with torch.autocast(features.device.type, enabled=False):
+            losses = self._losses(
+                torch.stack(scores).float(),
+                torch.stack(embeddings).float(),
+                features.float(),
+                labels,
+            )
+        last = len(scores) - 1
+        return {
+            (name if layer == last else f'd{layer}.{name}'): values[layer]
+            for layer in [last, *range(last)]
+            for name, values in losses.items()
+        }
+
+    def _losses(
+        self, scores: Tensor, embeddings: Tensor, features: Tensor, labels: Tensor
+    ) -> dict[str, Tensor]:
+        """Losses of all layers, each of shape ``(L,)``.
+
+        Args:
+            scores: Shape ``(L, n, queries, C + 1)``.
+            embeddings: Shape ``(L, n, queries, c)``.
+            features: Shape ``(n, c, h, w)``.
+            labels: Shape ``(n, H, W)``.
+        """
+        matches = self._match(scores, embeddings, features, labels)
+        # A picture without a class counts as one with a mask, as in mmdet.
+        count = sum(max(matched.shape[1] / len(scores), 1) for matched in matches)
+        count = reduce_mean(scores.new_tensor([count])).clamp_min(1)
+        eps = torch.finfo(torch.float32).eps
+
+        targets = torch.full(scores.shape[:3], self.num_classes, device=scores.device)
+        by_layer = scores.new_zeros(2, len(scores))
+        for image, matched in enumerate(matches):
+            layer, query, kind = torch.from_numpy(matched).to(scores.device)
+            targets[layer, image, query] = kind
+            if not len(kind):
+                continue
+            masks = embeddings[layer, image, query] @ features[image].flatten(1)
+            masks = masks.view(-1, 1, *features.shape[2:])
+            points = uncertain_points(
+                masks, self.num_points, self.oversample_ratio, self.importance_sample_ratio
+            )
+            # By rising class: where each is matched as often, its points are on one mask.
+            classes, times = np.unique(matched[2], return_counts=True)
+            classes = classes if (times == times[0]).all() else matched[2]
+            own = class_masks(labels[image], torch.from_numpy(classes).to(labels))[:, None]
+            losses = mask_losses(
+                sample(masks, points).squeeze(1),
+                sample(own, points.view(len(own), -1, 2)).view(len(points), -1),
+                self.loss_dice.eps,
+            )
+            by_layer = by_layer.index_add(1, layer, torch.stack(losses))
+        by_layer = by_layer / (count + eps)
+        if not by_layer.requires_grad:  # only ignored pixels: still, every parameter takes part
+            by_layer = by_layer + 0 * (embeddings.sum() + features.sum())
+
+        errors = F.cross_entropy(
+            scores.flatten(0, 2), targets.flatten(), self._class_weight, reduction='none'
+        )
+        weights = self._class_weight[targets].flatten(1).sum(1)
+        return {
+            'loss_cls': self.loss_cls.loss_weight
+            * errors.view(weights.shape[0], -1).sum(1)
+            / (weights + eps),
+            'loss_mask': self.loss_mask.loss_weight * by_layer[0],
+            'loss_dice': self.loss_dice.loss_weight * by_layer[1],
+        }
+
+    @torch.no_grad()
+    def _match(
+        self, scores: Tensor, embeddings: Tensor, features: Tensor, labels: Tensor
+    ) -> list[np.ndarray]:
+        """Match queries with the classes of each picture, in every layer.
+
+        Returns:
+            For each picture the layers, queries and classes of the matches by rising class, shape
+            ``(3, r)``.
+        """
+        costs, present = [], []
+        kinds = torch.arange(self.num_classes, device=labels.device)
+        for image, own_labels in enumerate(labels):
+            points = torch.rand(1, self.num_points, 2, device=features.device)
+            at_points = sample(features[image, None], points)[0]  # (c, p)
+            masks = class_masks(own_labels, kinds)
+            present.append(masks.any(-1).any(-1))
+            masks = sample(masks[None], points)[0]
+            for score, embedding in zip(scores[:, image], embeddings[:, image], strict=True):
+                mask = embedding @ at_points
+                costs.append(match_costs(score, mask, masks, self._cost_weights, self._cost_eps))
+        costs = torch.stack(costs).unflatten(0, (len(labels), -1))  # (n, L, queries, C)
+        present = torch.stack(present)
+        # Everything in one copy, for which the CPU has to wait.
+        copy = torch.cat([costs.flatten(), present.flatten().float()]).cpu().numpy()
+        costs = copy[: costs.numel()].reshape(costs.shape)
+        present = copy[costs.size :].reshape(present.shape) > 0
+        return [_assign(*of_image) for of_image in zip(costs, present, strict=True)]
+
+
+def _assign(costs: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Match the queries with the classes that are there, in each layer at least cost.
+
+    Args:
+        costs: Shape ``(L, queries, C)``.
+        present: Shape ``(C,)``.
+
+    Returns:
+        Layers, queries and classes of the matches by rising class, shape ``(3, r)``.
+    """
+    classes = np.flatnonzero(present)
+    costs = np.nan_to_num(costs)  # SciPy refuses a NaN, which shows in the losses anyway
+    matches = []
+    for layer, cost in enumerate(costs):
+        query, column = linear_sum_assignment(cost[:, classes])
+        matches.append(np.stack([np.full_like(query, layer), query, classes[column]]))
+    matches = np.concatenate(matches, axis=1)
+    return matches[:, matches[2].argsort(kind='stable')]
+
+
+def _attend(
+    module: MultiheadAttention,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """Attention of mmcv's module, without identity and without returning its weights.
+
+    Args:
+        module: Its parameters are used.
+        query: Shape ``(n, q, c)``.
+        key: Shape ``(n, k, c)``.
+        value: Shape ``(n, k, c)``.
+        mask: True where a query sees a key, shape ``(n, 1, q, k)``.
+
+    Returns:
+        Shape ``(n, q, c)``.
+    """
+    attention = module.attn
+    weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
+    heads = [
+        F.linear(x, weight, bias).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+        for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
+    ]
+    dropout = attention.dropout if module.training else 0.0
+    out = F.scaled_dot_product_attention(*heads, attn_mask=mask, dropout_p=dropout)
+    out = attention.out_proj(out.transpose(1, 2).flatten(2))
+    return module.dropout_layer(module.proj_drop(out))
+
+
+def _require(condition: bool, part: object) -> None:
+    if not condition:
+        raise ValueError(
+            f"LeanMask2FormerHead has Mask2Former's own losses and costs, not {part}: take "
+            "mmseg's Mask2FormerHead"
+        )

@@ -1,0 +1,102 @@
+"""Masks at points: what Mask2Former matches and trains on (arXiv 2112.01527, section 3.3).
+
+Pure functions on tensors. A point is ``(x, y)``, 0 to 1 across the picture.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def sample(maps: Tensor, points: Tensor) -> Tensor:
+    """Sample maps bilinearly, with zeros around them.
+
+    Args:
+        maps: Shape ``(n, c, h, w)``.
+        points: Shape ``(n, p, 2)``.
+
+    Returns:
+        Shape ``(n, c, p)``.
+    """
+    return F.grid_sample(maps, 2 * points[:, :, None] - 1, align_corners=False).squeeze(3)
+
+
+def class_masks(labels: Tensor, classes: Tensor) -> Tensor:
+    """The mask of each class, 0 or 1.
+
+    Args:
+        labels: Class of each pixel, shape ``(H, W)``.
+        classes: Shape ``(C,)``.
+
+    Returns:
+        Shape ``(C, H, W)``, float32.
+    """
+    return (labels == classes[:, None, None]).float()
+
+
+def match_costs(
+    class_logits: Tensor, mask_logits: Tensor, masks: Tensor, weights: tuple, eps: float
+) -> Tensor:
+    """Costs of taking a query for a class: classification, cross entropy and dice of the masks.
+
+    Args:
+        class_logits: Shape ``(r, C + 1)``; the last is "no object".
+        mask_logits: At the points, shape ``(r, p)``.
+        masks: Of the classes, at the same points, shape ``(C, p)``.
+        weights: Of the three.
+        eps: Of the dice, added above and below.
+
+    Returns:
+        Shape ``(r, C)``.
+    """
+    probability = class_logits.softmax(-1)[:, :-1]
+    # softplus(x) and softplus(-x), the losses of background and foreground, differ by x.
+    background = F.softplus(mask_logits).mean(1, keepdim=True)
+    cross_entropy = background - mask_logits @ masks.T / masks.shape[1]
+    inside = mask_logits.sigmoid()
+    overlap, total = inside @ masks.T, inside.sum(1, keepdim=True) + masks.sum(1)
+    dice = 1 - (2 * overlap + eps) / (total + eps)
+    return weights[1] * cross_entropy + weights[2] * dice - weights[0] * probability
+
+
+@torch.no_grad()
+def uncertain_points(
+    masks: Tensor, num_points: int, oversample_ratio: float, importance_ratio: float
+) -> Tensor:
+    """Draw points, most of them where a mask is undecided (PointRend, arXiv 1912.08193).
+
+    Args:
+        masks: Logits, shape ``(r, 1, h, w)``.
+        num_points: Number of points per mask.
+        oversample_ratio: Times as many are drawn to choose from.
+        importance_ratio: Share that is chosen for a logit near 0; the rest is drawn anew.
+
+    Returns:
+        Shape ``(r, num_points, 2)``.
+    """
+    drawn = torch.rand(len(masks), int(num_points * oversample_ratio), 2, device=masks.device)
+    chosen = int(num_points * importance_ratio)
+    distance = sample(masks, drawn).squeeze(1).abs()
+    index = distance.topk(chosen, dim=1, largest=False, sorted=False).indices
+    points = drawn.gather(1, index[..., None].expand(-1, -1, 2))
+    rest = torch.rand(len(masks), num_points - chosen, 2, device=masks.device)
+    return torch.cat([points, rest], dim=1)
+
+
+def mask_losses(mask_logits: Tensor, masks: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Cross entropy, averaged over the points, and dice loss of each mask.
+
+    Args:
+        mask_logits: Shape ``(r, p)``.
+        masks: Targets 0 to 1, shape ``(r, p)``.
+        eps: Of the dice, added above and below.
+
+    Returns:
+        Both of shape ``(r,)``.
+    """
+    cross_entropy = F.binary_cross_entropy_with_logits(mask_logits, masks, reduction='none')
+    inside = mask_logits.sigmoid()
+    overlap, total = (inside * masks).sum(1), inside.sum(1) + masks.sum(1)
+    return cross_entropy.mean(1), 1 - (2 * overlap + eps) / (total + eps)
