@@ -6,10 +6,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from mmengine.logging import MMLogger, print_log
-from mmengine.optim import DefaultOptimWrapperConstructor
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from torch import nn
+from torch.optim import Adam, AdamW
 
 
 def group_by_settings(params: list[dict], defaults: dict) -> list[dict]:
@@ -38,8 +40,9 @@ def group_by_settings(params: list[dict], defaults: dict) -> list[dict]:
 class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's ``paramwise_cfg``, with all parameters of equal settings in one group.
 
-    Fewer groups mean fewer and larger kernels in the optimizer's step. Frozen parameters are left
-    out. The groups are logged, one line each.
+    Fewer groups mean fewer and larger kernels in the optimizer's step. An optimizer that can step
+    in one pass over the memory (``fused``) does, unless the config says ``fused`` or ``foreach``.
+    Frozen parameters are left out. The groups are logged, one line each.
 
     Args:
         optim_wrapper_cfg: As in the parent class.
@@ -49,6 +52,19 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         # With an empty one, the parent class would take frozen parameters too and skip add_params.
         super().__init__(optim_wrapper_cfg, paramwise_cfg or {'custom_keys': {}})
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Make the optimizer and its wrapper."""
+        if not {'fused', 'foreach'} & self.optimizer_cfg.keys() and self._can_fuse(model):
+            self.optimizer_cfg = {**self.optimizer_cfg, 'fused': True}
+        return super().__call__(model)
+
+    def _can_fuse(self, model: nn.Module) -> bool:
+        kind = self.optimizer_cfg['type']
+        kind = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
+        on_gpu = all(parameter.is_cuda for parameter in model.parameters())
+        # Before 2.4 there were no such kernels for CPUs.
+        return kind in (Adam, AdamW) and (on_gpu or torch.__version__ >= '2.4')
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
         """Add the parameters of a module, as the parent class does; then group them.

@@ -1,3 +1,4 @@
+import copy
 import logging
 
 import pytest
@@ -41,7 +42,7 @@ def optimizer(constructor, model, rules=RULES):
 def settings_by_name(optimizer, model):
     names = {id(p): name for name, p in model.named_parameters()}
     return {
-        names[id(p)]: {k: v for k, v in group.items() if k in optimizer.defaults}
+        names[id(p)]: {k: v for k, v in group.items() if k in optimizer.defaults and k != 'fused'}
         for group in optimizer.param_groups
         for p in group['params']
     }
@@ -128,3 +129,26 @@ def test_the_log_has_one_line_a_group(log):
     log.clear()
     MMLogger.get_current_instance().info('paramwise_options are silenced only meanwhile')
     assert len(log.messages) == 1
+
+
+@pytest.mark.skipif(torch.__version__ < '2.4', reason='no fused step on CPUs')
+@pytest.mark.parametrize('kind', ['Adam', 'AdamW'])
+def test_the_fused_step_is_the_plain_one(kind):
+    plain = Network()
+    fused = copy.deepcopy(plain)
+    for model, options in ((plain, dict(foreach=False)), (fused, {})):
+        settings = dict(optimizer=dict(type=kind, lr=1e-2, weight_decay=0.05, **options))
+        steps = GroupedOptimWrapperConstructor(settings, RULES)(model).optimizer
+        assert {group['fused'] for group in steps.param_groups} == {None if options else True}
+        for seed in range(3):
+            torch.manual_seed(seed)
+            for parameter in model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            steps.step()
+    for ours, theirs in zip(fused.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_an_optimizer_without_a_fused_step():
+    settings = dict(optimizer=dict(type='Adadelta', lr=1e-2))
+    assert len(GroupedOptimWrapperConstructor(settings)(Network()).optimizer.param_groups) == 1
