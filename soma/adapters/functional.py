@@ -80,7 +80,8 @@ class AdaptedLinear(torch.autograd.Function):
         Returns:
             Shape ``(..., out)``.
         """
-        ctx.scale, ctx.groups = scale, groups
+        ctx.scale, ctx.groups, ctx.dtype = scale, groups, x.dtype
+        x = x.to(_product_dtype(x))  # once, and what is kept is smaller then
         tokens = x.numel() // x.shape[-1]
         if tokens * sum(weight.shape) >= 2 * weight.numel() and weight.dtype == A.dtype:
             ctx.save_for_backward(x, weight, A, B, A0, B0)
@@ -88,22 +89,23 @@ class AdaptedLinear(torch.autograd.Function):
         y = F.linear(x, weight, bias)
         with torch.autocast(x.device.type, enabled=False):
             right, left = (f.to(y.dtype) for f in delta_factors(A, B, A0, B0, scale, groups))
-            inner = x.reshape(tokens, -1).to(y.dtype) @ right.T  # (tokens, groups * 2 rank)
+            inner = x.reshape(tokens, -1) @ right.T  # (tokens, groups * 2 rank)
             _add_product(y.view(tokens, -1), inner, left, groups)
-        inner = inner.view(tokens, groups, 2, -1)[:, :, 0].flatten(1)  # with A
-        ctx.save_for_backward(x, weight, A, B, A0, B0, inner, right, left)
+        inner = inner.view(tokens, groups, 2, -1)[:, :, 0].flatten(1).contiguous()  # with A
+        ctx.save_for_backward(x, weight, A, B, A0, B0, inner)
         return y
 
     @staticmethod
     def backward(ctx, grad):
         """Gradients of ``x``, the bias, ``A`` and ``B``; the rest is frozen."""
-        x, weight, A, B, A0, B0, *beside = ctx.saved_tensors
+        x, weight, A, B, A0, B0, *inner = ctx.saved_tensors
         scale, groups = ctx.scale, ctx.groups
         grad_x = grad_bias = grad_A = grad_B = None
         dtype = grad.dtype
-        rows, cols = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1]).to(dtype)
-        if beside:
-            inner, right, left = beside
+        rows, cols = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
+        if inner:  # beside W
+            (inner,) = inner
+            right, left = (f.to(dtype) for f in delta_factors(A, B, A0, B0, scale, groups))
             grad_inner = _group_products(rows, left, groups)  # (tokens, groups * 2 rank)
             if ctx.needs_input_grad[0]:
                 grad_x = (rows @ weight.to(dtype)).addmm_(grad_inner, right)
@@ -114,15 +116,20 @@ class AdaptedLinear(torch.autograd.Function):
             inner = cols @ A.to(dtype).T
             grad_inner = _group_products(rows, (B * scale).to(dtype), groups)
         if grad_x is not None:
-            grad_x = grad_x.view(x.shape).to(x.dtype)
+            grad_x = grad_x.view(x.shape).to(ctx.dtype)
         if ctx.needs_input_grad[2]:
-            grad_bias = rows.sum(0, dtype=A.dtype)
+            grad_bias = rows.sum(0).to(A.dtype)
         if ctx.needs_input_grad[3]:
             grad_A = (grad_inner.T @ cols).to(A.dtype)
         if ctx.needs_input_grad[4]:
             parts = zip(rows.chunk(groups, 1), inner.chunk(groups, 1), strict=True)
             grad_B = torch.cat([part.T @ own for part, own in parts]).to(B.dtype) * scale
         return grad_x, None, grad_bias, grad_A, grad_B, None, None, None, None
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of a product with ``x``, which autocast decides."""
+    return torch.mm(x.new_empty(0, 0), x.new_empty(0, 0)).dtype
 
 
 def _add_product(y: Tensor, inner: Tensor, left: Tensor, groups: int) -> None:
