@@ -1,0 +1,81 @@
+"""Deformable attention of Mask2Former's pixel decoder: ours and mmcv's formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from common import main, take_turns
+from torch import Tensor
+
+from soma.ops.ms_deform_attn import ms_deform_attn
+
+
+def _kept(function: Callable[[], Tensor], inputs: list[Tensor]) -> float:
+    """Megabytes kept for the backward pass, beside the inputs."""
+    own, kept = {x.data_ptr() for x in inputs}, {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        function()
+    return sum(kept.values()) / 1e6
+
+
+def measure(
+    sizes: tuple[tuple[int, int], ...] = ((1, 512), (4, 512), (1, 1024)), repeats: int = 3
+) -> list[dict]:
+    """Time one layer on maps of strides 8, 16 and 32, with 8 heads of 32 channels and 4 points.
+
+    Args:
+        sizes: Pictures, and their side in pixels.
+        repeats: Rounds.
+
+    Returns:
+        A row a setting: milliseconds of the formula, ratios, and the largest difference.
+    """
+    rows = []
+    for num, size in sizes:
+        torch.manual_seed(0)
+        shapes = torch.tensor([[size // stride] * 2 for stride in (32, 16, 8)])
+        queries = int(shapes.prod(1).sum())
+        value = torch.randn(num, queries, 8, 32, requires_grad=True)
+        locations = torch.rand(num, queries, 8, 3, 4, 2, requires_grad=True)
+        weights = torch.randn(num, queries, 8, 12).softmax(-1).unflatten(-1, (3, 4))
+        inputs = [value, locations, weights.requires_grad_()]
+        grad = torch.randn(num, queries, 256)
+        ways = {'formula': ms_deform_attn.__wrapped__, 'ours': ms_deform_attn}
+
+        def forward(way: Callable, shapes=shapes, inputs=inputs) -> Tensor:
+            return way(inputs[0], shapes, *inputs[1:])
+
+        def both(way: Callable, inputs=inputs, grad=grad, forward=forward) -> None:
+            torch.autograd.grad(forward(way), inputs, grad)
+
+        with torch.no_grad():
+            test = take_turns({n: lambda w=w: forward(w) for n, w in ways.items()}, repeats)
+            difference = (forward(ways['ours']) - forward(ways['formula'])).abs().max()
+        train = take_turns({n: lambda w=w: both(w) for n, w in ways.items()}, repeats)
+        kept = {n: _kept(lambda w=w: forward(w), inputs) for n, w in ways.items()}
+        rows.append(
+            {
+                'batch': num,
+                'picture': size,
+                'queries': queries,
+                'formula_forward_ms': round(1e3 * test['formula'], 1),
+                'forward_speed': round(test['formula'] / test['ours'], 2),
+                'forward_backward_speed': round(train['formula'] / train['ours'], 2),
+                'formula_kept_mb': round(kept['formula']),
+                'ours_kept_mb': round(kept['ours']),
+                'largest_difference': f'{difference:.0e}',
+            }
+        )
+    return rows
+
+
+if __name__ == '__main__':
+    main(measure, 'Deformable attention, float32')
