@@ -18,5 +18,6 @@ if find_spec('mmengine') is not None:
 
     if find_spec('mmseg') is not None:  # who detects only may lack it
         from . import datasets, evaluation, inference  # noqa: F401
+        from .models import segmentors  # noqa: F401
 
 __all__ = ['__version__']

@@ -101,7 +101,7 @@ def tiny_config(public_file, street_data, tmp_path):
             randomness=dict(seed=0),
             visualizer=None,
             model=dict(
-                type='EncoderDecoder',
+                type='WindowEncoderDecoder',
                 data_preprocessor=dict(
                     type='SegDataPreProcessor',
                     mean=[123.675, 116.28, 103.53],

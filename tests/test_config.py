@@ -119,7 +119,8 @@ def test_recipes_are_those_of_the_paper(
     assert averages == ([average_from] if average_from else [])
     model = config.model
     stride = {512: 341, 1024: 683}[crop]
-    assert model.test_cfg == dict(mode='slide', crop_size=(crop, crop), stride=(stride, stride))
+    windows = dict(crop_size=(crop, crop), stride=(stride, stride), batch_windows=4)
+    assert model.test_cfg == dict(mode='slide', **windows)
     assert model.data_preprocessor.size == (crop, crop) and model.backbone.img_size == crop
     assert model.backbone.adapter == dict(type='SoMA', rank=16, start_block=8)
     for part in config.test_dataloader.dataset.datasets:

@@ -12,7 +12,7 @@ data_preprocessor = dict(
 attention = dict(embed_dims=256, num_heads=8, attn_drop=0.0, proj_drop=0.0, batch_first=True)
 relu = dict(type='ReLU', inplace=True)
 model = dict(
-    type='EncoderDecoder',
+    type='WindowEncoderDecoder',
     data_preprocessor=data_preprocessor,
     backbone=dict(
         type='DINOv2',
@@ -91,5 +91,5 @@ model = dict(
         ),
     ),
     train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341)),
+    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341), batch_windows=4),
 )

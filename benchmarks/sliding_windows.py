@@ -1,0 +1,144 @@
+"""Speed and memory of testing with sliding windows, against mmseg's, one window after the other.
+
+Usage: ``python benchmarks/sliding_windows.py --arch small --head mask2former --json windows.json``
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.registry import MODELS, init_default_scope
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+import soma  # noqa: F401, registers
+from soma.config import REPOSITORY, load_config
+from soma.files import write_json
+
+WIDTHS = {'small': 384, 'base': 768, 'large': 1024}
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def build(arch: str, head: str, batch_windows: int | None) -> EncoderDecoder:
+    """Build a config's segmentor with random weights, always the same; mmseg's own for None."""
+    name = f'dinov2-{"toy" if arch == "toy" else "L"}_{head}.py'
+    config = load_config(REPOSITORY / 'configs/_base_/models' / name).model
+    config.backbone.init_cfg = None
+    if arch != 'toy':
+        config.backbone.arch = arch
+        (config.neck if head == 'semfpn' else config.decode_head).in_channels = [WIDTHS[arch]] * 4
+    config.test_cfg.update(crop_size=(512, 512), stride=(341, 341))
+    if batch_windows is None:
+        config.type = 'EncoderDecoder'
+    else:
+        config.test_cfg.batch_windows = batch_windows
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    return MODELS.build(config).eval().to(DEVICE)
+
+
+def predict(model: EncoderDecoder, picture: Tensor) -> tuple[Tensor, float]:
+    """Segment a picture ``(1, 3, h, w)``; the labels and the seconds."""
+    shape = tuple(picture.shape[2:])
+    sample = SegDataSample(metainfo=dict(ori_shape=shape, img_shape=shape))
+    start = time.perf_counter()
+    with torch.inference_mode():
+        labels = model.predict(picture, [sample])[0].pred_sem_seg.data.cpu()
+    return labels, time.perf_counter() - start
+
+
+def memory(name: str) -> int:
+    """Bytes in use by this process (``VmRSS``), or the most since the last reset (``VmHWM``)."""
+    if DEVICE == 'cuda':
+        used, peak = torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
+        return used if name == 'VmRSS' else peak
+    lines = dict(line.split(':') for line in Path('/proc/self/status').read_text().splitlines())
+    return int(lines[name].split()[0]) * 1024
+
+
+def reset_peak() -> None:
+    """Make the peak what is in use now."""
+    if DEVICE == 'cuda':
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        Path('/proc/self/clear_refs').write_text('5')
+
+
+def measure(
+    arch: str = 'toy',
+    head: str = 'semfpn',
+    size: Sequence[int] = (768, 1024),
+    batches: Sequence[int] = (1, 2, 4, 8),
+    repeats: int = 3,
+) -> list[dict]:
+    """Compare the ways to test, which take turns in one process.
+
+    Args:
+        arch: Of DINOv2: small, base or large; or toy, the small one of the toy streets.
+        head: ``'semfpn'`` or ``'mask2former'``.
+        size: Height and width of the pictures in pixels.
+        batches: Numbers of windows that the model takes at once.
+        repeats: Pictures for each way.
+
+    Returns:
+        A row a way: ``way``, ``pictures_per_second`` (of the median time), ``speed`` (against
+        mmseg's), ``peak_mb`` (beside the model), ``equal_labels`` (share of the pixels).
+    """
+    ways = (None, *batches)
+    models = [build(arch, head, way) for way in ways[:2]]
+    models[1].load_state_dict(models[0].state_dict())
+    seconds, peaks, equal = ({way: [] for way in ways} for _ in range(3))
+    for repeat in range(repeats + 1):
+        picture = torch.randn(1, 3, *size).to(DEVICE)
+        for way in ways:
+            models[1].test_cfg.batch_windows = way
+            reset_peak()
+            before = memory('VmRSS')
+            labels, took = predict(models[way is not None], picture)
+            peaks[way].append(memory('VmHWM') - before)
+            if way is None:
+                expected = labels
+            equal[way].append((labels == expected).double().mean().item())
+            if repeat:  # the first is to warm up
+                seconds[way].append(took)
+    medians = {way: statistics.median(values) for way, values in seconds.items()}
+    return [
+        dict(
+            arch=arch,
+            head=head,
+            size=list(size),
+            device=DEVICE,
+            way='mmseg' if way is None else f'batch_windows={way}',
+            pictures_per_second=round(1 / medians[way], 4),
+            speed=round(medians[None] / medians[way], 3),
+            peak_mb=round(statistics.median(peaks[way]) / 1e6),
+            equal_labels=min(equal[way]),
+        )
+        for way in ways
+    ]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--arch', choices=['toy', *WIDTHS], default='toy')
+    parser.add_argument('--head', choices=['semfpn', 'mask2former'], default='semfpn')
+    parser.add_argument('--size', type=int, nargs=2, default=(768, 1024), help='height and width')
+    parser.add_argument('--batches', type=int, nargs='+', default=(1, 2, 4, 8))
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--json', type=Path, help='write the rows to this file')
+    args = parser.parse_args()
+    rows = measure(args.arch, args.head, args.size, args.batches, args.repeats)
+    for row in rows:
+        print(json.dumps(row))
+    if args.json:
+        write_json(dict(rows=rows), args.json)
+
+
+if __name__ == '__main__':
+    main()

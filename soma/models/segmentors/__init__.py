@@ -1,0 +1,5 @@
+"""Segmentors."""
+
+from .window_encoder_decoder import WindowEncoderDecoder
+
+__all__ = ['WindowEncoderDecoder']

@@ -1,0 +1,134 @@
+"""A segmentor that tests sliding windows in batches."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.registry import MODELS
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+_FLIPS = {'horizontal': (2,), 'vertical': (1,), 'diagonal': (1, 2)}  # of (classes, h, w)
+
+
+@MODELS.register_module()
+class WindowEncoderDecoder(EncoderDecoder):
+    """mmseg's ``EncoderDecoder`` with sliding windows that are fast and need little memory.
+
+    Windows lie where mmseg's do and their scores are averaged as there. But ``batch_windows`` of
+    them, from all pictures of the batch, go through the model together, and their scores are added
+    up in place.
+
+    Args:
+        *args: As for mmseg's ``EncoderDecoder``.
+        **kwargs: As there; ``test_cfg`` may have ``batch_windows``, the number of windows that the
+            model takes at once in the mode ``'slide'``, 4 by default. More need more memory.
+
+    Raises:
+        ValueError: If ``batch_windows`` is no positive whole number.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        _batch_windows(self.test_cfg or {})  # now, not after hours of training
+
+    def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Segment pictures window by window.
+
+        Args:
+            inputs: Shape ``(n, 3, H, W)``, normalised. A side shorter than the crop is one window.
+            batch_img_metas: Meta information of each picture, left as it is.
+
+        Returns:
+            Mean scores of the windows at each pixel, shape ``(n, classes, H, W)``.
+
+        Raises:
+            ValueError: If the stride leaves gaps, or ``batch_windows`` is no positive whole number.
+        """
+        sides = inputs.shape[2:]
+        crop, stride = self.test_cfg['crop_size'], self.test_cfg['stride']
+        height, width = size = torch.Size(map(min, sides, crop))
+        starts = [_window_starts(*lengths) for lengths in zip(sides, crop, stride, strict=True)]
+        rows, columns = (_coverage(*lengths) for lengths in zip(starts, size, sides, strict=True))
+        if 0 in rows or 0 in columns:
+            raise ValueError(
+                f'test_cfg.stride {tuple(stride)} leaves gaps between windows of '
+                f'test_cfg.crop_size {tuple(crop)}: make it no larger'
+            )
+        # what heads take the size of their output from
+        shapes = dict(img_shape=size, pad_shape=size, batch_input_shape=size)
+        scores = inputs.new_zeros(len(inputs), self.out_channels, *sides)
+        places = list(itertools.product(range(len(inputs)), *starts))
+        step = _batch_windows(self.test_cfg)
+        for first in range(0, len(places), step):
+            batch = places[first : first + step]
+            windows = torch.stack(
+                [inputs[i, :, y : y + height, x : x + width] for i, y, x in batch]
+            )
+            metas = [{**batch_img_metas[i], **shapes} for i, _, _ in batch]
+            for (i, y, x), part in zip(batch, self.encode_decode(windows, metas), strict=True):
+                scores[i, :, y : y + height, x : x + width] += part
+        scores /= torch.outer(rows, columns).to(scores)
+        return scores
+
+    def postprocess_result(
+        self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Undo padding, flip and resizing, and choose the class of each pixel.
+
+        Args:
+            seg_logits: Shape ``(n, classes, H, W)``.
+            data_samples: One for each picture; new ones if None.
+
+        Returns:
+            The samples with ``seg_logits``, shape ``(classes, *ori_shape)``, and ``pred_sem_seg``,
+            shape ``(1, *ori_shape)``.
+        """
+        if seg_logits.shape[1] == 1:  # a threshold instead of the largest score
+            return super().postprocess_result(seg_logits, data_samples)
+        if data_samples is None:
+            data_samples = [SegDataSample() for _ in seg_logits]
+        for scores, sample in zip(seg_logits, data_samples, strict=True):
+            meta = sample.metainfo
+            padding = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
+            left, right, top, bottom = padding
+            height, width = scores.shape[1:]
+            scores = scores[:, top : height - bottom, left : width - right]
+            if meta.get('flip'):
+                scores = scores.flip(_FLIPS[meta['flip_direction']])
+            size = tuple(meta.get('ori_shape', scores.shape[1:]))
+            if scores.shape[1:] != size:  # a copy of all scores otherwise
+                scores = F.interpolate(
+                    scores[None], size=size, mode='bilinear', align_corners=self.align_corners
+                )[0]
+            labels = scores.max(0, keepdim=True).indices  # on a CPU faster than argmax
+            sample.set_data(
+                dict(seg_logits=PixelData(data=scores), pred_sem_seg=PixelData(data=labels))
+            )
+        return data_samples
+
+
+def _batch_windows(test_cfg: dict) -> int:
+    number = test_cfg.get('batch_windows', 4)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ValueError(f'test_cfg.batch_windows must be a positive whole number, got {number!r}')
+    return number
+
+
+def _window_starts(length: int, crop: int, stride: int) -> list[int]:
+    """First pixels of the windows along one side; the last window ends where the picture does."""
+    count = max(length - crop + stride - 1, 0) // stride + 1
+    return [max(min(index * stride, length - crop), 0) for index in range(count)]
+
+
+def _coverage(starts: Sequence[int], window: int, length: int) -> Tensor:
+    """Number of windows over each pixel of one side, shape ``(length,)``."""
+    counts = torch.zeros(length)
+    for start in starts:
+        counts[start : start + window] += 1
+    return counts
