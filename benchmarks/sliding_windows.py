@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
-from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
@@ -24,7 +24,7 @@ WIDTHS = {'small': 384, 'base': 768, 'large': 1024}
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
-def build(arch: str, head: str, batch_windows: int | None) -> EncoderDecoder:
+def build(arch: str, head: str, batch_windows: int | None) -> BaseModel:
     """Build a config's segmentor with random weights, always the same; mmseg's own for None."""
     name = f'dinov2-{"toy" if arch == "toy" else "L"}_{head}.py'
     config = load_config(REPOSITORY / 'configs/_base_/models' / name).model
@@ -42,7 +42,7 @@ def build(arch: str, head: str, batch_windows: int | None) -> EncoderDecoder:
     return MODELS.build(config).eval().to(DEVICE)
 
 
-def predict(model: EncoderDecoder, picture: Tensor) -> tuple[Tensor, float]:
+def predict(model: BaseModel, picture: Tensor) -> tuple[Tensor, float]:
     """Segment a picture ``(1, 3, h, w)``; the labels and the seconds."""
     shape = tuple(picture.shape[2:])
     sample = SegDataSample(metainfo=dict(ori_shape=shape, img_shape=shape))
