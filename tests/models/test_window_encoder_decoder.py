@@ -20,9 +20,9 @@ def build(head='semfpn', kind='WindowEncoderDecoder', **test_cfg):
     config.backbone.update(
         arch=dict(embed_dim=16, depth=6, num_heads=2), img_size=32, patch_size=8, init_cfg=None
     )
-    config.backbone.pyramid = (4, 2, 1, 0.5)  # small windows leave nothing of a smaller map
     (config.neck if head == 'semfpn' else config.decode_head).in_channels = [16] * 4
     if head == 'semfpn':
+        config.backbone.pyramid = (4, 2, 1, 0.5)  # small windows leave nothing of a smaller map
         config.decode_head.feature_strides = [4, 8, 16, 32]
     config.test_cfg.update(dict(crop_size=(32, 32), stride=(20, 20)) | test_cfg)
     torch.manual_seed(1)
