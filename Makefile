@@ -4,7 +4,7 @@ PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python ||
 TORCH_SPEC ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test lint clean
+.PHONY: help install dev demo test benchmark lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: install ## make toy streets, convert, train, test on unseen domains, draw 
 
 test: dev ## run the tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile
+
+benchmark: install ## measure against the plain way, write docs/benchmarks.md
+	.venv/bin/python benchmarks/run.py
 
 lint: dev ## check style, docstrings and format
 	.venv/bin/python -m ruff check
