@@ -155,19 +155,18 @@ def split_test_options(options: Mapping | None) -> tuple[dict, dict]:
 
 
 def use_amp(config: Config) -> None:
-    """Make a config train in mixed precision: bfloat16, or float16 where the GPU lacks it.
+    """Make a config train in mixed precision.
+
+    That is bfloat16 on a CPU and on a GPU that computes in it, else float16 with loss scaling.
 
     Args:
         config: Changed in place.
-
-    Raises:
-        RuntimeError: If there is no GPU.
     """
-    if not torch.cuda.is_available():
-        raise RuntimeError('mixed precision (--amp) needs a GPU, and PyTorch sees none')
-    config.optim_wrapper.type = 'AmpOptimWrapper'
-    ampere = torch.cuda.get_device_capability() >= (8, 0)  # older ones only emulate bfloat16
-    config.optim_wrapper.dtype = 'bfloat16' if ampere else 'float16'
+    # GPUs before compute capability 8.0 only emulate bfloat16.
+    half = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
+    config.optim_wrapper.type = 'AmpOptimWrapper' if half else 'BFloat16OptimWrapper'
+    if half:
+        config.optim_wrapper.dtype = 'float16'
 
 
 def use_tta(config: Config) -> None:

@@ -192,22 +192,20 @@ def test_a_missing_config_is_named():
         load_config('nowhere.py')
 
 
-def test_mixed_precision_needs_a_gpu(monkeypatch):
-    config = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
-    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
-    with pytest.raises(RuntimeError, match=r'\(--amp\) needs a GPU'):
-        use_amp(config)
-    assert config.optim_wrapper == dict(type='OptimWrapper')
-
-
-@pytest.mark.parametrize(('bf16', 'dtype'), [(True, 'bfloat16'), (False, 'float16')])
-def test_mixed_precision_takes_what_the_gpu_has(monkeypatch, bf16, dtype):
+@pytest.mark.parametrize(
+    ('capability', 'expected'),
+    [
+        (None, dict(type='BFloat16OptimWrapper')),
+        ((8, 0), dict(type='BFloat16OptimWrapper')),
+        ((7, 5), dict(type='AmpOptimWrapper', dtype='float16')),
+    ],
+)
+def test_mixed_precision_takes_what_the_machine_has(monkeypatch, capability, expected):
     config = Config(dict(optim_wrapper=dict(optimizer=dict(type='AdamW'))))
-    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
-    monkeypatch.setattr('torch.cuda.get_device_capability', lambda: (8 if bf16 else 7, 0))
+    monkeypatch.setattr('torch.cuda.is_available', lambda: capability is not None)
+    monkeypatch.setattr('torch.cuda.get_device_capability', lambda: capability)
     use_amp(config)
-    assert config.optim_wrapper.type == 'AmpOptimWrapper' and config.optim_wrapper.dtype == dtype
-    assert config.optim_wrapper.optimizer.type == 'AdamW'
+    assert config.optim_wrapper == dict(optimizer=dict(type='AdamW'), **expected)
 
 
 def test_time_augmentation_averages_over_the_flip(tiny_config, tta, build_runner):

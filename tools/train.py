@@ -6,6 +6,7 @@ from mmengine.registry import RUNNERS
 
 from soma.cli import command
 from soma.config import config_from, runner_parser, use_amp
+from soma.engine.losses import LossError
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,14 +18,14 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         help='continue from a checkpoint, or without one from the newest in the work dir',
     )
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision (GPU)')
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
     return parser.parse_args()
 
 
 def main() -> None:
     """Build the runner, train."""
     args = parse_args()
-    with command(args.trust):
+    with command(args.trust, LossError):
         config = config_from(args)
         if args.amp:
             use_amp(config)

@@ -1,5 +1,6 @@
 """The engine: runner, hooks, schedulers and optimizer groups, in mmengine's root registries."""
 
+from .amp import BFloat16OptimWrapper
 from .hooks import (
     AdapterCheckpointHook,
     BlockFreezeHook,
@@ -15,6 +16,7 @@ install_loader()
 
 __all__ = [
     'AdapterCheckpointHook',
+    'BFloat16OptimWrapper',
     'BlockFreezeHook',
     'CosineAnnealingWeightDecay',
     'GroupedOptimWrapperConstructor',

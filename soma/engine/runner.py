@@ -28,6 +28,7 @@ from ..files import (
     state_dict_of,
 )
 from .card import base_prefix, plain_model, training_card
+from .losses import check_losses, check_weights, fetch_losses
 from .newest import newest_checkpoint
 from .seeding import seed_samples, seed_step
 
@@ -100,11 +101,17 @@ class SomaRunner(Runner):
     def call_hook(self, fn_name: str, **kwargs) -> None:
         """Call the hooks.
 
-        A training step is seeded before; what the hooks leave of a checkpoint becomes tensors and
-        plain data, with a card.
+        A training step is seeded before. They get its losses as numbers; what they leave of a
+        checkpoint becomes tensors and plain data, with a card.
+
+        Raises:
+            LossError: If a loss is NaN or infinite.
         """
         if fn_name == 'before_train_iter':
             seed_step(self.seed, self.rank, self.iter)
+        if fn_name == 'after_train_iter':
+            kwargs['outputs'] = fetch_losses(kwargs['outputs'])
+            check_losses(kwargs['outputs'], self.iter + 1, kwargs['data_batch'])
         super().call_hook(fn_name, **kwargs)
         if fn_name == 'before_save_checkpoint':
             checkpoint = kwargs['checkpoint']
@@ -146,12 +153,14 @@ class SomaRunner(Runner):
 
         Raises:
             ValueError: If it is to be written elsewhere than to local files.
+            LossError: If the weights are NaN or infinite.
         """
         if file_client_args or backend_args or '://' in str(out_dir):
             raise ValueError(
                 f'checkpoints are written to local files only, not to {out_dir} by '
                 f'{file_client_args or backend_args}'
             )
+        check_weights(self.model, filename)
         with atomic_path(Path(out_dir) / filename, flush=True) as temporary:
             super().save_checkpoint(
                 str(temporary.parent),

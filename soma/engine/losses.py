@@ -1,0 +1,79 @@
+"""Losses fetched in one copy; a training that has gone wrong stopped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+_ADVICE = 'Try a lower learning rate, bfloat16 in place of float16'
+
+
+class LossError(RuntimeError):
+    """Training that cannot go on, since losses or weights are NaN; the message is for users."""
+
+
+def fetch_losses(losses: Mapping[str, Tensor | float]) -> dict[str, float]:
+    """Copy the losses of a step to the CPU, all in one copy, for which the GPU stops only once.
+
+    Args:
+        losses: By name, tensors of one element or numbers.
+
+    Returns:
+        Numbers, by the same names in the same order.
+    """
+    tensors = {n: v.detach().float().reshape(()) for n, v in losses.items() if torch.is_tensor(v)}
+    numbers = torch.stack([*tensors.values()]).tolist() if tensors else []
+    return {**losses, **dict(zip(tensors, numbers, strict=True))}
+
+
+def check_losses(losses: Mapping[str, float], iteration: int, data_batch: object) -> None:
+    """Stop a training that has gone wrong.
+
+    Args:
+        losses: By name, as :func:`fetch_losses` returns them. As in mmengine, what has no ``loss``
+            in its name (an accuracy) is only logged.
+        iteration: The step, counted from 1.
+        data_batch: What the data loader gave; its samples name their pictures.
+
+    Raises:
+        LossError: If a loss is NaN or infinite.
+    """
+    wrong = {n: v for n, v in losses.items() if 'loss' in n and not math.isfinite(v)}
+    if wrong:
+        values = ', '.join(f'{name} = {value}' for name, value in wrong.items())
+        raise LossError(
+            f'iteration {iteration}: {values}. {_ADVICE}, or look at these pictures: '
+            f'{", ".join(_pictures(data_batch)) or "(the batch does not name them)"}'
+        )
+
+
+def check_weights(model: nn.Module, filename: str) -> None:
+    """Keep broken weights out of a checkpoint.
+
+    A gradient may overflow while the loss does not, or come from another process.
+
+    Args:
+        model: Any module.
+        filename: The checkpoint that is to be written.
+
+    Raises:
+        LossError: If a parameter that trains holds NaN or infinity.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    flags = [parameter.detach().isfinite().all() for parameter in trained.values()]
+    finite = torch.stack(flags).tolist() if flags else []
+    wrong = [name for name, fine in zip(trained, finite, strict=True) if not fine]
+    if wrong:
+        raise LossError(
+            f'{filename} is not written: NaN or infinite are {", ".join(wrong[:3])} ... '
+            f'({len(wrong)} of {len(trained)}). {_ADVICE}; the last checkpoint is from before'
+        )
+
+
+def _pictures(data_batch: object) -> list[str]:
+    """Files of a batch, one for each sample."""
+    samples = data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None
+    return [str(sample.get('img_path', 'one without a name')) for sample in samples or []]
