@@ -40,6 +40,13 @@ class AdapterCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Decide what is written; remove what a killed run has left half written."""
         super().before_train(runner)
+        count = runner.optim_wrapper._accumulative_counts
+        if not self.by_epoch and self.interval > 0 and self.interval % count:
+            runner.logger.warning(
+                f'checkpoints every {self.interval} iterations lack gradients, since the optimizer '
+                f'makes a step every {count}: a run resumed from one will differ from an '
+                f'uninterrupted one; make the interval a multiple of {count}'
+            )
         base = runner.card.get('base')
         self._left_out = set()
         if base and base['file'] and self._restored in (None, _exact_hash(runner)):

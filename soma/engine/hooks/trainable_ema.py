@@ -26,7 +26,7 @@ class TrainableEMAHook(Hook):
     Args:
         momentum: Weight of the new values, ``average += momentum * (new - average)``.
         begin_iter: Iterations before which the average is the newest values.
-        interval: Number of iterations between two updates.
+        interval: Number of the optimizer's steps between two updates.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -49,7 +49,9 @@ class TrainableEMAHook(Hook):
 
     @torch.no_grad()
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
-        """Update the average."""
+        """Update the average, if the optimizer has made a step (``accumulative_counts``)."""
+        if not runner.optim_wrapper.should_update():
+            return
         average, new = list(self.average.values()), list(self._trained.values())
         started = runner.iter + 1 >= self.begin_iter
         if not (started and self.steps):
