@@ -124,7 +124,8 @@ def use_plain_model(config: Config) -> str | None:
     """
     config.load_from, config.resume = None, False
     backbone = config.model.get('backbone', {})
-    backbone.pop('adapter', None)
+    for key in ('adapter', 'base_dtype'):
+        backbone.pop(key, None)
     return (backbone.pop('init_cfg', None) or {}).get('checkpoint')
 
 

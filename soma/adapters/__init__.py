@@ -15,7 +15,15 @@ from .io import (
 )
 from .report import AdapterReport, adapter_report
 from .soma import SoMAConv2d, SoMALayer, SoMALinear
-from .state import adapted_layers, adapter_delta, base_hash, from_release, merge_state
+from .state import (
+    adapted_layers,
+    adapter_delta,
+    as_trained,
+    base_hash,
+    from_release,
+    is_block_matrix,
+    merge_state,
+)
 from .svd import Components, low_rank_product, split_components
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     'adapter_card',
     'adapter_delta',
     'adapter_report',
+    'as_trained',
     'base_card',
     'base_hash',
     'base_of',
@@ -36,6 +45,7 @@ __all__ = [
     'check_base',
     'from_release',
     'inject_adapter',
+    'is_block_matrix',
     'layers_card',
     'load_adapter',
     'low_rank_product',

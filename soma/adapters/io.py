@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from ..files import CheckpointError, card_of, read_checkpoint, state_dict_of, write_checkpoint
@@ -14,7 +15,7 @@ from ..version import __version__
 from .inject import inject_adapter
 from .report import AdapterReport, adapter_report, block_index
 from .soma import SoMALayer
-from .state import adapted_layers, base_hash, base_samples
+from .state import adapted_layers, as_trained, base_hash, base_samples
 
 _CONFIG = ('rank', 'alpha', 'component', 'train_bias', 'targets', 'start_block', 'groups')
 
@@ -250,15 +251,16 @@ def check_base(
     wanted = card.get('base', {})
     if force or 'hash' not in wanted:
         return
-    known = {
-        key: wanted[key] for key in ('arch', 'img_size', 'patch_size', 'file') if key in wanted
-    }
+    told = ('arch', 'img_size', 'patch_size', 'dtype', 'file')
+    known = {key: wanted[key] for key in told if key in wanted}
     advice = 'give it those' + ('' if force is None else ', or force it (--force)')
+    base = as_trained(base, card)
     found = base_hash(base)
     if found != wanted['hash']:
+        rounded = any(value.dtype == torch.bfloat16 for value in base.values())
         raise CheckpointError(
             f'{path} was trained on the base weights {wanted["hash"][:12]} {known}, but {where} '
-            f'holds {found[:12]}: {advice}'
+            f'holds {found[:12]}{" in bfloat16 (base_dtype)" if rounded else ""}: {advice}'
         )
     for name, values in base_samples(base).items():
         if not np.allclose(values, wanted['samples'][name], rtol=1e-3, atol=1e-4):

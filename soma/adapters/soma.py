@@ -75,13 +75,19 @@ class SoMALayer:
         return self.alpha / self.rank
 
     @torch.no_grad()
-    def split_(self) -> None:
-        """Take the components out of the current weight and start the adapter from them.
+    def split_(self, weight: Tensor | None = None) -> None:
+        """Take the components out of the weight and start the adapter from them.
+
+        Args:
+            weight: The weight before it was rounded to this layer's precision; the layer's own if
+                None.
 
         Raises:
             ValueError: If the weight holds NaN or infinity.
         """
-        parts = split_components(self.weight.flatten(1), self.rank, self.component, self.groups)
+        weight = self.weight if weight is None else weight
+        matrix = weight.flatten(1).to(self.A)
+        parts = split_components(matrix, self.rank, self.component, self.groups)
         for name, value in zip(('A', 'B'), parts, strict=True):
             value = value / self.scale**0.5
             getattr(self, name).copy_(value)
@@ -110,8 +116,9 @@ class SoMALayer:
         """Load; plain weights without an adapter are split anew, or the old split would not fit."""
         super()._load_from_state_dict(state_dict, prefix, *args)
         adapter_keys = {prefix + name for name in ADAPTER_TENSORS}
-        if prefix + 'weight' in state_dict and adapter_keys.isdisjoint(state_dict):
-            self.split_()
+        weight = state_dict.get(f'{prefix}weight', torch.empty(0))
+        if weight.shape == self.weight.shape and adapter_keys.isdisjoint(state_dict):
+            self.split_(weight)
             missing_keys = args[2]  # after local_metadata and strict
             missing_keys[:] = [key for key in missing_keys if key not in adapter_keys]
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .functional import weight_delta
+from .report import block_index
 from .soma import ADAPTER_TENSORS
 
 # Resizing these to a model's patches and pictures rounds differently from machine to machine.
@@ -112,6 +113,33 @@ def base_samples(base: Mapping[str, Tensor]) -> dict[str, list[float]]:
         name: tensor.detach().flatten()[:: max(tensor.numel() // 16, 1)][:16].double().tolist()
         for name, tensor in base.items()
         if _is_resized(name)
+    }
+
+
+def is_block_matrix(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor of a base is one that ``base_dtype`` rounds: the matrices of the blocks.
+
+    Norms, biases and layer scales are small, and what is resized (:data:`RESIZED`) would not be
+    rounded the same on each machine.
+    """
+    return tensor.ndim == 2 and name.endswith('.weight') and block_index(name) is not None
+
+
+def as_trained(base: Mapping[str, Tensor], card: Mapping) -> dict[str, Tensor]:
+    """Give base weights the values that an adapter was trained on.
+
+    Args:
+        base: Tensors by their name in the base.
+        card: The adapter's; its base may have been stored in bfloat16.
+
+    Returns:
+        Tensors by name, each in the precision that it had.
+    """
+    if card.get('base', {}).get('dtype') != 'bfloat16':
+        return dict(base)
+    return {
+        name: value.bfloat16().to(value.dtype) if is_block_matrix(name, value) else value
+        for name, value in base.items()
     }
 
 

@@ -8,7 +8,14 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..adapters import adapted_layers, check_base, from_release, layers_card, merge_state
+from ..adapters import (
+    adapted_layers,
+    as_trained,
+    check_base,
+    from_release,
+    layers_card,
+    merge_state,
+)
 from ..engine.card import plain_model
 from ..files import (
     CheckpointError,
@@ -159,6 +166,7 @@ def read_base(
             base = convert_dinov2(base, wanted['img_size'], wanted['patch_size'])
         except ValueError as error:
             raise CheckpointError(f'{backbone}: {error}') from error
+    base = as_trained(base, card)
     missing = {name: value for name, value in base.items() if checkpoint.prefix + name not in state}
     if missing:
         check_base(card, missing, backbone, path, force)

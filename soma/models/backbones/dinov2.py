@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...adapters import SoMALayer, inject_adapter
+from ...adapters import SoMALayer, inject_adapter, is_block_matrix
 from ...adapters.report import block_index
 from ...files import load_strictly
 from .dinov2_weights import convert_dinov2, read_pretrained, resize_pos_embed
@@ -52,6 +52,9 @@ class DINOv2(VisionTransformer):
             adapter is frozen. ``start_block`` defaults to ``frozen_blocks``.
         with_cp: Recompute the blocks in the backward pass, to save memory.
         attn_impl: ``'sdpa'`` (PyTorch) or ``'xformers'``.
+        base_dtype: ``'bfloat16'`` stores the frozen matrices of the blocks so, in half the memory,
+            and computes in bfloat16, with or without mixed precision. Adapters are split from the
+            weights as they are in the file, and train in float32; the maps are float32.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
             the backbone's keys. The file is a converted one or a public DINOv2 file.
 
@@ -71,12 +74,17 @@ class DINOv2(VisionTransformer):
         adapter: Mapping | None = None,
         with_cp: bool = False,
         attn_impl: str = 'sdpa',
+        base_dtype: str = 'float32',
         init_cfg: Mapping | None = None,
     ) -> None:
         if isinstance(arch, str) and arch not in ARCHS:
             raise ValueError(f'DINOv2: unknown arch {arch!r}, choose one of {sorted(ARCHS)}')
         if attn_impl not in ('sdpa', 'xformers'):
             raise ValueError(f"DINOv2: attn_impl must be 'sdpa' or 'xformers', got {attn_impl!r}")
+        if base_dtype not in ('float32', 'bfloat16'):
+            raise ValueError(
+                f"DINOv2: base_dtype must be 'float32' or 'bfloat16', got {base_dtype!r}"
+            )
         options = dict(init_values=1e-5, **(ARCHS[arch] if isinstance(arch, str) else {}))
         options.update({} if isinstance(arch, str) else arch)
         super().__init__(
@@ -116,6 +124,7 @@ class DINOv2(VisionTransformer):
         self.arch = arch if isinstance(arch, str) else dict(arch)
         self.out_indices, self.pyramid = tuple(out_indices), tuple(pyramid)
         self.frozen_blocks, self.with_cp = frozen_blocks, with_cp
+        self.base_dtype = base_dtype
         self.adapter = None
         if adapter is not None:
             self.adapter = {'start_block': frozen_blocks, **adapter}
@@ -128,6 +137,9 @@ class DINOv2(VisionTransformer):
         self.init_cfg = None if init_cfg is None else dict(init_cfg)
         self.is_init = False
         self._freeze()
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad and is_block_matrix(name, parameter):
+                parameter.data = parameter.data.to(getattr(torch, base_dtype))
 
     def init_weights(self) -> None:
         """Load the pretrained weights, split the adapted ones, freeze what must not train.
@@ -184,6 +196,7 @@ class DINOv2(VisionTransformer):
             'img_size': list(self.patch_embed.img_size),
             'patch_size': self.patch_embed.patch_size[0],
             'registers': self.register_tokens.shape[1] if hasattr(self, 'register_tokens') else 0,
+            'dtype': self.base_dtype,
         }
 
     def frozen_names(self) -> set[str]:
@@ -235,6 +248,12 @@ class DINOv2(VisionTransformer):
             One map for each of ``out_indices``, of shape ``(n, dim, h * factor, w * factor)`` with
             ``h = ceil(H / patch_size)`` and the factor from ``pyramid``.
         """
+        if self.base_dtype == 'float32':
+            return self._maps(image)
+        with torch.autocast(image.device.type, dtype=torch.bfloat16):
+            return self._maps(image)
+
+    def _maps(self, image: Tensor) -> tuple[Tensor, ...]:
         patch = self.patch_embed.patch_size[0]
         height, width = (-(-side // patch) for side in image.shape[2:])
         patches, size = height * width, (height * patch, width * patch)
