@@ -155,19 +155,23 @@ def split_test_options(options: Mapping | None) -> tuple[dict, dict]:
     return ours, options
 
 
-def use_amp(config: Config) -> None:
-    """Make a config train in mixed precision.
+def amp_dtype() -> str:
+    """Name what mixed precision computes in on this machine: bfloat16, or on older GPUs float16."""
+    # GPUs before compute capability 8.0 only emulate bfloat16.
+    older = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
+    return 'float16' if older else 'bfloat16'
 
-    That is bfloat16 on a CPU and on a GPU that computes in it, else float16 with loss scaling.
+
+def use_amp(config: Config) -> None:
+    """Make a config train in mixed precision; in float16 with loss scaling.
 
     Args:
         config: Changed in place.
     """
-    # GPUs before compute capability 8.0 only emulate bfloat16.
-    half = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
-    config.optim_wrapper.type = 'AmpOptimWrapper' if half else 'BFloat16OptimWrapper'
-    if half:
-        config.optim_wrapper.dtype = 'float16'
+    if amp_dtype() == 'bfloat16':
+        config.optim_wrapper.type = 'BFloat16OptimWrapper'
+    else:
+        config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16')
 
 
 def use_tta(config: Config) -> None:
