@@ -26,7 +26,7 @@ from rich.table import Table
 
 from .checkpoints import load_plain
 from .config import amp_dtype, load_config, use_amp, use_plain_model
-from .datasets.synthetic import SyntheticDataset
+from .datasets import SyntheticDataset
 from .reporting import as_text
 from .unpickle import trust_files
 from .version import __version__

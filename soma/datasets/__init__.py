@@ -2,6 +2,7 @@
 
 from .domain_dataset import DomainDataset
 from .samplers import RatioSampler
+from .synthetic import SyntheticDataset
 from .transforms import PackDomainInputs
 
-__all__ = ['DomainDataset', 'PackDomainInputs', 'RatioSampler']
+__all__ = ['DomainDataset', 'PackDomainInputs', 'RatioSampler', 'SyntheticDataset']

@@ -1,6 +1,6 @@
 import torch
 
-from soma.datasets.synthetic import SyntheticDataset
+from soma.datasets import SyntheticDataset
 
 
 def test_synthetic_pictures():
