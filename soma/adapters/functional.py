@@ -86,7 +86,7 @@ class AdaptedLinear(torch.autograd.Function):
         if tokens * sum(weight.shape) >= 2 * weight.numel() and weight.dtype == A.dtype:
             ctx.save_for_backward(x, weight, A, B, A0, B0)
             return F.linear(x, _effective_weight(weight, A, B, A0, B0, scale, groups), bias)
-        y = F.linear(x, weight, bias)
+        y = F.linear(x, weight.to(x.dtype), bias)
         with torch.autocast(x.device.type, enabled=False):
             right, left = (f.to(y.dtype) for f in delta_factors(A, B, A0, B0, scale, groups))
             inner = x.reshape(tokens, -1) @ right.T  # (tokens, groups * 2 rank)
