@@ -15,6 +15,7 @@ from .io import (
 )
 from .report import AdapterReport, adapter_report
 from .soma import SoMAConv2d, SoMALayer, SoMALinear
+from .split import split_layers, split_together
 from .state import (
     adapted_layers,
     adapter_delta,
@@ -54,6 +55,8 @@ __all__ = [
     'parse_adapter',
     'save_adapter',
     'split_components',
+    'split_layers',
+    'split_together',
     'weights_card',
     'without_base',
 ]

@@ -10,6 +10,7 @@ from torch import nn
 
 from .report import AdapterReport, adapter_report, block_index
 from .soma import SoMAConv2d, SoMALayer, SoMALinear
+from .split import split_layers
 from .svd import COMPONENTS
 
 VIT_TARGETS = r'blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2|w12|w3))'
@@ -114,20 +115,13 @@ def inject_adapter(
     flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
         for name, layer in matches.items():
-            adapted[name] = _LAYERS[type(layer)].from_plain(
-                layer,
-                rank=config.rank,
-                alpha=config.alpha,
-                component=config.component,
-                groups=config.groups.get(name.rpartition('.')[2], 1),
-                train_bias=config.train_bias,
-            )
-            if split:
-                adapted[name].split_()
+            adapted[name] = _adapt(name, layer, config)
+        if split:
+            split_layers(adapted)
     except ValueError as error:
         for parameter, flag in flags.items():
             parameter.requires_grad_(flag)
-        raise ValueError(f'adapter: layer {name!r}: {error}') from error
+        raise ValueError(f'adapter: {error}') from error
 
     model.requires_grad_(False)
     for name, layer in adapted.items():
@@ -153,6 +147,21 @@ def merge_adapter(model: nn.Module) -> int:
         parent, _, leaf = name.rpartition('.')
         setattr(model.get_submodule(parent), leaf, layer.merge())
     return len(adapted)
+
+
+def _adapt(name: str, layer: nn.Module, config: SoMAConfig) -> SoMALayer:
+    """Make the adapted layer of a plain one; an error says its name."""
+    try:
+        return _LAYERS[type(layer)].from_plain(
+            layer,
+            rank=config.rank,
+            alpha=config.alpha,
+            component=config.component,
+            groups=config.groups.get(name.rpartition('.')[2], 1),
+            train_bias=config.train_bias,
+        )
+    except ValueError as error:
+        raise ValueError(f'layer {name!r}: {error}') from error
 
 
 def _find_targets(model: nn.Module, config: SoMAConfig) -> dict[str, nn.Module]:

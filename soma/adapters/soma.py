@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .functional import AdaptedConv2d, AdaptedLinear, weight_delta
-from .svd import check_rank, split_components
+from .svd import Components, check_rank, split_components
 
 ADAPTER_TENSORS = ('A', 'B', 'A0', 'B0')
 
@@ -18,7 +18,15 @@ class SoMALayer:
     pretrained weight, untouched and frozen. ``A`` and ``B`` train; ``A0`` and ``B0`` are their
     values at the start, the components of ``W`` that the adapter took over, so that a new layer
     equals the plain one exactly. Until :meth:`split_` runs, all four are zero.
+
+    Attributes:
+        splits_later: Whether plain weights that are loaded wait for
+            :func:`~soma.adapters.split_together`.
+        unsplit: The one that waits.
     """
+
+    splits_later: bool = False
+    unsplit: Tensor | None = None
 
     def _add_adapter(
         self, rank: int, alpha: float | None, component: str, groups: int, train_bias: bool
@@ -74,20 +82,27 @@ class SoMALayer:
         """``s = alpha / rank``."""
         return self.alpha / self.rank
 
-    @torch.no_grad()
-    def split_(self, weight: Tensor | None = None) -> None:
+    def split_(self) -> None:
         """Take the components out of the weight and start the adapter from them.
-
-        Args:
-            weight: The weight before it was rounded to this layer's precision; the layer's own if
-                None.
 
         Raises:
             ValueError: If the weight holds NaN or infinity.
         """
-        weight = self.weight if weight is None else weight
-        matrix = weight.flatten(1).to(self.A)
-        parts = split_components(matrix, self.rank, self.component, self.groups)
+        self.start_from_(self.compute_split())
+
+    def compute_split(self) -> Components:
+        """The components of :meth:`matrix`, as :func:`~soma.adapters.split_components`."""
+        return split_components(self.matrix(), self.rank, self.component, self.groups)
+
+    def matrix(self) -> Tensor:
+        """The weight to split, ``(out, in)``: as loaded, before it was rounded to the layer's."""
+        weight = self.weight if self.unsplit is None else self.unsplit
+        return weight.detach().flatten(1).to(self.A)
+
+    @torch.no_grad()
+    def start_from_(self, parts: Components) -> None:
+        """Start the adapter from components of the weight."""
+        self.unsplit = None
         for name, value in zip(('A', 'B'), parts, strict=True):
             value = value / self.scale**0.5
             getattr(self, name).copy_(value)
@@ -118,7 +133,9 @@ class SoMALayer:
         adapter_keys = {prefix + name for name in ADAPTER_TENSORS}
         weight = state_dict.get(f'{prefix}weight', torch.empty(0))
         if weight.shape == self.weight.shape and adapter_keys.isdisjoint(state_dict):
-            self.split_(weight)
+            self.unsplit = weight
+            if not self.splits_later:
+                self.split_()
             missing_keys = args[2]  # after local_metadata and strict
             missing_keys[:] = [key for key in missing_keys if key not in adapter_keys]
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 COMPONENTS = ('minor', 'principal', 'random')
+# The iteration ends when this is reached: rounding the factors to float32 costs as much.
+_TOLERANCE = 1e-7
+# Further vectors that the iteration carries along: the more, the faster each step converges.
+_GUARD = 48
 
 
 class Components(NamedTuple):
@@ -29,7 +34,9 @@ def split_components(
 
     With ``W = U S V^T`` the factors are ``B = U_r sqrt(S_r)`` and ``A = sqrt(S_r) V_r^T`` of the
     components asked for (SoMA, arXiv 2412.04077, section 3.2, takes the ones with the smallest
-    singular values). All computation is in float64, on the device of the weight.
+    singular values). All computation is in float64, on the device of the weight. Of a large matrix
+    only the wanted components are computed, by an iteration whose error is bounded; where the
+    bound is not met, and for ``'random'``, a full SVD is taken.
 
     Args:
         weight: Shape ``(out, in)``.
@@ -96,22 +103,112 @@ def check_rank(rank: int, out_features: int, in_features: int, groups: int = 1) 
 
 def _split_matrix(weight: Tensor, rank: int, component: str) -> tuple[Tensor, Tensor]:
     """Split one float64 matrix ``(out, in)`` into ``A (rank, in)`` and ``B (out, rank)``."""
-    # The eigenvectors of the smaller Gram matrix are all that is needed: the other side follows
-    # from one product with the weight. In float64 this is several times faster than an SVD and as
-    # exact after rounding to float32.
     if weight.shape[0] < weight.shape[1]:
         b, a = _split_matrix(weight.T, rank, component)
         return a.T, b.T
-    _, vectors = torch.linalg.eigh(weight.T @ weight)  # ascending
-    size = vectors.shape[1]
-    if component == 'minor':
-        index = torch.arange(rank)
-    elif component == 'principal':
-        index = torch.arange(size - rank, size)
-    else:
-        index = torch.randperm(size)[:rank]
-    right = vectors[:, index.to(vectors.device)]
+    right = None
+    if component != 'random' and 4 * (rank + _GUARD) <= weight.shape[1]:
+        right = _extreme_vectors(weight, rank, smallest=component == 'minor')
+    if right is None:
+        vectors = torch.linalg.svd(weight, full_matrices=False).Vh.flip(0)  # ascending
+        size = len(vectors)
+        index = {'minor': torch.arange(rank), 'principal': torch.arange(size - rank, size)}
+        index = index[component] if component in index else torch.randperm(size)[:rank]
+        right = vectors[index.to(vectors.device)].T
     left = weight @ right  # U S
     root = torch.linalg.vector_norm(left, dim=0).sqrt()
     # A singular value of zero has no direction on the left; its component is zero on both sides.
     return (right * root).T, left / root.clamp_min(torch.finfo(root.dtype).tiny)
+
+
+def _extreme_vectors(weight: Tensor, rank: int, smallest: bool) -> Tensor | None:
+    """Find the right singular vectors of the smallest or largest singular values.
+
+    Shift-and-invert subspace iteration on the Gram matrix, with Rayleigh-Ritz (Parlett, The
+    Symmetric Eigenvalue Problem, chapters 4 and 14). Unlike a whole decomposition, nearly all of
+    it is products and triangular solves, which stay fast on busy cores.
+
+    Args:
+        weight: Shape ``(out, in)``, float64, ``out >= in``.
+        rank: Number of vectors.
+        smallest: Whether the smallest are wanted.
+
+    Returns:
+        Orthonormal vectors of shape ``(in, rank)``, or None if they could not be proven to give
+        the component to the tolerance, as where two singular values nearly coincide at the cut.
+    """
+    # The wanted eigenvalues are the lowest of `matrix` in both cases.
+    matrix = _gram(weight) if smallest else -_gram(weight)
+    identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    # Not from PyTorch's own generator: equal weights must give equal bits, whatever was drawn.
+    generator = torch.Generator(weight.device).manual_seed(0)
+    x = torch.randn(
+        len(matrix), rank + _GUARD, generator=generator, dtype=weight.dtype, device=weight.device
+    )
+    if smallest:
+        shift = -1e-14 * matrix.trace().item()  # just below them all
+    else:
+        for _ in range(6):
+            x = torch.linalg.qr(matrix @ (matrix @ x)).Q
+        shift = 1.1 * (x * (matrix @ x)).sum(0).min().item()
+    # What forming the Gram matrix loses counts as a residual too.
+    floor = torch.finfo(weight.dtype).eps * matrix.norm().item()
+    factors, steps, done = None, 3, 0
+    while done < 60:
+        if factors is None:
+            *factors, singular = torch.linalg.lu_factor_ex(matrix - shift * identity)
+            if singular.item():
+                return None
+        for _ in range(steps):
+            x = torch.linalg.qr(torch.linalg.lu_solve(*factors, x)).Q
+        done += steps
+        if not torch.isfinite(x).all():
+            return None
+        image = matrix @ x
+        ritz, turn = torch.linalg.eigh(x.T @ image)
+        x = x @ turn
+        residual = image @ turn[:, :rank] - x[:, :rank] * ritz[:rank]
+        values = ritz.tolist()
+        first, last, following = values[0], values[rank - 1], values[rank]
+        gap, part = following - last, math.sqrt(sum(map(abs, values[:rank])))
+        if gap <= 0 or part == 0:
+            return None
+        # Davis-Kahan, for the product of weight and projector, relative to the component's norm.
+        amplification = math.sqrt(max(abs(last), abs(following))) / gap / part
+        error = amplification * max(residual.norm().item(), floor)
+        if error < _TOLERANCE:
+            break
+        if error > 1e30:  # the component is zero but for rounding
+            return None
+        # Inside the wanted range a shift converges fastest, but only once that range is known.
+        better = (first + last) / 2 if error < 1 else first - (last - first) / 4
+        remaining = _steps_to_go(values, rank, shift, error)
+        if _steps_to_go(values, rank, better, error) + 10 < remaining:  # a factorisation costs 10
+            shift, factors = better, None
+            remaining = _steps_to_go(values, rank, shift, error)
+        steps = max(2, min(remaining, 8 if error < 1e-2 else 4))
+    else:
+        return None
+    # The bound assumes that no eigenvalue up to the middle of the gap was overlooked. This is
+    # proven by a Cholesky decomposition: with the found ones lifted, none may be left below it.
+    found = x[:, :rank]
+    lifted = matrix - (last + gap / 2) * identity + 2 * (following - first) * (found @ found.T)
+    return None if torch.linalg.cholesky_ex(lifted).info.item() else found
+
+
+def _steps_to_go(values: list[float], rank: int, shift: float, error: float) -> int:
+    """Predict how many iterations with a shift are left, from the Ritz values so far."""
+    distance = max(abs(values[0] - shift), abs(values[rank - 1] - shift))
+    rate = distance / max(abs(values[-1] - shift), 1e-300)
+    return math.ceil(math.log(_TOLERANCE / 10 / error) / math.log(rate)) if 0 < rate < 1 else 60
+
+
+def _gram(weight: Tensor) -> Tensor:
+    """``weight.T @ weight``, of which only one half is computed and the other copied."""
+    size = weight.shape[1]
+    gram = weight.new_empty(size, size)
+    for start in range(0, size, 256):
+        stop = start + 256
+        gram[start:, start:stop] = weight[:, start:].T @ weight[:, start:stop]
+        gram[start:stop, stop:] = gram[stop:, start:stop].T
+    return gram

@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
-from ..adapters import base_of, check_adapter, check_base, from_release
+from ..adapters import base_of, check_adapter, check_base, from_release, split_together
 from ..files import (
     CheckpointError,
     atomic_path,
@@ -225,7 +225,8 @@ class SomaRunner(Runner):
             if isinstance(buffer, dict):
                 scalars[name] = HistoryBuffer(**buffer)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        load_strictly(model, checkpoint['state_dict'], filename)
+        with split_together(model):
+            load_strictly(model, checkpoint['state_dict'], filename)
         if self.distributed:  # plain weights are split by each process on its own
             for tensor in model.state_dict().values():
                 broadcast(tensor)

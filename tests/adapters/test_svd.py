@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from soma.adapters import low_rank_product, split_components
+from soma.adapters import low_rank_product, split_components, svd
 
 
 def part_by_svd(weight, rank, component):
@@ -19,6 +19,88 @@ def test_product_equals_the_part_of_a_float64_svd(shape, component):
     expected = part_by_svd(weight, 4, component)
     error = (low_rank_product(*parts).double() - expected).norm() / expected.norm()
     assert error < 1e-6
+
+
+def with_values(values, rows=256):
+    """A float64 matrix with these singular values."""
+    left = torch.linalg.qr(torch.randn(rows, len(values), dtype=torch.float64)).Q
+    right = torch.linalg.qr(torch.randn(len(values), len(values), dtype=torch.float64)).Q
+    return (left * values) @ right
+
+
+def count_svds(monkeypatch):
+    calls, whole = [], torch.linalg.svd
+    monkeypatch.setattr(
+        torch.linalg, 'svd', lambda *a, **k: calls.append(a[0].shape) or whole(*a, **k)
+    )
+    return calls
+
+
+SPREAD = torch.logspace(0, -3, 256, dtype=torch.float64)
+
+
+@pytest.mark.parametrize('component', ['minor', 'principal'])
+@pytest.mark.parametrize(
+    'weight',
+    [
+        torch.randn(256, 256),
+        torch.randn(512, 256),
+        torch.randn(256, 512),
+        with_values(SPREAD),
+        with_values(torch.cat([SPREAD[:253], torch.zeros(3)])),
+        with_values(torch.cat([SPREAD[:2].repeat(2), SPREAD[4:252], SPREAD[-2:].repeat(2)])),
+    ],
+    ids=['square', 'tall', 'wide', 'spread', 'singular', 'repeated'],
+)
+def test_iteration_gives_the_part_without_a_whole_svd(weight, component, monkeypatch):
+    expected = part_by_svd(weight, 4, component)
+    calls = count_svds(monkeypatch)
+    parts = split_components(weight, 4, component)
+    error = (low_rank_product(*parts).double() - expected).norm() / expected.norm()
+    assert error < 1e-6 and not calls
+
+
+@pytest.mark.parametrize(
+    ('values', 'tolerance'),
+    [
+        (torch.cat([SPREAD[:250], SPREAD[-1:].repeat(6)]), 1e-6),  # any two of the six will do
+        (torch.cat([SPREAD[:-5], SPREAD[-5:] * 1e-5]), 1e-6),  # lost in the Gram matrix
+        (torch.cat([SPREAD[:-6], torch.zeros(6)]), 1e-6),
+        (torch.zeros(256), 1e-6),
+        (torch.ones(256), 1e-6),
+    ],
+    ids=['cut through equals', 'ill-conditioned', 'zero', 'all zero', 'all equal'],
+)
+def test_what_the_iteration_cannot_prove_goes_to_the_svd(values, tolerance, monkeypatch):
+    weight = with_values(values)
+    smallest = torch.linalg.svdvals(weight)[-4:]
+    calls = count_svds(monkeypatch)
+    a, b = split_components(weight, 4)
+    assert calls == [(256, 256)]
+    found = torch.linalg.svdvals(b @ a)[:4]
+    assert torch.allclose(found, smallest, rtol=tolerance, atol=1e-12)
+    # What is left has the other values: the part was cut out along singular vectors.
+    rest = torch.linalg.svdvals(weight - b @ a)[:252]
+    assert torch.allclose(rest, torch.linalg.svdvals(weight)[:252], rtol=tolerance, atol=1e-12)
+
+
+def test_overlooked_vectors_are_noticed(monkeypatch):
+    weight = with_values(SPREAD)
+    start = torch.linalg.svd(weight).Vh[:-1].T  # all but the smallest
+    monkeypatch.setattr(torch, 'randn', lambda n, k, **_: start[:, -k:].clone())
+    monkeypatch.setattr(
+        torch.linalg, 'lu_solve', lambda lu, pivots, x: start[:, -x.shape[1] :].clone()
+    )
+    assert svd._extreme_vectors(weight, 4, smallest=True) is None
+
+
+def test_equal_weights_give_equal_bits_whatever_was_drawn():
+    weight = torch.randn(256, 256)
+    first = split_components(weight, 4)
+    torch.randn(3)
+    state = torch.get_rng_state()
+    assert all(map(torch.equal, split_components(weight, 4), first))
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_factors_are_balanced_and_sorted_into_minor_and_rest():

@@ -13,7 +13,13 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...adapters import SoMALayer, inject_adapter, is_block_matrix
+from ...adapters import (
+    SoMALayer,
+    inject_adapter,
+    is_block_matrix,
+    split_layers,
+    split_together,
+)
 from ...adapters.report import block_index
 from ...files import load_strictly
 from .dinov2_weights import convert_dinov2, read_pretrained, resize_pos_embed
@@ -57,6 +63,8 @@ class DINOv2(VisionTransformer):
             weights as they are in the file, and train in float32; the maps are float32.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
             the backbone's keys. The file is a converted one or a public DINOv2 file.
+        split_cache: Keep the split in a file beside that of ``init_cfg``, such as
+            ``<converted>.split-r16-minor.safetensors``, so that only the first start computes it.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -76,6 +84,7 @@ class DINOv2(VisionTransformer):
         attn_impl: str = 'sdpa',
         base_dtype: str = 'float32',
         init_cfg: Mapping | None = None,
+        split_cache: bool = True,
     ) -> None:
         if isinstance(arch, str) and arch not in ARCHS:
             raise ValueError(f'DINOv2: unknown arch {arch!r}, choose one of {sorted(ARCHS)}')
@@ -124,7 +133,7 @@ class DINOv2(VisionTransformer):
         self.arch = arch if isinstance(arch, str) else dict(arch)
         self.out_indices, self.pyramid = tuple(out_indices), tuple(pyramid)
         self.frozen_blocks, self.with_cp = frozen_blocks, with_cp
-        self.base_dtype = base_dtype
+        self.base_dtype, self.split_cache = base_dtype, split_cache
         self.adapter = None
         if adapter is not None:
             self.adapter = {'start_block': frozen_blocks, **adapter}
@@ -159,9 +168,7 @@ class DINOv2(VisionTransformer):
                 logger='current',
                 level=logging.WARNING,
             )
-            for module in self.modules():
-                if isinstance(module, SoMALayer):
-                    module.split_()
+            split_layers({n: m for n, m in self.named_modules() if isinstance(m, SoMALayer)})
         self._freeze()
         self.is_init = True
 
@@ -184,7 +191,8 @@ class DINOv2(VisionTransformer):
             )
         for key in UNUSED_KEYS & converted.keys():
             del converted[key]
-        load_strictly(self, converted, checkpoint)
+        with split_together(self, checkpoint if self.split_cache else None):
+            load_strictly(self, converted, checkpoint)
 
     def describe(self) -> dict:
         """What a file of base weights must be made for, as plain data: the card of a checkpoint."""
