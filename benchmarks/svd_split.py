@@ -1,6 +1,6 @@
 """Time and error of the split of ViT-L's weights, against a float32 SVD of one after the other.
 
-Random weights with the spread of a trained layer's. The repetitions alternate, the fastest counts.
+Random weights. The repetitions alternate, the fastest counts. On idle cores it takes half a minute.
 
 Usage: ``python benchmarks/svd_split.py [--blocks 1] [--repeats 2] [--json FILE]``
 """
@@ -73,7 +73,10 @@ def measure(blocks: int, repeats: int) -> list[dict]:
         way it is, and the largest relative error of a minor part, against a float64 SVD.
     """
     layers = make_layers(blocks)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # on busy cores, several make it many times slower
     exact = by_svd(layers, torch.float64)
+    torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / 'base.pth'
         by_adapter(layers, base)
@@ -109,7 +112,7 @@ def measure(blocks: int, repeats: int) -> list[dict]:
 def main() -> None:
     """Measure, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--blocks', type=int, default=1, help='of ViT-L, 6 matrices each')
+    parser.add_argument('--blocks', type=int, default=2, help='of ViT-L, 6 matrices each')
     parser.add_argument('--repeats', type=int, default=2)
     parser.add_argument('--json', type=Path, help='file for the numbers')
     args = parser.parse_args()

@@ -138,8 +138,7 @@ def _extreme_vectors(weight: Tensor, rank: int, smallest: bool) -> Tensor | None
         the component to the tolerance, as where two singular values nearly coincide at the cut.
     """
     # The wanted eigenvalues are the lowest of `matrix` in both cases.
-    matrix = _gram(weight) if smallest else -_gram(weight)
-    identity = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    matrix = _gram(weight) if smallest else _gram(weight).neg_()
     # Not from PyTorch's own generator: equal weights must give equal bits, whatever was drawn.
     generator = torch.Generator(weight.device).manual_seed(0)
     x = torch.randn(
@@ -156,7 +155,9 @@ def _extreme_vectors(weight: Tensor, rank: int, smallest: bool) -> Tensor | None
     factors, steps, done = None, 3, 0
     while done < 60:
         if factors is None:
-            *factors, singular = torch.linalg.lu_factor_ex(matrix - shift * identity)
+            shifted = matrix.clone()
+            shifted.diagonal().sub_(shift)
+            *factors, singular = torch.linalg.lu_factor_ex(shifted)
             if singular.item():
                 return None
         for _ in range(steps):
@@ -192,7 +193,8 @@ def _extreme_vectors(weight: Tensor, rank: int, smallest: bool) -> Tensor | None
     # The bound assumes that no eigenvalue up to the middle of the gap was overlooked. This is
     # proven by a Cholesky decomposition: with the found ones lifted, none may be left below it.
     found = x[:, :rank]
-    lifted = matrix - (last + gap / 2) * identity + 2 * (following - first) * (found @ found.T)
+    matrix.diagonal().sub_(last + gap / 2)
+    lifted = matrix.addmm_(found, found.T, alpha=2 * (following - first))
     return None if torch.linalg.cholesky_ex(lifted).info.item() else found
 
 

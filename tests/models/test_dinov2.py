@@ -180,6 +180,22 @@ def test_conversion_on_the_fly_is_logged(public_file, tmp_path, monkeypatch):
     assert len(records) == 1
 
 
+def test_split_is_kept_beside_the_file(public_file, tmp_path, monkeypatch):
+    path = tmp_path / 'converted.pth'
+    write_checkpoint(convert_dinov2(read_state_dict(public_file), (32, 32), 8), path)
+    plain = build(path, adapter=SOMA, split_cache=False)
+    assert list(tmp_path.iterdir()) == [path]
+    first = build(path, adapter=SOMA)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        'converted.pth',
+        'converted.split-r2-minor.safetensors',
+    }
+    monkeypatch.delattr('soma.adapters.soma.split_components')  # not needed any more
+    states = [m.state_dict() for m in (plain, first, build(path, adapter=SOMA))]
+    for name, value in states[0].items():
+        assert all(torch.equal(state[name], value) for state in states), name
+
+
 def test_prefix_picks_the_backbone_of_a_larger_file(public_file, tmp_path):
     state = {f'backbone.{k}': v for k, v in read_state_dict(public_file).items()}
     write_checkpoint({**state, 'decode_head.x': torch.ones(1)}, tmp_path / 'x.pth')
