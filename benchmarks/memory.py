@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from common import main
-from soma.benchmark import Settings, run_benchmark
 
+from soma.benchmark import Settings, run_benchmark
 from soma.config import REPOSITORY
 
 OPTIONS = {
