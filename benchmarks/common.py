@@ -97,17 +97,24 @@ def build(config: Config) -> BaseSegmentor:
     return model.train()
 
 
+def use_mmseg(model: Config) -> None:
+    """Put mmseg's and mmdet's own segmentor and head into the config of a model."""
+    model.type = 'EncoderDecoder'
+    model.test_cfg.pop('batch_windows', None)
+    if model.decode_head.type == 'LeanMask2FormerHead':
+        model.decode_head.type = 'Mask2FormerHead'
+        pixel_decoder = model.decode_head.pixel_decoder
+        pixel_decoder.type = 'mmdet.MSDeformAttnPixelDecoder'
+        model.backbone.pyramid = pixel_decoder.pop('pyramid')
+
+
 def build_plain(config: Config) -> BaseSegmentor:
     """The same in the plain way: mmseg's segmentor and head, low-rank paths beside the layers."""
     config = copy.deepcopy(config)
-    model = config.model
-    start, rank = model.backbone.adapter.start_block, model.backbone.adapter.rank
-    model.type, model.decode_head.type = 'EncoderDecoder', 'Mask2FormerHead'
-    model.test_cfg.pop('batch_windows', None)
-    pixel_decoder = model.decode_head.pixel_decoder
-    pixel_decoder.type = 'mmdet.MSDeformAttnPixelDecoder'
-    model.backbone.pyramid = pixel_decoder.pop('pyramid')
-    model.backbone.adapter = None
+    start = config.model.backbone.adapter.start_block
+    rank = config.model.backbone.adapter.rank
+    use_mmseg(config.model)
+    config.model.backbone.adapter = None
     model = build(config)
     model.backbone.requires_grad_(False)
     for block in model.backbone.blocks[start:]:

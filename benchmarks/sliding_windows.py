@@ -1,24 +1,21 @@
-"""Speed and memory of testing with sliding windows, against mmseg's, one window after the other.
+"""Speed and memory of testing with sliding windows, against mmseg's, one window after the other."""
 
-Usage: ``python benchmarks/sliding_windows.py --arch small --head mask2former --json windows.json``
-"""
+from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+from common import main, plain_attention, use_mmseg
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-import soma  # noqa: F401, registers
 from soma.config import REPOSITORY, load_config
-from soma.files import write_json
 
 WIDTHS = {'small': 384, 'base': 768, 'large': 1024}
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -33,10 +30,9 @@ def build(arch: str, head: str, batch_windows: int | None) -> BaseModel:
         config.backbone.arch = arch
         (config.neck if head == 'semfpn' else config.decode_head).in_channels = [WIDTHS[arch]] * 4
     config.test_cfg.update(crop_size=(512, 512), stride=(341, 341))
+    config.test_cfg.batch_windows = batch_windows
     if batch_windows is None:
-        config.type = 'EncoderDecoder'
-    else:
-        config.test_cfg.batch_windows = batch_windows
+        use_mmseg(config)
     init_default_scope('mmseg')
     torch.manual_seed(0)
     return MODELS.build(config).eval().to(DEVICE)
@@ -69,12 +65,8 @@ def reset_peak() -> None:
         Path('/proc/self/clear_refs').write_text('5')
 
 
-def measure(
-    arch: str = 'toy',
-    head: str = 'semfpn',
-    size: Sequence[int] = (768, 1024),
-    batches: Sequence[int] = (1, 2, 4, 8),
-    repeats: int = 3,
+def compare(
+    arch: str, head: str, size: Sequence[int], batches: Sequence[int], repeats: int
 ) -> list[dict]:
     """Compare the ways to test, which take turns in one process.
 
@@ -99,7 +91,8 @@ def measure(
             models[1].test_cfg.batch_windows = way
             reset_peak()
             before = memory('VmRSS')
-            labels, took = predict(models[way is not None], picture)
+            with plain_attention() if way is None else nullcontext():
+                labels, took = predict(models[way is not None], picture)
             peaks[way].append(memory('VmHWM') - before)
             if way is None:
                 expected = labels
@@ -123,22 +116,11 @@ def measure(
     ]
 
 
-def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--arch', choices=['toy', *WIDTHS], default='toy')
-    parser.add_argument('--head', choices=['semfpn', 'mask2former'], default='semfpn')
-    parser.add_argument('--size', type=int, nargs=2, default=(768, 1024), help='height and width')
-    parser.add_argument('--batches', type=int, nargs='+', default=(1, 2, 4, 8))
-    parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--json', type=Path, help='write the rows to this file')
-    args = parser.parse_args()
-    rows = measure(args.arch, args.head, args.size, args.batches, args.repeats)
-    for row in rows:
-        print(json.dumps(row))
-    if args.json:
-        write_json(dict(rows=rows), args.json)
+def measure(repeats: int = 3) -> list[dict]:
+    """Compare on a small backbone with pictures of full size, and on a larger one with a half."""
+    rows = compare('toy', 'semfpn', (1024, 2048), (1, 2, 4, 8), repeats)
+    return rows + compare('small', 'mask2former', (512, 1024), (1, 4), repeats)
 
 
 if __name__ == '__main__':
-    main()
+    main(measure, 'Sliding windows of 512 pixels every 341, against mmseg')
