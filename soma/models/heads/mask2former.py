@@ -182,13 +182,14 @@ class LeanMask2FormerHead(Mask2FormerHead):
         matches = self._match(scores, embeddings, features, labels)
         # A picture without a class counts as one with a mask, as in mmdet.
         count = sum(max(matched.shape[1] / len(scores), 1) for matched in matches)
-        count = reduce_mean(scores.new_tensor([count])).clamp_min(1)
+        count = reduce_mean(scores.new_full((1,), count)).clamp_min(1)
         eps = torch.finfo(torch.float32).eps
 
         targets = torch.full(scores.shape[:3], self.num_classes, device=scores.device)
         by_layer = scores.new_zeros(2, len(scores))
-        for image, matched in enumerate(matches):
-            layer, query, kind = torch.from_numpy(matched).to(scores.device)
+        lengths = [matched.shape[1] for matched in matches]
+        index = torch.from_numpy(np.concatenate(matches, axis=1)).to(scores.device)
+        for image, (layer, query, kind) in enumerate(index.split(lengths, dim=1)):
             targets[layer, image, query] = kind
             if not len(kind):
                 continue
@@ -197,10 +198,10 @@ class LeanMask2FormerHead(Mask2FormerHead):
             points = uncertain_points(
                 masks, self.num_points, self.oversample_ratio, self.importance_sample_ratio
             )
-            # By rising class: where each is matched as often, its points are on one mask.
-            classes, times = np.unique(matched[2], return_counts=True)
-            classes = classes if (times == times[0]).all() else matched[2]
-            own = class_masks(labels[image], torch.from_numpy(classes).to(labels))[:, None]
+            # By rising class: where all are matched as often, the points of each are on one mask.
+            times = np.unique(matches[image][2], return_counts=True)[1]
+            classes = kind[:: times[0]] if (times == times[0]).all() else kind
+            own = class_masks(labels[image], classes)[:, None]
             losses = mask_losses(
                 sample(masks, points).squeeze(1),
                 sample(own, points.view(len(own), -1, 2)).view(len(points), -1),
