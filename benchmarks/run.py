@@ -15,8 +15,8 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from soma.benchmark import machine
 
+from soma.benchmark import machine
 from soma.config import REPOSITORY
 from soma.files import atomic_path, write_json
 from soma.progress import track
@@ -55,7 +55,7 @@ def _worst(name: str, key: str, choose: Callable[[Iterable], float], **which) ->
 
     def measured(rows: Rows) -> float:
         chosen = [r for r in rows[name] if all(r.get(k) == v for k, v in which.items())]
-        return choose(row[key] for row in chosen if row[key] not in ('', None))
+        return choose(float(row[key]) for row in chosen if row[key] != '')
 
     return measured
 
@@ -78,6 +78,21 @@ GOALS = [
         (1.0).__ge__,
     ),
     Goal(
+        'split / float32 SVD one by one, speed: at least 4',
+        _worst('svd_split', 'speed', min, way='split'),
+        (4.0).__le__,
+    ),
+    Goal(
+        'split, relative error of the minor part: below 1e-6',
+        _worst('svd_split', 'error', max, way='split'),
+        (1e-6).__gt__,
+    ),
+    Goal(
+        'split of 96 matrices, second start in seconds: below 2',
+        _worst('svd_split', 'seconds', max, way='split, second start: from the cache'),
+        (2.0).__gt__,
+    ),
+    Goal(
         'optimizer step / moving its bytes: at most 1.3',
         _worst('updates', 'to_moving_its_bytes', max),
         (1.3).__ge__,
@@ -96,6 +111,11 @@ GOALS = [
         'sliding windows in the default batch, speed: at least 1',
         _worst('sliding_windows', 'speed', min, way='batch_windows=4'),
         (1.0).__le__,
+    ),
+    Goal(
+        'deformable attention, largest difference: at most 1e-5',
+        _worst('attention', 'largest_difference', max),
+        (1e-5).__ge__,
     ),
     *(
         Goal(
@@ -194,7 +214,7 @@ def write(rows: Rows, minutes: float) -> None:
     goals = []
     for goal in GOALS:
         value = goal.measured(rows)
-        goals.append((goal.text, f'{value:.2f}', 'yes' if goal.reached(value) else 'no'))
+        goals.append((goal.text, f'{value:.3g}', 'yes' if goal.reached(value) else 'no'))
     pictures = ' '.join(f'![{name}](benchmarks/{name}.png)' for name in draw_all(rows))
     parts = [
         BEGIN,

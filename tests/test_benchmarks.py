@@ -1,0 +1,63 @@
+"""The benchmarks against the plain way, on small settings; no time is asserted."""
+
+import importlib
+import json
+import math
+
+import pytest
+
+from soma.config import REPOSITORY
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / 'benchmarks'))
+    return importlib.import_module
+
+
+def test_linear_layers(benchmark):
+    rows = benchmark('linear').measure(('S',), ((1, 16),), (2,), repeats=1)
+    assert [(r['precision'], r['rank']) for r in rows if r['arch'] == 'S'] == [
+        ('float32', 16),
+        ('bfloat16', 16),
+    ]
+    assert all(r['kept_to_two_path'] <= 1 for r in rows)
+
+
+def test_deformable_attention(benchmark):
+    (row,) = benchmark('attention').measure(((1, 64),), repeats=1)
+    assert row['queries'] == 64 + 16 + 4
+    assert row['ours_kept_mb'] == 0 and float(row['largest_difference']) < 1e-5
+
+
+def test_the_plain_model_trains_what_ours_does(benchmark):
+    common = benchmark('common')
+    config = common.read_config('S')
+    config.model.backbone.arch = dict(embed_dim=32, depth=6, num_heads=2)
+    config.model.decode_head.in_channels = [32] * 4
+    plain, ours = common.build_plain(config), common.build(config)
+
+    def trained(model):
+        return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+    assert trained(plain) == trained(ours)
+    heads = [model.decode_head.state_dict().keys() for model in (plain, ours)]
+    assert heads[0] == heads[1]
+
+
+def test_every_goal_is_written_with_its_number(benchmark, tmp_path, monkeypatch):
+    run = benchmark('run')
+    rows = json.loads((run.FOLDER / 'results.json').read_text())
+    document = tmp_path / 'benchmarks.md'
+    document.write_text(f'before {run.BEGIN} old {run.END} after')
+    monkeypatch.setattr(run, 'DOCUMENT', document)
+    monkeypatch.setattr(run, 'FOLDER', tmp_path / 'benchmarks')
+    run.write({name: rows[name] for name in run.TITLES}, minutes=1)
+    text = document.read_text()
+    assert text.startswith('before') and text.endswith('after') and ' old ' not in text
+    for goal in run.GOALS:
+        value = goal.measured(rows)
+        assert math.isfinite(value)
+        assert f'| {goal.text} | {value:.3g} |' in text
+    pictures = sorted(path.name for path in (tmp_path / 'benchmarks').glob('*.png'))
+    assert pictures == ['blocks.png', 'picture.png', 'rank.png', 'tokens.png']
