@@ -61,7 +61,7 @@ def _step(layers: dict[str, nn.Module], num: int, tokens: int, autocast: bool) -
     return step
 
 
-def _kept(layers: dict[str, nn.Module], tokens: int) -> float:
+def _kept(layers: dict[str, nn.Module], num: int, tokens: int, autocast: bool) -> float:
     """Megabytes that the layers keep for the backward pass, beside their parameters."""
     own = {p.data_ptr() for layer in layers.values() for p in layer.parameters()}
     own |= {b.data_ptr() for layer in layers.values() for b in layer.buffers()}
@@ -74,10 +74,11 @@ def _kept(layers: dict[str, nn.Module], tokens: int) -> float:
         return tensor
 
     outputs = []
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x)
+    with hooks, torch.autocast('cpu', torch.bfloat16, enabled=autocast):
         for layer in layers.values():
             plain = getattr(layer, 'layer', layer)
-            outputs.append(layer(torch.randn(1, tokens, plain.in_features, requires_grad=True)))
+            outputs.append(layer(torch.randn(num, tokens, plain.in_features, requires_grad=True)))
     return sum(kept.values()) / 1e6
 
 
@@ -115,7 +116,7 @@ def measure(
         steps = {way: _step(layers, num, tokens, autocast) for way, layers in made.items()}
         rounds = max(repeats, math.ceil(repeats * 4096 / (num * tokens)))
         seconds = take_turns(steps, rounds)
-        kept = {way: _kept(layers, tokens) for way, layers in made.items()}
+        kept = {way: _kept(layers, num, tokens, autocast) for way, layers in made.items()}
         rows.append(
             {
                 'arch': arch,

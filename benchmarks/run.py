@@ -185,7 +185,11 @@ def draw_all(rows: Rows) -> list[str]:
     steps = rows['training_step']
     usual = {r['arch']: r['adapted_from'] for r in steps[:2]}
     sized = [r for r in steps if r['arch'] == 'B' and r['adapted_from'] == usual['B']]
-    blocks = [r for r in steps if r['arch'] == 'B' and r['picture'] == 512]
+    blocks = [
+        {**r, 'adapted': 12 - r['adapted_from']}
+        for r in steps
+        if r['arch'] == 'B' and r['picture'] == 512
+    ]
     both = {'ours': 'ours_s', 'plain way': 'plain_s'}
     plots = {
         'tokens': (single, ways, 'tokens', 'time / frozen layers', 'ViT-L, rank 16'),
@@ -193,8 +197,6 @@ def draw_all(rows: Rows) -> list[str]:
         'picture': (sized, both, 'picture', 'seconds a training step', 'ViT-B, Mask2Former'),
         'blocks': (blocks, both, 'adapted', 'seconds a training step', 'ViT-B, 512 x 512'),
     }
-    for row in blocks:
-        row['adapted'] = 12 - row['adapted_from']
     names = {'picture': 'side of the picture in pixels', 'adapted': 'adapted blocks'}
     for name, (chosen, keys, across, up, title) in plots.items():
         lines = {way: [(r[across], r[key]) for r in chosen] for way, key in keys.items()}
@@ -223,12 +225,14 @@ def write(rows: Rows, minutes: float) -> None:
         pictures,
     ]
     for name, title in TITLES.items():
-        keys = [key for key in rows[name][0] if key != 'adapted']
+        keys = list(rows[name][0])
         table = markdown(keys, ([row.get(key, '') for key in keys] for row in rows[name]))
         parts.append(f'### {title} (`benchmarks/{name}.py`)\n\n{table}')
     text = DOCUMENT.read_text()
     middle = '\n\n'.join([*parts, END])
-    text = re.sub(f'{BEGIN}.*{END}', lambda _: middle, text, flags=re.DOTALL)
+    text, count = re.subn(f'{BEGIN}.*{END}', lambda _: middle, text, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f'{DOCUMENT} has no place for results: {BEGIN} ... {END}')
     with atomic_path(DOCUMENT) as temporary:
         temporary.write_text(text)
     write_json({'environment': facts, **rows}, FOLDER / 'results.json')

@@ -24,7 +24,10 @@ def make_step(model: BaseModel, hook, optimizer: torch.optim.Optimizer, batch: i
     It returns the seconds that its parts took.
     """
     pictures, samples = streets(batch, size)
-    runner = SimpleNamespace(model=model, iter=10, max_iters=1000, _resume=False)
+    always = SimpleNamespace(should_update=lambda: True)
+    runner = SimpleNamespace(
+        model=model, iter=10, max_iters=1000, optim_wrapper=always, _resume=False
+    )
     for moment in ('before_run', 'before_train'):
         getattr(hook, moment)(runner)
 

@@ -24,7 +24,11 @@ def _with_gradients(model: nn.Module) -> nn.Module:
 def _average(hook: EMAHook | TrainableEMAHook, model: nn.Module):
     """A function that updates the average once; the hook is ready."""
     runner = SimpleNamespace(
-        model=model, iter=10, max_iters=1000, max_epochs=1, optim_wrapper=None, _resume=False
+        model=model,
+        iter=10,
+        max_iters=1000,
+        optim_wrapper=SimpleNamespace(should_update=lambda: True),
+        _resume=False,
     )
     for moment in ('before_run', 'before_train'):
         getattr(hook, moment)(runner)

@@ -1,7 +1,8 @@
 """Adapt vision foundation models to one domain so that they still work on unseen ones.
 
 Importing the package registers its parts in mmengine's root registries, and puts operators made of
-PyTorch's own in the place of mmcv's compiled ones where there are none. Without mmengine only
+PyTorch's own in the place of mmcv's compiled ones where there are none, and of its formula for
+deformable attention. Without mmengine only
 ``soma.adapters`` is there, which needs no OpenMMLab package.
 """
 

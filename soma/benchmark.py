@@ -219,11 +219,14 @@ def _train(config: Config, settings: Settings) -> dict:
         runner.register_hook(timer)
         runner.train()
     wrapper = config.optim_wrapper
+    halved = config.model.backbone.get('base_dtype', 'float32') != 'float32'
     given = {'AmpOptimWrapper': wrapper.get('dtype', 'float16'), 'BFloat16OptimWrapper': 'bfloat16'}
+    plain = 'float32, backbone bfloat16' if halved else 'float32'
+    precision = given.get(wrapper.get('type'), plain)
     return {
         'size': [width, height],
         'batch_size': batch_size,
-        'precision': given.get(wrapper.get('type'), 'float32'),
+        'precision': precision,
         'weights': weights,
         'durations': timer.durations,
     }

@@ -170,6 +170,8 @@ def use_amp(config: Config) -> None:
     """
     if amp_dtype() == 'bfloat16':
         config.optim_wrapper.type = 'BFloat16OptimWrapper'
+        for key in ('dtype', 'loss_scale', 'use_fsdp'):  # of AmpOptimWrapper
+            config.optim_wrapper.pop(key, None)
     else:
         config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16')
 

@@ -6,9 +6,12 @@ large as the weight; these functions form only those of ``A`` and ``B``.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .svd import low_rank_product
 
@@ -82,49 +85,57 @@ class AdaptedLinear(torch.autograd.Function):
         """
         ctx.scale, ctx.groups, ctx.dtype = scale, groups, x.dtype
         x = x.to(_product_dtype(x))  # once, and what is kept is smaller then
-        tokens = x.numel() // x.shape[-1]
+        tokens = math.prod(x.shape[:-1])
         if tokens * sum(weight.shape) >= 2 * weight.numel() and weight.dtype == A.dtype:
             ctx.save_for_backward(x, weight, A, B, A0, B0)
             return F.linear(x, _effective_weight(weight, A, B, A0, B0, scale, groups), bias)
         y = F.linear(x, weight.to(x.dtype), bias)
         with torch.autocast(x.device.type, enabled=False):
             right, left = (f.to(y.dtype) for f in delta_factors(A, B, A0, B0, scale, groups))
-            inner = x.reshape(tokens, -1) @ right.T  # (tokens, groups * 2 rank)
-            _add_product(y.view(tokens, -1), inner, left, groups)
-        inner = inner.view(tokens, groups, 2, -1)[:, :, 0].flatten(1).contiguous()  # with A
+            inner = x.reshape(tokens, x.shape[-1]) @ right.T  # (tokens, groups * 2 rank)
+            _add_product(y.view(tokens, y.shape[-1]), inner, left, groups)
+        inner = inner.view(tokens, groups, 2, B.shape[1])[:, :, 0].flatten(1).contiguous()
         ctx.save_for_backward(x, weight, A, B, A0, B0, inner)
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         """Gradients of ``x``, the bias, ``A`` and ``B``; the rest is frozen."""
-        x, weight, A, B, A0, B0, *inner = ctx.saved_tensors
-        scale, groups = ctx.scale, ctx.groups
-        grad_x = grad_bias = grad_A = grad_B = None
-        dtype = grad.dtype
-        rows, cols = grad.reshape(-1, grad.shape[-1]), x.reshape(-1, x.shape[-1])
-        if inner:  # beside W
-            (inner,) = inner
-            right, left = (f.to(dtype) for f in delta_factors(A, B, A0, B0, scale, groups))
-            grad_inner = _group_products(rows, left, groups)  # (tokens, groups * 2 rank)
-            if ctx.needs_input_grad[0]:
-                grad_x = (rows @ weight.to(dtype)).addmm_(grad_inner, right)
-            grad_inner = grad_inner.view(len(rows), groups, 2, -1).sum(2).flatten(1)
-        else:
-            if ctx.needs_input_grad[0]:
-                grad_x = rows @ _effective_weight(weight, A, B, A0, B0, scale, groups).to(dtype)
-            inner = cols @ A.to(dtype).T
-            grad_inner = _group_products(rows, (B * scale).to(dtype), groups)
-        if grad_x is not None:
-            grad_x = grad_x.view(x.shape).to(ctx.dtype)
-        if ctx.needs_input_grad[2]:
-            grad_bias = rows.sum(0).to(A.dtype)
-        if ctx.needs_input_grad[3]:
-            grad_A = (grad_inner.T @ cols).to(A.dtype)
-        if ctx.needs_input_grad[4]:
-            parts = zip(rows.chunk(groups, 1), inner.chunk(groups, 1), strict=True)
-            grad_B = torch.cat([part.T @ own for part, own in parts]).to(B.dtype) * scale
-        return grad_x, None, grad_bias, grad_A, grad_B, None, None, None, None
+        with torch.autocast(grad.device.type, enabled=False):
+            return _linear_gradients(ctx, grad)
+
+
+def _linear_gradients(ctx, grad: Tensor) -> tuple:
+    """The backward pass of :class:`AdaptedLinear`."""
+    x, weight, A, B, A0, B0, *inner = ctx.saved_tensors
+    scale, groups = ctx.scale, ctx.groups
+    grad_x = grad_bias = grad_A = grad_B = None
+    dtype = grad.dtype
+    tokens = math.prod(x.shape[:-1])
+    rows, cols = grad.reshape(tokens, grad.shape[-1]), x.reshape(tokens, x.shape[-1])
+    if inner:  # beside W
+        (inner,) = inner
+        right, left = (f.to(dtype) for f in delta_factors(A, B, A0, B0, scale, groups))
+        grad_inner = _group_products(rows, left, groups)  # (tokens, groups * 2 rank)
+        if ctx.needs_input_grad[0]:
+            grad_x = (rows @ weight.to(dtype)).addmm_(grad_inner, right)
+        grad_inner = grad_inner.view(tokens, groups, 2, B.shape[1]).sum(2).flatten(1)
+    else:
+        if ctx.needs_input_grad[0]:
+            grad_x = rows @ _effective_weight(weight, A, B, A0, B0, scale, groups).to(dtype)
+        inner = cols @ A.to(dtype).T
+        grad_inner = _group_products(rows, (B * scale).to(dtype), groups)
+    if grad_x is not None:
+        grad_x = grad_x.view(x.shape).to(ctx.dtype)
+    if ctx.needs_input_grad[2]:
+        grad_bias = rows.sum(0).to(A.dtype)
+    if ctx.needs_input_grad[3]:
+        grad_A = (grad_inner.T @ cols).to(A.dtype)
+    if ctx.needs_input_grad[4]:
+        parts = zip(rows.chunk(groups, 1), inner.chunk(groups, 1), strict=True)
+        grad_B = torch.cat([part.T @ own for part, own in parts]).to(B.dtype) * scale
+    return grad_x, None, grad_bias, grad_A, grad_B, None, None, None, None
 
 
 def _product_dtype(x: Tensor) -> torch.dtype:
@@ -173,6 +184,7 @@ class AdaptedConv2d(torch.autograd.Function):
         return F.conv2d(x, effective, bias, **conv)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         """Gradients of ``x``, the bias, ``A`` and ``B``; the rest is frozen."""
         x, weight, A, B, A0, B0 = ctx.saved_tensors

@@ -133,7 +133,7 @@ class SoMALayer:
         adapter_keys = {prefix + name for name in ADAPTER_TENSORS}
         weight = state_dict.get(f'{prefix}weight', torch.empty(0))
         if weight.shape == self.weight.shape and adapter_keys.isdisjoint(state_dict):
-            self.unsplit = weight
+            self.unsplit = weight.detach()
             if not self.splits_later:
                 self.split_()
             missing_keys = args[2]  # after local_metadata and strict

@@ -81,13 +81,13 @@ def split_layers(layers: Mapping[str, SoMALayer], base: str | os.PathLike | None
     for name, layer in layers.items():
         layer.start_from_(known[keys[name]])
     if missing and _is_main_process():
-        _write_cache(cache, {key: known[key] for key in keys.values()})
+        _write_cache(cache, known)
 
 
 def cache_path(base: str | os.PathLike, rank: int, component: str) -> Path:
     """The file beside ``base`` that keeps the split of its weights."""
     base = Path(base).expanduser()
-    return base.with_name(f'{base.stem}.split-r{rank}-{component}.safetensors')
+    return base.with_name(f'{base.name}.split-r{rank}-{component}.safetensors')
 
 
 def _compute(layers: Mapping[str, SoMALayer]) -> Iterator[tuple[str, Components]]:

@@ -98,6 +98,9 @@ def ms_deform_attn(
     Returns:
         Shape ``(N, Q, M * D)``, in the dtype of ``value``.
     """
+    if torch.onnx.is_in_onnx_export():  # mmcv's formula is made of what ONNX has
+        formula = ms_deform_attn.__wrapped__
+        return formula(value, value_spatial_shapes, sampling_locations, attention_weights)
     levels = torch.as_tensor(value_spatial_shapes).tolist()
     return _Attention.apply(value, levels, sampling_locations, attention_weights)
 
@@ -154,7 +157,7 @@ def _forward(value: Tensor, levels: list, locations: Tensor, attention: Tensor) 
     output = 0
     for step, weight in points.corners(upcast(attention).reshape_as(points.x)):
         output += F.embedding_bag(points.index, rows[step:], mode='sum', per_sample_weights=weight)
-    return output.view(*locations.shape[:2], value[0, 0].numel()).to(value.dtype)
+    return output.view(*locations.shape[:2], value.shape[2] * value.shape[3]).to(value.dtype)
 
 
 def _backward(

@@ -144,6 +144,42 @@ def test_gradcheck(tokens, groups):
     torch.autograd.gradcheck(lambda *t: AdaptedLinear.apply(*t, 0.7, groups), (x, *weights))
 
 
+@pytest.mark.parametrize('groups', [1, 3])
+def test_no_tokens(groups):
+    layer = adapted(nn.Linear(6, 12), rank=2, groups=groups)
+    x = torch.randn(2, 0, 6, requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    assert y.shape == (2, 0, 12) and x.grad.shape == x.shape and not layer.A.grad.any()
+
+
+@pytest.mark.parametrize('tokens', [5, 50])
+def test_second_derivatives_are_refused(tokens):
+    layer = adapted(nn.Linear(6, 12), rank=2)
+    x = torch.randn(tokens, 6, requires_grad=True)
+    (first,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize('tokens', [5, 50])
+def test_backward_within_autocast(tokens):
+    layer = adapted(nn.Linear(6, 12), rank=2)
+    y = layer(torch.randn(tokens, 6, requires_grad=True))
+    expected = torch.autograd.grad(y.sum(), layer.A, retain_graph=True)
+    with torch.autocast('cpu', torch.bfloat16):
+        result = torch.autograd.grad(y.sum(), layer.A)
+    torch.testing.assert_close(result, expected)
+
+
+def test_loads_parameters_too():
+    layer = adapted(nn.Linear(6, 12), rank=2)
+    weight = nn.Parameter(torch.randn(12, 6))
+    layer.load_state_dict({'weight': weight, 'bias': nn.Parameter(torch.zeros(12))})
+    assert torch.equal(layer.weight, weight)
+    assert torch.equal(layer.delta(), torch.zeros(12, 6))
+
+
 @pytest.mark.parametrize('tokens', [8, 100])
 def test_gradients_under_autocast_and_checkpointing(tokens):
     layer = adapted(nn.Linear(32, 96), groups=3)

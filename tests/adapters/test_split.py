@@ -46,7 +46,7 @@ def kept(tmp_path):
     """A cache file, and the split that it holds."""
     model = adapted()
     split_layers(layers_of(model), tmp_path / 'base.pth')
-    return tmp_path / 'base.split-r2-minor.safetensors', split_of(model)
+    return tmp_path / 'base.pth.split-r2-minor.safetensors', split_of(model)
 
 
 def test_all_at_once_is_one_by_one():

@@ -7,6 +7,7 @@ import onnxruntime
 import pytest
 import torch
 from dinov2_names import to_timm, to_transformers
+from mmengine.registry import MODELS, init_default_scope
 from peft import PeftModel
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
@@ -21,6 +22,8 @@ from transformers import (
 from soma.adapters import save_adapter
 from soma.adapters.soma import ADAPTER_TENSORS
 from soma.checkpoints import export_backbone, export_peft, merge_files
+from soma.checkpoints.onnx import export_onnx
+from soma.config import REPOSITORY, load_config
 from soma.files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.vit_layers import SwiGLU
@@ -264,3 +267,14 @@ def test_onnx(tiny_config, build_runner, run_here, config_file, tmp_path, capsys
         expected = model((image - mean) / std, mode='tensor')
         expected = nn.functional.interpolate(expected, (32, 48), mode='bilinear')
     assert (torch.from_numpy(scores) - expected).abs().max() <= 1e-3
+
+
+def test_onnx_of_mask2former(tmp_path):
+    config = load_config(REPOSITORY / 'configs/_base_/models/dinov2-toy_mask2former.py')
+    config.model.backbone.update(init_cfg=None, img_size=64)
+    config.model.data_preprocessor.size = (64, 64)
+    init_default_scope('mmseg')
+    model = MODELS.build(config.model)
+    write_checkpoint({'state_dict': model.state_dict()}, tmp_path / 'model.pth')
+    exported = export_onnx(config, tmp_path / 'model.pth', tmp_path / 'model.onnx', (64, 64))
+    assert exported.difference <= 1e-4

@@ -188,7 +188,7 @@ def test_split_is_kept_beside_the_file(public_file, tmp_path, monkeypatch):
     first = build(path, adapter=SOMA)
     assert {p.name for p in tmp_path.iterdir()} == {
         'converted.pth',
-        'converted.split-r2-minor.safetensors',
+        'converted.pth.split-r2-minor.safetensors',
     }
     monkeypatch.delattr('soma.adapters.soma.split_components')  # not needed any more
     states = [m.state_dict() for m in (plain, first, build(path, adapter=SOMA))]

@@ -180,7 +180,11 @@ def test_keeps_no_full_masks_of_unmatched_queries():
     'options',
     [
         dict(loss_cls=dict(use_sigmoid=True)),
+        dict(loss_cls=dict(ignore_index=255)),
+        dict(loss_mask=dict(class_weight=[1.0])),
+        dict(loss_mask=dict(reduction='sum')),
         dict(loss_dice=dict(naive_dice=False)),
+        dict(loss_dice=dict(use_sigmoid=False)),
         dict(train_cfg=dict(assigner=dict(match_costs=[dict(type='mmdet.DiceCost')]))),
     ],
 )
@@ -191,6 +195,27 @@ def test_other_losses_and_costs_are_refused(options):
     config = config.head
     with pytest.raises(ValueError, match="take mmseg's Mask2FormerHead"):
         MODELS.build(config)
+
+
+def test_labels_that_are_no_class_are_refused():
+    _, lean = make()
+    with pytest.raises(ValueError, match=r'neither a class .0 to 4. nor ignore_index .255.'):
+        lean.loss(features(), samples(labels_of(0, 5), labels_of(1)), {})
+
+
+def test_ignore_index_may_be_a_class(same_points):
+    plain, lean = make()
+    plain.ignore_index = lean.ignore_index = 0
+    targets, maps = samples(labels_of(0, 1, 2), labels_of(0, 4)), features()
+    theirs = plain.loss(resized(maps), targets, {})
+    for name, value in lean.loss(maps, targets, {}).items():
+        torch.testing.assert_close(value, theirs[name].sum(), rtol=1e-4, atol=1e-5)
+
+
+def test_maps_that_are_resized_already_are_refused():
+    _, lean = make()
+    with pytest.raises(ValueError, match=r'pyramid=.1, 1, 1, 1.'):
+        lean(resized(features()))
 
 
 def test_as_many_factors_as_maps():

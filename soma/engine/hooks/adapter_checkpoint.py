@@ -40,7 +40,7 @@ class AdapterCheckpointHook(CheckpointHook):
     def before_train(self, runner: Runner) -> None:
         """Decide what is written; remove what a killed run has left half written."""
         super().before_train(runner)
-        count = runner.optim_wrapper._accumulative_counts
+        count = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         if not self.by_epoch and self.interval > 0 and self.interval % count:
             runner.logger.warning(
                 f'checkpoints every {self.interval} iterations lack gradients, since the optimizer '

@@ -64,7 +64,7 @@ class DINOv2(VisionTransformer):
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
             the backbone's keys. The file is a converted one or a public DINOv2 file.
         split_cache: Keep the split in a file beside that of ``init_cfg``, such as
-            ``<converted>.split-r16-minor.safetensors``, so that only the first start computes it.
+            ``<file>.split-r16-minor.safetensors``, so that only the first start computes it.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -146,9 +146,10 @@ class DINOv2(VisionTransformer):
         self.init_cfg = None if init_cfg is None else dict(init_cfg)
         self.is_init = False
         self._freeze()
-        for name, parameter in self.named_parameters():
-            if not parameter.requires_grad and is_block_matrix(name, parameter):
-                parameter.data = parameter.data.to(getattr(torch, base_dtype))
+        if base_dtype == 'bfloat16':
+            for name, parameter in self.named_parameters():
+                if not parameter.requires_grad and is_block_matrix(name, parameter):
+                    parameter.data = parameter.data.bfloat16()
 
     def init_weights(self) -> None:
         """Load the pretrained weights, split the adapted ones, freeze what must not train.

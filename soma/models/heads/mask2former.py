@@ -7,21 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmdet.models.losses import CrossEntropyLoss, DiceLoss
 from mmdet.models.task_modules.assigners import (
     ClassificationCost,
     CrossEntropyLossCost,
     DiceCost,
+    HungarianAssigner,
 )
 from mmdet.utils import reduce_mean
 from mmengine.registry import MODELS
 from mmseg.models.decode_heads import Mask2FormerHead
 from mmseg.structures import SegDataSample
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from .attention import attend
 from .mask_points import (
+    assign,
     class_masks,
     mask_losses,
     match_costs,
@@ -40,7 +41,6 @@ class LeanMask2FormerHead(Mask2FormerHead):
     - Attention masks are made from mask features of their own size, since resizing is linear.
     - Matching needs one copy to the CPU a step: costs of all layers and classes, and which classes
       there are.
-    - Masks of classes are read off the label map at the points; no mask is made for a class.
     - Matching and losses are in float32 whatever the rest is in.
 
     The points at which masks are matched are drawn once for a picture, not for each layer. The
@@ -56,20 +56,23 @@ class LeanMask2FormerHead(Mask2FormerHead):
 
     def __init__(self, num_classes: int, **kwargs) -> None:
         super().__init__(num_classes=num_classes, **kwargs)
-        weights = torch.tensor(self.class_weight)
+        loss_cls, loss_mask, loss_dice = losses = self.loss_cls, self.loss_mask, self.loss_dice
+        for loss, kind in zip(losses, (CrossEntropyLoss, CrossEntropyLoss, DiceLoss), strict=True):
+            _require(type(loss) is kind and loss.reduction == 'mean', loss)
+        _require(self.class_weight is not None, 'loss_cls without class_weight')
+        _require(not loss_cls.use_sigmoid and loss_cls.ignore_index is None, 'this loss_cls')
+        _require(loss_mask.use_sigmoid and loss_mask.class_weight is None, 'this loss_mask')
+        _require(loss_dice.naive_dice and loss_dice.activate, 'this loss_dice')
+        _require(loss_dice.use_sigmoid, 'this loss_dice')
+        weights = torch.tensor(self.class_weight, dtype=torch.float32)
         self.register_buffer('_class_weight', weights, persistent=False)
-        loss_cls, loss_mask, loss_dice = self.loss_cls, self.loss_mask, self.loss_dice
-        _require(type(loss_cls) is CrossEntropyLoss and not loss_cls.use_sigmoid, loss_cls)
-        _require(type(loss_mask) is CrossEntropyLoss and loss_mask.use_sigmoid, loss_mask)
-        _require(
-            type(loss_dice) is DiceLoss and loss_dice.naive_dice and loss_dice.activate, loss_dice
-        )
         if self.train_cfg:
+            _require(type(self.assigner) is HungarianAssigner, self.assigner)
             costs = {type(cost): cost for cost in self.assigner.match_costs}
             kinds = (ClassificationCost, CrossEntropyLossCost, DiceCost)
             _require(costs.keys() == {*kinds}, self.assigner.match_costs)
             dice = costs[DiceCost]
-            _require(dice.pred_act and dice.naive_dice, dice)
+            _require(dice.pred_act and dice.naive_dice, 'this DiceCost')
             self._cost_weights = tuple(costs[kind].weight for kind in kinds)
             self._cost_eps = dice.eps
 
@@ -105,12 +108,12 @@ class LeanMask2FormerHead(Mask2FormerHead):
             level = index % self.num_transformer_feat_level
             with torch.no_grad():
                 seen = outputs[-1][1] @ coarse[level].flatten(2) >= 0  # (n, queries, h * w)
-                seen |= ~seen.any(-1, keepdim=True)  # a query that sees nothing sees all
-            attended = _attend(
+                seen = seen | ~seen.any(-1, keepdim=True)  # a query that sees nothing sees all
+            attended = attend(
                 layer.cross_attn, query + position, keys[level], values[level], seen[:, None]
             )
             query = layer.norms[0](query + attended)
-            attended = _attend(layer.self_attn, query + position, query + position, query)
+            attended = attend(layer.self_attn, query + position, query + position, query)
             query = layer.norms[1](query + attended)
             query = layer.norms[2](layer.ffn(query))
             outputs.append(self._predict_queries(query))
@@ -151,9 +154,13 @@ class LeanMask2FormerHead(Mask2FormerHead):
         Returns:
             ``loss_cls``, ``loss_mask``, ``loss_dice`` of the last layer, and with a prefix
             ``d0.``, ``d1.``, ... of those before.
+
+        Raises:
+            ValueError: If a label is no class and not ``ignore_index``.
         """
         scores, embeddings, features = self.decode(x)
         labels = torch.stack([s.gt_sem_seg.data.squeeze(0) for s in batch_data_samples])
+        labels = labels.masked_fill(labels == self.ignore_index, -1).long()
         with torch.autocast(features.device.type, enabled=False):
             losses = self._losses(
                 torch.stack(scores).float(),
@@ -212,10 +219,11 @@ class LeanMask2FormerHead(Mask2FormerHead):
         if not by_layer.requires_grad:  # only ignored pixels: still, every parameter takes part
             by_layer = by_layer + 0 * (embeddings.sum() + features.sum())
 
+        class_weight = self._class_weight.float()
         errors = F.cross_entropy(
-            scores.flatten(0, 2), targets.flatten(), self._class_weight, reduction='none'
+            scores.flatten(0, 2), targets.flatten(), class_weight, reduction='none'
         )
-        weights = self._class_weight[targets].flatten(1).sum(1)
+        weights = class_weight[targets].flatten(1).sum(1)
         return {
             'loss_cls': self.loss_cls.loss_weight
             * errors.view(weights.shape[0], -1).sum(1)
@@ -247,62 +255,19 @@ class LeanMask2FormerHead(Mask2FormerHead):
                 costs.append(match_costs(score, mask, masks, self._cost_weights, self._cost_eps))
         costs = torch.stack(costs).unflatten(0, (len(labels), -1))  # (n, L, queries, C)
         present = torch.stack(present)
+        unknown = (labels >= self.num_classes).any().view(1)
         # Everything in one copy, for which the CPU has to wait.
-        copy = torch.cat([costs.flatten(), present.flatten().float()]).cpu().numpy()
+        flags = torch.cat([present.flatten(), unknown]).float()
+        copy = torch.cat([costs.flatten(), flags]).cpu().numpy()
+        if copy[-1]:
+            raise ValueError(
+                f'a label is neither a class (0 to {self.num_classes - 1}) nor ignore_index '
+                f'({self.ignore_index}): convert the labels (tools/convert_datasets) or set '
+                'num_classes'
+            )
         costs = copy[: costs.numel()].reshape(costs.shape)
-        present = copy[costs.size :].reshape(present.shape) > 0
-        return [_assign(*of_image) for of_image in zip(costs, present, strict=True)]
-
-
-def _assign(costs: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Match the queries with the classes that are there, in each layer at least cost.
-
-    Args:
-        costs: Shape ``(L, queries, C)``.
-        present: Shape ``(C,)``.
-
-    Returns:
-        Layers, queries and classes of the matches by rising class, shape ``(3, r)``.
-    """
-    classes = np.flatnonzero(present)
-    costs = np.nan_to_num(costs)  # SciPy refuses a NaN, which shows in the losses anyway
-    matches = []
-    for layer, cost in enumerate(costs):
-        query, column = linear_sum_assignment(cost[:, classes])
-        matches.append(np.stack([np.full_like(query, layer), query, classes[column]]))
-    matches = np.concatenate(matches, axis=1)
-    return matches[:, matches[2].argsort(kind='stable')]
-
-
-def _attend(
-    module: MultiheadAttention,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None = None,
-) -> Tensor:
-    """Attention of mmcv's module, without identity and without returning its weights.
-
-    Args:
-        module: Its parameters are used.
-        query: Shape ``(n, q, c)``.
-        key: Shape ``(n, k, c)``.
-        value: Shape ``(n, k, c)``.
-        mask: True where a query sees a key, shape ``(n, 1, q, k)``.
-
-    Returns:
-        Shape ``(n, q, c)``.
-    """
-    attention = module.attn
-    weights, biases = attention.in_proj_weight.chunk(3), attention.in_proj_bias.chunk(3)
-    heads = [
-        F.linear(x, weight, bias).unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
-        for x, weight, bias in zip((query, key, value), weights, biases, strict=True)
-    ]
-    dropout = attention.dropout if module.training else 0.0
-    out = F.scaled_dot_product_attention(*heads, attn_mask=mask, dropout_p=dropout)
-    out = attention.out_proj(out.transpose(1, 2).flatten(2))
-    return module.dropout_layer(module.proj_drop(out))
+        present = copy[costs.size : -1].reshape(present.shape) > 0
+        return [assign(*of_image) for of_image in zip(costs, present, strict=True)]
 
 
 def _require(condition: bool, part: object) -> None:

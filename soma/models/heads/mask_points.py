@@ -5,8 +5,10 @@ Pure functions on tensors. A point is ``(x, y)``, 0 to 1 across the picture.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
@@ -59,6 +61,26 @@ def match_costs(
     overlap, total = inside @ masks.T, inside.sum(1, keepdim=True) + masks.sum(1)
     dice = 1 - (2 * overlap + eps) / (total + eps)
     return weights[1] * cross_entropy + weights[2] * dice - weights[0] * probability
+
+
+def assign(costs: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Match the queries with the classes that are there, in each layer at least cost.
+
+    Args:
+        costs: Shape ``(L, queries, C)``.
+        present: Shape ``(C,)``.
+
+    Returns:
+        Layers, queries and classes of the matches by rising class, shape ``(3, r)``.
+    """
+    classes = np.flatnonzero(present)
+    costs = np.nan_to_num(costs)  # SciPy refuses a NaN, which shows in the losses anyway
+    matches = []
+    for layer, cost in enumerate(costs):
+        query, column = linear_sum_assignment(cost[:, classes])
+        matches.append(np.stack([np.full_like(query, layer), query, classes[column]]))
+    matches = np.concatenate(matches, axis=1)
+    return matches[:, matches[2].argsort(kind='stable')]
 
 
 @torch.no_grad()

@@ -47,7 +47,14 @@ class LeanPixelDecoder(MSDeformAttnPixelDecoder):
 
         Returns:
             The mask features ``(n, c', h', w')``, and ``num_outs`` maps from coarse to fine.
+
+        Raises:
+            ValueError: If the maps differ in size.
         """
+        if len({x.shape[2:] for x in feats}) > 1:
+            raise ValueError(
+                'LeanPixelDecoder resizes the maps itself: give the backbone pyramid=(1, 1, 1, 1)'
+            )
         coarse_first = range(self.num_input_levels)[::-1]
         encoded = coarse_first[: self.num_encoder_levels]
         maps = [
