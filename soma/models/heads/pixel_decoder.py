@@ -51,7 +51,7 @@ class LeanPixelDecoder(MSDeformAttnPixelDecoder):
         Raises:
             ValueError: If the maps differ in size.
         """
-        if len({x.shape[2:] for x in feats}) > 1:
+        if any(x.shape[2:] != feats[0].shape[2:] for x in feats):
             raise ValueError(
                 'LeanPixelDecoder resizes the maps itself: give the backbone pyramid=(1, 1, 1, 1)'
             )
