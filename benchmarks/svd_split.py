@@ -96,7 +96,8 @@ def measure(blocks: int = 16) -> list[dict]:
                 for part, true in zip(parts, exact, strict=False)
             ]
             rows.append({'way': name, 'seconds': seconds, 'error': f'{max(errors):.1e}'})
-    rows.insert(1, {'way': 'the same on one core, from one block', 'seconds': on_one_core, 'error': ''})
+    name = 'the same on one core, from one block'
+    rows.insert(1, {'way': name, 'seconds': on_one_core, 'error': ''})
     return [
         {
             'way': row['way'],
