@@ -71,7 +71,7 @@ def measure(
                 'forward_backward_speed': round(train['formula'] / train['ours'], 2),
                 'formula_kept_mb': round(kept['formula']),
                 'ours_kept_mb': round(kept['ours']),
-                'largest_difference': f'{difference:.0e}',
+                'largest_difference': float(f'{difference:.0e}'),
             }
         )
     return rows

@@ -18,13 +18,13 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.models import BaseSegmentor
 from mmseg.structures import SegDataSample
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from soma.config import REPOSITORY, load_config
 from soma.files import write_json
 from soma.ops.ms_deform_attn import ms_deform_attn
+from soma.reporting import as_text
 
 
 def take_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -158,7 +158,7 @@ def report(rows: list[dict], title: str) -> None:
         table.add_column(name)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
-    Console().print(table)
+    print(as_text(table))
 
 
 def main(measure: Callable[[], list[dict]], title: str) -> None:

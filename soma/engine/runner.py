@@ -28,7 +28,7 @@ from ..files import (
     state_dict_of,
 )
 from .card import base_prefix, plain_model, training_card
-from .losses import check_losses, check_weights, fetch_losses
+from .losses import LossError, check_losses, check_weights, fetch_losses
 from .newest import newest_checkpoint
 from .seeding import seed_samples, seed_step
 
@@ -111,7 +111,11 @@ class SomaRunner(Runner):
             seed_step(self.seed, self.rank, self.iter)
         if fn_name == 'after_train_iter':
             kwargs['outputs'] = fetch_losses(kwargs['outputs'])
-            check_losses(kwargs['outputs'], self.iter + 1, kwargs['data_batch'])
+            try:
+                check_losses(kwargs['outputs'], self.iter + 1, kwargs['data_batch'])
+            except LossError as error:  # the log should say why it ends
+                self.logger.error(error)
+                raise
         super().call_hook(fn_name, **kwargs)
         if fn_name == 'before_save_checkpoint':
             checkpoint = kwargs['checkpoint']

@@ -60,6 +60,8 @@ def test_training_stops_and_writes_nothing(tiny_config, build_runner, accumulate
     with pytest.raises(LossError, match=r'iteration 3: loss = nan, .*gta/images/0000\d\.png') as e:
         runner.train()
     assert str(e.value).count('.png') == 2
+    (log,) = Path(runner.work_dir).glob('*/*.log')
+    assert str(e.value) in log.read_text()
     assert sorted(p.name for p in Path(runner.work_dir).glob('*.pth')) == [
         'iter_1.pth',
         'iter_2.pth',
