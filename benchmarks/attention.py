@@ -5,25 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from common import main, take_turns
+from common import kept_bytes, main, take_turns
 from torch import Tensor
 
 from soma.ops.ms_deform_attn import ms_deform_attn
-
-
-def _kept(function: Callable[[], Tensor], inputs: list[Tensor]) -> float:
-    """Megabytes kept for the backward pass, beside the inputs."""
-    own, kept = {x.data_ptr() for x in inputs}, {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        function()
-    return sum(kept.values()) / 1e6
 
 
 def measure(
@@ -60,7 +45,11 @@ def measure(
             test = take_turns({n: lambda w=w: forward(w) for n, w in ways.items()}, repeats)
             difference = (forward(ways['ours']) - forward(ways['formula'])).abs().max()
         train = take_turns({n: lambda w=w: both(w) for n, w in ways.items()}, repeats)
-        kept = {n: _kept(lambda w=w: forward(w), inputs) for n, w in ways.items()}
+        kept = {}
+        for name, way in ways.items():
+            with kept_bytes(inputs) as found:
+                forward(way)
+            kept[name] = sum(found.values()) / 1e6
         rows.append(
             {
                 'batch': num,

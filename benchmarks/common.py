@@ -6,14 +6,16 @@ import argparse
 import copy
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import soma  # isort: skip  # noqa: F401, first: it is to be in place when mmcv.ops is imported
 import torch
 from mmcv.ops import multi_scale_deform_attn
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.models import BaseSegmentor
@@ -42,6 +44,48 @@ def take_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[s
             if repeat:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+@contextmanager
+def kept_bytes(own: Iterable[Tensor]) -> Iterator[dict[int, int]]:
+    """Note the memory that autograd keeps for a backward pass, in bytes by address.
+
+    Args:
+        own: Tensors that are there anyway, which do not count.
+
+    Yields:
+        What was kept in the body so far.
+    """
+    addresses, kept = {tensor.data_ptr() for tensor in own}, {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in addresses:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        yield kept
+
+
+def updates_of(hook: Hook, model: nn.Module) -> Callable[[], None]:
+    """Make the hook of an average ready for a model; returns what updates it once."""
+    runner = SimpleNamespace(
+        model=model,
+        iter=10,
+        max_iters=1000,
+        optim_wrapper=SimpleNamespace(should_update=lambda: True),
+        _resume=False,
+    )
+    for moment in ('before_run', 'before_train'):
+        getattr(hook, moment)(runner)
+    return lambda: hook.after_train_iter(runner, 0)
+
+
+def adamw_by_parameter(parameters: Iterable[nn.Parameter], config: Config) -> torch.optim.AdamW:
+    """The plain optimizer: the config's settings, one group a parameter."""
+    settings = {k: v for k, v in config.optim_wrapper.optimizer.items() if k != 'type'}
+    return torch.optim.AdamW([{'params': [p]} for p in parameters], **settings)
 
 
 class TwoPathLinear(nn.Module):

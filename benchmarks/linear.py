@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 import torch
-from common import TwoPathLinear, TwoPathQKV, main, take_turns
+from common import TwoPathLinear, TwoPathQKV, kept_bytes, main, take_turns
 from torch import nn
 
 from soma.adapters import SoMALinear
@@ -63,20 +63,11 @@ def _step(layers: dict[str, nn.Module], num: int, tokens: int, autocast: bool) -
 
 def _kept(layers: dict[str, nn.Module], num: int, tokens: int, autocast: bool) -> float:
     """Megabytes that the layers keep for the backward pass, beside their parameters."""
-    own = {p.data_ptr() for layer in layers.values() for p in layer.parameters()}
-    own |= {b.data_ptr() for layer in layers.values() for b in layer.buffers()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
+    modules = layers.values()
+    own = [x for layer in modules for x in (*layer.parameters(), *layer.buffers())]
     outputs = []
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x)
-    with hooks, torch.autocast('cpu', torch.bfloat16, enabled=autocast):
-        for layer in layers.values():
+    with kept_bytes(own) as kept, torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        for layer in modules:
             plain = getattr(layer, 'layer', layer)
             outputs.append(layer(torch.randn(num, tokens, plain.in_features, requires_grad=True)))
     return sum(kept.values()) / 1e6

@@ -6,10 +6,19 @@ import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import torch
-from common import build, build_plain, main, plain_attention, read_config, streets, take_turns
+from common import (
+    adamw_by_parameter,
+    build,
+    build_plain,
+    main,
+    plain_attention,
+    read_config,
+    streets,
+    take_turns,
+    updates_of,
+)
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.model import BaseModel
@@ -24,12 +33,7 @@ def make_step(model: BaseModel, hook, optimizer: torch.optim.Optimizer, batch: i
     It returns the seconds that its parts took.
     """
     pictures, samples = streets(batch, size)
-    always = SimpleNamespace(should_update=lambda: True)
-    runner = SimpleNamespace(
-        model=model, iter=10, max_iters=1000, optim_wrapper=always, _resume=False
-    )
-    for moment in ('before_run', 'before_train'):
-        getattr(hook, moment)(runner)
+    update_average = updates_of(hook, model)
 
     def step() -> dict[str, float]:
         times = [time.perf_counter()]
@@ -46,7 +50,7 @@ def make_step(model: BaseModel, hook, optimizer: torch.optim.Optimizer, batch: i
         lap()
         optimizer.step()
         optimizer.zero_grad()
-        hook.after_train_iter(runner, 0)
+        update_average()
         torch.stack([value.detach().flatten()[0] for value in logs.values()]).tolist()
         lap()
         names = ('backbone', 'head and losses', 'backward', 'updates')
@@ -66,9 +70,8 @@ def ours(config: Config, batch: int, size: int) -> Callable:
 def plain(config: Config, batch: int, size: int) -> Callable:
     """The plain step: one optimizer group a parameter, an average of all weights."""
     model = build_plain(config)
-    settings = {k: v for k, v in config.optim_wrapper.optimizer.items() if k != 'type'}
-    groups = [{'params': [p]} for p in model.parameters() if p.requires_grad]
-    step = make_step(model, EMAHook(), torch.optim.AdamW(groups, **settings), batch, size)
+    optimizer = adamw_by_parameter((p for p in model.parameters() if p.requires_grad), config)
+    step = make_step(model, EMAHook(), optimizer, batch, size)
 
     def with_the_formula() -> dict[str, float]:
         with plain_attention():

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-from types import SimpleNamespace
 
 import torch
-from common import build, main, read_config, take_turns
+from common import adamw_by_parameter, build, main, read_config, take_turns, updates_of
 from mmengine.hooks import EMAHook
 from mmengine.optim import build_optim_wrapper
 from torch import nn
@@ -19,20 +18,6 @@ def _with_gradients(model: nn.Module) -> nn.Module:
         if parameter.requires_grad:
             parameter.grad = torch.randn_like(parameter)
     return model
-
-
-def _average(hook: EMAHook | TrainableEMAHook, model: nn.Module):
-    """A function that updates the average once; the hook is ready."""
-    runner = SimpleNamespace(
-        model=model,
-        iter=10,
-        max_iters=1000,
-        optim_wrapper=SimpleNamespace(should_update=lambda: True),
-        _resume=False,
-    )
-    for moment in ('before_run', 'before_train'):
-        getattr(hook, moment)(runner)
-    return lambda: hook.after_train_iter(runner, 0)
 
 
 def _bytes(tensors) -> int:
@@ -53,11 +38,10 @@ def measure(arch: str = 'L', repeats: int = 9) -> list[dict]:
     model = _with_gradients(build(config))
     trained = [p for p in model.parameters() if p.requires_grad]
     ours = build_optim_wrapper(model, config.optim_wrapper).optimizer
-    plain = [{'params': [copy.deepcopy(p)]} for p in trained]
-    for group, parameter in zip(plain, trained, strict=True):
-        group['params'][0].grad = parameter.grad.clone()
-    settings = {k: v for k, v in config.optim_wrapper.optimizer.items() if k != 'type'}
-    plain = torch.optim.AdamW(plain, **settings)
+    copies = [copy.deepcopy(parameter) for parameter in trained]
+    for own, parameter in zip(copies, trained, strict=True):
+        own.grad = parameter.grad.clone()
+    plain = adamw_by_parameter(copies, config)
     # A step reads parameter, gradient and two moments, and writes all but the gradient.
     moved = 7 * _bytes(trained)
     source = torch.randn(moved // 8)
@@ -80,7 +64,9 @@ def measure(arch: str = 'L', repeats: int = 9) -> list[dict]:
         }
     ]
     own, theirs = TrainableEMAHook(), EMAHook()
-    seconds = take_turns({'ours': _average(own, model), 'plain': _average(theirs, model)}, repeats)
+    seconds = take_turns(
+        {'ours': updates_of(own, model), 'plain': updates_of(theirs, model)}, repeats
+    )
     whole = _bytes(theirs.ema_model.state_dict().values())
     rows.append(
         {

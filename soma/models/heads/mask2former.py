@@ -62,8 +62,8 @@ class LeanMask2FormerHead(Mask2FormerHead):
         _require(self.class_weight is not None, 'loss_cls without class_weight')
         _require(not loss_cls.use_sigmoid and loss_cls.ignore_index is None, 'this loss_cls')
         _require(loss_mask.use_sigmoid and loss_mask.class_weight is None, 'this loss_mask')
-        _require(loss_dice.naive_dice and loss_dice.activate, 'this loss_dice')
-        _require(loss_dice.use_sigmoid, 'this loss_dice')
+        usual_dice = loss_dice.naive_dice and loss_dice.activate and loss_dice.use_sigmoid
+        _require(usual_dice, 'this loss_dice')
         weights = torch.tensor(self.class_weight, dtype=torch.float32)
         self.register_buffer('_class_weight', weights, persistent=False)
         if self.train_cfg:
