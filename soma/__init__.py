@@ -21,7 +21,10 @@ if find_spec('mmengine') is not None:
         from . import datasets, evaluation, inference  # noqa: F401
         from .models import segmentors  # noqa: F401
 
-        if find_spec('mmdet') is not None:
+    if find_spec('mmdet') is not None:
+        from .models import detectors, necks  # noqa: F401
+
+        if find_spec('mmseg') is not None:
             from .models import heads  # noqa: F401
 
 __all__ = ['__version__']

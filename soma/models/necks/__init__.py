@@ -1,0 +1,5 @@
+"""Necks."""
+
+from .lean_channel_mapper import LeanChannelMapper
+
+__all__ = ['LeanChannelMapper']
