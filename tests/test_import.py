@@ -8,7 +8,8 @@ NAMES = {
     'PARAM_SCHEDULERS': ['CosineAnnealingWeightDecay'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['GroupedOptimWrapperConstructor'],
     'METRICS': ['DomainIoUMetric'],
-    'DATASETS': ['DomainDataset'],
+    'DATASETS': ['DomainDataset', 'DomainVOCDataset'],
+    'TRANSFORMS': ['PackDomainInputs', 'PackDomainDetInputs'],
     'RUNNERS': ['SomaRunner'],
 }
 

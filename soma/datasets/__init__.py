@@ -1,8 +1,16 @@
 """Datasets: domains, label tables, converters and the toy streets."""
 
+from importlib.util import find_spec
+
 from .domain_dataset import DomainDataset
 from .samplers import RatioSampler
 from .synthetic import SyntheticDataset
 from .transforms import PackDomainInputs
 
 __all__ = ['DomainDataset', 'PackDomainInputs', 'RatioSampler', 'SyntheticDataset']
+
+if find_spec('mmdet') is not None:
+    from .domain_voc import DomainVOCDataset
+    from .transforms import PackDomainDetInputs
+
+    __all__ += ['DomainVOCDataset', 'PackDomainDetInputs']

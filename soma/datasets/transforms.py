@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from mmengine.registry import TRANSFORMS
 from mmseg.datasets.transforms import PackSegInputs
 
-_DEFAULT_KEYS = PackSegInputs().meta_keys
+_SEG_KEYS = PackSegInputs().meta_keys
 
 
 @TRANSFORMS.register_module()
@@ -17,5 +19,23 @@ class PackDomainInputs(PackSegInputs):
             choice by default.
     """
 
-    def __init__(self, meta_keys: tuple[str, ...] = _DEFAULT_KEYS) -> None:
+    def __init__(self, meta_keys: tuple[str, ...] = _SEG_KEYS) -> None:
         super().__init__((*meta_keys, 'domain'))
+
+
+if find_spec('mmdet') is not None:
+    from mmdet.datasets.transforms import PackDetInputs
+
+    _DET_KEYS = PackDetInputs().meta_keys
+
+    @TRANSFORMS.register_module()
+    class PackDomainDetInputs(PackDetInputs):
+        """Packs a sample as mmdet does, with its ``domain`` in the meta information.
+
+        Args:
+            meta_keys: What else of a sample becomes meta information, where it is there; mmdet's
+                choice by default.
+        """
+
+        def __init__(self, meta_keys: tuple[str, ...] = _DET_KEYS) -> None:
+            super().__init__((*meta_keys, 'domain'))

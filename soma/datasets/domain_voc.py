@@ -1,0 +1,124 @@
+"""Street pictures of one domain with boxes, in the layout of Pascal VOC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+from xml.etree import ElementTree
+
+from mmdet.datasets import XMLDataset
+from mmengine.registry import DATASETS
+
+from .lists import read_names
+
+_HELP = 'tools/check_data.py finds all that is wrong with the data of a config'
+
+
+@DATASETS.register_module()
+class DomainVOCDataset(XMLDataset):
+    """Pictures with boxes of the 7 classes of Diverse Weather that say which domain they belong to.
+
+    Boxes are read as mmdet reads Pascal VOC: corners count from 1 in the files and from 0 here, and
+    objects of other classes are left out. Names of classes may have capitals and blanks around.
+
+    Args:
+        domain: Name of the domain, ``DC``, ``NC`` ...; each sample carries it as ``domain``.
+        **kwargs: As for mmdet's ``XMLDataset``. ``data_prefix['sub_data_root']`` is the folder with
+            ``JPEGImages`` and ``Annotations``; the lines of ``ann_file`` may have the suffix of the
+            pictures, or not.
+    """
+
+    METAINFO: ClassVar[dict] = {
+        'classes': ('bus', 'bike', 'car', 'motor', 'person', 'rider', 'truck'),
+        'palette': [
+            (0, 60, 100),
+            (119, 11, 32),
+            (0, 0, 142),
+            (0, 0, 230),
+            (220, 20, 60),
+            (255, 0, 0),
+            (0, 0, 70),
+        ],
+    }
+
+    def __init__(self, domain: str, **kwargs) -> None:
+        self.domain = domain
+        super().__init__(**kwargs)
+
+    def list_files(self) -> list[dict]:
+        """List the files of the samples, without reading them.
+
+        Returns:
+            One dict a picture: its name (``img_id``), its ``file_name`` below ``sub_data_root`` and
+            its ``xml_path``.
+
+        Raises:
+            FileNotFoundError: If there is no list, nothing in it, or no folder of pictures.
+        """
+        pictures = Path(self.sub_data_root, self.img_subdir)
+        place = f'domain {self.domain}'
+        if not pictures.is_dir():
+            raise FileNotFoundError(
+                f'{place}: no folder {pictures}; docs/datasets.md says what belongs there'
+            )
+        try:
+            names = read_names(self.ann_file, self.img_subdir, '.jpg')
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f'{place}: no list {self.ann_file}; docs/datasets.md says what belongs there'
+            ) from error
+        if not names:
+            raise FileNotFoundError(f'{place}: {self.ann_file} lists no picture')
+        return [
+            {
+                'img_id': name,
+                'file_name': f'{self.img_subdir}/{name}.jpg',
+                'xml_path': str(Path(self.sub_data_root, self.ann_subdir, f'{name}.xml')),
+            }
+            for name in names
+        ]
+
+    def load_data_list(self) -> list[dict]:
+        """List the samples.
+
+        Returns:
+            One dict a picture, as mmdet makes them, with the ``domain``.
+
+        Raises:
+            FileNotFoundError: As for `list_files`, or if an XML file is missing.
+            ValueError: If an XML file cannot be read.
+        """
+        self.cat2label = {name: label for label, name in enumerate(self.metainfo['classes'])}
+        return [self.parse_data_info(files) for files in self.list_files()]
+
+    def parse_data_info(self, img_info: dict) -> dict:
+        """Read the boxes of one picture.
+
+        Args:
+            img_info: Its files, as `list_files` gives them.
+
+        Returns:
+            A sample as mmdet makes it, with the ``domain``.
+
+        Raises:
+            FileNotFoundError: If the XML file is missing.
+            ValueError: If it cannot be read.
+        """
+        path = img_info['xml_path']
+        try:
+            return {**super().parse_data_info(img_info), 'domain': self.domain}
+        except FileNotFoundError as error:
+            missing = error.filename or path
+            raise FileNotFoundError(f'domain {self.domain}: no file {missing}; {_HELP}') from error
+        # what mmdet raises for text that is no XML, and for XML without what VOC files have
+        except (AttributeError, LookupError, SyntaxError, TypeError, ArithmeticError) as error:
+            raise ValueError(f'{path} is no XML file of Pascal VOC ({error}); {_HELP}') from error
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}; {_HELP}') from error
+
+    def _parse_instance_info(
+        self, raw_ann_info: ElementTree.ElementTree, minus_one: bool = True
+    ) -> list[dict]:
+        for name in raw_ann_info.findall('object/name'):
+            name.text = (name.text or '').strip().lower()
+        return super()._parse_instance_info(raw_ann_info, minus_one)
