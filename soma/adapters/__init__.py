@@ -1,6 +1,6 @@
 """Adapters for any ``nn.Module``, in pure PyTorch."""
 
-from .inject import SoMAConfig, inject_adapter, merge_adapter, parse_adapter
+from .inject import SoMAConfig, adapter_names, inject_adapter, merge_adapter, parse_adapter
 from .io import (
     adapter_card,
     base_card,
@@ -37,6 +37,7 @@ __all__ = [
     'adapted_layers',
     'adapter_card',
     'adapter_delta',
+    'adapter_names',
     'adapter_report',
     'as_trained',
     'base_card',

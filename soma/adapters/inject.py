@@ -149,6 +149,16 @@ def merge_adapter(model: nn.Module) -> int:
     return len(adapted)
 
 
+def adapter_names(model: nn.Module) -> set[str]:
+    """Names of the parameters that train with the adapters of a model."""
+    return {
+        f'{prefix}.{name}'
+        for prefix, module in model.named_modules()
+        if isinstance(module, SoMALayer)
+        for name in module.adapter_parameters()
+    }
+
+
 def _adapt(name: str, layer: nn.Module, config: SoMAConfig) -> SoMALayer:
     """Make the adapted layer of a plain one; an error says its name."""
     try:

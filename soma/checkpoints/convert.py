@@ -11,6 +11,7 @@ def convert_dinov2_file(
     converted: str | os.PathLike,
     img_size: tuple[int, int],
     patch_size: int,
+    pos_embed_interp: str = 'exact',
 ) -> int:
     """Convert a DINOv2 file to another picture and patch size.
 
@@ -19,15 +20,17 @@ def convert_dinov2_file(
         converted: File to write, ``*.pth`` or ``*.safetensors``.
         img_size: Height and width of the picture in pixels.
         patch_size: Side of a patch in pixels.
+        pos_embed_interp: ``'exact'`` or ``'dinov2'``, as the model's option of this name.
 
     Returns:
         The number of tensors written.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds no DINOv2 weights, or the sizes do not divide.
+        ValueError: If it holds no DINOv2 weights, the sizes do not divide, or
+            ``pos_embed_interp`` is unknown.
     """
     check_output(converted, [pretrained])
-    state = convert_dinov2(read_pretrained(pretrained), img_size, patch_size)
+    state = convert_dinov2(read_pretrained(pretrained), img_size, patch_size, pos_embed_interp)
     write_checkpoint(state, converted)
     return len(state)

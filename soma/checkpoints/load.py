@@ -163,7 +163,8 @@ def read_base(
     base.pop('mask_token', None)
     if 'img_size' in wanted:
         try:
-            base = convert_dinov2(base, wanted['img_size'], wanted['patch_size'])
+            interp = wanted.get('pos_embed_interp', 'exact')
+            base = convert_dinov2(base, wanted['img_size'], wanted['patch_size'], interp)
         except ValueError as error:
             raise CheckpointError(f'{backbone}: {error}') from error
     base = as_trained(base, card)

@@ -263,6 +263,24 @@ def test_another_base_is_refused(adapter, converted, plain_model, tmp_path, chan
         assert (tmp_path / 'merged.pth').exists()
 
 
+@pytest.mark.parametrize('interp', ['exact', 'dinov2'])
+def test_positions_are_resized_as_in_training(
+    tiny_config, build_runner, public_file, plain_model, tmp_path, interp
+):
+    tiny_config.model.backbone.pos_embed_interp = interp
+    runner = build_runner(tiny_config)
+    runner.train()
+    extract_adapter(f'{tiny_config.work_dir}/iter_4.pth', tmp_path / 'adapter.safetensors')
+    model = plain_model()
+    load_plain(model, tmp_path / 'adapter.safetensors', public_file)
+    x = torch.randn(2, 3, 32, 32)
+    assert (logits(model, x) - logits(runner.model, x)).abs().max() < 1e-5
+    other = 'exact' if interp == 'dinov2' else 'dinov2'
+    convert_dinov2_file(public_file, tmp_path / 'other.pth', (32, 32), 8, other)
+    with pytest.raises(CheckpointError, match='another pos_embed than'):
+        load_plain(model, tmp_path / 'adapter.safetensors', tmp_path / 'other.pth')
+
+
 def test_the_published_file_is_converted_on_the_way(public_file, tmp_path, converted, adapter):
     kernel = torch.randn(16, 3, 14, 14)
     # what the tests call published has patches of 14 pixels

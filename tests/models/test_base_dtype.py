@@ -109,7 +109,7 @@ def test_a_small_change_of_a_weight_is_not_lost(public_file):
 
 
 def test_an_unknown_one_is_refused():
-    with pytest.raises(ValueError, match="base_dtype must be 'float32' or 'bfloat16', got 'int8'"):
+    with pytest.raises(ValueError, match=r"base_dtype must .*'bfloat16'\), got 'int8'"):
         build(base_dtype='int8')
 
 

@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from soma.adapters import SoMALayer, low_rank_product, merge_adapter
 from soma.files import read_state_dict, write_checkpoint
 from soma.models import DINOv2
-from soma.models.backbones.dinov2_weights import convert_dinov2
+from soma.models.backbones.dinov2_weights import convert_dinov2, resize_pos_embed
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 SOMA = dict(type='SoMA', rank=2, start_block=2)
@@ -71,6 +71,30 @@ def test_pyramid_registers_and_other_sizes(public_file):
     expected = timm_maps(public_file, x, img_size=(16, 48))[-1]
     # one resizing from the file's grid, against two by way of 4 x 4
     assert F.cosine_similarity(plain(x)[0].flatten(), expected.flatten(), 0) > 0.9
+
+
+@pytest.mark.parametrize('interp', ['exact', 'dinov2'])
+@pytest.mark.parametrize('registers', [0, 2])
+def test_positions_are_resized_from_file_to_model_and_to_picture(
+    public_file, tmp_path, interp, registers
+):
+    state = read_state_dict(public_file)
+    if registers:
+        state['register_tokens'] = torch.randn(1, registers, 16)
+    write_checkpoint(state, tmp_path / 'x.pth')
+    options = dict(registers=registers, pos_embed_interp=interp, out_indices=[3], pyramid=[1])
+    model = build(tmp_path / 'x.pth', **options).eval()
+    pos_embed = resize_pos_embed(state['pos_embed'], (4, 4), interp=interp)
+    assert torch.equal(model.pos_embed, pos_embed)
+    assert model.describe()['pos_embed_interp'] == interp
+    x, tokens = torch.randn(1, 3, 24, 72), []
+    model.blocks[0].register_forward_pre_hook(lambda block, inputs: tokens.append(inputs[0]))
+    model(x)
+    positions = resize_pos_embed(pos_embed, (3, 9), (4, 4), interp)
+    expected = torch.cat([model.cls_token, model.patch_embed(x).flatten(1, 2)], 1) + positions
+    assert torch.equal(tokens[0][:, :1], expected[:, :1])
+    assert torch.equal(tokens[0][:, 1 : 1 + registers], state.get('register_tokens', x[:, 0, :0]))
+    assert torch.equal(tokens[0][:, 1 + registers :], expected[:, 1:])
 
 
 def test_sizes_that_no_patch_divides_are_enlarged(public_file):
@@ -233,7 +257,8 @@ def test_files_that_do_not_fit_are_refused(public_file, tmp_path, change, messag
         ({'out_indices': None}, 'name the out_indices'),
         ({'frozen_blocks': 5}, 'frozen_blocks must be 0 to 4'),
         ({'frozen_blocks': 3, 'adapter': SOMA}, 'starts at block 2'),
-        ({'attn_impl': 'flash'}, "got 'flash'"),
+        ({'attn_impl': 'flash'}, "attn_impl must .* got 'flash'"),
+        ({'pos_embed_interp': 'bilinear'}, "pos_embed_interp must .* got 'bilinear'"),
         ({'init_cfg': dict(type='Kaiming', checkpoint='x')}, "type='Pretrained'"),
     ],
 )

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from dinov2_names import to_timm, to_transformers
 from safetensors.torch import save_file
+from timm.layers import resample_abs_pos_embed
 
 from soma.files import read_state_dict
 from soma.models import DINOv2
-from soma.models.backbones.dinov2_weights import convert_dinov2, public_names
+from soma.models.backbones.dinov2_weights import convert_dinov2, public_names, resize_pos_embed
 from soma.models.backbones.vit_layers import SwiGLU
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'convert_models' / 'convert_dinov2.py'
@@ -63,7 +64,51 @@ def test_other_weights_are_refused():
         convert_dinov2({'conv1.weight': torch.ones(1)}, (64, 64), 16)
 
 
-def test_the_tool(public_file, tmp_path):
+def as_dinov2_does(pos_embed, grid):
+    """DINOv2's ``interpolate_pos_encoding`` with its offset of 0.1, from a square grid."""
+    side = round((pos_embed.shape[1] - 1) ** 0.5)
+    patches = pos_embed[:, 1:].view(1, side, side, -1).permute(0, 3, 1, 2)
+    scales = ((grid[0] + 0.1) / side, (grid[1] + 0.1) / side)
+    patches = F.interpolate(patches, scale_factor=scales, mode='bicubic')
+    assert patches.shape[2:] == grid
+    patches = patches.permute(0, 2, 3, 1).reshape(1, grid[0] * grid[1], -1)
+    return torch.cat([pos_embed[:, :1], patches], 1)
+
+
+@pytest.mark.parametrize('grid', [(4, 6), (9, 7), (12, 3), (5, 20)])
+def test_positions_exactly_or_as_dinov2_does(grid):
+    pos_embed = torch.randn(1, 1 + 36, 16)
+    exact = resize_pos_embed(pos_embed, grid)
+    dinov2 = resize_pos_embed(pos_embed, grid, interp='dinov2')
+    timm = resample_abs_pos_embed(pos_embed, grid, (6, 6), antialias=False)
+    assert torch.equal(exact, timm) and torch.equal(dinov2, as_dinov2_does(pos_embed, grid))
+    assert torch.equal(exact[:, 0], pos_embed[:, 0]) and torch.equal(dinov2[:, 0], exact[:, 0])
+    assert not torch.allclose(exact, dinov2, atol=0.01)
+
+
+def test_the_grid_stays_where_it_has_the_size():
+    pos_embed = torch.randn(1, 1 + 36, 4)
+    for interp in ('exact', 'dinov2'):
+        assert resize_pos_embed(pos_embed, (6, 6), interp=interp) is pos_embed
+        # as many patches, but not square
+        wide = resize_pos_embed(pos_embed, (4, 9), (6, 6), interp=interp)
+        assert wide.shape == pos_embed.shape and not torch.allclose(wide, pos_embed, atol=0.1)
+
+
+def test_any_grid_has_the_size_that_it_should():
+    pos_embed = torch.zeros(1, 1 + 37 * 37, 1)
+    for size in range(1, 151):
+        shape = resize_pos_embed(pos_embed, (size, 151 - size or 1), interp='dinov2').shape
+        assert shape == (1, 1 + size * (151 - size or 1), 1)
+
+
+def test_an_unknown_way_of_resizing_is_refused(public_file):
+    with pytest.raises(ValueError, match=r"pos_embed_interp must be one of .* got 'bilinear'"):
+        convert_dinov2(read_state_dict(public_file), (64, 96), 16, 'bilinear')
+
+
+@pytest.mark.parametrize('interp', ['exact', 'dinov2'])
+def test_the_tool(public_file, tmp_path, interp):
     source, target = tmp_path / 'in.safetensors', tmp_path / 'new' / 'out.pth'
     save_file(read_state_dict(public_file), source)
     command = [
@@ -77,8 +122,12 @@ def test_the_tool(public_file, tmp_path):
         '64',
         '--kernel',
         '8',
+        '--pos-embed-interp',
+        interp,
     ]
     subprocess.run(command, check=True, cwd=tmp_path)
     converted = read_state_dict(target)
+    expected = convert_dinov2(read_state_dict(public_file), (48, 64), 8, interp)
+    assert torch.equal(converted['pos_embed'], expected['pos_embed'])
     assert converted['pos_embed'].shape == (1, 1 + 6 * 8, 16)
     assert converted['blocks.0.attn.qkv.weight'].shape == (48, 16)

@@ -4,6 +4,7 @@ import argparse
 
 from soma.checkpoints import convert_dinov2_file
 from soma.cli import add_trust, command
+from soma.models.backbones.dinov2_weights import POS_EMBED_INTERP
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,6 +15,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--height', type=int, default=512, help='of the picture, in pixels')
     parser.add_argument('--width', type=int, default=512, help='of the picture, in pixels')
     parser.add_argument('--patch-size', '--kernel', type=int, default=16, help='in pixels')
+    parser.add_argument(
+        '--pos-embed-interp',
+        choices=POS_EMBED_INTERP,
+        default='exact',
+        help="how positions are resized: the same as in the config's backbone",
+    )
     add_trust(parser)
     return parser.parse_args()
 
@@ -23,7 +30,9 @@ def main() -> None:
     args = parse_args()
     size = (args.height, args.width)
     with command(args.trust, ValueError):
-        count = convert_dinov2_file(args.pretrained, args.converted, size, args.patch_size)
+        count = convert_dinov2_file(
+            args.pretrained, args.converted, size, args.patch_size, args.pos_embed_interp
+        )
         print(
             f'{count} tensors for {size} pixels in patches of {args.patch_size}: {args.converted}'
         )

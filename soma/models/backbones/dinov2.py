@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ...adapters import (
     SoMALayer,
+    adapter_names,
     inject_adapter,
     is_block_matrix,
     split_layers,
@@ -22,7 +23,12 @@ from ...adapters import (
 )
 from ...adapters.report import block_index
 from ...files import load_strictly
-from .dinov2_weights import convert_dinov2, read_pretrained, resize_pos_embed
+from .dinov2_weights import (
+    POS_EMBED_INTERP,
+    convert_dinov2,
+    read_pretrained,
+    resize_pos_embed,
+)
 from .vit_layers import SwiGLU, XFormersAttention
 
 ARCHS = {
@@ -61,6 +67,10 @@ class DINOv2(VisionTransformer):
         base_dtype: ``'bfloat16'`` stores the frozen matrices of the blocks so, in half the memory,
             and computes in bfloat16, with or without mixed precision. Adapters are split from the
             weights as they are in the file, and train in float32; the maps are float32.
+        pos_embed_interp: How the position embedding is resized, from the file to ``img_size`` and
+            from there to the picture: ``'exact'``, or ``'dinov2'`` as DINOv2's own code does
+            (:func:`~.dinov2_weights.resize_pos_embed`). That code always starts from the file's
+            37 x 37 patches: to do the same, let ``img_size`` be 37 patches.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
             the backbone's keys. The file is a converted one or a public DINOv2 file.
         split_cache: Keep the split in a file beside that of ``init_cfg``, such as
@@ -83,17 +93,19 @@ class DINOv2(VisionTransformer):
         with_cp: bool = False,
         attn_impl: str = 'sdpa',
         base_dtype: str = 'float32',
+        pos_embed_interp: str = 'exact',
         init_cfg: Mapping | None = None,
         split_cache: bool = True,
     ) -> None:
         if isinstance(arch, str) and arch not in ARCHS:
             raise ValueError(f'DINOv2: unknown arch {arch!r}, choose one of {sorted(ARCHS)}')
-        if attn_impl not in ('sdpa', 'xformers'):
-            raise ValueError(f"DINOv2: attn_impl must be 'sdpa' or 'xformers', got {attn_impl!r}")
-        if base_dtype not in ('float32', 'bfloat16'):
-            raise ValueError(
-                f"DINOv2: base_dtype must be 'float32' or 'bfloat16', got {base_dtype!r}"
-            )
+        for name, value, known in (
+            ('attn_impl', attn_impl, ('sdpa', 'xformers')),
+            ('base_dtype', base_dtype, ('float32', 'bfloat16')),
+            ('pos_embed_interp', pos_embed_interp, POS_EMBED_INTERP),
+        ):
+            if value not in known:
+                raise ValueError(f'DINOv2: {name} must be one of {known}, got {value!r}')
         options = dict(init_values=1e-5, **(ARCHS[arch] if isinstance(arch, str) else {}))
         options.update({} if isinstance(arch, str) else arch)
         super().__init__(
@@ -134,6 +146,7 @@ class DINOv2(VisionTransformer):
         self.out_indices, self.pyramid = tuple(out_indices), tuple(pyramid)
         self.frozen_blocks, self.with_cp = frozen_blocks, with_cp
         self.base_dtype, self.split_cache = base_dtype, split_cache
+        self.pos_embed_interp = pos_embed_interp
         self.adapter = None
         if adapter is not None:
             self.adapter = {'start_block': frozen_blocks, **adapter}
@@ -183,11 +196,11 @@ class DINOv2(VisionTransformer):
             state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
             if not state:
                 raise ValueError(f'DINOv2: {checkpoint} has no key that starts with {prefix!r}')
-        converted = convert_dinov2(state, self.patch_embed.img_size, self.patch_embed.patch_size[0])
+        sizes = (self.patch_embed.img_size, self.patch_embed.patch_size[0])
+        converted = convert_dinov2(state, *sizes, self.pos_embed_interp)
         if any(converted.get(key) is not value for key, value in state.items()):
             print_log(
-                f'{checkpoint} converted on the fly to {self.patch_embed.img_size} pixels in '
-                f'patches of {self.patch_embed.patch_size[0]}',
+                f'{checkpoint} converted on the fly to {sizes[0]} pixels in patches of {sizes[1]}',
                 logger='current',
             )
         for key in UNUSED_KEYS & converted.keys():
@@ -206,6 +219,7 @@ class DINOv2(VisionTransformer):
             'patch_size': self.patch_embed.patch_size[0],
             'registers': self.register_tokens.shape[1] if hasattr(self, 'register_tokens') else 0,
             'dtype': self.base_dtype,
+            'pos_embed_interp': self.pos_embed_interp,
         }
 
     def frozen_names(self) -> set[str]:
@@ -214,12 +228,7 @@ class DINOv2(VisionTransformer):
         These are the first blocks, what the features do not depend on (the final norm and blocks
         after the last output), and with an adapter all that is not its own.
         """
-        own = {
-            f'{prefix}.{name}'
-            for prefix, module in self.named_modules()
-            if isinstance(module, SoMALayer)
-            for name in module.adapter_parameters()
-        }
+        own = adapter_names(self)
         frozen = set()
         for name, _ in self.named_parameters():
             block = -1 if (index := block_index(name)) is None else index
@@ -238,7 +247,9 @@ class DINOv2(VisionTransformer):
         """Map ``(n, 3, H, W)`` to tokens ``(n, 1 + registers + h * w, dim)``."""
         patches = self.patch_embed(image)  # (n, h, w, dim)
         grid = tuple(patches.shape[1:3])
-        pos_embed = resize_pos_embed(self.pos_embed, grid, self.patch_embed.grid_size)
+        pos_embed = resize_pos_embed(
+            self.pos_embed, grid, self.patch_embed.grid_size, self.pos_embed_interp
+        )
         token = self.cls_token.expand(len(image), -1, -1)
         x = torch.cat([token, patches.flatten(1, 2)], dim=1) + pos_embed
         if hasattr(self, 'register_tokens'):

@@ -26,6 +26,7 @@ _TRANSFORMERS = (
     (r'\.mlp\.weights_out\.', '.mlp.w3.'),
     (r'^layernorm\.', 'norm.'),
 )
+POS_EMBED_INTERP = ('exact', 'dinov2')
 
 
 def read_pretrained(path: str | os.PathLike) -> dict[str, Tensor]:
@@ -49,7 +50,10 @@ def read_pretrained(path: str | os.PathLike) -> dict[str, Tensor]:
 
 
 def convert_dinov2(
-    state: Mapping[str, Tensor], img_size: tuple[int, int], patch_size: int
+    state: Mapping[str, Tensor],
+    img_size: tuple[int, int],
+    patch_size: int,
+    pos_embed_interp: str = 'exact',
 ) -> dict[str, Tensor]:
     """Bring DINOv2 weights to the public names and to a patch and picture size.
 
@@ -61,13 +65,15 @@ def convert_dinov2(
         state: Weights under the names of the public files, of timm or of transformers.
         img_size: Height and width of the picture in pixels, multiples of ``patch_size``.
         patch_size: Side of a patch in pixels.
+        pos_embed_interp: How the positions are resized, see :func:`resize_pos_embed`.
 
     Returns:
         Weights under the public names, qkv fused. The position embedding has the shape
         ``(1, 1 + height / patch_size * width / patch_size, dim)``.
 
     Raises:
-        ValueError: If the weights are not DINOv2's, or the sizes do not divide.
+        ValueError: If the weights are not DINOv2's, the sizes do not divide, or
+            ``pos_embed_interp`` is unknown.
     """
     height, width = img_size
     if patch_size < 1 or height % patch_size or width % patch_size or min(img_size) < 1:
@@ -80,14 +86,16 @@ def convert_dinov2(
         )
     kernel = state['patch_embed.proj.weight']
     state['patch_embed.proj.weight'] = _resize(kernel, (patch_size, patch_size))
-    state['pos_embed'] = resize_pos_embed(
-        state['pos_embed'], (height // patch_size, width // patch_size)
-    )
+    grid = (height // patch_size, width // patch_size)
+    state['pos_embed'] = resize_pos_embed(state['pos_embed'], grid, interp=pos_embed_interp)
     return state
 
 
 def resize_pos_embed(
-    pos_embed: Tensor, grid: tuple[int, int], old_grid: tuple[int, int] | None = None
+    pos_embed: Tensor,
+    grid: tuple[int, int],
+    old_grid: tuple[int, int] | None = None,
+    interp: str = 'exact',
 ) -> Tensor:
     """Resize a position embedding to another grid of patches (bicubic, no antialiasing).
 
@@ -95,13 +103,18 @@ def resize_pos_embed(
         pos_embed: Shape ``(1, 1 + h * w, dim)``, the class token's entry first.
         grid: The new height and width in patches.
         old_grid: The present ones; a square if None.
+        interp: ``'exact'`` maps the old grid's borders to the new one's. ``'dinov2'`` is what
+            DINOv2's own code does (``interpolate_offset=0.1``, arXiv 2304.07193): the scale is
+            ``(new + 0.1) / old``, so that all samples lie a little nearer to the top left.
 
     Returns:
         Shape ``(1, 1 + grid[0] * grid[1], dim)``; the same tensor if the grid stays.
 
     Raises:
-        ValueError: If ``old_grid`` is None and the grid is no square.
+        ValueError: If ``old_grid`` is None and the grid is no square, or ``interp`` is unknown.
     """
+    if interp not in POS_EMBED_INTERP:
+        raise ValueError(f'pos_embed_interp must be one of {POS_EMBED_INTERP}, got {interp!r}')
     patches = pos_embed.shape[1] - 1
     if old_grid is None:
         # A file says nothing of its grid. One of the wanted size fits as it is.
@@ -116,7 +129,8 @@ def resize_pos_embed(
         return pos_embed
     token, patch = pos_embed[:, :1], pos_embed[:, 1:]
     patch = patch.reshape(1, *old_grid, -1).permute(0, 3, 1, 2)
-    patch = _resize(patch, grid).permute(0, 2, 3, 1).flatten(1, 2)
+    patch = _resize(patch, grid, 0.1 if interp == 'dinov2' else None)
+    patch = patch.permute(0, 2, 3, 1).flatten(1, 2)
     return torch.cat([token, patch], dim=1)
 
 
@@ -181,9 +195,16 @@ def _from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize ``(n, c, h, w)`` bicubically; the same tensor if the size stays."""
+def _resize(x: Tensor, size: tuple[int, int], offset: float | None = None) -> Tensor:
+    """Resize ``(n, c, h, w)`` bicubically; the same tensor if the size stays.
+
+    With ``offset``, the samples are ``old / (size + offset)`` apart instead of ``old / size``.
+    """
     if tuple(x.shape[-2:]) == tuple(size):
         return x
-    resized = F.interpolate(x.float(), size=size, mode='bicubic', align_corners=False)
+    target = {'size': size}
+    if offset is not None:  # PyTorch rounds the size down to what it should be
+        scales = [(new + offset) / old for new, old in zip(size, x.shape[-2:], strict=True)]
+        target = {'scale_factor': scales}
+    resized = F.interpolate(x.float(), **target, mode='bicubic', align_corners=False)
     return resized.to(x.dtype)
