@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mmengine.config import Config
+from small_detectors import DETECTORS
 
 from soma.config import (
     REPOSITORY,
@@ -20,6 +21,7 @@ from soma.models.backbones.dinov2 import ARCHS
 CONFIGS = sorted(
     path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
 )
+SEGMENTORS = [path for path in CONFIGS if path not in DETECTORS]
 
 
 @pytest.fixture
@@ -46,32 +48,41 @@ def test_every_config_loads_and_leaves_are_short(path):
     config = load_config(path)
     assert config.work_dir == f'work_dirs/{path.stem}'
     assert config.runner_type == 'SomaRunner' and 'soma' in config.custom_imports.imports
-    assert config.model.backbone.type == 'DINOv2'
     assert {config[f'{name}_dataloader'].dataset.type for name in ('val', 'test')} == {
         'ConcatDataset'
     }
     assert len(path.read_text().splitlines()) < 40
+
+
+@pytest.mark.parametrize('path', SEGMENTORS, ids=lambda path: path.stem)
+def test_heads_fit_their_backbone(path):
+    config = load_config(path)
+    assert config.model.backbone.type == 'DINOv2'
     arch = config.model.backbone.arch
     width = (ARCHS[arch] if isinstance(arch, str) else arch)['embed_dim']
     reads_maps = config.model.get('neck') or config.model.decode_head
     assert reads_maps.in_channels == [width] * 4
 
 
-def test_published_numbers_agree_and_no_config_is_forgotten():
-    folder = REPOSITORY / 'configs/soma'
+@pytest.mark.parametrize(('task', 'score'), [('soma', 'mIoU'), ('det', 'mAP')])
+def test_published_numbers_agree_and_no_config_is_forgotten(task, score):
+    folder = REPOSITORY / 'configs' / task
     readme = (folder / 'README.md').read_text()
     linked = {(folder / link).resolve() for link in re.findall(r'\]\(([^)]+\.py)\)', readme)}
-    assert linked == {path for path in CONFIGS if path.parent.name != 'toy'}
+    kind = DETECTORS if task == 'det' else SEGMENTORS
+    assert linked == {path for path in kind if path.parent.name != 'toy'}
     meta = yaml.safe_load((folder / 'metafile.yml').read_text())
     published = {}
     for model in meta['Models']:
         assert Path(model['Config']).stem == model['Name']
-        published[REPOSITORY / model['Config']] = str(model['Results'][0]['Metrics']['mIoU'])
+        numbers = [result['Metrics'][score] for result in model['Results']]
+        published[REPOSITORY / model['Config']] = [f'{number:g}' for number in numbers]
     for path in linked:
-        found = re.search(r'Published: ([\d.]+)', path.read_text())
-        number = found and str(float(found[1]))
-        assert published.get(path) == number, path
-        assert number is None or found[1] in readme
+        comment = ''.join(re.findall('^#.*', path.read_text(), re.MULTILINE))
+        _, _, text = comment.partition('Published')
+        numbers = re.findall(r'\d+\.\d+', text)
+        assert published.get(path, []) == [f'{float(number):g}' for number in numbers], path
+        assert all(number in readme for number in numbers)
 
 
 SHORT = [int(51.2 * k) for k in range(5, 21)], 2048
@@ -141,7 +152,7 @@ def test_recipes_are_those_of_the_paper(
 
 
 def test_there_are_configs():
-    assert {path.parent.name for path in CONFIGS} >= {'soma', 'frozen', 'full'}
+    assert {path.parent.name for path in CONFIGS} >= {'soma', 'frozen', 'full', 'det'}
 
 
 def test_what_is_only_in_the_repository_is_taken_from_there(repository):

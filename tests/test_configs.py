@@ -1,4 +1,4 @@
-"""Every config trains and tests, on a small model and the toy streets."""
+"""Every config of a segmentor trains and tests, on a small model and the toy streets."""
 
 import copy
 import itertools
@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+from small_detectors import DETECTORS, dicts
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from soma.config import REPOSITORY, load_config, use_test_data, use_tta
@@ -18,7 +19,9 @@ from soma.datasets.lists import write_subset
 from soma.datasets.toy import write_toy_streets
 
 CONFIGS = sorted(
-    path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
+    path
+    for path in (REPOSITORY / 'configs').rglob('*.py')
+    if '_base_' not in path.parts and path not in DETECTORS
 )
 SERVERS = sorted((REPOSITORY / 'configs').rglob('*_server.py'))
 DOMAINS = {
@@ -49,15 +52,6 @@ def folder(tmp_path_factory):
             write_subset(Fraction(1, 16), pictures, root, *layout.train, root)
     (data / 'toy').symlink_to(data)
     return data.parent
-
-
-def dicts(node):
-    """All dicts within a config."""
-    if isinstance(node, dict):
-        yield node
-    for child in node.values() if isinstance(node, dict) else node:
-        if isinstance(child, dict | list | tuple):
-            yield from dicts(child)
 
 
 def shrink(config):

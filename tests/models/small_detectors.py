@@ -7,6 +7,13 @@ from mmengine.structures import InstanceData
 
 from soma.config import REPOSITORY, load_config
 
+DETECTORS = sorted(
+    path
+    for folder in ('det', 'toy')
+    for path in (REPOSITORY / 'configs' / folder).glob('*.py')
+    if folder == 'det' or '_dino_' in path.stem
+)
+
 
 def dicts(node):
     """All dicts within a config."""
