@@ -3,7 +3,9 @@
 import argparse
 
 from soma.cli import command
-from soma.datasets.toy import DOMAIN_STYLES, write_toy_streets
+from soma.datasets.toy import DIVERSE_WEATHER_STYLES, DOMAIN_STYLES, write_toy_streets
+
+TASKS = {'segmentation': DOMAIN_STYLES, 'detection': DIVERSE_WEATHER_STYLES}
 
 
 def size(text: str) -> tuple[int, int]:
@@ -23,7 +25,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--test-images', type=int, default=0, help='unlabelled ones (default: 0)')
     parser.add_argument('--size', type=size, default=(512, 256), help='WxH (default: 512x256)')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--domains', nargs='+', default=list(DOMAIN_STYLES), help='default: all')
+    parser.add_argument(
+        '--task', choices=TASKS, default='segmentation', help='its domains (default: segmentation)'
+    )
+    parser.add_argument('--domains', nargs='+', help='names of domains (default: all of --task)')
     parser.add_argument('--sources', nargs='+', help='domains to train on (default: all)')
     parser.add_argument('--nproc', type=int, default=1, help='number of processes (default: 1)')
     return parser.parse_args()
@@ -38,7 +43,7 @@ def main() -> None:
             args.images,
             args.size,
             args.seed,
-            args.domains,
+            args.domains or list(TASKS[args.task]),
             args.nproc,
             args.val_images,
             args.sources,

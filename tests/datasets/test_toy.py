@@ -3,23 +3,31 @@
 import numpy as np
 import pytest
 
-from soma.datasets.toy import DOMAIN_STYLES, random_style, render, sample_scene
+from soma.datasets.toy import (
+    DIVERSE_WEATHER_STYLES,
+    DOMAIN_STYLES,
+    random_style,
+    render,
+    sample_scene,
+)
 
 SIZE = (256, 128)
 STYLES = {**DOMAIN_STYLES, 'random': random_style}
+ALL_STYLES = {**STYLES, **DIVERSE_WEATHER_STYLES}
 
 
 def rendering(domain, seed, size=SIZE):
     rng = np.random.default_rng([seed, 0])
     scene = sample_scene(rng)
-    return render(scene, STYLES[domain](rng), size, rng)
+    return render(scene, ALL_STYLES[domain](rng), size, rng)
 
 
-@pytest.mark.parametrize('domain', STYLES)
+@pytest.mark.parametrize('domain', ALL_STYLES)
 def test_same_seed_same_picture(domain):
     first, second = rendering(domain, 3), rendering(domain, 3)
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.labels, second.labels)
+    assert np.array_equal(first.instances, second.instances)
     assert np.array_equal(first.depth, second.depth)
     assert not np.array_equal(first.image, rendering(domain, 4).image)
 
@@ -35,7 +43,7 @@ def test_every_class_appears_often_enough(domain):
     assert seen.min() > 0.15, seen
 
 
-@pytest.mark.parametrize('domain', STYLES)
+@pytest.mark.parametrize('domain', ALL_STYLES)
 def test_outputs(domain):
     result = rendering(domain, 5)
     assert result.image.shape == (128, 256, 3) and result.image.dtype == np.uint8

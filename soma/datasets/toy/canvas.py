@@ -25,6 +25,7 @@ class Parts:
     Attributes:
         colour: (P, 3) float32.
         label: (P,) uint8 train ids.
+        instance: (P,) int32: number of the placed mesh, from 1; 0 for the sky.
         glow: (P,) float32.
         veil: (P,) float32.
         normal: (P, 3) float32, world axes, towards the camera.
@@ -35,6 +36,7 @@ class Parts:
 
     colour: np.ndarray
     label: np.ndarray
+    instance: np.ndarray
     glow: np.ndarray
     veil: np.ndarray
     normal: np.ndarray
@@ -144,7 +146,7 @@ class Canvas:
                 cv2.fillConvexPoly(ids, polygon, k + 1, cv2.LINE_8, _SHIFT)
             else:
                 cv2.fillPoly(ids, [polygon], k + 1, cv2.LINE_8, _SHIFT)
-        return ids, self._parts(colours, labels, glow, veil, normal, plane, view, starts)
+        return ids, self._parts(colours, labels, item, glow, veil, normal, plane, view, starts)
 
     def _clipped(self, view: np.ndarray) -> np.ndarray:
         """Clips a polygon (N, 3) in camera axes and returns fixed-point pixels (M, 2)."""
@@ -172,6 +174,7 @@ class Canvas:
         self,
         colours: np.ndarray,
         labels: np.ndarray,
+        item: np.ndarray,
         glow: np.ndarray,
         veil: np.ndarray,
         normal: np.ndarray,
@@ -194,6 +197,7 @@ class Canvas:
         return Parts(
             colour=rows(np.zeros(3), colours),
             label=rows(np.array(SKY), labels, np.uint8),
+            instance=rows(np.array(0), item + 1, np.int32),
             glow=rows(np.array(0.0), glow),
             veil=rows(np.array(0.0), veil),
             normal=rows(np.zeros(3), normal @ self.camera.rotation),

@@ -57,7 +57,7 @@ def _synthia(rng: np.random.Generator) -> Style:
         contrast=rng.uniform(0.85, 1.0),
         blur=0.5,
     )
-    return replace(style, **{**_dark(rng, 0.6), 'noise': 0.0}) if hour < 0.15 else style
+    return replace(style, **{**dark(rng, 0.6), 'noise': 0.0}) if hour < 0.15 else style
 
 
 def _urbansyn(rng: np.random.Generator) -> Style:
@@ -81,7 +81,7 @@ def _urbansyn(rng: np.random.Generator) -> Style:
     )
 
 
-def _cityscapes(rng: np.random.Generator) -> Style:
+def cityscapes(rng: np.random.Generator) -> Style:
     """German cities under a bright, mostly overcast sky; a greenish, soft picture."""
     return Style(
         palette_of('germany', rng),
@@ -106,10 +106,9 @@ def _cityscapes(rng: np.random.Generator) -> Style:
     )
 
 
-def _bdd100k(rng: np.random.Generator) -> Style:
-    """US dash cameras: any hour, hard compression, glare and dirty glass."""
-    hour = rng.random()
-    style = Style(
+def dash_camera(rng: np.random.Generator) -> Style:
+    """A US dash camera by day: hard compression, glare and dirty glass."""
+    return Style(
         palette_of('us', rng),
         pitched=0.3,
         trees=('round', 'tall', 'conifer'),
@@ -131,8 +130,14 @@ def _bdd100k(rng: np.random.Generator) -> Style:
         vignette=rng.uniform(0.1, 0.35),
         haze=rng.uniform(0.001, 0.004),
     )
+
+
+def _bdd100k(rng: np.random.Generator) -> Style:
+    """US dash cameras at any hour."""
+    hour = rng.random()
+    style = dash_camera(rng)
     if hour < 0.2:
-        return replace(style, **_dark(rng, 0.85))
+        return replace(style, **dark(rng, 0.85))
     if hour < 0.35:
         low = np.array([[120, 130, 170], [250, 196, 140.0]])
         sunlight = np.array([1.25, 0.9, 0.6])
@@ -194,7 +199,7 @@ def _acdc(rng: np.random.Generator, **weather) -> Style:
     return Style(palette_of('switzerland', rng), **{**common, **weather})
 
 
-def _dark(rng: np.random.Generator, night: float = 1.0) -> dict:
+def dark(rng: np.random.Generator, night: float = 1.0) -> dict:
     """The settings of a night under sodium and LED lamps."""
     return dict(
         night=night,
@@ -223,7 +228,7 @@ def _fog(rng: np.random.Generator) -> Style:
 
 
 def _night(rng: np.random.Generator) -> Style:
-    return _acdc(rng, **_dark(rng), wet=float(rng.choice([0.0, 0.0, 0.3])), saturation=0.9)
+    return _acdc(rng, **dark(rng), wet=float(rng.choice([0.0, 0.0, 0.3])), saturation=0.9)
 
 
 def _rain(rng: np.random.Generator) -> Style:
@@ -256,7 +261,7 @@ DOMAIN_STYLES: dict[str, Callable[[np.random.Generator], Style]] = {
     'gta': _gta,
     'synthia': _synthia,
     'urbansyn': _urbansyn,
-    'cityscapes': _cityscapes,
+    'cityscapes': cityscapes,
     'bdd100k': _bdd100k,
     'mapillary': _mapillary,
     'fog': _fog,

@@ -1,4 +1,4 @@
-"""Writes labels as the real datasets do, from train ids."""
+"""Writes labels as the real datasets do."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ from ..labels import (
     SYNTHIA_TO_TRAIN,
     URBANSYN_TO_TRAIN,
 )
+from ..voc_files import write_voc
+from .boxes import visible_boxes
+from .render import Rendering
 
-# Writes train ids (H, W) to a file in the way of a dataset.
-Writer = Callable[[Path, np.ndarray], None]
+# Writes the labels of a picture to a file in the way of a dataset.
+Writer = Callable[[Path, Rendering], None]
 
 
 def _raw_values(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -47,8 +50,8 @@ def _save(path: Path, image: Image.Image) -> None:
         image.save(temporary)
 
 
-def _save_values(path: Path, labels: np.ndarray, table: np.ndarray, palette: bool) -> None:
-    image = Image.fromarray(_raw_values(labels, table))
+def _save_values(path: Path, rendering: Rendering, table: np.ndarray, palette: bool) -> None:
+    image = Image.fromarray(_raw_values(rendering.labels, table))
     if palette:
         colours = np.zeros((256, 3), np.uint8)
         known = table < CLASSES
@@ -65,20 +68,21 @@ def cityscapes_ids(palette: bool = False) -> Writer:
 mapillary_ids: Writer = partial(_save_values, table=MAPILLARY_TO_TRAIN, palette=True)
 
 
-def train_ids(path: Path, labels: np.ndarray) -> None:
+def train_ids(path: Path, rendering: Rendering) -> None:
     """Train ids, as BDD100K and ACDC have them."""
-    _save(path, Image.fromarray(labels))
+    _save(path, Image.fromarray(rendering.labels))
 
 
-def urbansyn_ids(path: Path, labels: np.ndarray) -> None:
+def urbansyn_ids(path: Path, rendering: Rendering) -> None:
     """Train ids, and 19 where nothing is labelled, with an alpha channel."""
-    image = Image.fromarray(_raw_values(labels, URBANSYN_TO_TRAIN))
+    image = Image.fromarray(_raw_values(rendering.labels, URBANSYN_TO_TRAIN))
     image.putalpha(255)
     _save(path, image)
 
 
-def synthia_ids(path: Path, labels: np.ndarray) -> None:
+def synthia_ids(path: Path, rendering: Rendering) -> None:
     """16-bit colours: the class in red, an instance in green."""
+    labels = rendering.labels
     red = _raw_values(labels, SYNTHIA_TO_TRAIN).astype(np.uint16)
     green = np.where(np.isin(labels, [11, 13]), 300, 0).astype(np.uint16)
     with atomic_path(path) as temporary:
@@ -86,8 +90,9 @@ def synthia_ids(path: Path, labels: np.ndarray) -> None:
             raise OSError(f'could not write {path}')
 
 
-def polygons(path: Path, labels: np.ndarray) -> None:
+def polygons(path: Path, rendering: Rendering) -> None:
     """The polygons of Cityscapes, which give these very pixels when they are drawn in turn."""
+    labels = rendering.labels
     names = dict(enumerate(CityscapesDataset.METAINFO['classes'])) | {IGNORE: 'static'}
     outlines = []
     for train_id in np.unique(labels):
@@ -109,3 +114,9 @@ def polygons(path: Path, labels: np.ndarray) -> None:
     }
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content))
+
+
+def boxes(path: Path, rendering: Rendering) -> None:
+    """Boxes of Pascal VOC, as Diverse Weather has them."""
+    height, width = rendering.labels.shape
+    write_voc(path, f'{path.stem}.jpg', (width, height), visible_boxes(rendering))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -11,6 +11,7 @@ import cv2
 from ...files import atomic_path
 from .encodings import (
     Writer,
+    boxes,
     cityscapes_ids,
     mapillary_ids,
     polygons,
@@ -84,6 +85,19 @@ def _acdc(condition: str) -> Callable[[str, int], Files]:
     return files
 
 
+def _diverse_weather(folder: str) -> Callable[[str, int], Files]:
+    def files(split: str, index: int) -> Files:
+        root, name = Path('diverseWeather', folder, 'VOC2007'), f'toy{split}-{index:05d}'
+        return root / f'JPEGImages/{name}.jpg', [(root / f'Annotations/{name}.xml', boxes)]
+
+    return files
+
+
+def _lists(folder: str, **names: str) -> dict[str, Path]:
+    lists = Path('diverseWeather', folder, 'VOC2007/ImageSets/Main')
+    return {split: lists / name for split, name in names.items()}
+
+
 @dataclass(frozen=True)
 class RawLayout:
     """How one domain lies on disk.
@@ -92,11 +106,13 @@ class RawLayout:
         files: Paths of sample `index` of a split, relative to the data folder.
         splits: The splits that are written, out of `SPLITS`.
         scale: Size of its pictures relative to the size asked for.
+        lists: File that lists the pictures of a split, by split; none by default.
     """
 
     files: Callable[[str, int], Files]
     splits: tuple[str, ...] = ('train', 'val')
     scale: int = 1
+    lists: dict[str, Path] = field(default_factory=dict)
 
 
 RAW_LAYOUTS: dict[str, RawLayout] = {
@@ -107,14 +123,22 @@ RAW_LAYOUTS: dict[str, RawLayout] = {
     'bdd100k': RawLayout(_bdd100k),
     'mapillary': RawLayout(_mapillary, scale=2),  # conversion halves its validation pictures
     **{name: RawLayout(_acdc(name), ('val', 'test')) for name in ('fog', 'night', 'rain', 'snow')},
+    'daytime_clear': RawLayout(
+        _diverse_weather('daytime_clear'),
+        lists=_lists('daytime_clear', train='train.txt', val='test.txt'),
+    ),
+    **{  # the list that they are tested on has the name of a list to train on
+        name: RawLayout(_diverse_weather(name), ('val',), lists=_lists(name, val='train.txt'))
+        for name in ('Night-Sunny', 'dusk_rainy', 'night_rainy', 'daytime_foggy')
+    },
 }
 
 
 def save_sample(root: Path, files: Files, rendering: Rendering) -> None:
-    """Writes a picture and its label files below `root`."""
+    """Writes a picture and its labels below `root`."""
     picture, labels = files
     for path, write in labels:
-        write(root / path, rendering.labels)
+        write(root / path, rendering)
     with atomic_path(root / picture) as temporary:
         options = [cv2.IMWRITE_JPEG_QUALITY, 92] if picture.suffix == '.jpg' else []
         if not cv2.imwrite(str(temporary), rendering.image[..., ::-1], options):

@@ -22,11 +22,13 @@ class Rendering:
     Attributes:
         image: Picture (H, W, 3) uint8 RGB.
         labels: Cityscapes train ids (H, W) uint8, 255 where none applies.
+        instances: Which of the things placed in the street is seen (H, W) int32, 0 for the sky.
         depth: Distance along the camera's axis (H, W) float32 in metres; 1000 for the sky.
     """
 
     image: np.ndarray
     labels: np.ndarray
+    instances: np.ndarray
     depth: np.ndarray
 
 
@@ -75,7 +77,8 @@ def render(
     labels = view.labels
     if style.bonnet:
         shading.bonnet(image, labels, style, rng)
-    return Rendering(weather.develop(image, style, rng), labels, view.depth)
+    image = weather.develop(image, style, rng)
+    return Rendering(image, labels, view.instances, view.depth)
 
 
 def _add_sky(

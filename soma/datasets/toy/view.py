@@ -22,6 +22,7 @@ class View:
         self.camera = camera
         self.part = front_part(ids[scale // 2 :: scale, scale // 2 :: scale])
         self.labels = parts.label[self.part]
+        self.instances = parts.instance[self.part]
         self._right, self._up = camera.rays()
         right, up = self._right, self._up
         inverse = parts.inverse_depth.T[:, self.part]

@@ -12,7 +12,9 @@ from zlib import crc32
 import numpy as np
 
 from ...files import write_json
+from ..lists import write_names
 from ..parallel import run_parallel
+from .diverse import DIVERSE_WEATHER_STYLES
 from .domains import DOMAIN_STYLES
 from .layout import sample_scene
 from .raw import RAW_LAYOUTS, SPLITS, save_sample
@@ -20,6 +22,7 @@ from .render import render
 
 GENERATOR_VERSION = 2  # raise it when the same request would give other pictures
 MANIFEST = 'toy_streets.json'
+_STYLES = {**DOMAIN_STYLES, **DIVERSE_WEATHER_STYLES}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def _write_one(job: _Job) -> tuple[float, float]:
     start = time.perf_counter()
     scene = sample_scene(rng)
     width, height = (n * layout.scale for n in job.size)
-    rendering = render(scene, DOMAIN_STYLES[job.domain](rng), (width, height), rng)
+    rendering = render(scene, _STYLES[job.domain](rng), (width, height), rng)
     middle = time.perf_counter()
     save_sample(job.out, layout.files(job.split, job.index), rendering)
     return middle - start, time.perf_counter() - middle
@@ -90,7 +93,8 @@ def write_toy_streets(
         size: Width and height of the pictures in pixels; Mapillary's are twice as large, since
             its conversion halves them.
         seed: Seed of all randomness.
-        domains: Names out of `DOMAIN_STYLES`; all by default.
+        domains: Names out of `DOMAIN_STYLES`, all of them by default, and
+            `DIVERSE_WEATHER_STYLES`, which have boxes.
         nproc: Number of processes; the pictures do not depend on it.
         val_images: Number of validation pictures of each domain that has a validation split;
             `images` by default.
@@ -125,14 +129,23 @@ def write_toy_streets(
         return Report(0)
     _write_manifest(out, {**request, 'complete': False})
     counts = {'train': images, 'val': val_images, 'test': test_images}
-    jobs = [
-        _Job(out, domain, split, index, tuple(size), seed)
+    splits = [
+        (domain, split)
         for domain in domains
         for split in RAW_LAYOUTS[domain].splits
         if split != 'train' or domain in sources
+    ]
+    jobs = [
+        _Job(out, domain, split, index, tuple(size), seed)
+        for domain, split in splits
         for index in range(counts[split])
     ]
     seconds = np.array(run_parallel(_write_one, jobs, nproc, 'toy streets'))
+    for domain, split in splits:
+        layout = RAW_LAYOUTS[domain]
+        if split in layout.lists:
+            names = [layout.files(split, index)[0].stem for index in range(counts[split])]
+            write_names(out / layout.lists[split], names)
     _write_manifest(out, {**request, 'complete': True})
     return Report(len(jobs), *(1000 * seconds.mean(0)))
 
@@ -156,9 +169,9 @@ def _check(
         raise ValueError(f'nproc must be at least 1, got {nproc}')
     if seed < 0:
         raise ValueError(f'seed must not be negative, got {seed}')
-    unknown = [name for name in domains if name not in DOMAIN_STYLES]
+    unknown = [name for name in domains if name not in _STYLES]
     if unknown or not domains:
-        raise ValueError(f'unknown domains {unknown}; choose from {", ".join(DOMAIN_STYLES)}')
+        raise ValueError(f'unknown domains {unknown}; choose from {", ".join(_STYLES)}')
 
 
 def _is_complete(out: Path, request: dict) -> bool:

@@ -1,0 +1,107 @@
+"""Reads and writes the XML files of Pascal VOC, which hold the boxes of one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from ..files import atomic_path
+
+
+class VOCBox(NamedTuple):
+    """One object.
+
+    Attributes:
+        name: Its class.
+        corners: First column, first row, last column and last row, counted from 1.
+        difficult: Whether tests leave it out.
+        truncated: Whether it goes on beyond the picture.
+    """
+
+    name: str
+    corners: tuple[int, int, int, int]
+    difficult: bool = False
+    truncated: bool = False
+
+
+def read_voc(path: str | Path) -> tuple[tuple[int, int] | None, list[VOCBox]]:
+    """Read the boxes of a picture.
+
+    Returns:
+        Width and height that the file says, None if it does not, and the objects. Their classes are
+        without capitals and without blanks around.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is no XML, or lacks what VOC files have.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (SyntaxError, LookupError) as error:  # LookupError: an encoding that nobody knows
+        raise ValueError(f'is no XML: {error}') from error
+    size = root.find('size')
+    if size is not None:
+        size = tuple(_number(size, key, int) for key in ('width', 'height'))
+    return size, [_read_box(element) for element in root.findall('object')]
+
+
+def _read_box(element: ElementTree.Element) -> VOCBox:
+    name, corners = element.find('name'), element.find('bndbox')
+    if name is None or corners is None:
+        raise ValueError('has an object without a name or a bndbox')
+    return VOCBox(
+        (name.text or '').strip().lower(),
+        tuple(_number(corners, key) for key in ('xmin', 'ymin', 'xmax', 'ymax')),
+        *(
+            element.find(key) is not None and bool(_number(element, key, int))
+            for key in ('difficult', 'truncated')
+        ),
+    )
+
+
+def _number(element: ElementTree.Element, key: str, kind: type = float) -> int:
+    text = element.findtext(key)
+    try:
+        return int(kind(text))
+    except (OverflowError, TypeError, ValueError):
+        raise ValueError(f'has {text!r} where the number {key} belongs') from None
+
+
+def write_voc(path: Path, picture: str, size: tuple[int, int], boxes: Sequence[VOCBox]) -> bool:
+    """Write the boxes of a picture, unless the file holds just these.
+
+    Args:
+        path: The file.
+        picture: Name of the picture's file.
+        size: Its width and height.
+        boxes: Its objects.
+
+    Returns:
+        Whether the file was written.
+    """
+    text = _text(picture, size, boxes)
+    if path.exists() and path.read_bytes() == text.encode():
+        return False
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+    return True
+
+
+def _text(picture: str, size: tuple[int, int], boxes: Sequence[VOCBox]) -> str:
+    root = ElementTree.Element('annotation')
+    ElementTree.SubElement(root, 'filename').text = picture
+    _add(ElementTree.SubElement(root, 'size'), width=size[0], height=size[1], depth=3)
+    for box in boxes:
+        element = ElementTree.SubElement(root, 'object')
+        _add(element, name=box.name, difficult=int(box.difficult), truncated=int(box.truncated))
+        corners = zip(('xmin', 'ymin', 'xmax', 'ymax'), box.corners, strict=True)
+        _add(ElementTree.SubElement(element, 'bndbox'), **dict(corners))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, 'unicode') + '\n'
+
+
+def _add(element: ElementTree.Element, **values: str | int) -> None:
+    for key, value in values.items():
+        ElementTree.SubElement(element, key).text = str(value)
