@@ -7,7 +7,7 @@ NAMES = {
     'HOOKS': ['BlockFreezeHook', 'WeightDecayLoggerHook', 'DrawPredictionsHook'],
     'PARAM_SCHEDULERS': ['CosineAnnealingWeightDecay'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['GroupedOptimWrapperConstructor'],
-    'METRICS': ['DomainIoUMetric'],
+    'METRICS': ['DomainIoUMetric', 'DomainVOCMetric'],
     'DATASETS': ['DomainDataset', 'DomainVOCDataset'],
     'TRANSFORMS': ['PackDomainInputs', 'PackDomainDetInputs'],
     'RUNNERS': ['SomaRunner'],

@@ -1,7 +1,14 @@
 """Metrics and what is made of them, in mmengine's root registries."""
 
+from importlib.util import find_spec
+
 from .domain_iou import DomainIoUMetric
 from .hooks import DomainReportHook
 from .scores import confusion_matrix
 
 __all__ = ['DomainIoUMetric', 'DomainReportHook', 'confusion_matrix']
+
+if find_spec('mmdet') is not None:
+    from .domain_voc import DomainVOCMetric
+
+    __all__ += ['DomainVOCMetric']

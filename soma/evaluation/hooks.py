@@ -17,7 +17,7 @@ from ..reporting import save_bars
 
 @HOOKS.register_module()
 class DomainReportHook(Hook):
-    """Write what ``DomainIoUMetric`` found, as JSON and as a chart, beside the log.
+    """Write what a metric by domain found, as JSON and as a chart, beside the log.
 
     The files are ``domains_iter_<iteration>`` of a validation and ``domains_test`` of a test, with
     the metric's prefix at the end, if it has one.
@@ -42,17 +42,18 @@ class DomainReportHook(Hook):
 
 
 def save_chart(path: Path, report: dict) -> None:
-    """Draw the IoU of each class, and their mean, in each domain.
+    """Draw the score of each class, and their mean, in each domain.
 
     Args:
         path: The PNG file.
-        report: As ``DomainIoUMetric`` makes it.
+        report: As ``DomainIoUMetric`` and ``DomainVOCMetric`` make it: ``score`` names the score.
     """
+    score, average = report['score'], f'm{report["score"]}'
     bars = {}
     for name, domain in report['domains'].items():
-        values = [*domain['IoU'].values(), domain['mIoU']]
+        values = [*domain[score].values(), domain[average]]
         bars[name] = np.array(values, float)
-    ticks = [*next(iter(report['domains'].values()))['IoU'], 'mIoU']
-    score = np.array(report['mean']['mIoU'], float)  # NaN for None
-    title = f'{path.stem}: mIoU {score:.2f}, mean of {", ".join(report["mean_over"])}'
-    save_bars(path, bars, ticks, 'IoU (%)', title)
+    ticks = [*next(iter(report['domains'].values()))[score], average]
+    value = np.array(report['mean'][average], float)  # NaN for None
+    title = f'{path.stem}: {average} {value:.2f}, mean of {", ".join(report["mean_over"])}'
+    save_bars(path, bars, ticks, f'{score} (%)', title)

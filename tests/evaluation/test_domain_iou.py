@@ -181,7 +181,9 @@ def test_memory_does_not_grow_with_the_pictures():
 
 def test_pictures_left_out_are_reported(monkeypatch):
     said = []
-    monkeypatch.setattr('soma.evaluation.domain_iou.print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(
+        'soma.evaluation.domain_metric.print_log', lambda text, **_: said.append(text)
+    )
     metric = METRICS.build(dict(type='DomainIoUMetric'))
     metric.dataset_meta = META
     metric.process({}, [sample(*picture(np.random.default_rng(0), 'fog'))])

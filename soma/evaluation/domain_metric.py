@@ -1,0 +1,216 @@
+"""What metrics by domain share."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from rich.table import Table
+
+from ..reporting import as_text
+from .scores import mean
+
+
+class DomainMetric(BaseMetric):
+    """Scores of each domain, and their means, in percent.
+
+    The domain of a picture is what its dataset says (``domain`` in the meta information). A
+    subclass counts a picture, keeps that by domain, and computes the scores from all processes'.
+
+    Each process keeps its newest picture apart: samplers pad their shards at the end, so that the
+    newest may be another's picture over again. As for all of mmengine's metrics, processes must
+    take pictures in turn (``DefaultSampler``).
+
+    Args:
+        mean_over: Domains whose scores are averaged; all if None.
+        output_dir: Folder for the predictions; None writes none.
+        format_only: Only write predictions, as of pictures without labels.
+        prefix: As for mmengine's ``BaseMetric``.
+
+    Attributes:
+        keys: Names of a domain's scores, the mean over classes first.
+        class_key: Name of the score of a class.
+        needs: What gives samples their domain, for the message.
+        report: All scores of the last evaluation, as plain data, with those of each class.
+
+    Raises:
+        ValueError: If ``mean_over`` is no list of different domains, or ``format_only`` comes
+            without ``output_dir``.
+    """
+
+    keys: ClassVar[tuple[str, ...]]
+    class_key: ClassVar[str]
+    needs: ClassVar[str]
+
+    def __init__(
+        self,
+        mean_over: Sequence[str] | None = None,
+        output_dir: str | None = None,
+        format_only: bool = False,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(prefix=prefix)
+        self.mean_over = None if mean_over is None else list(mean_over)
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.format_only = format_only
+        self.report: dict | None = None
+        self._reset()
+        if isinstance(mean_over, str) or len(set(mean_over or ())) < len(mean_over or ()):
+            raise ValueError(f'mean_over must be a list of different domains, got {mean_over!r}')
+        if format_only and output_dir is None:
+            raise ValueError('format_only needs output_dir (tools/test.py --out)')
+
+    def _reset(self) -> None:
+        self._domains: dict[str, Any] = {}
+        self._newest: tuple[str, Any] | None = None
+        self._seen = 0
+        self._written: dict[str, str] = {}
+
+    @abstractmethod
+    def _count(self, sample: dict) -> Any:
+        """What there is to keep of a picture, or None."""
+
+    @abstractmethod
+    def _keep(self, domain: str, counted: Any) -> None:
+        """Add it to ``self._domains[domain]``."""
+
+    @abstractmethod
+    def _score(self, results: list[dict[str, Any]]) -> dict[str, dict]:
+        """Each domain's ``keys``, ``class_key`` by class, ``absent`` classes and what else to tell.
+
+        ``results`` is the ``self._domains`` of each process. What cannot be scored is NaN.
+        """
+
+    def _claim(self, sample: dict, place: str) -> None:
+        """Make sure that no other picture's prediction is written to a place."""
+        if self._written.setdefault(place, sample['img_path']) != sample['img_path']:
+            raise ValueError(
+                f'{self._written[place]} and {sample["img_path"]} would both be written to {place}'
+            )
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Count a batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Samples with predictions, labels and ``domain``.
+
+        Raises:
+            KeyError: If a sample does not name its domain.
+            ValueError: If a class is out of range, or if two pictures of a domain have one name
+                and predictions are written.
+        """
+        for sample in data_samples:
+            if 'domain' not in sample:
+                raise KeyError(f'{sample.get("img_path")} has no domain: use {self.needs}')
+            self._keep_newest()
+            counted = self._count(sample)
+            if counted is not None:
+                self._newest = sample['domain'], counted
+            self._seen += 1
+
+    def _keep_newest(self) -> None:
+        if self._newest is not None:
+            self._keep(*self._newest)
+            self._newest = None
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Compute the scores over all processes.
+
+        Args:
+            size: Number of pictures in the dataset.
+
+        Returns:
+            ``<domain>_<key>`` for each of ``keys`` and their means, ``mean_<key>``, in percent; the
+            same in all processes.
+
+        Raises:
+            ValueError: If ``mean_over`` names a domain that was not there.
+        """
+        if (self._seen - 1) * get_world_size() + get_rank() >= size:
+            self._newest = None  # padding
+            self._seen -= 1
+        self._keep_newest()
+        parts = all_gather_object((self._domains, self._seen))
+        self._reset()
+        seen = sum(count for _, count in parts)
+        if seen != size:
+            print_log(
+                f'the scores are of {seen} pictures, and the dataset has {size}: a picture was '
+                'counted twice or left out',
+                logger='current',
+                level=logging.WARNING,
+            )
+        metrics = self.compute_metrics([part for part, _ in parts])
+        return {f'{self.prefix}/{k}' if self.prefix else k: v for k, v in metrics.items()}
+
+    def compute_metrics(self, results: list[dict[str, Any]]) -> dict[str, float]:
+        """Compute the scores, log a table of those of each class in each domain.
+
+        Args:
+            results: What each process has counted.
+
+        Returns:
+            As :meth:`evaluate`; nothing with ``format_only``.
+
+        Raises:
+            ValueError: As :meth:`evaluate`.
+        """
+        if self.format_only:
+            return {}
+        domains = self._score(results)
+        wanted = list(domains) if self.mean_over is None else self.mean_over
+        chosen = [name for name in wanted if name in domains]
+        means = {key: mean(domains[name][key] for name in chosen) for key in self.keys}
+        metrics = {f'{name}_{key}': domains[name][key] for name in domains for key in self.keys}
+        metrics |= {f'mean_{key}': value for key, value in means.items()}
+        report = dict(score=self.class_key, domains=domains, mean_over=chosen, mean=means)
+        self.report = _plain(report)
+        lines = [
+            f'{name} has no {", ".join(domain["absent"])}'
+            for name, domain in domains.items()
+            if domain['absent']
+        ]
+        table = as_text(self._table(report))
+        print_log('\n'.join([f'{self.class_key} in percent', table, *lines]), logger='current')
+        if missing := [name for name in wanted if name not in domains]:  # the table is in the log
+            raise ValueError(f'mean_over names {missing}, the domains are {list(domains)}')
+        return {name: round(value, 2) for name, value in metrics.items()}
+
+    def _table(self, report: dict) -> Table:
+        """A row a class, a column a domain, and their mean."""
+        domains, chosen = report['domains'], report['mean_over']
+        table = Table()
+        table.add_column('class')
+        average = 'mean' if len(chosen) == len(domains) else f'mean of {len(chosen)}'
+        for name in (*domains, average):
+            table.add_column(name, justify='right')
+        for index in self.dataset_meta['classes']:
+            values = {name: domain[self.class_key][index] for name, domain in domains.items()}
+            average = mean(values[name] for name in chosen)
+            table.add_row(index, *map(_cell, (*values.values(), average)))
+        table.add_section()
+        key = self.keys[0]
+        values = [domain[key] for domain in domains.values()]
+        table.add_row(key, *map(_cell, (*values, report['mean'][key])))
+        return table
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no NaN and no numbers of NumPy."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return None if np.isnan(value) else float(value)
+    return value
+
+
+def _cell(value: float) -> str:
+    return '-' if np.isnan(value) else f'{value:.2f}'

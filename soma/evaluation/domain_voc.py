@@ -1,0 +1,226 @@
+"""mAP of each domain."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.dist import get_rank, get_world_size, is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import METRICS
+
+from .domain_metric import DomainMetric
+from .predictions import Boxes, write_boxes
+
+
+class _Picture(NamedTuple):
+    """What is kept of a picture.
+
+    Attributes:
+        index: Its place in the dataset, by which the processes' pictures are put in order.
+        matches: Label, whether it is a true positive, whether a false one, and score of each
+            detection ``(n, 4)``.
+        counts: Number of boxes to find of each class.
+        found: The detections, where they are written.
+    """
+
+    index: int
+    matches: np.ndarray | None
+    counts: np.ndarray | None
+    found: Boxes | None
+
+
+@METRICS.register_module()
+class DomainVOCMetric(DomainMetric):
+    """mAP of Pascal VOC per domain, and their mean, in percent.
+
+    They are called ``<domain>_mAP`` and ``mean_mAP``, and are those of mmdet's ``VOCMetric`` on the
+    domain: boxes are a pixel wider and higher than their corners say, ignored (difficult) boxes
+    neither count nor harm, a class that a domain has no box of is left out of its mean, and the
+    mAP of a domain without any box is 0.
+
+    Detections are matched with boxes as they come, so that the processes share this work. Each
+    keeps 16 bytes a detection, and 28 more where predictions are written.
+
+    Args:
+        iou_thr: Overlap from which a detection finds a box.
+        eval_mode: ``'11points'`` (VOC 2007): precision at recalls of 0, 0.1 ... 1, averaged.
+            ``'area'``: area under the curve.
+        mean_over: Domains whose scores are averaged; all if None.
+        output_dir: Folder for the predictions, ``<output_dir>/<domain>.json``, see
+            :func:`write_boxes`; None writes none.
+        format_only: Only write predictions, as of pictures without boxes to compare with.
+        prefix: As for mmengine's ``BaseMetric``.
+
+    Raises:
+        ValueError: If ``iou_thr`` is not in (0, 1], ``eval_mode`` is none of the two,
+            ``mean_over`` is no list of different domains, or ``format_only`` comes without
+            ``output_dir``.
+    """
+
+    keys = ('mAP',)
+    class_key = 'AP'
+    needs = 'DomainVOCDataset and PackDomainDetInputs'
+
+    def __init__(
+        self,
+        iou_thr: float = 0.5,
+        eval_mode: str = '11points',
+        mean_over: Sequence[str] | None = None,
+        output_dir: str | None = None,
+        format_only: bool = False,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(mean_over, output_dir, format_only, prefix)
+        self.iou_thr = iou_thr
+        self.eval_mode = eval_mode
+        if not 0 < iou_thr <= 1:
+            raise ValueError(f'iou_thr must be above 0 and at most 1, got {iou_thr!r}')
+        if eval_mode not in ('11points', 'area'):
+            raise ValueError(f"eval_mode must be '11points' or 'area', got {eval_mode!r}")
+
+    def _count(self, sample: dict) -> _Picture:
+        scores = sample['pred_instances']['scores'].float().cpu().numpy()
+        labels, boxes = self._boxes(sample, 'pred_instances')
+        boxes = np.hstack([boxes, scores[:, None]])
+        found = matches = counts = None
+        if self.output_dir is not None:
+            path = Path(sample['img_path'])
+            self._claim(sample, f'{self.output_dir / sample["domain"]}.json as {path.stem}')
+            found = Boxes(path.name, labels, boxes)
+        if not self.format_only:
+            wanted, to_find = self._boxes(sample, 'gt_instances')
+            matches = self._match(sample, labels, boxes, wanted, to_find)
+            counts = np.bincount(wanted, minlength=len(self.dataset_meta['classes']))
+        return _Picture(self._seen * get_world_size() + get_rank(), matches, counts, found)
+
+    def _match(
+        self,
+        sample: dict,
+        labels: np.ndarray,
+        boxes: np.ndarray,
+        wanted: np.ndarray,
+        to_find: np.ndarray,
+    ) -> np.ndarray:
+        # Here, since it takes its time and warns of packages that are not needed.
+        from mmdet.evaluation.functional.mean_ap import tpfp_default
+
+        unwanted, to_ignore = self._boxes(sample, 'ignored_instances')
+        matches = np.empty((len(labels), 4), np.float32)
+        matches[:, 0], matches[:, 3] = labels, boxes[:, 4]
+        for label in np.unique(labels):
+            chosen = labels == label
+            true, false = tpfp_default(
+                boxes[chosen],
+                to_find[wanted == label],
+                to_ignore[unwanted == label],
+                self.iou_thr,
+                use_legacy_coordinate=True,
+            )
+            matches[chosen, 1], matches[chosen, 2] = true[0], false[0]
+        return matches
+
+    def _boxes(self, sample: dict, key: str) -> tuple[np.ndarray, np.ndarray]:
+        """Labels ``(n,)`` and boxes ``(n, 4)`` of a sample, as corners in pixels."""
+        instances: Mapping = sample.get(key, {})
+        if 'bboxes' not in instances:
+            if key == 'ignored_instances':
+                return np.empty(0, int), np.empty((0, 4), np.float32)
+            raise KeyError(
+                f'{sample.get("img_path")} has no boxes in {key}: the test pipeline needs '
+                'LoadAnnotations(with_bbox=True), or the metric format_only'
+            )
+        labels = instances['labels'].cpu().numpy()
+        names = self.dataset_meta['classes']
+        if labels.size and not 0 <= labels.min() <= labels.max() < len(names):
+            raise ValueError(
+                f'{key} of {sample.get("img_path")} hold classes {labels.min()} to '
+                f'{labels.max()}, outside of the {len(names)} classes'
+            )
+        boxes = getattr(instances['bboxes'], 'tensor', instances['bboxes'])  # of mmdet's BaseBoxes
+        return labels, boxes.float().cpu().numpy().reshape(-1, 4)
+
+    def _keep(self, domain: str, counted: _Picture) -> None:
+        self._domains.setdefault(domain, []).append(counted)
+
+    def compute_metrics(self, results: list[dict[str, list[_Picture]]]) -> dict[str, float]:
+        """Write the predictions, compute the scores and log a table as the base class.
+
+        Args:
+            results: What each process has counted.
+
+        Returns:
+            As :meth:`evaluate`; nothing with ``format_only``.
+
+        Raises:
+            ValueError: As :meth:`evaluate`.
+        """
+        if self.output_dir is not None and is_main_process():
+            for name, pictures in _in_order(results).items():
+                found = [picture.found for picture in pictures]
+                write_boxes(found, self.dataset_meta['classes'], self.output_dir / f'{name}.json')
+        return super().compute_metrics(results)
+
+    def _score(self, results: list[dict[str, list[_Picture]]]) -> dict[str, dict]:
+        return {name: self._score_of(name, part) for name, part in _in_order(results).items()}
+
+    def _score_of(self, domain: str, pictures: list[_Picture]) -> dict:
+        """The entry of a domain in the report."""
+        from mmdet.evaluation.functional import eval_map
+
+        names = self.dataset_meta['classes']
+        matches = np.concatenate([picture.matches for picture in pictures])
+        counts = np.sum([picture.counts for picture in pictures], axis=0)
+        # All is given as one picture whose detections are matched already: more would make a pool
+        # of processes.
+        found = [matches[matches[:, 0] == label, 1:] for label in range(len(names))]
+        labels = np.repeat(np.arange(len(names)), counts)
+        boxes = np.empty((len(labels), 4), np.float32)
+        mean_ap, classes = eval_map(
+            [found],
+            [dict(labels=labels, bboxes=boxes)],
+            tpfp_fn=_known,
+            eval_mode=self.eval_mode,
+            logger='silent',
+        )
+        if not counts.any():
+            print_log(
+                f'{domain} has no boxes to find: its mAP counts as 0',
+                logger='current',
+                level=logging.WARNING,
+            )
+        recalls = [entry['recall'][-1] if entry['num_dets'] else 0 for entry in classes]
+        return {
+            'mAP': 100 * mean_ap,
+            'pictures': len(pictures),
+            'AP': _percent(names, [entry['ap'] for entry in classes], counts),
+            'recall': _percent(names, recalls, counts),
+            'boxes': dict(zip(names, counts.tolist(), strict=True)),
+            'detections': {n: entry['num_dets'] for n, entry in zip(names, classes, strict=True)},
+            'absent': [names[index] for index in np.flatnonzero(counts == 0)],
+        }
+
+
+def _known(found: np.ndarray, *_: object, **__: object) -> tuple[np.ndarray, np.ndarray]:
+    """True and false positives, each ``(1, n)``, of detections that are matched already."""
+    return found[None, :, 0], found[None, :, 1]
+
+
+def _in_order(results: list[dict[str, list[_Picture]]]) -> dict[str, list[_Picture]]:
+    """All processes' pictures by domain, in the dataset's order, on which equal scores depend."""
+    domains: dict[str, list[_Picture]] = {}
+    for part in results:
+        for name, pictures in part.items():
+            domains.setdefault(name, []).extend(pictures)
+    return {n: sorted(pictures, key=lambda p: p.index) for n, pictures in domains.items()}
+
+
+def _percent(names: Sequence[str], values: Sequence[float], counts: np.ndarray) -> dict[str, float]:
+    """Scores by class; NaN for one that is not there."""
+    return {
+        name: 100 * float(value) if count else float('nan')
+        for name, value, count in zip(names, values, counts, strict=True)
+    }

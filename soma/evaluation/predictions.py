@@ -1,0 +1,60 @@
+"""Writes detections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..files import atomic_path
+
+
+class Boxes(NamedTuple):
+    """The detections of a picture.
+
+    Attributes:
+        name: File name of the picture.
+        labels: Class of each, ``(n,)``.
+        boxes: Left, top, right, bottom in pixels, and score, ``(n, 5)``.
+    """
+
+    name: str
+    labels: np.ndarray
+    boxes: np.ndarray
+
+
+def write_boxes(pictures: Iterable[Boxes], classes: Sequence[str], path: Path) -> None:
+    """Write detections as JSON, a line each, much as COCO's results are.
+
+    A line has ``image_id`` (the picture's name without suffix), ``file_name``, ``category`` (the
+    class's name), ``bbox`` (left, top, width, height in pixels) and ``score``.
+
+    Args:
+        pictures: The detections.
+        classes: Name of each class.
+        path: The file; written under a temporary name.
+    """
+    with atomic_path(path) as temporary, temporary.open('w') as file:
+        file.write('[')
+        lines = chain.from_iterable(_lines(picture, classes) for picture in pictures)
+        for index, line in enumerate(lines):  # one at a time: a domain may have millions
+            file.write((',\n' if index else '\n') + line)
+        file.write('\n]\n')
+
+
+def _lines(picture: Boxes, classes: Sequence[str]) -> Iterator[str]:
+    for label, box in zip(picture.labels, picture.boxes.astype(float).tolist(), strict=True):
+        left, top, right, bottom, score = box
+        yield json.dumps(
+            dict(
+                image_id=Path(picture.name).stem,
+                file_name=picture.name,
+                category=classes[label],
+                bbox=[left, top, right - left, bottom - top],
+                score=score,
+            )
+        )

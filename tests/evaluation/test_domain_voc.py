@@ -1,0 +1,411 @@
+import json
+import pickle
+import subprocess
+import sys
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from mmdet.evaluation import VOCMetric, eval_map
+from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import HorizontalBoxes
+from mmengine.model import BaseModel
+from mmengine.registry import METRICS
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+from PIL import Image
+from torch import nn
+
+import soma  # noqa: F401, registers
+
+CLASSES = ['bus', 'car', 'person', 'rider']
+META = dict(classes=CLASSES)
+
+
+def sample(domain, name, predicted, wanted, ignored=((), ())):
+    """A picture's boxes: ``predicted`` is labels, boxes and scores, the others labels and boxes."""
+    metainfo = dict(img_path=f'folder/{name}.jpg', **({'domain': domain} if domain else {}))
+    made = DetDataSample(metainfo=metainfo)
+    for key, (labels, boxes, *scores) in dict(
+        pred_instances=predicted, gt_instances=wanted, ignored_instances=ignored
+    ).items():
+        instances = InstanceData(
+            labels=torch.tensor(labels, dtype=torch.long),
+            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        )
+        if scores:
+            instances.scores = torch.tensor(scores[0], dtype=torch.float32)
+        setattr(made, key, instances)
+    return made.to_dict()
+
+
+def random_boxes(rng, count):
+    """Small, so that the pixel that is added to their width and height matters."""
+    corner = rng.integers(0, 40, (count, 2))
+    return np.hstack([corner, corner + rng.integers(3, 12, (count, 2))])
+
+
+def picture(rng, domain, name, classes=4, wanted=6, found=16, ignored=2):
+    labels, boxes = rng.integers(0, classes, wanted), random_boxes(rng, wanted)
+    difficult = rng.integers(0, classes, ignored), random_boxes(rng, ignored)
+    near = np.concatenate([boxes, difficult[1], random_boxes(rng, 4)])
+    near_labels = np.concatenate([labels, difficult[0], rng.integers(0, classes, 4)])
+    chosen = rng.integers(0, len(near), found)  # some boxes are found twice
+    predicted = (
+        near_labels[chosen],
+        near[chosen] + rng.integers(-1, 3, (found, 4)),
+        rng.integers(1, 10, found) / 10,  # some score alike
+    )
+    return sample(domain, name, predicted, (labels, boxes), difficult)
+
+
+def build(**options):
+    metric = METRICS.build(dict(type='DomainVOCMetric', **options))
+    metric.dataset_meta = META
+    return metric
+
+
+def evaluate(pictures, batch_size=1, **options):
+    metric = build(**options)
+    for start in range(0, len(pictures), batch_size):
+        metric.process({}, pictures[start : start + batch_size])
+    return metric.evaluate(len(pictures)), metric.report
+
+
+def reference(pictures, eval_mode='11points', iou_thr=0.5):
+    """mmdet's mAP in percent, and what its function finds of each class."""
+    metric = VOCMetric(iou_thrs=iou_thr, eval_mode=eval_mode)
+    metric.dataset_meta = META
+    metric.process({}, pictures)
+    boxes, predicted = zip(*metric.results, strict=True)
+    options = dict(eval_mode=eval_mode, use_legacy_coordinate=True, logger='silent')
+    _, classes = eval_map(predicted, boxes, iou_thr=iou_thr, **options)
+    return 100 * metric.evaluate(len(pictures))['pascal_voc/mAP'], classes
+
+
+def check(pictures, domain, metrics, report, **options):
+    expected, classes = reference(pictures, **options)
+    entry = report['domains'][domain]
+    assert metrics[f'{domain}_mAP'] == round(expected, 2)
+    assert entry['mAP'] == expected and entry['pictures'] == len(pictures)
+    for name, values in zip(CLASSES, classes, strict=True):
+        there = values['num_gts'] > 0
+        assert entry['boxes'][name] == values['num_gts']
+        assert entry['detections'][name] == values['num_dets']
+        assert entry['AP'][name] == (100 * float(values['ap']) if there else None)
+        recall = values['recall'][-1] if values['num_dets'] else 0
+        assert entry['recall'][name] == (100 * float(recall) if there else None)
+        assert (name in entry['absent']) == (not there)
+    return expected
+
+
+@pytest.mark.parametrize('eval_mode', ['11points', 'area'])
+@pytest.mark.parametrize('seed', [0, 1])
+def test_each_domain_scores_as_in_mmdet(eval_mode, seed):
+    rng = np.random.default_rng(seed)
+    domains = ['DC', 'NC', 'DC', 'NC', 'DF', 'DC', 'NC']
+    pictures = [picture(rng, domain, str(i)) for i, domain in enumerate(domains)]
+    metrics, report = evaluate(pictures, 1 + 2 * seed, eval_mode=eval_mode)
+    expected = [
+        check(
+            [p for p in pictures if p['domain'] == domain],
+            domain,
+            metrics,
+            report,
+            eval_mode=eval_mode,
+        )
+        for domain in ('DC', 'NC', 'DF')  # the last has one picture
+    ]
+    assert min(expected) > 15 and len(set(expected)) == 3  # there is something to compare
+    assert metrics['mean_mAP'] == round(np.mean(expected), 2) and len(metrics) == 4
+
+
+def test_another_threshold():
+    rng = np.random.default_rng(0)
+    pictures = [picture(rng, 'DC', str(i)) for i in range(3)]
+    metrics, report = evaluate(pictures, iou_thr=0.75)
+    assert check(pictures, 'DC', metrics, report, iou_thr=0.75) != reference(pictures)[0]
+
+
+@pytest.mark.parametrize('eval_mode', ['11points', 'area'])
+def test_what_is_absent_scores_as_in_mmdet(eval_mode):
+    rng = np.random.default_rng(0)
+    nothing = ((), (), ())
+    cases = dict(
+        classes=[picture(rng, 'classes', str(i), classes=2) for i in range(2)],
+        predictions=[sample('predictions', '3', nothing, ([1, 1], random_boxes(rng, 2)))] * 2,
+        boxes=[picture(rng, 'boxes', '5', wanted=0, ignored=0)],
+        difficult=[picture(rng, 'difficult', '6', wanted=0)],
+        all=[sample('all', '7', nothing, ((), ()))],
+        some=[picture(rng, 'some', '8'), sample('some', '9', nothing, ((), ()))],
+    )
+    # class 3 is predicted, but only where it is not
+    cases['classes'][0]['pred_instances']['labels'][:2] = 3
+    metrics, report = evaluate([*chain(*cases.values())], eval_mode=eval_mode)
+    found = [check(cases[n], n, metrics, report, eval_mode=eval_mode) for n in cases]
+    assert found[0] > 0 and found[1:5] == [0] * 4
+    assert report['domains']['classes']['absent'] == ['person', 'rider']
+    assert metrics['mean_mAP'] == round(np.mean(found), 2)
+
+
+def test_a_hand_made_case():
+    """Two boxes of one class: found, found again, missed; a difficult one does no harm."""
+    box, other, difficult = [10, 10, 29, 29], [50, 50, 69, 69], [80, 80, 99, 99]
+    predicted = ([1, 1, 1], [box, difficult, box], [0.9, 0.8, 0.7])
+    pictures = [sample('DC', 'x', predicted, ([1, 1], [box, other]), ([1], [difficult]))]
+    metrics, report = evaluate(pictures)
+    assert metrics['DC_mAP'] == round(100 * 6 / 11, 2)  # precision 1 up to a recall of one half
+    entry = report['domains']['DC']
+    assert entry['recall']['car'] == 50 and entry['detections']['car'] == 3
+    assert evaluate(pictures, eval_mode='area')[0]['DC_mAP'] == 50
+
+
+def test_boxes_of_mmdet_and_half_precision():
+    rng = np.random.default_rng(0)
+    plain = picture(rng, 'DC', 'x')
+    wrapped = {**plain, 'gt_instances': dict(plain['gt_instances'])}
+    wrapped['gt_instances']['bboxes'] = HorizontalBoxes(plain['gt_instances']['bboxes'])
+    wrapped['pred_instances'] = {
+        key: value.bfloat16() if value.is_floating_point() else value  # small integers are exact
+        for key, value in plain['pred_instances'].items()
+    }
+    wrapped.pop('ignored_instances')
+    plain['ignored_instances'] = {}  # as packed without flags
+    assert evaluate([wrapped])[0] == evaluate([plain])[0]
+
+
+def test_what_is_kept_is_small():
+    rng = np.random.default_rng(0)
+    metric = build()
+    sizes = []
+    for found in (300, 600):
+        metric.process({}, [picture(rng, 'DC', 'x', found=found)])
+        metric._keep_newest()
+        sizes.append(len(pickle.dumps(metric._domains)))
+    assert sizes[1] - sizes[0] < 600 * 16 + 400
+
+
+def test_the_mean_is_over_the_domains_that_are_asked_for():
+    rng = np.random.default_rng(0)
+    pictures = [picture(rng, domain, 'x') for domain in ('DC', 'NC', 'DF')]
+    metrics, report = evaluate(pictures, mean_over=['DF', 'NC'], prefix='voc')
+    chosen = [report['domains'][domain]['mAP'] for domain in ('NC', 'DF')]
+    assert metrics['voc/mean_mAP'] == round(np.mean(chosen), 2)
+    assert report['mean_over'] == ['DF', 'NC'] and report['mean'] == {'mAP': np.mean(chosen)}
+    assert 'voc/DC_mAP' in metrics
+    with pytest.raises(ValueError, match=r"mean_over names \['NR'\], the domains are \['DC', "):
+        evaluate(pictures, mean_over=['NC', 'NR'])
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(mean_over='NC'), 'must be a list of different domains'),
+        (dict(mean_over=['NC', 'NC']), 'must be a list of different domains'),
+        (dict(eval_mode='101points'), "must be '11points' or 'area', got '101points'"),
+        (dict(iou_thr=50), 'iou_thr must be above 0 and at most 1, got 50'),
+        (dict(format_only=True), 'format_only needs output_dir'),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
+
+
+def test_unfit_samples_are_refused():
+    fit = (([1], [[0, 0, 5, 5]], [0.5]), ([1], [[0, 0, 5, 5]]))
+    message = r'x\.jpg has no domain: use DomainVOCDataset and PackDomainDetInputs'
+    with pytest.raises(KeyError, match=message):
+        evaluate([sample(None, 'x', *fit)])
+    unlabelled = sample('DC', 'x', *fit)
+    unlabelled['gt_instances'] = {}  # as PackDetInputs leaves it without LoadAnnotations
+    with pytest.raises(KeyError, match=r'x\.jpg has no boxes in gt_instances.*LoadAnnotations'):
+        evaluate([unlabelled])
+    for key, value in (('pred_instances', 4), ('gt_instances', -1), ('ignored_instances', 79)):
+        wrong = sample('DC', 'x', *fit, fit[1])
+        wrong[key]['labels'][:] = value
+        with pytest.raises(ValueError, match=rf'{key} of .*x\.jpg hold classes {value} to {value}'):
+            evaluate([wrong])
+
+
+def test_table_and_warnings_are_logged(monkeypatch):
+    rng = np.random.default_rng(0)
+    pictures = [picture(rng, 'DC', 'x', classes=3), picture(rng, 'NC', 'x', wanted=0)]
+    said = []
+    for module in ('domain_voc', 'domain_metric'):
+        monkeypatch.setattr(f'soma.evaluation.{module}.print_log', lambda t, **_: said.append(t))
+    metrics, report = evaluate(pictures, mean_over=['DC'])
+    warning, table = said  # and none of mmdet's tables
+    assert warning == 'NC has no boxes to find: its mAP counts as 0'
+    lines = table.splitlines()
+    assert lines[0] == 'AP in percent' and lines[-2] == 'DC has no rider'
+    assert lines[-1] == 'NC has no bus, car, person, rider'
+    cells = [line.replace('│', ' ').replace('┃', ' ').split() for line in lines]
+    assert ['class', 'DC', 'NC', 'mean', 'of', '1'] in cells
+    car = f'{report["domains"]["DC"]["AP"]["car"]:.2f}'
+    assert ['car', car, '-', car] in cells and ['rider', '-', '-', '-'] in cells
+    average = f'{metrics["DC_mAP"]:.2f}'
+    assert ['mAP', average, '0.00', average] in cells
+
+
+def test_predictions_are_written_by_domain(tmp_path):
+    box = [10.25, 20.5, 40, 60]
+    first = sample('DC', 'a.b', ([1, 3], [box, [0, 0, 1, 1]], [0.75, 0.1]), ([1], [box]))
+    second = sample('NC', 'a.b', ((), (), ()), ([1], [box]))
+    metrics, _ = evaluate([first, second], output_dir=str(tmp_path / 'out'))
+    assert metrics['DC_mAP'] == 100
+    assert sorted(f.name for f in (tmp_path / 'out').iterdir()) == ['DC.json', 'NC.json']
+    assert json.loads((tmp_path / 'out/NC.json').read_text()) == []
+    written = json.loads((tmp_path / 'out/DC.json').read_text())
+    assert written[0] == dict(
+        image_id='a.b',
+        file_name='a.b.jpg',
+        category='car',
+        bbox=[10.25, 20.5, 29.75, 39.5],
+        score=0.75,
+    )
+    assert [entry['category'] for entry in written] == ['car', 'rider']
+    assert written[1]['score'] == float(np.float32(0.1))  # nothing is rounded
+
+
+def test_predictions_alone(tmp_path):
+    made = sample('DC', 'x', ([1], [[0, 0, 5, 5]], [0.5]), ((), ()))
+    del made['gt_instances'], made['ignored_instances']
+    metric = build(format_only=True, output_dir=str(tmp_path))
+    metric.process({}, [made])
+    assert metric.evaluate(1) == {} and metric.report is None
+    assert len(json.loads((tmp_path / 'DC.json').read_text())) == 1
+
+
+def test_two_pictures_of_one_name_are_refused(tmp_path):
+    made = [sample('DC', 'x', ((), (), ()), ((), ())) for _ in range(2)]
+    metric = build(output_dir=str(tmp_path))
+    metric.process({}, [made[0], made[0]])  # padding
+    made[1]['img_path'] = 'other/x.png'
+    with pytest.raises(ValueError, match=r'x\.jpg and other/x\.png would both be written to .*DC'):
+        metric.process({}, made[1:])
+
+
+class Detector(BaseModel):
+    """Finds the box that each picture has in its second validation only."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.validation = 0
+
+    def forward(self, inputs, data_samples, mode):
+        if mode == 'loss':
+            return dict(loss=self.weight.sum())
+        self.validation += inputs == 0
+        for made in data_samples:
+            shift = 0 if self.validation == 2 else 100
+            boxes = made.gt_instances.bboxes
+            made.pred_instances = InstanceData(
+                bboxes=boxes + shift, scores=torch.ones(len(boxes)), labels=made.gt_instances.labels
+            )
+        return data_samples
+
+
+class Pictures(list):
+    metainfo = META
+
+
+def collate(batch):
+    indices, samples = zip(*batch, strict=True)
+    return dict(inputs=indices[0], data_samples=list(samples))
+
+
+@pytest.mark.parametrize('rule', [None, 'greater'])
+def test_the_best_checkpoint_is_kept_and_the_report_written(tmp_path, rule):
+    pictures = Pictures()
+    for domain in ('DC', 'NC'):
+        made = DetDataSample(metainfo=dict(img_path='x.jpg', domain=domain))
+        boxes = dict(bboxes=torch.tensor([[0.0, 0, 9, 9]]), labels=torch.tensor([2]))
+        made.gt_instances, made.ignored_instances = InstanceData(**boxes), InstanceData()
+        pictures.append((len(pictures), made))
+    loader = dict(
+        batch_size=1,
+        num_workers=0,
+        dataset=pictures,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=collate,
+    )
+    checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=1, save_best='mean_mAP')
+    runner = Runner(
+        model=Detector(),
+        work_dir=str(tmp_path),
+        train_dataloader={**loader, 'sampler': dict(type='InfiniteSampler', shuffle=False)},
+        val_dataloader=loader,
+        test_dataloader=loader,
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=3, val_interval=1),
+        val_cfg={},
+        test_cfg={},
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        val_evaluator=dict(type='DomainVOCMetric', mean_over=['NC']),
+        test_evaluator=dict(type='DomainVOCMetric'),
+        default_hooks=dict(checkpoint={**checkpoint, 'rule': rule}),
+        custom_hooks=[dict(type='DomainReportHook')],
+        log_processor=dict(by_epoch=False),
+        log_level='WARNING',
+        experiment_name=f'{tmp_path.name}',
+    )
+    runner.train()
+    assert [f.name for f in tmp_path.glob('best*')] == ['best_mean_mAP_iter_2.pth']
+    folder = tmp_path / runner.timestamp
+    scores = []
+    for iteration in (1, 2, 3):
+        report = json.loads((folder / f'domains_iter_{iteration}.json').read_text())
+        scores.append(report['mean']['mAP'])
+    assert scores == [0, 100, 0]
+    assert report['score'] == 'AP' and report['mean_over'] == ['NC']
+    assert report['domains']['DC']['AP'] == dict(bus=None, car=None, person=0, rider=None)
+    assert Image.open(folder / 'domains_iter_2.png').width > 500
+    runner.test()
+    assert (folder / 'domains_test.json').exists() and (folder / 'domains_test.png').exists()
+
+
+PROCESS = """
+import pickle
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.registry import METRICS
+import soma
+
+pictures = pickle.load(open('pictures.pkl', 'rb'))
+torch.distributed.init_process_group('gloo')
+rank = torch.distributed.get_rank()
+results = []
+for batch_size, round_up in ((1, True), (3, True), (1, False)):
+    metric = METRICS.build(dict(type='DomainVOCMetric', output_dir=f'{batch_size}_{round_up}'))
+    metric.dataset_meta = dict(classes=['bus', 'car', 'person', 'rider'])
+    mine = list(DefaultSampler(pictures, shuffle=False, round_up=round_up))
+    for start in range(0, len(mine), batch_size):
+        metric.process({}, [pictures[index] for index in mine[start : start + batch_size]])
+    results.append((len(mine), metric.evaluate(len(pictures)), metric.report))
+pickle.dump(results, open(f'{rank}.pkl', 'wb'))
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path):
+    """Seven pictures: one process has four, the other three, or a copy of the first as well."""
+    rng = np.random.default_rng(3)
+    domains = ['DC', 'DC', 'NC', 'DF', 'NC', 'DC', 'DC']
+    pictures = [picture(rng, domain, str(i)) for i, domain in enumerate(domains)]
+    (tmp_path / 'pictures.pkl').write_bytes(pickle.dumps(pictures))
+    (tmp_path / 'process.py').write_text(PROCESS)
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nnodes=1']
+    command += ['--nproc_per_node=2', 'process.py']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = [pickle.loads((tmp_path / f'{rank}.pkl').read_bytes()) for rank in range(2)]
+    expected, report = evaluate(pictures, output_dir=str(tmp_path / 'alone'))
+    assert [[count for count, *_ in result] for result in results] == [[4, 4, 4], [4, 4, 3]]
+    for _, metrics, theirs in results[0] + results[1]:
+        assert metrics == expected and theirs == report
+    assert 'counted twice' not in done.stdout + done.stderr
+    for domain in ('DC', 'NC', 'DF'):
+        files = {file.read_text() for file in tmp_path.glob(f'*/{domain}.json')}
+        assert len(files) == 1 and len([*tmp_path.glob(f'*/{domain}.json')]) == 4
