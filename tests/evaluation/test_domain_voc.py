@@ -1,4 +1,3 @@
-import json
 import pickle
 import subprocess
 import sys
@@ -6,71 +5,9 @@ from itertools import chain
 
 import numpy as np
 import pytest
-import torch
 from mmdet.evaluation import VOCMetric, eval_map
-from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
-from mmengine.model import BaseModel
-from mmengine.registry import METRICS
-from mmengine.runner import Runner
-from mmengine.structures import InstanceData
-from PIL import Image
-from torch import nn
-
-import soma  # noqa: F401, registers
-
-CLASSES = ['bus', 'car', 'person', 'rider']
-META = dict(classes=CLASSES)
-
-
-def sample(domain, name, predicted, wanted, ignored=((), ())):
-    """A picture's boxes: ``predicted`` is labels, boxes and scores, the others labels and boxes."""
-    metainfo = dict(img_path=f'folder/{name}.jpg', **({'domain': domain} if domain else {}))
-    made = DetDataSample(metainfo=metainfo)
-    for key, (labels, boxes, *scores) in dict(
-        pred_instances=predicted, gt_instances=wanted, ignored_instances=ignored
-    ).items():
-        instances = InstanceData(
-            labels=torch.tensor(labels, dtype=torch.long),
-            bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-        )
-        if scores:
-            instances.scores = torch.tensor(scores[0], dtype=torch.float32)
-        setattr(made, key, instances)
-    return made.to_dict()
-
-
-def random_boxes(rng, count):
-    """Small, so that the pixel that is added to their width and height matters."""
-    corner = rng.integers(0, 40, (count, 2))
-    return np.hstack([corner, corner + rng.integers(3, 12, (count, 2))])
-
-
-def picture(rng, domain, name, classes=4, wanted=6, found=16, ignored=2):
-    labels, boxes = rng.integers(0, classes, wanted), random_boxes(rng, wanted)
-    difficult = rng.integers(0, classes, ignored), random_boxes(rng, ignored)
-    near = np.concatenate([boxes, difficult[1], random_boxes(rng, 4)])
-    near_labels = np.concatenate([labels, difficult[0], rng.integers(0, classes, 4)])
-    chosen = rng.integers(0, len(near), found)  # some boxes are found twice
-    predicted = (
-        near_labels[chosen],
-        near[chosen] + rng.integers(-1, 3, (found, 4)),
-        rng.integers(1, 10, found) / 10,  # some score alike
-    )
-    return sample(domain, name, predicted, (labels, boxes), difficult)
-
-
-def build(**options):
-    metric = METRICS.build(dict(type='DomainVOCMetric', **options))
-    metric.dataset_meta = META
-    return metric
-
-
-def evaluate(pictures, batch_size=1, **options):
-    metric = build(**options)
-    for start in range(0, len(pictures), batch_size):
-        metric.process({}, pictures[start : start + batch_size])
-    return metric.evaluate(len(pictures)), metric.report
+from voc_pictures import CLASSES, META, build, evaluate, picture, random_boxes, sample
 
 
 def reference(pictures, eval_mode='11points', iou_thr=0.5):
@@ -247,123 +184,6 @@ def test_table_and_warnings_are_logged(monkeypatch):
     assert ['car', car, '-', car] in cells and ['rider', '-', '-', '-'] in cells
     average = f'{metrics["DC_mAP"]:.2f}'
     assert ['mAP', average, '0.00', average] in cells
-
-
-def test_predictions_are_written_by_domain(tmp_path):
-    box = [10.25, 20.5, 40, 60]
-    first = sample('DC', 'a.b', ([1, 3], [box, [0, 0, 1, 1]], [0.75, 0.1]), ([1], [box]))
-    second = sample('NC', 'a.b', ((), (), ()), ([1], [box]))
-    metrics, _ = evaluate([first, second], output_dir=str(tmp_path / 'out'))
-    assert metrics['DC_mAP'] == 100
-    assert sorted(f.name for f in (tmp_path / 'out').iterdir()) == ['DC.json', 'NC.json']
-    assert json.loads((tmp_path / 'out/NC.json').read_text()) == []
-    written = json.loads((tmp_path / 'out/DC.json').read_text())
-    assert written[0] == dict(
-        image_id='a.b',
-        file_name='a.b.jpg',
-        category='car',
-        bbox=[10.25, 20.5, 29.75, 39.5],
-        score=0.75,
-    )
-    assert [entry['category'] for entry in written] == ['car', 'rider']
-    assert written[1]['score'] == float(np.float32(0.1))  # nothing is rounded
-
-
-def test_predictions_alone(tmp_path):
-    made = sample('DC', 'x', ([1], [[0, 0, 5, 5]], [0.5]), ((), ()))
-    del made['gt_instances'], made['ignored_instances']
-    metric = build(format_only=True, output_dir=str(tmp_path))
-    metric.process({}, [made])
-    assert metric.evaluate(1) == {} and metric.report is None
-    assert len(json.loads((tmp_path / 'DC.json').read_text())) == 1
-
-
-def test_two_pictures_of_one_name_are_refused(tmp_path):
-    made = [sample('DC', 'x', ((), (), ()), ((), ())) for _ in range(2)]
-    metric = build(output_dir=str(tmp_path))
-    metric.process({}, [made[0], made[0]])  # padding
-    made[1]['img_path'] = 'other/x.png'
-    with pytest.raises(ValueError, match=r'x\.jpg and other/x\.png would both be written to .*DC'):
-        metric.process({}, made[1:])
-
-
-class Detector(BaseModel):
-    """Finds the box that each picture has in its second validation only."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.validation = 0
-
-    def forward(self, inputs, data_samples, mode):
-        if mode == 'loss':
-            return dict(loss=self.weight.sum())
-        self.validation += inputs == 0
-        for made in data_samples:
-            shift = 0 if self.validation == 2 else 100
-            boxes = made.gt_instances.bboxes
-            made.pred_instances = InstanceData(
-                bboxes=boxes + shift, scores=torch.ones(len(boxes)), labels=made.gt_instances.labels
-            )
-        return data_samples
-
-
-class Pictures(list):
-    metainfo = META
-
-
-def collate(batch):
-    indices, samples = zip(*batch, strict=True)
-    return dict(inputs=indices[0], data_samples=list(samples))
-
-
-@pytest.mark.parametrize('rule', [None, 'greater'])
-def test_the_best_checkpoint_is_kept_and_the_report_written(tmp_path, rule):
-    pictures = Pictures()
-    for domain in ('DC', 'NC'):
-        made = DetDataSample(metainfo=dict(img_path='x.jpg', domain=domain))
-        boxes = dict(bboxes=torch.tensor([[0.0, 0, 9, 9]]), labels=torch.tensor([2]))
-        made.gt_instances, made.ignored_instances = InstanceData(**boxes), InstanceData()
-        pictures.append((len(pictures), made))
-    loader = dict(
-        batch_size=1,
-        num_workers=0,
-        dataset=pictures,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        collate_fn=collate,
-    )
-    checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=1, save_best='mean_mAP')
-    runner = Runner(
-        model=Detector(),
-        work_dir=str(tmp_path),
-        train_dataloader={**loader, 'sampler': dict(type='InfiniteSampler', shuffle=False)},
-        val_dataloader=loader,
-        test_dataloader=loader,
-        train_cfg=dict(type='IterBasedTrainLoop', max_iters=3, val_interval=1),
-        val_cfg={},
-        test_cfg={},
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        val_evaluator=dict(type='DomainVOCMetric', mean_over=['NC']),
-        test_evaluator=dict(type='DomainVOCMetric'),
-        default_hooks=dict(checkpoint={**checkpoint, 'rule': rule}),
-        custom_hooks=[dict(type='DomainReportHook')],
-        log_processor=dict(by_epoch=False),
-        log_level='WARNING',
-        experiment_name=f'{tmp_path.name}',
-    )
-    runner.train()
-    assert [f.name for f in tmp_path.glob('best*')] == ['best_mean_mAP_iter_2.pth']
-    folder = tmp_path / runner.timestamp
-    scores = []
-    for iteration in (1, 2, 3):
-        report = json.loads((folder / f'domains_iter_{iteration}.json').read_text())
-        scores.append(report['mean']['mAP'])
-    assert scores == [0, 100, 0]
-    assert report['score'] == 'AP' and report['mean_over'] == ['NC']
-    assert report['domains']['DC']['AP'] == dict(bus=None, car=None, person=0, rider=None)
-    assert Image.open(folder / 'domains_iter_2.png').width > 500
-    runner.test()
-    assert (folder / 'domains_test.json').exists() and (folder / 'domains_test.png').exists()
 
 
 PROCESS = """
