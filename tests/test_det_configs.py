@@ -1,10 +1,13 @@
 """Every config of a detector trains and tests, on a small model and the toy streets."""
 
+import math
 from pathlib import Path
 
 import pytest
+from small_detectors import DETECTORS, dicts, shrink_detector
 
 from soma.config import REPOSITORY, load_config
+from soma.datasets.toy import DIVERSE_WEATHER_STYLES, write_toy_streets
 
 
 @pytest.mark.parametrize('head', ['dino', 'codetr'])
@@ -73,3 +76,76 @@ def test_detection_recipe_is_that_of_the_paper(head):
         assert other.train_dataloader == config.train_dataloader
         assert other.param_scheduler == config.param_scheduler[:-1]
         assert 'adapter' not in other.model.backbone
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """A folder with ``data`` as the configs read it, real and toy."""
+    root = tmp_path_factory.mktemp('weather')
+    write_toy_streets(root / 'data', 4, (256, 128), domains=DIVERSE_WEATHER_STYLES, val_images=1)
+    (root / 'data/toy_weather').symlink_to(root / 'data')
+    return root
+
+
+def shrink(config):
+    """Change the sizes of a config, not what it is made of."""
+    side = 64
+    shrink_detector(config.model)
+    for step in dicts(config._cfg_dict):
+        if step.get('type') in ('RandomResize', 'Resize') and 'scale' in step:
+            step.scale = (2 * side, side)
+        elif step.get('type') == 'Pad':
+            step.size = (2 * side, 2 * side)
+        elif step.get('type') == 'RandomCrop':
+            step.crop_size = (side, side)
+    for split in ('train', 'val', 'test'):
+        config[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
+        for dataset in dicts(config[f'{split}_dataloader'].dataset):
+            if dataset.get('type') == 'DomainVOCDataset':
+                dataset.serialize_data = False  # which collects garbage, slowly
+
+
+@pytest.fixture
+def small(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+
+    def load(path):
+        config = load_config(path)
+        shrink(config)
+        config.merge_from_dict(
+            {
+                'work_dir': str(tmp_path),
+                'launcher': 'none',
+                'log_level': 'WARNING',
+                'visualizer': None,
+                'train_cfg': dict(max_iters=2, val_interval=3),
+                'default_hooks.checkpoint': dict(interval=3, save_last=False),
+            }
+        )
+        return config
+
+    return load
+
+
+@pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
+def test_every_config_trains_and_tests(path, small, build_runner):
+    losses, sources = [], set()
+
+    def after_train_iter(runner, batch_idx, data_batch, outputs):
+        losses.append(outputs['loss'])
+        sources.update(sample.domain for sample in data_batch['data_samples'])
+
+    runner = build_runner(small(path), after_train_iter=after_train_iter)
+    runner.train()
+    assert len(losses) == 2 and all(map(math.isfinite, losses)) and sources == {'DC'}
+    metrics = runner.test()
+    assert [*metrics] == [f'{domain}_mAP' for domain in ('DC', 'NC', 'DR', 'NR', 'DF', 'mean')]
+    assert all(0 <= value <= 100 for value in metrics.values())
+    backbone = runner.model.backbone
+    trained = {name for name, p in backbone.named_parameters() if p.requires_grad}
+    method = path.stem.split('_')[0]
+    if method == 'soma':
+        assert trained and not [
+            name for name in trained if not name.endswith(('.A', '.B', '.bias'))
+        ]
+    assert bool(trained) == (method != 'frozen')

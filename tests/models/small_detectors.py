@@ -31,13 +31,13 @@ def shrink_detector(model):
             if key in part:
                 part[key] = 32
         for key in ('in_channels', 'out_channels'):
-            if part.get(key) == 256:
+            if part.get(key) in (64, 256):
                 part[key] = 32
     if model.backbone.type == 'DINOv2':
-        depth = dict(large=24).get(model.backbone.arch, 6)
+        depth = 24 if model.backbone.arch == 'large' else 6
         model.backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
         model.backbone.update(img_size=64, patch_size=8)
-        model.neck.in_channels = [16] * 4
+        model.neck.in_channels = [16] * len(model.neck.in_channels)
     if 'num_queries' in model:
         model.num_queries = 20
         model.bbox_head.embed_dims = 32

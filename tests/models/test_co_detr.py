@@ -84,6 +84,21 @@ def test_every_parameter_gets_a_gradient(model, counts):
         assert not [name for name, value in values.items() if value == 0 and 'loss' in name]
 
 
+def test_it_learns(model, pictures):
+    model = copy.deepcopy(model)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-3)
+    history = []
+    for _ in range(20):
+        total, values = model.parse_losses(model.loss(*pictures))
+        optimizer.zero_grad()
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 35)
+        optimizer.step()
+        history.append(float(values['loss'].detach()))
+    assert max(history[-3:]) < 0.7 * min(history[:3])
+
+
 def test_one_loss_a_layer_for_the_queries_of_each_head(model, pictures):
     names = model.loss(*pictures).keys()
     kinds = [f'query_loss_{kind}' for kind in ('cls', 'bbox', 'iou')]
