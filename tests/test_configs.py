@@ -16,7 +16,7 @@ from soma.config import REPOSITORY, load_config, use_test_data, use_tta
 from soma.datasets.convert import convert_dataset
 from soma.datasets.layouts import LAYOUTS
 from soma.datasets.lists import write_subset
-from soma.datasets.toy import write_toy_streets
+from soma.datasets.toy import DIVERSE_WEATHER_STYLES, DOMAIN_STYLES, write_toy_streets
 
 CONFIGS = sorted(
     path
@@ -44,7 +44,8 @@ def folder(tmp_path_factory):
     """A folder with ``data`` as the configs read it, real and toy."""
     root = tmp_path_factory.mktemp('streets')
     data = root / 'data'
-    write_toy_streets(data, 2, (96, 64), val_images=1, test_images=1)
+    domains = [*DOMAIN_STYLES, *DIVERSE_WEATHER_STYLES]
+    write_toy_streets(data, 2, (96, 64), domains=domains, val_images=1, test_images=1)
     for name, layout in LAYOUTS.items():
         pictures = convert_dataset(name, data / name).pictures
         if name == 'cityscapes':

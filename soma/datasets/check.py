@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets import BaseSegDataset
 from rich.table import Table
 
 from ..files import write_json
+from .check_boxes import BoxPair, check_box_pair, list_box_pairs
 from .check_files import Fault, Pair, check_pair
 from .counts import Counts, save_counts_chart
 from .lists import write_names
@@ -36,7 +38,7 @@ class Part:
 
     name: str
     places: list[str]
-    pairs: list[Pair] = field(default_factory=list)
+    pairs: list[Pair | BoxPair] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -59,7 +61,7 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
         What was found, by dataset; one that training and testing share is read once.
 
     Raises:
-        ValueError: If the config names no data, or data without label maps.
+        ValueError: If the config names no data, or data without label maps and boxes.
     """
     parts: dict[str, Part] = {}
     names: Counter[str] = Counter()
@@ -79,7 +81,7 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
     if not parts:
         raise ValueError('the config has no train, val or test data to check')
     work = [(part, index) for part in parts.values() for index in range(len(part.pairs))]
-    found = run_parallel(check_pair, [p.pairs[i] for p, i in work], nproc, 'checking')
+    found = run_parallel(_check_pair, [p.pairs[i] for p, i in work], nproc, 'checking')
     for (part, index), (faults, counts) in zip(work, found, strict=True):
         part.faults += faults
         if any(fault.breaks for fault in faults):
@@ -87,6 +89,10 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
         if counts is not None:
             part.counts.add(counts)
     return list(parts.values())
+
+
+def _check_pair(pair: Pair | BoxPair) -> tuple[list[Fault], np.ndarray | None]:
+    return check_box_pair(pair) if isinstance(pair, BoxPair) else check_pair(pair)
 
 
 def _datasets(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping]]:
@@ -107,14 +113,22 @@ def _datasets(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping
 
 
 def _list_pairs(part: Part, config: Mapping) -> Part:
-    """List the samples of a dataset, and labels that belong to none."""
+    """List the samples of a dataset, and label maps that belong to none."""
     try:
-        dataset = DATASETS.build({**config, 'pipeline': [], 'serialize_data': False})
+        lazy = {'pipeline': [], 'serialize_data': False, 'lazy_init': True}
+        dataset = DATASETS.build({**config, **lazy})
+        if hasattr(dataset, 'list_files'):  # DomainVOCDataset, which there is only with mmdet
+            part.counts = Counts(dataset.metainfo['classes'], 'boxes')
+            part.pairs, part.names = list_box_pairs(dataset, config.get('indices'))
+            return part
+        if isinstance(dataset, BaseSegDataset):
+            dataset.full_init()
     except (FileNotFoundError, AssertionError) as error:  # mmseg asserts that a list is there
         part.faults.append(Fault('empty', str(config.get('data_root', '')), str(error)))
         return part
     if not isinstance(dataset, BaseSegDataset):
-        raise ValueError(f'{part.places[0]}: a {config["type"]} has no label maps to check')
+        kind = config['type']
+        raise ValueError(f'{part.places[0]}: a {kind} has no label maps to check, nor boxes')
     pictures, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
     classes = len(dataset.label_map or dataset.metainfo['classes']) + dataset.reduce_zero_label
     for index in range(len(dataset)):

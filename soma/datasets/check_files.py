@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .label_files import orientation, shown_size, why_unreadable
+from .labels import count_classes
 
 
 class Fault(NamedTuple):
@@ -52,7 +53,7 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
         pair: The two files.
 
     Returns:
-        What is wrong, and the number of pixels of each label (256,) if the labels are good.
+        What is wrong, and the number of pixels of each class (20,) if the labels are good.
     """
     faults, counts, size = [], None, None
     if pair.label is not None and not pair.label.exists():
@@ -68,7 +69,7 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
             with Image.open(pair.label) as image:
                 labels = np.array(image)
         except Exception as error:  # broken bytes can raise anything
-            faults.append(_unreadable(pair.label, error))
+            faults.append(unreadable(pair.label, error))
         else:
             size = labels.shape[1::-1]
             counts, found = _check_values(pair, labels)
@@ -78,13 +79,14 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
             image.load()
             stored, shown, tag = image.size, shown_size(image), orientation(image)
     except Exception as error:
-        return [*faults, _unreadable(pair.picture, error)], counts
+        return [*faults, unreadable(pair.picture, error)], counts
     if size is not None:
-        faults += _check_sizes(pair, stored, shown, tag, size)
+        faults += check_sizes(pair.picture, stored, shown, tag, size)
     return faults, counts
 
 
-def _unreadable(path: Path, error: Exception) -> Fault:
+def unreadable(path: Path, error: Exception) -> Fault:
+    """Say that a file could not be read, and why."""
     return Fault('unreadable', str(path), why_unreadable(path, error))
 
 
@@ -106,13 +108,14 @@ def _check_values(pair: Pair, labels: np.ndarray) -> tuple[np.ndarray | None, li
         )
         return None, [Fault('values', str(pair.label), text)]
     if counts.sum() == counts[pair.ignore_index]:
-        return counts, [Fault('unlabelled', str(pair.label), 'nothing is labelled', False)]
-    return counts, []
+        fault = Fault('unlabelled', str(pair.label), 'nothing is labelled', False)
+        return count_classes(counts), [fault]
+    return count_classes(counts), []
 
 
-def _check_sizes(pair: Pair, stored: tuple, shown: tuple, tag: int, labels: tuple) -> list[Fault]:
+def check_sizes(picture: Path, stored: tuple, shown: tuple, tag: int, labels: tuple) -> list[Fault]:
     """Compare sizes, which are width and height; pictures are loaded as they are to be shown."""
-    file = str(pair.picture)
+    file = str(picture)
     if shown == labels:
         if tag == 1:
             return []

@@ -15,7 +15,7 @@ from rich.console import Console
 from ..cli import command
 from ..files import write_json
 from ..reporting import as_text
-from .convert_files import LabelJob, PictureJob, run_job
+from .convert_files import Job, run_job
 from .counts import Counts, counts_table
 from .layouts import LAYOUTS
 from .lists import parse_subset, write_subset
@@ -52,7 +52,10 @@ class Summary:
 
 
 def convert(
-    jobs: Sequence[LabelJob | PictureJob], nproc: int = 1, title: str = 'converting'
+    jobs: Sequence[Job],
+    nproc: int = 1,
+    title: str = 'converting',
+    counts: Counts | None = None,
 ) -> Summary:
     """Makes all files that are not there yet.
 
@@ -60,6 +63,7 @@ def convert(
         jobs: The files to make.
         nproc: Number of processes.
         title: What the progress bar says.
+        counts: What counts the classes, by default those of Cityscapes.
 
     Returns:
         What was made, what was not, and what is in it.
@@ -70,7 +74,8 @@ def convert(
     """
     _remove_leftovers([job.target for job in jobs])
     outcomes = run_parallel(run_job, jobs, nproc, title)
-    counts, failures, remarks, pictures = Counts(), {}, {}, []
+    counts = Counts() if counts is None else counts
+    failures, remarks, pictures = {}, {}, []
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.failure:
             failures[str(job.source)] = outcome.failure
@@ -125,7 +130,7 @@ def convert_dataset(
     jobs = layout.jobs(root, out)
     for folder in layout.pictures:
         _link(out / folder, root / folder)
-    summary = convert(jobs, nproc, f'converting {name}')
+    summary = convert(jobs, nproc, f'converting {name}', layout.counts())
     report = {'failures': summary.failures, 'remarks': summary.remarks, **summary.counts.to_dict()}
     write_json(report, out / REPORT)
     return summary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,7 +17,7 @@ from .label_files import (
     stored_size,
     why_unreadable,
 )
-from .labels import CLASSES, IGNORE, to_train_ids
+from .labels import CLASSES, IGNORE, count_classes, to_train_ids
 
 
 class Outcome(NamedTuple):
@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
         made: Whether it was made now; it may have been there, or its source be no good.
         failure: Why its source is no good, or ''.
         remark: What is unusual about its source, or ''.
-        counts: Pixels of each train id (256,), of labels in full size.
+        counts: How often each class occurs (see ``Counts``), in labels of full size.
     """
 
     made: bool
@@ -160,7 +160,17 @@ class PictureJob:
         return Outcome(True, remark=remark)
 
 
-def run_job(job: LabelJob | PictureJob) -> Outcome:
+class Job(Protocol):
+    """A file to make out of another."""
+
+    source: Path
+    target: Path
+
+    def run(self) -> Outcome:
+        """Make it unless it is there and whole."""
+
+
+def run_job(job: Job) -> Outcome:
     """Make one file; what is wrong with its source does not stop the others."""
     try:
         return job.run()
@@ -173,7 +183,7 @@ def _half(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _count(labels: np.ndarray) -> np.ndarray:
-    return np.bincount(labels.ravel(), minlength=256)
+    return count_classes(np.bincount(labels.ravel(), minlength=256))
 
 
 def _is_whole(path: Path, size: tuple[int, int]) -> bool:

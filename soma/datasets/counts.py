@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,63 +10,90 @@ from mmseg.datasets import CityscapesDataset
 from rich.table import Table
 
 from ..reporting import save_bars
-from .labels import CLASSES, IGNORE
 
 _NAMES = (*CityscapesDataset.METAINFO['classes'], 'ignored')
 
 
 class Counts:
-    """Pixels of each of the 19 classes, and pictures that have it.
+    """How often each class occurs, and how many pictures have it.
+
+    Args:
+        names: The K classes; by default those of Cityscapes and what is not labelled.
+        unit: What is counted: ``pixels`` or ``boxes``.
 
     Attributes:
-        pixels: (20,) int64; the last is what is not labelled.
-        pictures: (20,) int64.
+        amounts: Pixels or boxes of each class (K,) int64.
+        pictures: (K,) int64.
         total: Number of pictures.
     """
 
-    def __init__(self) -> None:
-        self.pixels = np.zeros(CLASSES + 1, np.int64)
-        self.pictures = np.zeros(CLASSES + 1, np.int64)
+    def __init__(self, names: Sequence[str] = _NAMES, unit: str = 'pixels') -> None:
+        self.names, self.unit = tuple(names), unit
+        self.amounts = np.zeros(len(names), np.int64)
+        self.pictures = np.zeros(len(names), np.int64)
         self.total = 0
 
-    def add(self, histogram: np.ndarray) -> None:
-        """Add one picture's pixels by train id (256,)."""
-        pixels = histogram[[*range(CLASSES), IGNORE]]
-        self.pixels += pixels
-        self.pictures += pixels > 0
+    def add(self, amounts: np.ndarray) -> None:
+        """Add one picture's pixels or boxes (K,)."""
+        self.amounts += amounts
+        self.pictures += amounts > 0
         self.total += 1
 
-    def shares(self) -> np.ndarray:
-        """Share of each class of all pixels, in percent (20,)."""
-        return 100 * self.pixels / max(1, self.pixels.sum())
+    def shares(self) -> dict[str, float]:
+        """Share of each class of all pixels or boxes, in percent."""
+        shares = 100 * self.amounts / max(1, self.amounts.sum())
+        return dict(zip(self.names, shares.tolist(), strict=True))
 
     def to_dict(self) -> dict:
         """Make plain data of it, by the names of the classes."""
         return {
             'total': self.total,
-            'pixels': dict(zip(_NAMES, self.pixels.tolist(), strict=True)),
-            'pictures': dict(zip(_NAMES, self.pictures.tolist(), strict=True)),
+            self.unit: dict(zip(self.names, self.amounts.tolist(), strict=True)),
+            'pictures': dict(zip(self.names, self.pictures.tolist(), strict=True)),
         }
+
+    def cell(self, name: str) -> str:
+        """What a table says of a class."""
+        index = self.names.index(name) if name in self.names else None
+        if index is None or not self.amounts[index]:
+            return '-'
+        if self.unit == 'boxes':
+            return f'{self.amounts[index]} ({self.pictures[index]})'
+        pictures = 100 * self.pictures[index] / max(1, self.total)
+        return f'{self.shares()[name]:.2f} ({pictures:.0f})'
 
 
 def counts_table(counts: Mapping[str, Counts]) -> Table:
-    """Make a table: a row a class; for each domain its share of the pixels and of the pictures."""
-    table = Table(title='share of pixels (pictures) in percent')
+    """Make a table: a row a class; for each domain what there is of it.
+
+    That is its share of the pixels and of the pictures, or the number of its boxes and pictures.
+    """
+    titles = {
+        'pixels': 'share of pixels (pictures) in percent',
+        'boxes': 'boxes (pictures)',
+    }
+    units = dict.fromkeys(count.unit for count in counts.values())
+    table = Table(title=', '.join(titles[unit] for unit in units))
     table.add_column('class')
     for domain in counts:
         table.add_column(domain, justify='right')
-    for index, name in enumerate(_NAMES):
-        cells = []
-        for count in counts.values():
-            pictures = 100 * count.pictures[index] / max(1, count.total)
-            share = count.shares()[index]
-            cells.append(f'{share:.2f} ({pictures:.0f})' if count.pixels[index] else '-')
-        table.add_row(name, *cells)
+    for name in _names(counts):
+        table.add_row(name, *(count.cell(name) for count in counts.values()))
     return table
 
 
 def save_counts_chart(path: Path, counts: Mapping[str, Counts]) -> None:
-    """Draw the shares of the pixels as bars, on a logarithmic scale, into a PNG file."""
-    series = {domain: count.shares() for domain, count in counts.items()}
+    """Draw the shares of the classes as bars, on a logarithmic scale, into a PNG file."""
+    names = _names(counts)
+    shares = {domain: count.shares() for domain, count in counts.items()}
+    series = {
+        domain: np.array([share.get(name, 0.0) for name in names])
+        for domain, share in shares.items()
+    }
+    units = ', '.join(dict.fromkeys(count.unit for count in counts.values()))
     title = 'how often each class occurs; none: no bar'
-    save_bars(path, series, _NAMES, 'share of pixels (%)', title, log=True)
+    save_bars(path, series, names, f'share of {units} (%)', title, log=True)
+
+
+def _names(counts: Mapping[str, Counts]) -> list[str]:
+    return list(dict.fromkeys(name for count in counts.values() for name in count.names))

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from mmdet.datasets import XMLDataset
 from mmengine.registry import DATASETS
 
+from .labels import BOX_CLASSES
 from .lists import read_names
 
 _HELP = 'tools/check_data.py finds all that is wrong with the data of a config'
@@ -29,7 +30,7 @@ class DomainVOCDataset(XMLDataset):
     """
 
     METAINFO: ClassVar[dict] = {
-        'classes': ('bus', 'bike', 'car', 'motor', 'person', 'rider', 'truck'),
+        'classes': BOX_CLASSES,
         'palette': [
             (0, 60, 100),
             (119, 11, 32),

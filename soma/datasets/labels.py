@@ -8,6 +8,9 @@ CLASSES = 19
 IGNORE = 255
 UNKNOWN = 254  # in a table: a value that the dataset does not have
 
+# The classes of Diverse Weather's boxes.
+BOX_CLASSES = ('bus', 'bike', 'car', 'motor', 'person', 'rider', 'truck')
+
 
 def _table(train_ids: dict[int, int], ignored: range | list[int]) -> np.ndarray:
     """Returns a read-only table (256,) uint8; what is in neither argument is UNKNOWN."""
@@ -79,3 +82,8 @@ def to_train_ids(labels: np.ndarray, table: np.ndarray) -> np.ndarray:
         unknown = np.array([low if low < 0 else high])
     values = ', '.join(map(str, unknown[:5]))
     raise ValueError(f'holds {values}, which the dataset does not define')
+
+
+def count_classes(histogram: np.ndarray) -> np.ndarray:
+    """Pixels of each class, then of what is not labelled (20,), from those of each value (256,)."""
+    return histogram[[*range(CLASSES), IGNORE]]

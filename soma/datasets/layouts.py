@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from .convert_files import LabelJob, PictureJob
+from .convert_boxes import BoxJob, ListJob
+from .convert_files import Job, LabelJob, PictureJob
+from .counts import Counts
 from .labels import (
+    BOX_CLASSES,
     CITYSCAPES_TO_TRAIN,
     MAPILLARY_TO_TRAIN,
     SYNTHIA_TO_TRAIN,
     TRAIN_TO_TRAIN,
     URBANSYN_TO_TRAIN,
 )
+from .lists import read_names
 
-Jobs = list[LabelJob | PictureJob]
+Jobs = list[Job]
 _TRAIN_IDS = '_labelTrainIds.png'
 
 
@@ -27,11 +32,13 @@ class Layout:
         jobs: Function from the dataset's folder and the folder to write below to the files to make.
         pictures: Folders that hold what the configs read as it is.
         train: Folder of the pictures to train on, and how their names end, for lists of them.
+        counts: Makes what counts its classes.
     """
 
     jobs: Callable[[Path, Path], Jobs]
     pictures: tuple[str, ...]
     train: tuple[str, str] | None = None
+    counts: Callable[[], Counts] = Counts
 
 
 def find(folder: Path, *patterns: str) -> list[Path]:
@@ -168,6 +175,30 @@ def _acdc(root: Path, out: Path) -> Jobs:
     return jobs
 
 
+_WEATHERS = ('daytime_clear', 'Night-Sunny', 'dusk_rainy', 'night_rainy', 'daytime_foggy')
+
+
+def _diverse_weather(root: Path, out: Path) -> Jobs:
+    jobs: Jobs = []
+    for weather in _WEATHERS:
+        folder, made = (place / weather / 'VOC2007' for place in (root, out))
+        if not folder.exists():
+            continue  # who wants some of the domains does not need the others
+        names: dict[str, None] = {}
+        for path in find(folder / 'ImageSets/Main', 'train.txt', 'test.txt'):
+            jobs.append(ListJob(path, made / 'ImageSets/Main' / path.name))
+            names |= dict.fromkeys(read_names(path, 'JPEGImages', '.jpg'))
+        for name in names:
+            file, picture = f'Annotations/{name}.xml', folder / f'JPEGImages/{name}.jpg'
+            jobs.append(BoxJob(folder / file, made / file, picture))
+    if not jobs:
+        weathers = ', '.join(_WEATHERS)
+        raise FileNotFoundError(
+            f'expected folders such as {root}/daytime_clear/VOC2007 ({weathers}), found none'
+        )
+    return jobs
+
+
 LAYOUTS: dict[str, Layout] = {
     'gta': Layout(_gta, ('images',), ('images', '.png')),
     'synthia': Layout(_synthia, ('RGB',), ('RGB', '.png')),
@@ -176,4 +207,9 @@ LAYOUTS: dict[str, Layout] = {
     'bdd100k': Layout(_bdd100k, ('images',), ('images/10k/train', '.jpg')),
     'mapillary': Layout(_mapillary, ('training', 'validation'), ('training/images', '.jpg')),
     'acdc': Layout(_acdc, ('rgb_anon',)),
+    'diverseWeather': Layout(
+        _diverse_weather,
+        tuple(f'{weather}/VOC2007/JPEGImages' for weather in _WEATHERS),
+        counts=partial(Counts, BOX_CLASSES, 'boxes'),
+    ),
 }

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+import numpy as np
+
 from ..files import atomic_path
 
 
@@ -47,6 +49,59 @@ def read_voc(path: str | Path) -> tuple[tuple[int, int] | None, list[VOCBox]]:
     return size, [_read_box(element) for element in root.findall('object')]
 
 
+def tidy_boxes(
+    boxes: Sequence[VOCBox], size: tuple[int, int], classes: Sequence[str]
+) -> tuple[list[VOCBox], dict[str, str]]:
+    """Clip boxes to their picture and drop those that are no good.
+
+    Args:
+        boxes: The objects.
+        size: Width and height of the picture.
+        classes: The classes that there are.
+
+    Returns:
+        The good boxes, and what was odd by its kind: ``unknown class``, ``empty box`` (without
+        width or height), ``outside`` the picture, or ``beyond`` its edges in part.
+    """
+    odd: dict[str, list[VOCBox]] = {}
+    good = []
+    for box in boxes:
+        left, top, right, bottom = box.corners
+        x0, x1 = (min(max(x, 1), size[0]) for x in (left, right))
+        y0, y1 = (min(max(y, 1), size[1]) for y in (top, bottom))
+        if box.name not in classes:
+            odd.setdefault('unknown class', []).append(box)
+        elif right <= left or bottom <= top:
+            odd.setdefault('empty box', []).append(box)
+        elif x1 <= x0 or y1 <= y0:
+            odd.setdefault('outside', []).append(box)
+        else:
+            if (x0, y0, x1, y1) != box.corners:
+                odd.setdefault('beyond', []).append(box)
+            good.append(box._replace(corners=(x0, y0, x1, y1)))
+    if not boxes:
+        return [], {'no box': 'no object'}
+    return good, {kind: _describe(kind, found, size) for kind, found in odd.items()}
+
+
+def _describe(kind: str, boxes: list[VOCBox], size: tuple[int, int]) -> str:
+    many = f'{len(boxes)} objects' if len(boxes) > 1 else '1 object'
+    if kind == 'unknown class':
+        names = ', '.join(repr(name) for name in dict.fromkeys(box.name for box in boxes))
+        return f'{many} of classes that there are not: {names}'
+    what = {
+        'empty box': 'whose box has no width or no height',
+        'outside': 'whose box is outside the {} x {} pixels'.format(*size),
+        'beyond': 'whose box reaches beyond the {} x {} pixels'.format(*size),
+    }[kind]
+    return f'{many} {what}: {boxes[0].name} {boxes[0].corners}'
+
+
+def count_boxes(boxes: Sequence[VOCBox], classes: Sequence[str]) -> np.ndarray:
+    """How many boxes there are of each of the K classes (K,)."""
+    return np.array([sum(box.name == name for box in boxes) for name in classes])
+
+
 def _read_box(element: ElementTree.Element) -> VOCBox:
     name, corners = element.find('name'), element.find('bndbox')
     if name is None or corners is None:
@@ -54,10 +109,8 @@ def _read_box(element: ElementTree.Element) -> VOCBox:
     return VOCBox(
         (name.text or '').strip().lower(),
         tuple(_number(corners, key) for key in ('xmin', 'ymin', 'xmax', 'ymax')),
-        *(
-            element.find(key) is not None and bool(_number(element, key, int))
-            for key in ('difficult', 'truncated')
-        ),
+        element.find('difficult') is not None and bool(_number(element, 'difficult', int)),
+        element.findtext('truncated', '').strip() == '1',  # nothing here depends on it
     )
 
 

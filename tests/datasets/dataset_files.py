@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from soma.datasets.lists import write_names
+from soma.datasets.voc_files import VOCBox, write_voc
+
 
 def read_labels(path):
     with Image.open(path) as image:
@@ -26,3 +29,25 @@ def digests(root):
         for path in sorted(Path(root).rglob('*'))
         if path.is_file()
     }
+
+
+VOC_SIZE = (100, 60)
+VOC_BOXES = [VOCBox('car', (11, 21, 60, 50)), VOCBox('person', (71, 11, 80, 50))]
+
+
+def write_voc_data(root, lists):
+    """Pictures of noise with a car and a person each, in folders of Pascal VOC.
+
+    Args:
+        root: Folder of the dataset.
+        lists: Names of the pictures by list: ``{'daytime_clear/train': ['a', 'b']}``.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (*VOC_SIZE[::-1], 3), np.uint8)
+    for place, names in lists.items():
+        folder, name = place.split('/')
+        folder = root / folder / 'VOC2007'
+        write_names(folder / f'ImageSets/Main/{name}.txt', names)
+        (folder / 'JPEGImages').mkdir(exist_ok=True)
+        for name in names:
+            Image.fromarray(pixels).save(folder / f'JPEGImages/{name}.jpg')
+            write_voc(folder / f'Annotations/{name}.xml', f'{name}.jpg', VOC_SIZE, VOC_BOXES)

@@ -17,7 +17,13 @@ from PIL import Image
 from soma.datasets.convert import convert_dataset
 from soma.datasets.label_files import read_labels as read_file
 from soma.datasets.layouts import LAYOUTS
-from soma.datasets.toy import DOMAIN_STYLES, render, sample_scene, write_toy_streets
+from soma.datasets.toy import (
+    DIVERSE_WEATHER_STYLES,
+    DOMAIN_STYLES,
+    render,
+    sample_scene,
+    write_toy_streets,
+)
 
 SIZE = (128, 64)
 SEED = 5
@@ -36,15 +42,17 @@ def truth(domain, split, index):
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     root = tmp_path_factory.mktemp('data')
-    report = write_toy_streets(root, 2, SIZE, SEED, val_images=2, test_images=1)
+    domains = [*DOMAIN_STYLES, *DIVERSE_WEATHER_STYLES]
+    report = write_toy_streets(root, 2, SIZE, SEED, domains, val_images=2, test_images=1)
     # three sources have no validation split, ACDC's conditions no training split
-    assert report.images == 2 * (3 + 2 * 3 + 4) + 5
+    assert report.images == 2 * (3 + 2 * 3 + 4) + 5 + 2 * (1 + 5)
     before = digests(root)
     for name in LAYOUTS:
         summary = convert_dataset(name, root / name)
         assert not summary.failures and not summary.remarks
-        assert summary.skipped == {'bdd100k': 4, 'acdc': 8}.get(name, 0)  # train ids already
-        totals = {'cityscapes': 4, 'bdd100k': 4, 'mapillary': 4, 'acdc': 8}
+        already = {'bdd100k': 4, 'acdc': 8, 'diverseWeather': 12 + 6}  # boxes and lists
+        assert summary.skipped == already.get(name, 0)
+        totals = {'cityscapes': 4, 'bdd100k': 4, 'mapillary': 4, 'acdc': 8, 'diverseWeather': 12}
         assert summary.counts.total == totals.get(name, 2)
     after = digests(root)
     assert {name: after[name] for name in before} == before, 'a source file was touched'

@@ -1,0 +1,98 @@
+"""Looks for what is wrong with a picture and its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from .check_files import Fault, check_sizes, unreadable
+from .label_files import orientation, shown_size
+from .voc_files import count_boxes, read_voc, tidy_boxes
+
+if TYPE_CHECKING:
+    from .domain_voc import DomainVOCDataset
+
+
+@dataclass(frozen=True)
+class BoxPair:
+    """A picture and its boxes.
+
+    Attributes:
+        picture: File of the picture.
+        xml: File of the boxes.
+        classes: Names of the classes.
+    """
+
+    picture: Path
+    xml: Path
+    classes: tuple[str, ...]
+
+
+def list_box_pairs(
+    dataset: DomainVOCDataset, indices: int | Sequence[int] | None = None
+) -> tuple[list[BoxPair], list[str]]:
+    """List the files of a dataset.
+
+    Args:
+        dataset: The dataset; it need not be able to read them.
+        indices: Which of them it uses, as for mmengine's ``BaseDataset``.
+
+    Returns:
+        The files, and the name that a list has for each.
+
+    Raises:
+        FileNotFoundError: As for ``DomainVOCDataset.list_files``.
+    """
+    files = dataset.list_files()
+    if isinstance(indices, int):
+        files = files[:indices] if indices >= 0 else files[indices:]
+    elif indices is not None:
+        files = [files[index] for index in indices]
+    classes = tuple(dataset.metainfo['classes'])
+    pairs = [
+        BoxPair(Path(dataset.sub_data_root, file['file_name']), Path(file['xml_path']), classes)
+        for file in files
+    ]
+    return pairs, [file['img_id'] for file in files]
+
+
+def check_box_pair(pair: BoxPair) -> tuple[list[Fault], np.ndarray | None]:
+    """Read a picture and its boxes to their ends and compare them.
+
+    Args:
+        pair: The two files.
+
+    Returns:
+        What is wrong, and the number of good boxes of each class (K,), unless a file is bad.
+    """
+    faults, said, boxes = [], None, None
+    try:
+        said, boxes = read_voc(pair.xml)
+    except FileNotFoundError:
+        faults.append(Fault('no XML', str(pair.picture), f'its boxes {pair.xml} are missing'))
+    except (OSError, ValueError) as error:
+        faults.append(unreadable(pair.xml, error))
+    try:
+        with Image.open(pair.picture) as image:
+            image.load()
+            stored, shown, tag = image.size, shown_size(image), orientation(image)
+    except FileNotFoundError:
+        return [*faults, Fault('no picture', str(pair.picture), 'is missing')], None
+    except Exception as error:  # broken bytes can raise anything
+        return [*faults, unreadable(pair.picture, error)], None
+    if boxes is None:
+        return faults, None
+    if said is not None:
+        faults += check_sizes(pair.picture, stored, shown, tag, said)
+    good, oddities = tidy_boxes(boxes, shown, pair.classes)
+    # The others are left out while reading, clipped or filtered by the pipelines.
+    faults += [
+        Fault(kind, str(pair.xml), f'has {text}', kind == 'outside')
+        for kind, text in oddities.items()
+    ]
+    return faults, count_boxes(good, pair.classes)

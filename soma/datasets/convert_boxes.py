@@ -1,0 +1,88 @@
+"""Single files of a conversion of boxes: XML of Pascal VOC, and lists of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from .convert_files import Outcome
+from .label_files import shown_size, why_unreadable
+from .labels import BOX_CLASSES
+from .lists import read_names, write_names
+from .voc_files import count_boxes, read_voc, tidy_boxes, write_voc
+
+
+@dataclass(frozen=True)
+class BoxJob:
+    """Boxes to write again without what is wrong with them.
+
+    Attributes:
+        source: An XML file of Pascal VOC.
+        target: The file to write. It may be the source, which then is checked and left as it is.
+        picture: The picture whose boxes they are.
+    """
+
+    source: Path
+    target: Path
+    picture: Path
+
+    def run(self) -> Outcome:
+        """Make the file unless it is there and the same.
+
+        Raises:
+            OSError: The source cannot be read.
+            ValueError: It is no XML of Pascal VOC, or its picture is missing or damaged.
+        """
+        said, boxes = read_voc(self.source)
+        try:
+            with Image.open(self.picture) as image:
+                size = shown_size(image)
+        except (OSError, SyntaxError) as error:
+            reason = why_unreadable(self.picture, error)
+            raise ValueError(f'its picture {self.picture} {reason}') from error
+        boxes, oddities = tidy_boxes(boxes, size, BOX_CLASSES)
+        remarks = [f'has {text}' for text in oddities.values()]
+        if said is not None and said != size:
+            remarks.append('is of {} x {} pixels, its picture of {} x {}'.format(*said, *size))
+        made = not _is_same(self.source, self.target) and write_voc(
+            self.target, self.picture.name, size, boxes
+        )
+        return Outcome(made, remark='; '.join(remarks), counts=count_boxes(boxes, BOX_CLASSES))
+
+
+@dataclass(frozen=True)
+class ListJob:
+    """A list of pictures to write again, a name a line.
+
+    Attributes:
+        source: The list.
+        target: The file to write. It may be the source, which then is left as it is.
+        folder: Folder of the pictures, which their names may begin with.
+        suffix: How the names of the pictures may end.
+    """
+
+    source: Path
+    target: Path
+    folder: str = 'JPEGImages'
+    suffix: str = '.jpg'
+
+    def run(self) -> Outcome:
+        """Make the file unless it is there and the same.
+
+        Raises:
+            OSError: The source cannot be read.
+            ValueError: It is no text.
+        """
+        names = read_names(self.source, self.folder, self.suffix)
+        if _is_same(self.source, self.target):
+            return Outcome(False)
+        if self.target.exists() and self.target.read_text().splitlines() == names:
+            return Outcome(False)
+        write_names(self.target, names)
+        return Outcome(True)
+
+
+def _is_same(source: Path, target: Path) -> bool:
+    return target.exists() and target.samefile(source)

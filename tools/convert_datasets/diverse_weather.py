@@ -1,0 +1,8 @@
+"""Check the boxes of Diverse Weather, or write clean ones to another folder."""
+
+import sys
+
+from soma.datasets.convert import main
+
+if __name__ == '__main__':
+    sys.exit(main('diverseWeather', __doc__))
