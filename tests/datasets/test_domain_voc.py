@@ -10,6 +10,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader
 
+from soma.datasets.voc_files import read_voc
+
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/diverse_weather_1024x1024.py'
 FOLDERS = dict(
     DC='daytime_clear',
@@ -109,6 +111,7 @@ def test_harmless_oddities_are_read(root):
     assert [i['bbox_label'] for i in first['instances']] == [2, 4]
     assert first['instances'][1]['bbox'][0] == -1
     path.write_text('<annotation/>')  # without a size, which the picture has
+    assert read_voc(path) == (None, [])
     assert dataset(root)[0]['instances'] == [] and dataset(root)[0]['width'] == VOC_SIZE[0]
     names = path.parents[1] / 'ImageSets/Main/train.txt'
     names.write_text('\n daytime_clear-2.jpg\n')
@@ -136,6 +139,8 @@ def test_a_broken_file_is_named(root, old, new, message):
     change(xml(root), old, new)
     with pytest.raises(ValueError, match=f'daytime_clear-1.xml.*{message}.*check_data'):
         dataset(root)
+    with pytest.raises(ValueError):  # so that the checker finds it
+        read_voc(xml(root))
 
 
 def test_missing_files_are_named(root):

@@ -39,10 +39,8 @@ def test_a_lamp_in_front_does_not_cut_a_box_in_two():
 
 def test_what_touches_the_edge_is_truncated():
     assert seen((2, 14, 0, 20, 30, 20)) == [VOCBox('truck', (1, 21, 30, 40), truncated=True)]
-    assert (
-        seen((2, 14, 80, 20, 16, 20))[0].truncated
-        and not seen((2, 14, 79, 20, 16, 20))[0].truncated
-    )
+    at_the_edge, beside_it = seen((2, 14, 80, 20, 16, 10)), seen((2, 14, 79, 20, 16, 10))
+    assert at_the_edge[0].truncated and not beside_it[0].truncated
 
 
 @pytest.mark.parametrize(
@@ -105,3 +103,11 @@ def test_files(tmp_path):
             boxes += len(found)
     assert boxes > 20
     assert len(list(root.rglob('*.xml'))) == len(list(root.rglob('*.jpg'))) == 7
+
+
+def test_the_script_makes_all_domains_of_a_task(tmp_path, run_here):
+    out = tmp_path / 'data'
+    run_here('make_toy_streets.py', out, '--task', 'detection', '--images', 1, '--size', '64x48')
+    folders = {'daytime_clear', 'Night-Sunny', 'dusk_rainy', 'night_rainy', 'daytime_foggy'}
+    assert {path.name for path in (out / 'diverseWeather').iterdir()} == folders
+    assert {path.name for path in out.iterdir()} == {'diverseWeather', 'toy_streets.json'}

@@ -13,7 +13,7 @@ _MIN_SIDE = 6  # pixels
 _MIN_PIXELS = 20
 _MIN_SHARE = 0.25  # of the box that the thing fills
 _MIN_CONTRAST = 5.0  # grey levels
-_SPECK = 0.1  # an area of less than this share of the largest is not looked at
+_SPECK = 0.2  # an area of less than this share of the largest is not looked at
 
 
 def visible_boxes(rendering: Rendering) -> list[VOCBox]:
