@@ -4,7 +4,7 @@ PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python ||
 TORCH_SPEC ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo test benchmark lint clean
+.PHONY: help install dev demo demo-det test benchmark lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ dev: ## install what the tests and checks need, too
 
 demo: install ## make toy streets, convert, train, test on unseen domains, draw pictures
 	.venv/bin/python tools/demo.py
+
+demo-det: install ## the same for detection: make toy streets with boxes, train SoMA and a frozen backbone with DINO, test
+	.venv/bin/python tools/demo.py --task detection
 
 test: dev ## run the tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile

@@ -1,4 +1,4 @@
-"""The demo: SoMA, a frozen and a fully fine-tuned backbone, from toy GTA to unseen toy domains.
+"""The demos: SoMA against its baselines on toy streets, from one domain to unseen ones.
 
 Every step is one of the scripts in ``tools/``, with the commands that a real run takes.
 """
@@ -7,190 +7,177 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mmcv
 import numpy as np
 from mmengine.registry import DATASETS, init_default_scope
+from mmengine.structures import InstanceData
 from PIL import Image
 from rich.console import Console
-from rich.progress import Progress, TimeElapsedColumn
 from rich.table import Table
 
 from .config import REPOSITORY, load_config
 from .files import atomic_path, write_json
-from .inference import Inferencer, colour_overlay, side_by_side, stack_rows
+from .inference import Inferencer, draw_result, side_by_side, stack_rows
+from .steps import Step, run_steps
 
-METHODS = ('soma', 'frozen', 'full')
 _PRETRAINED = 'checkpoints/dinov2_toy14_pretrain.pth'
 _CONVERTED = 'checkpoints/dinov2_toy_converted.pth'
-_PANEL_DOMAINS = ('citys', 'fog', 'night', 'snow')
 
 
 @dataclass(frozen=True)
-class Step:
-    """One script of the demo.
+class Demo:
+    """What is trained and shown.
 
     Attributes:
-        title: What it does.
-        minutes: How long it takes on two cores.
-        command: Script below ``tools/`` and its arguments.
-        product: A file that shows that the step was done; None to run it always.
+        methods: Names of the methods, in the order of the table.
+        config: Their config files, with ``{method}`` for the name.
+        title: Of the table.
+        data: Steps that make the data.
+        minutes: How long a training and a test take on two cores.
+        panel: Domains of which a picture is drawn.
+        folder: Default folder of results below ``work_dirs``.
     """
 
+    methods: tuple[str, ...]
+    config: str
     title: str
-    minutes: float
-    command: Sequence[str]
-    product: str | None = None
+    data: tuple[Step, ...]
+    minutes: tuple[float, float]
+    panel: tuple[str, ...]
+    folder: str
+
+    def config_file(self, method: str) -> Path:
+        """The toy config of a method."""
+        return REPOSITORY / 'configs' / 'toy' / self.config.format(method=method)
+
+    def checkpoint(self, work_dir: Path, method: str) -> Path:
+        """The file that training writes at its end."""
+        iterations = load_config(self.config_file(method)).train_cfg.max_iters
+        return work_dir / method / f'iter_{iterations}.pth'
+
+    def steps(self, work_dir: Path) -> list[Step]:
+        """All scripts: data, foundation model, and for each method training and test."""
+        # Each method is tested by a script of its own, so training need not validate.
+        no_validation = [f'{key}=None' for key in ('val_cfg', 'val_dataloader', 'val_evaluator')]
+        steps = [*self.data, *_foundation_model()]
+        for method in self.methods:
+            config, folder = str(self.config_file(method)), work_dir / method
+            train = ('train.py', config, '--work-dir', str(folder), '--cfg-options', *no_validation)
+            test = ('test.py', config, str(self.checkpoint(work_dir, method)), '--work-dir')
+            training, testing = self.minutes
+            steps += [
+                Step(f'Train: {method}', training, train),
+                Step(f'Test on all domains: {method}', testing, (*test, str(folder / 'test'))),
+            ]
+        return steps
 
 
-def preparation() -> list[Step]:
-    """The steps before training: data, conversion, pretraining."""
-    nproc = str(min(4, len(os.sched_getaffinity(0))))
-    streets = ('make_toy_streets.py', 'data/toy', '--images', '300', '--val-images', '12')
+def _nproc() -> str:
+    return str(min(4, len(os.sched_getaffinity(0))))
+
+
+def _foundation_model() -> list[Step]:
+    size = ('--height', '256', '--width', '256', '--patch-size', '16')
     return [
-        Step(
-            'Make toy streets: GTA to train on, seven other domains to test on',
-            0.4,
-            (*streets, '--sources', 'gta', '--nproc', nproc),
-        ),
-        *(
-            Step(
-                f'Convert the labels of {name} to train ids',
-                0.1,
-                (f'convert_datasets/{name}.py', f'data/toy/{name}', '--nproc', nproc),
-            )
-            for name in ('gta', 'cityscapes', 'mapillary')
-        ),
         Step(
             'Pretrain a toy foundation model on other scenes, in random styles',
             2.5,
-            ('pretrain_toy.py', _PRETRAINED, '--nproc', nproc),
+            ('pretrain_toy.py', _PRETRAINED, '--nproc', _nproc()),
             _PRETRAINED,
         ),
         Step(
             'Convert it to patches of 16 pixels and pictures of 256 x 256',
             0.1,
-            (
-                *('convert_models/convert_dinov2.py', _PRETRAINED, _CONVERTED),
-                *('--height', '256', '--width', '256', '--patch-size', '16'),
-            ),
+            ('convert_models/convert_dinov2.py', _PRETRAINED, _CONVERTED, *size),
         ),
     ]
 
 
-def config_file(method: str) -> Path:
-    """The toy config of a method."""
-    return REPOSITORY / 'configs' / 'toy' / f'{method}_dinov2-toy_semfpn_gta2all_256x256.py'
+def _streets(folder: str, source: str, images: int, tests: int, *options: str) -> Step:
+    counts = ('--images', str(images), '--val-images', str(tests), '--sources', source)
+    return Step(
+        f'Make toy streets: {source} to train on, other domains to test on',
+        0.4,
+        ('make_toy_streets.py', folder, *counts, '--nproc', _nproc(), *options),
+    )
 
 
-def training(work_dir: Path) -> list[Step]:
-    """The steps of each method: train, then test on the unseen domains."""
-    # Each method is tested by a script of its own, so training need not validate.
-    no_validation = [f'{key}=None' for key in ('val_cfg', 'val_dataloader', 'val_evaluator')]
-    steps = []
-    for method in METHODS:
-        config, folder = str(config_file(method)), work_dir / method
-        train = ('train.py', config, '--work-dir', str(folder), '--cfg-options', *no_validation)
-        test = ('test.py', config, str(checkpoint(work_dir, method)), '--work-dir')
-        steps += [
-            Step(f'Train: {method}', 1.3, train),
-            Step(f'Test on unseen domains: {method}', 0.3, (*test, str(folder / 'test'))),
-        ]
-    return steps
+DEMOS = {
+    'segmentation': Demo(
+        methods=('soma', 'frozen', 'full'),
+        config='{method}_dinov2-toy_semfpn_gta2all_256x256.py',
+        title='mIoU in percent on toy domains that the training on GTA never saw',
+        data=(
+            _streets('data/toy', 'gta', 300, 12),
+            *(
+                Step(
+                    f'Convert the labels of {name} to train ids',
+                    0.1,
+                    (f'convert_datasets/{name}.py', f'data/toy/{name}', '--nproc', _nproc()),
+                )
+                for name in ('gta', 'cityscapes', 'mapillary')
+            ),
+        ),
+        minutes=(1.3, 0.3),
+        panel=('citys', 'fog', 'night', 'snow'),
+        folder='demo',
+    ),
+    'detection': Demo(
+        methods=('soma', 'frozen'),
+        config='{method}_dinov2-toy_dino_dc2all_256x256.py',
+        title='mAP in percent; the training saw clear daytime (DC), the mean is that of the others',
+        data=(_streets('data/toy_weather', 'daytime_clear', 400, 20, '--task', 'detection'),),
+        minutes=(2.3, 0.4),
+        panel=('NC', 'DR', 'NR', 'DF'),
+        folder='demo_det',
+    ),
+}
 
 
-def checkpoint(work_dir: Path, method: str) -> Path:
-    """The file that training writes at its end."""
-    return work_dir / method / 'iter_700.pth'
-
-
-def run_demo(work_dir: Path) -> dict[str, dict[str, float]]:
+def run_demo(task: str, work_dir: Path) -> dict[str, dict[str, float]]:
     """Run all steps, print the table, write ``summary.json`` and ``panel.png``.
 
     Args:
+        task: Which of ``DEMOS``.
         work_dir: Folder of logs, checkpoints and results.
 
     Returns:
-        mIoU in percent by method and domain, and their mean.
+        Score in percent by method and domain, and their mean.
 
     Raises:
         RuntimeError: If a step fails; the message names the command and the log.
     """
+    demo = DEMOS[task]
     start, work_dir = time.monotonic(), work_dir.resolve()  # scripts run in the repository
-    run_steps(preparation() + training(work_dir), work_dir / 'logs')
-    summary = {method: read_metrics(work_dir / method / 'test') for method in METHODS}
+    run_steps(demo.steps(work_dir), work_dir / 'logs')
+    summary = {method: read_metrics(work_dir / method / 'test') for method in demo.methods}
     write_json(summary, work_dir / 'summary.json')
     with atomic_path(work_dir / 'panel.png') as temporary:
-        Image.fromarray(draw_panel(work_dir)).save(temporary)
+        Image.fromarray(draw_panel(demo, work_dir)).save(temporary)
     console = Console()
-    console.print(summary_table(summary))
+    console.print(summary_table(summary, demo.title))
     minutes = (time.monotonic() - start) / 60
     console.print(f'{minutes:.1f} minutes; {work_dir}/summary.json, {work_dir}/panel.png')
     return summary
 
 
-def run_steps(steps: Sequence[Step], logs: Path) -> None:
-    """Run scripts one after the other, with a progress bar over all of them.
-
-    Args:
-        steps: The scripts, run from the repository's root.
-        logs: Folder for what each of them prints.
-
-    Raises:
-        RuntimeError: If a script fails.
-    """
-    logs.mkdir(parents=True, exist_ok=True)
-    seconds = [60 * step.minutes for step in steps]
-    with Progress(*Progress.get_default_columns(), TimeElapsedColumn()) as progress:
-        task = progress.add_task('demo', total=sum(seconds))
-        for index, step in enumerate(steps):
-            progress.console.print(
-                f'{index + 1}/{len(steps)} {step.title} (about {step.minutes:g} min)'
-            )
-            log = logs / f'{index + 1:02d}_{Path(step.command[0]).stem}.log'
-            if step.product is None or not (REPOSITORY / step.product).exists():
-                for elapsed in _run(step.command, log):
-                    done = sum(seconds[:index]) + min(elapsed, seconds[index])
-                    progress.update(task, completed=done)
-            progress.update(task, completed=sum(seconds[: index + 1]))
-
-
-def _run(command: Sequence[str], log: Path) -> Iterator[float]:
-    """Run a script below ``tools/``; yields the seconds since its start now and then."""
-    command = [sys.executable, str(REPOSITORY / 'tools' / command[0]), *command[1:]]
-    start = time.monotonic()
-    with open(log, 'w') as output:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT)
-        try:
-            while process.poll() is None:
-                yield time.monotonic() - start
-                time.sleep(0.5)
-        finally:
-            process.kill()
-    if process.returncode:
-        tail = ''.join(log.read_text().splitlines(keepends=True)[-5:])
-        raise RuntimeError(f'{shlex.join(command)} failed; the end of {log}:\n{tail}')
-
-
 def read_metrics(folder: Path) -> dict[str, float]:
-    """Read mIoU by domain, and ``mean``, from the newest test in a work dir."""
+    """Read the score by domain, and ``mean``, from the newest test in a work dir."""
     newest = max(folder.glob('*/domains_test.json'), key=os.path.getmtime)
     report = json.loads(newest.read_text())
     scores = {**report['domains'], 'mean': report['mean']}
-    return {name: round(score['mIoU'], 2) for name, score in scores.items()}
+    return {name: round(score[f'm{report["score"]}'], 2) for name, score in scores.items()}
 
 
-def summary_table(summary: Mapping[str, Mapping[str, float]]) -> Table:
+def summary_table(summary: Mapping[str, Mapping[str, float]], title: str) -> Table:
     """Make a table: a row a method, a column a domain; the best of each column is bold."""
     domains = list(next(iter(summary.values())))
-    table = Table(title='mIoU in percent on toy domains that the training on GTA never saw')
+    table = Table(title=title)
     table.add_column('method')
     for domain in domains:
         table.add_column(domain, justify='right')
@@ -201,34 +188,39 @@ def summary_table(summary: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def draw_panel(work_dir: Path) -> np.ndarray:
+def draw_panel(demo: Demo, work_dir: Path) -> np.ndarray:
     """Draw, for a picture of some unseen domains, input, truth and each method's prediction."""
-    config = load_config(config_file(METHODS[0]))
-    init_default_scope('mmseg')
+    config = load_config(demo.config_file(demo.methods[0]))
+    init_default_scope(config.default_scope)
     dataset = DATASETS.build(config.test_dataloader.dataset)
     samples = {}
     for index in range(len(dataset)):
         sample = dataset.get_data_info(index)
         samples.setdefault(sample['domain'], sample)
     inferencers = {
-        method: Inferencer(config_file(method), str(checkpoint(work_dir, method)))
-        for method in METHODS
+        method: Inferencer(demo.config_file(method), str(demo.checkpoint(work_dir, method)))
+        for method in demo.methods
     }
     rows = []
-    for domain in _PANEL_DOMAINS:
+    for domain in demo.panel:
         sample = samples[domain]
         image = mmcv.imread(sample['img_path'])
-        maps = {'truth': mmcv.imread(sample['seg_map_path'], flag='unchanged')}
-        maps |= {method: inferencer(image) for method, inferencer in inferencers.items()}
-        meta = inferencers[METHODS[0]]
-        overlays = [colour_overlay(image[..., ::-1], m, meta.palette) for m in maps.values()]
-        last = domain == _PANEL_DOMAINS[-1]
-        rows.append(
-            side_by_side(
-                [image[..., ::-1], *overlays],
-                [domain, *maps],
-                meta.classes if last else (),
-                meta.palette,
-            )
-        )
+        results = {'truth': _truth(sample)}
+        results |= {method: inferencer(image) for method, inferencer in inferencers.items()}
+        meta = inferencers[demo.methods[0]]
+        rgb = image[..., ::-1]
+        drawn = [draw_result(rgb, r, meta.classes, meta.palette) for r in results.values()]
+        classes = meta.classes if domain == demo.panel[-1] else ()
+        rows.append(side_by_side([rgb, *drawn], [domain, *results], classes, meta.palette))
     return stack_rows(rows)
+
+
+def _truth(sample: Mapping) -> np.ndarray | InstanceData:
+    """The labels of a sample of a dataset, as an ``Inferencer`` returns them."""
+    if 'seg_map_path' in sample:
+        return mmcv.imread(sample['seg_map_path'], flag='unchanged')
+    objects = [box for box in sample['instances'] if not box['ignore_flag']]
+    return InstanceData(
+        bboxes=np.array([box['bbox'] for box in objects], float).reshape(-1, 4),
+        labels=np.array([box['bbox_label'] for box in objects], int),
+    )

@@ -31,7 +31,7 @@ def test_scripts_know_the_options_that_are_shown(script, monkeypatch, capsys):
 
 def test_files_and_targets_that_are_named_exist():
     makefile = (ROOT / 'Makefile').read_text()
-    for target in re.findall(r'make ([a-z]+)\b', README):
+    for target in re.findall(r'make ([a-z-]+)\b', README):
         assert re.search(rf'^{target}:', makefile, re.M), target
     for path in re.findall(r'\]\(([^)h][^)]*)\)|(configs/\S+\.py)|(tools/\S+\.(?:py|sh))', README):
         assert (ROOT / ''.join(path)).exists(), path

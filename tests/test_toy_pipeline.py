@@ -7,11 +7,11 @@ import torch
 
 from soma.checkpoints import convert_dinov2_file
 from soma.checkpoints.onnx import export_onnx
-from soma.config import REPOSITORY, load_config
+from soma.config import REPOSITORY, build_model, load_config, use_plain_model
 from soma.datasets.convert import convert_dataset
-from soma.datasets.toy import write_toy_streets
+from soma.datasets.toy import DIVERSE_WEATHER_STYLES, write_toy_streets
 from soma.datasets.toy.foundation import pretrain_toy
-from soma.demo import METHODS, config_file, preparation, read_metrics, summary_table, training
+from soma.demo import DEMOS, draw_panel, read_metrics, summary_table
 from soma.files import read_state_dict, write_checkpoint
 
 
@@ -69,17 +69,33 @@ def test_toy_model_trains_from_the_pretrained_file_and_exports(
         export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'y.onnx', (250, 300))
 
 
-def test_demo_steps_name_scripts_and_configs_that_exist(tmp_path):
-    steps = preparation() + training(tmp_path)
+@pytest.mark.parametrize('task', DEMOS)
+def test_demo_steps_name_scripts_and_configs_that_exist(task, tmp_path):
+    steps = DEMOS[task].steps(tmp_path)
     assert all((REPOSITORY / 'tools' / step.command[0]).exists() for step in steps)
-    assert all(config_file(method).exists() for method in METHODS)
+    assert all(DEMOS[task].config_file(method).exists() for method in DEMOS[task].methods)
 
 
-def test_demo_reads_the_newest_metrics_and_makes_a_table(tmp_path):
+@pytest.mark.parametrize('score', ['IoU', 'AP'])
+def test_demo_reads_the_newest_metrics_and_makes_a_table(score, tmp_path):
     (tmp_path / '1').mkdir()
-    content = {'domains': {'fog': {'mIoU': 20.001, 'aAcc': 60.0}}, 'mean': {'mIoU': 20.0}}
+    key = f'm{score}'
+    content = {'domains': {'fog': {key: 20.001, 'x': 60.0}}, 'mean': {key: 20.0}, 'score': score}
     (tmp_path / '1' / 'domains_test.json').write_text(json.dumps(content))
     row = read_metrics(tmp_path)
     assert row == {'fog': 20.0, 'mean': 20.0}
-    table = summary_table({'soma': row, 'full': {'fog': 10.0, 'mean': 10.0}})
+    table = summary_table({'soma': row, 'full': {'fog': 10.0, 'mean': 10.0}}, 'title')
     assert [c.header for c in table.columns] == ['method', 'fog', 'mean'] and table.row_count == 2
+
+
+def test_demo_draws_boxes_beside_the_truth(toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(toy)
+    write_toy_streets(toy / 'data/toy_weather', 1, (96, 64), domains=DIVERSE_WEATHER_STYLES)
+    demo = DEMOS['detection']
+    for method in demo.methods:
+        config = load_config(demo.config_file(method))
+        use_plain_model(config)
+        write_checkpoint(build_model(config).state_dict(), demo.checkpoint(tmp_path, method))
+    sheet = draw_panel(demo, tmp_path)
+    height, width = sheet.shape[:2]
+    assert width == 4 * 96 + 3 * 6 and height > len(demo.panel) * 64

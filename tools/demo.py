@@ -4,20 +4,22 @@ import argparse
 from pathlib import Path
 
 from soma.config import REPOSITORY
-from soma.demo import run_demo
+from soma.demo import DEMOS, run_demo
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', type=Path, default=REPOSITORY / 'work_dirs' / 'demo')
+    parser.add_argument('--task', choices=DEMOS, default='segmentation')
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/demo, demo_det')
     return parser.parse_args()
 
 
 def main() -> None:
     """Run the demo."""
     args = parse_args()
-    run_demo(args.work_dir)
+    folder = REPOSITORY / 'work_dirs' / DEMOS[args.task].folder
+    run_demo(args.task, args.work_dir or folder)
 
 
 if __name__ == '__main__':
