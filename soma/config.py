@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
 
 from .cli import add_trust
 
@@ -129,6 +132,20 @@ def use_plain_model(config: Config) -> str | None:
     return (backbone.pop('init_cfg', None) or {}).get('checkpoint')
 
 
+def build_model(config: Config) -> nn.Module:
+    """Build the model of a config, segmentor or detector, in the config's ``default_scope``.
+
+    Args:
+        config: Left as it is. Without a scope, its model is taken for one of mmseg's.
+
+    Returns:
+        The model with random weights, ready to predict.
+    """
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    # DINO writes into the config that it is given.
+    return MODELS.build(copy.deepcopy(config.model)).eval()
+
+
 def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | None = None) -> None:
     """Make a config test on what another one tests on.
 
@@ -145,7 +162,9 @@ def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | No
     for key in ('test_dataloader', 'test_evaluator'):
         if key not in other:
             raise ValueError(f'{path} has no {key}, which --test-data needs')
-    config.update({key: other[key] for key in _TEST_DATA if key in other})
+    for key in _TEST_DATA:
+        if key in other:
+            config[key] = other[key]  # where update() would keep keys that the other one lacks
 
 
 def split_test_options(options: Mapping | None) -> tuple[dict, dict]:

@@ -3,8 +3,10 @@ import math
 
 import pytest
 import torch
+from mmengine.config import Config
 
-from soma.benchmark import Settings, _run_phase, run_benchmark
+from soma.benchmark import Settings, run_benchmark
+from soma.benchmark_phases import run_phase, synthetic_data
 from soma.config import REPOSITORY
 from soma.files import CheckpointError
 
@@ -51,7 +53,7 @@ def test_training_starts_from_the_files_that_are_there(config_file, public_file)
 def test_training_has_the_configs_hooks(config_file):
     hooks = [dict(type='TrainableEMAHook', momentum=2)]
     with pytest.raises(ValueError, match='momentum must be between 0 and 1'):
-        _run_phase('train', Settings(config_file, options={'custom_hooks': hooks}))
+        run_phase('train', Settings(config_file, options={'custom_hooks': hooks}))
 
 
 def test_a_damaged_checkpoint_is_named(config_file, tmp_path):
@@ -64,7 +66,8 @@ def test_a_damaged_checkpoint_is_named(config_file, tmp_path):
     ('arguments', 'message'),
     [
         (['nowhere.py'], r'no config file nowhere\.py'),
-        (['empty.py'], r'empty\.py is no segmentor: it has no model\.decode_head\.num_classes'),
+        (['empty.py'], r'empty\.py is neither segmentor nor detector: it has no [^\n]*'),
+        (['sizeless.py'], r'sizeless\.py does not say how large [^\n]*; give --size WIDTH HEIGHT'),
         ([TOY, 'nowhere.pth'], r'no checkpoint at nowhere\.pth'),
         ([TOY, '--iters', '0'], r"too small: {'iterations': 0}"),
         ([TOY, '--warmup', '-1'], r"too small: {'warmup': -1}"),
@@ -74,5 +77,62 @@ def test_a_damaged_checkpoint_is_named(config_file, tmp_path):
 def test_what_is_wrong_is_said_in_one_line(run_here, tmp_path, arguments, message):
     (tmp_path / 'elsewhere').mkdir()
     (tmp_path / 'elsewhere' / 'empty.py').write_text('model = dict()\n')
+    (tmp_path / 'elsewhere' / 'sizeless.py').write_text(
+        'model = dict(backbone=dict(), bbox_head=dict(num_classes=7))\n'
+    )
     with pytest.raises(SystemExit, match=f'^error: [^\n]*{message}$'):
         run_here('benchmark.py', *arguments)
+
+
+def test_a_detector_in_both_phases(tiny_detector, tmp_path):
+    path = tmp_path / 'det.py'
+    tiny_detector.custom_imports = dict(imports=['soma'])
+    tiny_detector.dump(path)
+    for phase, batch_size in {'train': 2, 'test': 1}.items():
+        found = run_phase(phase, Settings(path, iterations=1, warmup=0))
+        assert found['size'] == [64, 64] and found['batch_size'] == batch_size
+        assert all(math.isfinite(value) and value >= 0 for value in numbers(found))
+        found = run_phase(phase, Settings(path, size=(96, 64), iterations=1, warmup=0, amp=True))
+        assert found['size'] == [96, 64] and found['precision'] in ('bfloat16', 'float16')
+
+
+PAD = dict(type='Pad', size=(160, 96))
+DETECTORS = {
+    'DINO': dict(bbox_head=dict(num_classes=7)),
+    'FasterRCNN': dict(roi_head=dict(bbox_head=dict(num_classes=7)), rpn_head=dict()),
+}
+
+
+@pytest.mark.parametrize('heads', [*DETECTORS.values()], ids=[*DETECTORS])
+@pytest.mark.parametrize(
+    ('backbone', 'pipeline', 'size'),
+    [
+        (dict(img_size=64), [PAD], (64, 64)),
+        (dict(img_size=(64, 128)), [], (128, 64)),
+        (dict(), [dict(type='Pad', size=(8, 8)), PAD, dict(type='Pack')], (160, 96)),
+    ],
+)
+def test_the_size_of_a_detectors_pictures(heads, backbone, pipeline, size):
+    config = Config(dict(model=dict(heads, backbone=backbone), train_pipeline=pipeline))
+    for given, expected in ((None, size), ((30, 20), (30, 20))):
+        for phase in ('train', 'test'):
+            found = synthetic_data(config, phase, Settings('x.py', size=given))
+            assert found == dict(type='SyntheticBoxDataset', size=expected, num_classes=7)
+
+
+def test_the_size_of_a_segmentors_pictures(tiny_config):
+    tiny_config.model.data_preprocessor.size = (32, 48)
+    sizes = {
+        (phase, given): synthetic_data(tiny_config, phase, Settings('x.py', size=given))['size']
+        for phase in ('train', 'test')
+        for given in (None, (30, 20))
+    }
+    assert sizes == {
+        ('train', None): (48, 32),
+        ('train', (30, 20)): (48, 32),
+        ('test', None): (2048, 1024),
+        ('test', (30, 20)): (30, 20),
+    }
+    del tiny_config.model.data_preprocessor.size
+    with pytest.raises(ValueError, match=r'x\.py has no model\.data_preprocessor\.size'):
+        synthetic_data(tiny_config, 'train', Settings('x.py'))

@@ -9,6 +9,7 @@ from small_detectors import DETECTORS
 
 from soma.config import (
     REPOSITORY,
+    build_model,
     load_config,
     runner_parser,
     split_test_options,
@@ -244,6 +245,7 @@ def test_test_data_of_another_config(repository):
         "tta_pipeline = ['theirs']\n"
     )
     config = load_config(repository / 'config.py')
+    config.test_evaluator = dict(mean_over=['fog'])  # of which nothing may stay
     options = {'test_dataloader.num_workers': 0, 'test_evaluator.output_dir': 'out'}
     use_test_data(config, repository / 'other.py', options)
     assert config.test_dataloader == dict(
@@ -263,3 +265,13 @@ def test_time_augmentation_needs_its_settings(tiny_config, tta, missing):
     tiny_config.merge_from_dict(tta)
     with pytest.raises(ValueError, match=f'no {missing}, which --tta needs'):
         use_tta(tiny_config)
+
+
+@pytest.mark.parametrize('fixture', ['tiny_config', 'tiny_detector'])
+def test_a_model_is_built_from_its_config(fixture, request):
+    """Twice, though mmdet's DINO writes into what it is given."""
+    config = request.getfixturevalue(fixture)
+    before = config.to_dict()
+    models = [build_model(config) for _ in range(2)]
+    assert [type(model).__name__ for model in models] == [config.model.type] * 2
+    assert config.to_dict() == before and not models[0].training

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from soma.cli import command
+from soma.datasets import DomainVOCDataset
 from soma.datasets.labels import TRAIN_TO_CITYSCAPES
 
 
@@ -188,3 +189,44 @@ def test_a_shared_adapter_gives_the_same_results(
         run_here('export_adapter.py', 'a.safetensors', f'{to}.pth', *arguments)
         assert (here / f'{to}.pth').exists()
     assert '12 layers of rank 4: peft.pth' in capsys.readouterr().out
+
+
+def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_path):
+    here, config_file = tmp_path / 'elsewhere', tmp_path / 'det.py'
+    load, resize, pad, annotations, pack = tiny_detector.test_pipeline
+    flips = [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)]
+    views = [[resize], flips, [pad], [annotations], [pack]]
+    tiny_detector.tta_pipeline = [load, dict(type='TestTimeAug', transforms=views)]
+    nms = dict(type='nms', iou_threshold=0.5)
+    tiny_detector.tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=10))
+    tiny_detector.custom_imports = dict(imports=['soma'])
+    tiny_detector.dump(config_file)
+    options = ['default_hooks.checkpoint.interval=2', 'experiment_name=train']
+    run_here('train.py', config_file, '--work-dir', 'work', '--cfg-options', *options)
+    assert 'mean_mAP' in metrics_of(here / 'work')
+    file = 'work/iter_2.pth'
+    run_here('extract_soma_weights.py', '--final_ckpt', file, '--soma_ckpt', 'a.safetensors')
+    found = {}
+    for name, arguments in {
+        'plain': [file, '--show-dir', 'plain'],
+        'adapter': ['a.safetensors'],
+        'tta': [file, '--tta', '--show-dir', 'tta'],
+    }.items():
+        arguments += ['--work-dir', f'{name}_work', '--cfg-options', f'experiment_name={name}']
+        run_here('test.py', config_file, '--out', name, *arguments)
+        assert 'mean_mAP' in metrics_of(here / f'{name}_work')
+        found[name] = json.loads((here / name / 'NC.json').read_text())
+    scores = {name: sorted(box['score'] for box in boxes) for name, boxes in found.items()}
+    assert scores['adapter'] == pytest.approx(scores['plain'], abs=1e-4)
+    assert scores['tta'] != pytest.approx(scores['plain'], abs=1e-4)
+    pictures = [f'{domain}/{i}.png' for domain in ('DC', 'NC') for i in range(3)]
+    red, green, blue = DomainVOCDataset.METAINFO['palette'][0]
+    for name in ('plain', 'tta'):
+        assert as_paths(here / name, (here / name).rglob('*.png')) == pictures
+        truth = np.asarray(Image.open(here / name / pictures[0]))[:, 86:166]
+        bus = (truth == (red, green, blue)).all(-1).sum(0)
+        assert bus[6] >= 20 and bus[36] >= 20 and bus[37:].max() == 0 == bus[:6].max()
+    images = box_data / 'night/VOC2007/JPEGImages'
+    run_here('visualize.py', config_file, file, images, '--score-thr', '0', '--save-dir', 's')
+    sheets = sorted((here / 's').rglob('*.*'))
+    assert [sheet.name for sheet in sheets] == ['0.png', '1.png', '2.png']

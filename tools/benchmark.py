@@ -22,8 +22,8 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs=2,
         metavar=('WIDTH', 'HEIGHT'),
-        default=[2048, 1024],
-        help="of test pictures (2048 1024); training takes the config's crops",
+        help="of a segmentor's test pictures (2048 1024), while training takes the config's crops; "
+        "of a detector's pictures in both phases (default: the config's)",
     )
     parser.add_argument('--amp', action='store_true', help='compute in mixed precision')
     parser.add_argument('--out', help='JSON file for what was measured')
@@ -42,7 +42,7 @@ def main() -> None:
             config=args.config,
             checkpoint=args.checkpoint,
             batch_size=args.batch_size,
-            size=tuple(args.size),
+            size=args.size and tuple(args.size),
             iterations=args.iters,
             warmup=args.warmup,
             amp=args.amp,

@@ -23,7 +23,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='training checkpoint, adapter file or merged file')
     add_base(parser, "base weights of an adapter (default: the config's)")
     parser.add_argument('--test-data', help='config whose test data to take, for other domains')
-    parser.add_argument('--out', help='folder for the predictions, as PNG of Cityscapes ids')
+    parser.add_argument(
+        '--out',
+        help='folder for the predictions: PNG of Cityscapes ids, or COCO-style JSON of a detector',
+    )
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     return parser.parse_args()

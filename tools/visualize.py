@@ -1,4 +1,4 @@
-"""Segment a picture or a folder of them; write each beside its colour overlay, with a legend."""
+"""Write a picture, or each of a folder, beside its segmentation or boxes, with a legend."""
 
 import argparse
 
@@ -13,6 +13,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='training checkpoint, adapter file or merged file')
     parser.add_argument('image', help='picture or folder')
     parser.add_argument('--save-dir', default='work_dirs/visualize', help='folder to write to')
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        metavar='SCORE',
+        help="leave out a detector's boxes of lower scores (%(default)s)",
+    )
     parser.add_argument('--device', help='cpu, cuda:0 ...; the first GPU if there is one')
     add_base(parser, "base weights of an adapter (default: the config's)")
     add_trust(parser)
@@ -20,13 +27,13 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Load the model, segment, draw."""
+    """Load the model, predict, draw."""
     args = parse_args()
     with command(args.trust):
         inferencer = Inferencer(
             args.config, args.checkpoint, args.device, args.backbone_ckpt, args.force
         )
-        for file in visualize(inferencer, args.image, args.save_dir):
+        for file in visualize(inferencer, args.image, args.save_dir, args.score_thr):
             print(file)
 
 

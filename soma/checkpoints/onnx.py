@@ -12,10 +12,9 @@ from typing import NamedTuple
 import onnxruntime
 import torch
 from mmengine.config import Config
-from mmseg.apis import init_model
 from torch import Tensor, nn
 
-from ..config import load_config, use_plain_model
+from ..config import build_model, load_config, use_plain_model
 from ..files import atomic_path, check_output
 from .load import load_plain
 
@@ -92,16 +91,18 @@ def export_onnx(
     Raises:
         FileNotFoundError: If a file does not exist.
         CheckpointError: If a file cannot be used, or the base is not the adapter's.
-        RuntimeError: If the model cannot be exported at this size, is too large, or its outputs
-            differ by more than 1e-3; nothing is written then.
+        RuntimeError: If the model is no segmentor, cannot be exported at this size, is too large,
+            or its outputs differ by more than 1e-3; nothing is written then.
     """
     check_output(out, [adapter, backbone], ('.onnx',))
     config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
+    if 'decode_head' not in config.model:
+        raise RuntimeError('only segmentors can be exported: the config has no model.decode_head')
     pretrained = use_plain_model(config)
     size = tuple(
         size or config.model.test_cfg.get('crop_size') or config.model.data_preprocessor['size']
     )
-    model = init_model(config, None, device='cpu').eval()
+    model = build_model(config)
     load_plain(model, adapter, backbone or pretrained, force)
     if sum(value.nbytes for value in model.state_dict().values()) > LIMIT:
         raise RuntimeError(f'{adapter} is too large: an ONNX file holds 2 GB of weights')

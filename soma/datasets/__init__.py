@@ -11,6 +11,7 @@ __all__ = ['DomainDataset', 'PackDomainInputs', 'RatioSampler', 'SyntheticDatase
 
 if find_spec('mmdet') is not None:
     from .domain_voc import DomainVOCDataset
+    from .synthetic_boxes import SyntheticBoxDataset
     from .transforms import PackDomainDetInputs
 
-    __all__ += ['DomainVOCDataset', 'PackDomainDetInputs']
+    __all__ += ['DomainVOCDataset', 'PackDomainDetInputs', 'SyntheticBoxDataset']

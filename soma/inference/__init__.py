@@ -1,6 +1,6 @@
-"""Inference: segment pictures and draw them."""
+"""Inference: segment pictures or find objects in them, and draw the results."""
 
-from .drawing import colour_overlay, side_by_side, stack_rows
+from .drawing import colour_overlay, draw_boxes, draw_result, side_by_side, stack_rows
 from .hooks import DrawPredictionsHook
 from .inferencer import Inferencer
 from .visualize import list_images, visualize
@@ -9,6 +9,8 @@ __all__ = [
     'DrawPredictionsHook',
     'Inferencer',
     'colour_overlay',
+    'draw_boxes',
+    'draw_result',
     'list_images',
     'side_by_side',
     'stack_rows',

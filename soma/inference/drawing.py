@@ -1,10 +1,11 @@
-"""Pictures of segmentations."""
+"""Pictures of segmentations and of boxes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from mmengine.structures import InstanceData
 from PIL import Image, ImageDraw, ImageFont
 
 _GAP = 6
@@ -34,6 +35,83 @@ def colour_overlay(
     colours = np.asarray(palette, np.float32)[np.minimum(labels, len(palette) - 1)]
     mixed = image * (1 - opacity) + colours * opacity
     return np.where(known, mixed, image).round().astype(np.uint8)
+
+
+def draw_boxes(
+    image: np.ndarray,
+    objects: InstanceData,
+    classes: Sequence[str],
+    palette: np.ndarray,
+    score_thr: float = 0.3,
+) -> np.ndarray:
+    """Draw boxes with the names of their classes and, if they have them, their scores.
+
+    Args:
+        image: Shape ``(h, w, 3)``, uint8, RGB.
+        objects: Arrays ``bboxes`` (left, top, right and bottom in pixels, shape ``(n, 4)``),
+            ``labels`` and, of a prediction, ``scores`` (shape ``(n,)``).
+        classes: Names of the classes.
+        palette: RGB colours, shape ``(classes, 3)``.
+        score_thr: Boxes with lower scores are left out.
+
+    Returns:
+        Shape ``(h, w, 3)``, uint8.
+    """
+    sheet = Image.fromarray(image).copy()
+    draw = ImageDraw.Draw(sheet)
+    line = max(2, round(min(sheet.size) / 250))
+    font = ImageFont.load_default(max(10, min(sheet.size) / 36))
+    texts = [classes[label] for label in objects.labels]
+    order = range(len(texts))
+    if (scores := objects.get('scores')) is not None:
+        texts = [f'{text} {score:.2f}' for text, score in zip(texts, scores, strict=True)]
+        # the surest on top
+        order = [index for index in np.argsort(scores, kind='stable') if scores[index] >= score_thr]
+    colours = [tuple(map(int, palette[label])) for label in objects.labels]
+    # of the text, and of an edge that shows dark frames on a picture at night
+    edges = ['black' if _is_bright(colour) else 'white' for colour in colours]
+    boxes = objects.bboxes.tolist()
+    for index in order:
+        left, top, right, bottom = boxes[index]
+        draw.rectangle((left - 1, top - 1, right + 1, bottom + 1), None, edges[index])
+        draw.rectangle(boxes[index], None, colours[index], line)
+    for index in order:  # above all frames
+        left, top, *_ = boxes[index]
+        width, height = font.getbbox(texts[index])[2:]
+        width, height = width + 2 * line, height + line
+        left = max(0, min(left, sheet.width - width))
+        top = top - height if top > height else max(0, top)
+        draw.rectangle((left, top, left + width, top + height), colours[index])
+        draw.text((left + line, top), texts[index], edges[index], font)
+    return np.asarray(sheet)
+
+
+def _is_bright(colour: Sequence[int]) -> bool:
+    return np.dot(colour, (0.299, 0.587, 0.114)) > 140
+
+
+def draw_result(
+    image: np.ndarray,
+    result: np.ndarray | InstanceData,
+    classes: Sequence[str],
+    palette: np.ndarray,
+    score_thr: float = 0.3,
+) -> np.ndarray:
+    """Draw what a segmentor or a detector has found in a picture, see the functions for each.
+
+    Args:
+        image: Shape ``(h, w, 3)``, uint8, RGB.
+        result: The class of each pixel, or objects.
+        classes: As for :func:`draw_boxes`.
+        palette: As for both.
+        score_thr: As for :func:`draw_boxes`.
+
+    Returns:
+        Shape ``(h, w, 3)``, uint8.
+    """
+    if isinstance(result, InstanceData):
+        return draw_boxes(image, result, classes, palette, score_thr)
+    return colour_overlay(image, result, palette)
 
 
 def side_by_side(

@@ -13,38 +13,42 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from ..files import atomic_path
-from .drawing import colour_overlay, side_by_side
+from .drawing import draw_result, side_by_side
+from .inferencer import result_of
 
 
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
     """Write picture, truth and prediction of each test sample to ``<out_dir>/<domain>``.
 
-    Without labels, the truth is left out.
+    Without labels, the truth is left out. The boxes of a truth are taken as metrics take them, in
+    pixels of the picture's file: the test pipeline loads them after it has resized the picture.
 
     Args:
         out_dir: Folder to write to.
+        score_thr: A detector's boxes with lower scores are not drawn.
     """
 
-    def __init__(self, out_dir: str) -> None:
+    def __init__(self, out_dir: str, score_thr: float = 0.3) -> None:
         self.out_dir = Path(out_dir)
+        self.score_thr = score_thr
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs: Sequence = ()
     ) -> None:
         """Draw a batch."""
         meta = runner.test_dataloader.dataset.metainfo
-        palette = np.array(meta['palette'], np.uint8)
+        classes, palette = meta['classes'], np.array(meta['palette'], np.uint8)
         for sample in outputs:
             image = mmcv.imread(sample.img_path, channel_order='rgb')
-            maps = {'truth': sample.get('gt_sem_seg'), 'prediction': sample.pred_sem_seg}
-            overlays = {
-                name: colour_overlay(image, labels.data.squeeze(0).cpu().numpy(), palette)
-                for name, labels in maps.items()
-                if labels is not None
+            results = {'truth': result_of(sample, 'gt'), 'prediction': result_of(sample)}
+            drawn = {
+                name: draw_result(image, result, classes, palette, self.score_thr)
+                for name, result in results.items()
+                if result is not None
             }
-            panels = {'picture': image, **overlays}
-            sheet = side_by_side([*panels.values()], [*panels], meta['classes'], palette)
+            panels = {'picture': image, **drawn}
+            sheet = side_by_side([*panels.values()], [*panels], classes, palette)
             name = Path(sample.img_path).with_suffix('.png').name
             with atomic_path(self.out_dir / sample.domain / name) as temporary:
                 Image.fromarray(sheet).save(temporary)

@@ -1,4 +1,4 @@
-"""A trained model, ready to segment pictures."""
+"""A trained model, ready to segment pictures or to find objects in them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import os
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmseg.apis import inference_model, init_model
-from mmseg.datasets import CityscapesDataset
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.registry import DATASETS
+from mmengine.structures import BaseDataElement, InstanceData
 
 from ..checkpoints import load_plain
-from ..config import load_config, use_plain_model
+from ..config import build_model, load_config, use_plain_model
 
 
 class Inferencer:
-    """Segments pictures with the ``test_pipeline`` of a config.
+    """Segments pictures, or finds objects in them, with the ``test_pipeline`` of a config.
 
     Args:
-        config: File or config.
+        config: File or config, of a segmentor or a detector.
         checkpoint: Training checkpoint, adapter file or merged file; adapters are folded in.
         device: Where to run; the first GPU, or the CPU without one, if None.
         backbone: File of the base weights of an adapter; the one of the config's ``init_cfg`` if
@@ -44,29 +45,59 @@ class Inferencer:
         force: bool = False,
     ) -> None:
         device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
-        # mmseg changes the config that it is given.
         config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
         pretrained = use_plain_model(config)
-        model = init_model(config, None, device='cpu')
+        model = build_model(config)
         card = load_plain(model, checkpoint, backbone or pretrained, force)
-        self.model = model.to(device).eval()
-        known = {**card} if card.get('classes') else {**CityscapesDataset.METAINFO}
-        self.classes = known['classes']
-        if not known.get('palette'):
-            known['palette'] = np.random.default_rng(0).integers(0, 256, (len(self.classes), 3))
-        self.palette = np.array(known['palette'], np.uint8)
+        self.model = model.to(device)
+        load, *steps = (s for s in config.test_pipeline if not s.type.endswith('LoadAnnotations'))
+        self._of_files = Compose([load, *steps])
+        self._of_arrays = Compose([dict(load, type='LoadImageFromNDArray'), *steps])
+        known = card if card.get('classes') else _test_classes(config)
+        self.classes, palette = known['classes'], known.get('palette')
+        if not palette:
+            palette = np.random.default_rng(0).integers(0, 256, (len(self.classes), 3))
+        self.palette = np.array(palette, np.uint8)
 
-    def __call__(self, image: str | np.ndarray) -> np.ndarray:
-        """Segment a picture.
+    def __call__(self, image: str | np.ndarray) -> np.ndarray | InstanceData:
+        """Segment a picture, or find the objects in it.
 
         Args:
             image: File, or array ``(h, w, 3)`` in BGR order as OpenCV reads it.
 
         Returns:
-            Class of each pixel, shape ``(h, w)``, uint8.
+            Of a segmentor the class of each pixel, shape ``(h, w)``, uint8. Of a detector
+            ``bboxes`` (left, top, right and bottom in pixels of the picture, shape ``(n, 4)``),
+            ``labels`` and ``scores`` (shape ``(n,)``) as arrays.
         """
-        loader = self.model.cfg.test_pipeline[0]
-        kind = loader['type']
-        result = inference_model(self.model, image)
-        loader['type'] = kind  # for an array, mmseg has set another one
-        return result.pred_sem_seg.data.squeeze(0).cpu().numpy().astype(np.uint8)
+        if isinstance(image, np.ndarray):
+            sample = self._of_arrays({'img': image})
+        else:
+            sample = self._of_files({'img_path': image})
+        with torch.no_grad():
+            (result,) = self.model.test_step(pseudo_collate([sample]))
+        return result_of(result)
+
+
+def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | InstanceData | None:
+    """Take what a data sample of mmseg or mmdet holds of a picture.
+
+    Args:
+        sample: The data sample.
+        kind: ``'pred'`` for what was predicted, ``'gt'`` for the truth.
+
+    Returns:
+        As :class:`Inferencer` returns it; None if there is no such thing.
+    """
+    if (labels := sample.get(f'{kind}_sem_seg')) is not None:
+        return labels.data.squeeze(0).cpu().numpy().astype(np.uint8)
+    objects = sample.get(f'{kind}_instances')
+    return None if objects is None else objects.numpy()
+
+
+def _test_classes(config: Config) -> dict:
+    """The classes and colours of the data that a config tests on."""
+    dataset = config.test_dataloader.dataset
+    dataset = dataset.get('datasets', [dataset])[0]
+    with DATASETS.switch_scope_and_registry(None) as registry:
+        return {**registry.get(dataset.type).METAINFO, **dataset.get('metainfo', {})}

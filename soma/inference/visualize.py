@@ -1,4 +1,4 @@
-"""Segment a picture, or a folder of them, and write what was seen."""
+"""Show a model a picture, or a folder of them, and write what it sees."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 from rich.progress import track
 
 from ..files import atomic_path
-from .drawing import colour_overlay, side_by_side
+from .drawing import draw_result, side_by_side
 from .inferencer import Inferencer
 
 _SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
@@ -37,14 +37,18 @@ def list_images(path: str | os.PathLike) -> list[Path]:
 
 
 def visualize(
-    inferencer: Inferencer, path: str | os.PathLike, save_dir: str | os.PathLike
+    inferencer: Inferencer,
+    path: str | os.PathLike,
+    save_dir: str | os.PathLike,
+    score_thr: float = 0.3,
 ) -> list[Path]:
-    """Write each picture beside its segmentation, with a legend.
+    """Write each picture beside its segmentation or its boxes, with a legend.
 
     Args:
         inferencer: The model.
         path: A picture or a folder; the folder's structure is kept.
         save_dir: Folder to write to.
+        score_thr: A detector's boxes with lower scores are not drawn.
 
     Returns:
         The files written, PNG.
@@ -55,17 +59,13 @@ def visualize(
     """
     images, written = list_images(path), []
     root = Path(path) if Path(path).is_dir() else Path(path).parent
-    for file in track(images, 'segmenting', disable=len(images) == 1):
+    for file in track(images, 'predicting', disable=len(images) == 1):
         image = mmcv.imread(str(file))
         if image is None:
             raise ValueError(f'{file} cannot be read as a picture')
-        labels, rgb = inferencer(image), image[..., ::-1]
-        sheet = side_by_side(
-            [rgb, colour_overlay(rgb, labels, inferencer.palette)],
-            [file.name, 'prediction'],
-            inferencer.classes,
-            inferencer.palette,
-        )
+        rgb, meaning = image[..., ::-1], (inferencer.classes, inferencer.palette)
+        drawn = draw_result(rgb, inferencer(image), *meaning, score_thr)
+        sheet = side_by_side([rgb, drawn], [file.name, 'prediction'], *meaning)
         target = Path(save_dir) / file.relative_to(root).with_suffix('.png')
         with atomic_path(target) as temporary:
             Image.fromarray(sheet).save(temporary)

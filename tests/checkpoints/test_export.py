@@ -278,3 +278,8 @@ def test_onnx_of_mask2former(tmp_path):
     write_checkpoint({'state_dict': model.state_dict()}, tmp_path / 'model.pth')
     exported = export_onnx(config, tmp_path / 'model.pth', tmp_path / 'model.onnx', (64, 64))
     assert exported.difference <= 1e-4
+
+
+def test_no_onnx_of_detectors(tiny_detector, tmp_path):
+    with pytest.raises(RuntimeError, match='only segmentors can be exported'):
+        export_onnx(tiny_detector, tmp_path / 'x.pth', tmp_path / 'x.onnx')

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from mmengine.structures import InstanceData
 
-from soma.inference import colour_overlay, side_by_side, stack_rows
+from soma.inference import colour_overlay, draw_boxes, side_by_side, stack_rows
 
 PALETTE = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 250)], np.uint8)
 
@@ -62,3 +63,67 @@ def test_rows_are_stacked_on_white():
     assert sheet.shape == (7, 7, 3)
     assert (sheet[:3, :5] == top).all() and (sheet[3:] == bottom).all()
     assert (sheet[:3, 5:] == 255).all()
+
+
+def boxes(*corners, labels, scores=None):
+    objects = InstanceData(bboxes=np.array(corners, np.float32).reshape(-1, 4))
+    objects.labels = np.array(labels, int)
+    if scores is not None:
+        objects.scores = np.array(scores, np.float32)
+    return objects
+
+
+def differs(drawn, image):
+    """Left, top, right and bottom of what has changed; None if nothing has."""
+    rows, columns = np.nonzero((drawn != image).any(-1))
+    return (columns.min(), rows.min(), columns.max(), rows.max()) if len(rows) else None
+
+
+def test_boxes_are_drawn_where_they_are():
+    image = noise(200, 300)
+    before = image.copy()
+    drawn = draw_boxes(image, boxes((100, 60, 180, 150), labels=[0]), 'abc', PALETTE)
+    assert (image == before).all() and drawn.dtype == np.uint8
+    assert (drawn[150, 100:181] == PALETTE[0]).all() and (drawn[100:151, 180] == PALETTE[0]).all()
+    assert (drawn[62:148, 105:170] == image[62:148, 105:170]).all()  # inside
+    left, top, right, bottom = differs(drawn, image)
+    assert (left, right, bottom) == (99, 181, 151) and 40 < top < 59  # an edge, and a label above
+    assert (drawn[top + 1, 100:106] == PALETTE[0]).all()
+
+
+def test_unsure_boxes_are_left_out():
+    image = noise(200, 300)
+    objects = boxes((20, 60, 80, 90), (150, 60, 250, 90), labels=[0, 1], scores=[0.29, 0.31])
+    drawn = draw_boxes(image, objects, 'abc', PALETTE)
+    assert differs(drawn, image)[0] == 149
+    assert differs(draw_boxes(image, objects, 'abc', PALETTE, 0.4), image) is None
+    assert differs(draw_boxes(image, objects, 'abc', PALETTE, 0), image)[0] == 19
+
+
+def test_the_surest_box_is_on_top():
+    box = (20, 60, 150, 150)
+    for scores, top in (([0.9, 0.8], 0), ([0.8, 0.9], 1)):
+        objects = boxes(box, box, labels=[0, 1], scores=scores)
+        assert (
+            draw_boxes(noise(200, 300), objects, 'ab', PALETTE)[150, 20:151] == PALETTE[top]
+        ).all()
+
+
+@pytest.mark.parametrize('box', [(-5, -5, 40, 30), (280, 2, 310, 210), (0, 0, 0, 0)])
+def test_labels_stay_in_the_picture(box):
+    image = np.zeros((200, 300, 3), np.uint8)
+    drawn = draw_boxes(image, boxes(box, labels=[2], scores=[1]), ['motorbike'] * 3, PALETTE)
+    assert (drawn == PALETTE[2]).all(-1).any(0).sum() > 60  # wider than what is seen of the box
+
+
+def test_a_label_is_readable_on_its_colour():
+    image = np.full((100, 100, 3), 90, np.uint8)
+    for colour, text in (((0, 0, 60), 255), ((250, 250, 0), 0)):
+        drawn = draw_boxes(image, boxes((10, 40, 90, 90), labels=[0]), ['car'], [colour])
+        assert abs(drawn[25:39, 12:40].astype(int) - text).max(-1).min() < 60
+
+
+def test_nothing_is_drawn_of_nothing():
+    image = noise(20, 30)
+    for scores in (None, []):
+        assert (draw_boxes(image, boxes(labels=[], scores=scores), 'abc', PALETTE) == image).all()

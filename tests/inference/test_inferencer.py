@@ -2,9 +2,11 @@ import mmcv
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import InstanceData
 from PIL import Image
 
 from soma.adapters import SoMALayer
+from soma.datasets import DomainVOCDataset
 from soma.files import CheckpointError, read_checkpoint, write_checkpoint
 from soma.inference import Inferencer, list_images, visualize
 
@@ -121,3 +123,57 @@ def test_the_classes_of_the_card(tiny_config, checkpoint, tmp_path):
     write_checkpoint(content, tmp_path / 'x.pth')
     inferencer = Inferencer(tiny_config, tmp_path / 'x.pth', 'cpu')
     assert inferencer.classes == names and inferencer.palette.shape == (19, 3)
+
+
+def test_the_objects_of_a_test(tiny_detector, build_runner, box_data):
+    build_runner(tiny_detector, {'default_hooks.checkpoint.interval': 2}).train()
+    checkpoint = f'{tiny_detector.work_dir}/iter_2.pth'
+    tested = {}
+
+    def remember(runner, outputs, **kwargs):
+        tested.update({s.img_path: s.pred_instances.numpy() for s in outputs})
+
+    build_runner(tiny_detector, {'load_from': checkpoint}, after_test_iter=remember).test()
+    before = tiny_detector.to_dict()
+    inferencer = Inferencer(tiny_detector, checkpoint, 'cpu')
+    assert inferencer.classes[:3] == ['bus', 'bike', 'car'] and inferencer.palette.shape == (7, 3)
+    assert not any(isinstance(m, SoMALayer) for m in inferencer.model.modules())
+    assert len(tested) == 6
+    for file, expected in tested.items():
+        for image in (file, mmcv.imread(file), file):
+            found = inferencer(image)
+            assert found.bboxes.shape == (10, 4) and isinstance(found.bboxes, np.ndarray)
+            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+            # those of one score may change places
+            np.testing.assert_allclose(found.bboxes.mean(0), expected.bboxes.mean(0), atol=0.1)
+    assert tiny_detector.to_dict() == before
+
+
+def test_the_classes_of_the_test_data(tiny_detector, build_runner, tmp_path):
+    """Where the checkpoint does not know them."""
+    state = build_runner(tiny_detector).model.state_dict()
+    write_checkpoint({'state_dict': state}, tmp_path / 'x.pth')
+    inferencer = Inferencer(tiny_detector, tmp_path / 'x.pth', 'cpu')
+    known = DomainVOCDataset.METAINFO
+    assert inferencer.classes == known['classes']
+    assert inferencer.palette.tolist() == [list(colour) for colour in known['palette']]
+    names = tuple('abcdefg')
+    for part in tiny_detector.test_dataloader.dataset.datasets:
+        part.metainfo = dict(classes=names)
+    assert Inferencer(tiny_detector, tmp_path / 'x.pth', 'cpu').classes == names
+
+
+def test_visualize_draws_sure_boxes(tmp_path):
+    class Boxes(Stripes):
+        def __call__(self, image):
+            box = np.array([[10, 10, 40, 30]], np.float32)
+            return InstanceData(bboxes=box, labels=np.array([1]), scores=np.array([0.4]))
+
+    Image.new('RGB', (60, 40), (10, 200, 30)).save(tmp_path / 'a.png')
+    found = {}
+    for limit in ('default', 0.41):
+        options = {} if limit == 'default' else {'score_thr': limit}
+        (file,) = visualize(Boxes(), tmp_path / 'a.png', tmp_path / str(limit), **options)
+        sheet = np.asarray(Image.open(file))
+        found[limit] = (sheet[:50, 66:] == (0, 0, 255)).all(-1).sum()
+    assert found['default'] > 100 and found[0.41] == 0
