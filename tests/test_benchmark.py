@@ -4,10 +4,11 @@ import math
 import pytest
 import torch
 from mmengine.config import Config
+from small_detectors import DETECTORS
 
 from soma.benchmark import Settings, run_benchmark
 from soma.benchmark_phases import run_phase, synthetic_data
-from soma.config import REPOSITORY
+from soma.config import REPOSITORY, load_config
 from soma.files import CheckpointError
 
 TOY = REPOSITORY / 'configs/toy/soma_dinov2-toy_mask2former_gta2all_256x256.py'
@@ -97,13 +98,13 @@ def test_a_detector_in_both_phases(tiny_detector, tmp_path):
 
 
 PAD = dict(type='Pad', size=(160, 96))
-DETECTORS = {
+HEADS = {
     'DINO': dict(bbox_head=dict(num_classes=7)),
     'FasterRCNN': dict(roi_head=dict(bbox_head=dict(num_classes=7)), rpn_head=dict()),
 }
 
 
-@pytest.mark.parametrize('heads', [*DETECTORS.values()], ids=[*DETECTORS])
+@pytest.mark.parametrize('heads', [*HEADS.values()], ids=[*HEADS])
 @pytest.mark.parametrize(
     ('backbone', 'pipeline', 'size'),
     [
@@ -118,6 +119,13 @@ def test_the_size_of_a_detectors_pictures(heads, backbone, pipeline, size):
         for phase in ('train', 'test'):
             found = synthetic_data(config, phase, Settings('x.py', size=given))
             assert found == dict(type='SyntheticBoxDataset', size=expected, num_classes=7)
+
+
+@pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
+def test_the_detectors_of_the_configs_have_a_size(path):
+    side = 256 if path.parent.name == 'toy' else 1024
+    found = synthetic_data(load_config(path), 'train', Settings(path))
+    assert found == dict(type='SyntheticBoxDataset', size=(side, side), num_classes=7)
 
 
 def test_the_size_of_a_segmentors_pictures(tiny_config):
