@@ -78,8 +78,8 @@ def as_dinov2_does(pos_embed, grid):
 @pytest.mark.parametrize('grid', [(4, 6), (9, 7), (12, 3), (5, 20)])
 def test_positions_exactly_or_as_dinov2_does(grid):
     pos_embed = torch.randn(1, 1 + 36, 16)
-    exact = resize_pos_embed(pos_embed, grid)
-    dinov2 = resize_pos_embed(pos_embed, grid, interp='dinov2')
+    exact = resize_pos_embed(pos_embed, grid, (6, 6))
+    dinov2 = resize_pos_embed(pos_embed, grid, (6, 6), 'dinov2')
     timm = resample_abs_pos_embed(pos_embed, grid, (6, 6), antialias=False)
     assert torch.equal(exact, timm) and torch.equal(dinov2, as_dinov2_does(pos_embed, grid))
     assert torch.equal(exact[:, 0], pos_embed[:, 0]) and torch.equal(dinov2[:, 0], exact[:, 0])
