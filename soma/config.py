@@ -14,6 +14,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from .cli import add_trust
+from .files import pretrained_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _PATH_KEYS = ('data_root', 'checkpoint', 'load_from')
@@ -127,9 +128,11 @@ def use_plain_model(config: Config) -> str | None:
     """
     config.load_from, config.resume = None, False
     backbone = config.model.get('backbone', {})
+    if backbone.get('type') == 'AdaptedBackbone':
+        backbone = config.model.backbone = backbone.backbone
     for key in ('adapter', 'base_dtype'):
         backbone.pop(key, None)
-    return (backbone.pop('init_cfg', None) or {}).get('checkpoint')
+    return pretrained_file(backbone.pop('init_cfg', None))
 
 
 def build_model(config: Config) -> nn.Module:

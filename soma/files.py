@@ -6,7 +6,7 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -136,6 +136,12 @@ def card_of(content: Mapping) -> dict:
     """
     meta = content.get('meta') if isinstance(content, Mapping) else None
     return dict(meta.get('soma') or {}) if isinstance(meta, Mapping) else {}
+
+
+def pretrained_file(init_cfg: Mapping | Sequence[Mapping] | None) -> str | None:
+    """The file of pretrained weights that mmengine's ``init_cfg`` names, if it names one."""
+    configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+    return next((c['checkpoint'] for c in configs if c['type'] == 'Pretrained'), None)
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike) -> None:

@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 NAMES = {
-    'MODELS': ['DINOv2', 'CoDETR', 'LeanChannelMapper', 'WindowEncoderDecoder'],
+    'MODELS': ['AdaptedBackbone', 'DINOv2', 'CoDETR', 'LeanChannelMapper', 'WindowEncoderDecoder'],
     'HOOKS': ['BlockFreezeHook', 'WeightDecayLoggerHook', 'DrawPredictionsHook'],
     'PARAM_SCHEDULERS': ['CosineAnnealingWeightDecay'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['GroupedOptimWrapperConstructor'],

@@ -61,7 +61,8 @@ class SoMAConfig:
 
 
 ADAPTERS = {'SoMA': SoMAConfig}
-_LAYERS = {nn.Linear: SoMALinear, nn.Conv2d: SoMAConv2d}
+# What can be adapted. A class that only derives from these may compute something else.
+LAYERS: dict[type[nn.Module], type[SoMALayer]] = {nn.Linear: SoMALinear, nn.Conv2d: SoMAConv2d}
 
 
 def parse_adapter(config: Mapping | SoMAConfig) -> SoMAConfig:
@@ -162,7 +163,7 @@ def adapter_names(model: nn.Module) -> set[str]:
 def _adapt(name: str, layer: nn.Module, config: SoMAConfig) -> SoMALayer:
     """Make the adapted layer of a plain one; an error says its name."""
     try:
-        return _LAYERS[type(layer)].from_plain(
+        return LAYERS[type(layer)].from_plain(
             layer,
             rank=config.rank,
             alpha=config.alpha,
@@ -191,7 +192,7 @@ def _find_targets(model: nn.Module, config: SoMAConfig) -> dict[str, nn.Module]:
         if not matched:
             raise ValueError(
                 f'adapter: target {pattern!r} matches no layer of {type(model).__name__}; '
-                f'its layers are named like {[n for n, m in names if type(m) in _LAYERS][:5]}'
+                f'its layers are named like {[n for n, m in names if type(m) in LAYERS][:5]}'
             )
         later = {
             name: module
@@ -205,7 +206,7 @@ def _find_targets(model: nn.Module, config: SoMAConfig) -> dict[str, nn.Module]:
             )
         matches.update(later)
     for name, module in matches.items():
-        if type(module) not in _LAYERS:
+        if type(module) not in LAYERS:
             raise ValueError(
                 f'adapter: target {name!r} is a {type(module).__name__}; only plain '
                 'nn.Linear and nn.Conv2d layers can be adapted'

@@ -95,11 +95,11 @@ def base_card(model: nn.Module, prefix: str = '') -> dict:
 
     Returns:
         ``prefix``, ``hash``, ``samples``, and what the module at the prefix tells of itself
-        (``describe()``).
+        (``describe()``), or else the ``names`` of the base: a file may hold more.
     """
-    module = model.get_submodule(prefix.rstrip('.'))
-    described = module.describe() if hasattr(module, 'describe') else {}
-    return {'prefix': prefix, **weights_card(base_of(model, prefix)), **described}
+    module, base = model.get_submodule(prefix.rstrip('.')), base_of(model, prefix)
+    described = module.describe() if hasattr(module, 'describe') else {'names': list(base)}
+    return {'prefix': prefix, **weights_card(base), **described}
 
 
 def weights_card(base: Mapping[str, Tensor]) -> dict:

@@ -48,12 +48,11 @@ class AdapterReport:
         table.add_section()
         share = trained / max(frozen + trained, 1)
         table.add_row('total', f'{frozen:,}', f'{trained:,} ({share:.1%})')
-        blocks = ', '.join(map(str, self.frozen_blocks)) or 'none'
-        return (
-            f'{len(self.layers)} layers ({self.matrices} matrices) adapted; '
-            f'{len(self.frozen_blocks)} of {self.blocks} blocks frozen whole: {blocks}\n'
-            + as_text(table, 88)
-        )
+        text = f'{len(self.layers)} layers ({self.matrices} matrices) adapted'
+        if self.blocks:
+            blocks = ', '.join(map(str, self.frozen_blocks)) or 'none'
+            text += f'; {len(self.frozen_blocks)} of {self.blocks} blocks frozen whole: {blocks}'
+        return f'{text}\n{as_text(table, 88)}'
 
 
 def adapter_report(model: nn.Module) -> AdapterReport:

@@ -38,8 +38,10 @@ def export_backbone(
     checkpoint = open_checkpoint(adapter)
     prefix, state = checkpoint.prefix, plain_weights(checkpoint, backbone, force)
     own = {k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)}
-    if 'cls_token' not in own:
+    if not own:
         raise CheckpointError(f'{adapter} holds no base weights: name their file with --backbone')
+    if 'cls_token' not in own:
+        raise CheckpointError(f'{adapter} has another backbone than DINOv2: {sorted(own)[:3]}')
     if names == 'timm':
         own = timm_names(own)
     else:  # the mask token is of no use, but their model has one

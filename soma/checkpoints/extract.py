@@ -45,6 +45,8 @@ def extract_adapter(
         own = [*ADAPTER_TENSORS, *(['bias'] if card['train_bias'] else [])]
         kept = {f'{layer}.{name}' for layer in layers for name in own}
         kept |= {name for name in state if not name.startswith(checkpoint.prefix)}
+        if 'names' in about:  # without buffers
+            kept = set(state) - {checkpoint.prefix + name for name in about['names']}
         base = {n[len(checkpoint.prefix) :]: state[n] for n in state if n not in kept}
         about = {**weights_card(base), **about}
     card = {'soma_version': __version__, **card, 'base': about}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -157,10 +157,14 @@ def read_base(
     state, card, path = checkpoint
     wanted = card.get('base', {})
     base = read_pretrained(backbone)
-    inside = next((name for name in base if name.endswith('.cls_token')), '')
-    prefix = inside.removesuffix('cls_token')  # of a whole model's backbone
+    prefix = _prefix_of(base, wanted.get('names', ['cls_token', 'pos_embed']))
     base = public_names({n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)})
     base.pop('mask_token', None)
+    if 'names' in wanted:  # the file may hold more, such as a classifier
+        if absent := [name for name in wanted['names'] if name not in base]:
+            raise CheckpointError(f'{backbone} lacks base weights of {path}: {absent[:3]}')
+        kept = {*wanted['names'], *(n.removeprefix(checkpoint.prefix) for n in state)}
+        base = {name: value for name, value in base.items() if name in kept}
     if 'img_size' in wanted:
         try:
             interp = wanted.get('pos_embed_interp', 'exact')
@@ -172,6 +176,13 @@ def read_base(
     if missing:
         check_base(card, missing, backbone, path, force)
     return base
+
+
+def _prefix_of(state: Mapping[str, Tensor], names: Sequence[str]) -> str:
+    """What all the names begin with in a file of a whole model; '' if they stand there as such."""
+    found = {key.removesuffix(names[0]) for key in state if key.endswith(names[0])}
+    fitting = (p for p in sorted(found, key=len) if all(p + name in state for name in names))
+    return next(fitting, '')
 
 
 def plain_weights(

@@ -7,6 +7,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..adapters import adapter_card, base_card
+from ..files import pretrained_file
 from ..version import __version__
 
 
@@ -37,8 +38,8 @@ def training_card(runner: Runner) -> dict:
     backbone = model.get_submodule(prefix.rstrip('.'))
     # What a full fine-tuning happens to leave frozen is no base that others could put in its place.
     if card['method'] or not any(p.requires_grad for p in backbone.parameters()):
-        source = getattr(backbone, 'init_cfg', None) or {}
-        card['base'] = {**base_card(model, prefix), 'file': str(source.get('checkpoint', ''))}
+        file = pretrained_file(getattr(backbone, 'init_cfg', None))
+        card['base'] = {**base_card(model, prefix), 'file': file or ''}
     dataset = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
     for name in ('classes', 'palette'):
         if dataset.get(name) is not None:

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from dinov2_names import to_timm, to_transformers
 from mmseg.apis import init_model
 from timm.models.vision_transformer import VisionTransformer
 
@@ -289,6 +290,16 @@ def test_the_published_file_is_converted_on_the_way(public_file, tmp_path, conve
     again = plain_weights(open_checkpoint(adapter), converted)
     assert state.keys() == again.keys()
     assert all(torch.equal(state[name], again[name]) for name in state)
+
+
+@pytest.mark.parametrize('rename', [to_transformers, to_timm])
+def test_the_base_may_have_other_names(converted, adapter, plain_model, tmp_path, rename):
+    write_checkpoint(rename(read_state_dict(converted)), tmp_path / 'other.pth')
+    ours, theirs = plain_model(), plain_model()
+    load_plain(ours, adapter, tmp_path / 'other.pth')
+    load_plain(theirs, adapter, converted)
+    x = torch.randn(1, 3, 32, 32)
+    assert torch.equal(logits(ours, x), logits(theirs, x))
 
 
 def test_an_adapter_alone_asks_for_its_base(adapter, plain_model):

@@ -1,10 +1,14 @@
 import json
 import socket
+from pathlib import Path
 
+import adapted_detectors
 import pytest
 import torch
+from adapted_detectors import adapted, detector_config, write_resnet
 from timm.models.vision_transformer import VisionTransformer
 
+from soma.config import REPOSITORY
 from soma.files import read_checkpoint, read_state_dict
 from soma.models.backbones.dinov2_weights import convert_dinov2
 
@@ -98,3 +102,26 @@ def test_two_processes_train_and_test_as_one(
     alone = build_runner(tiny_config, {'load_from': checkpoint}).test()
     assert {k: metrics[k] for k in alone} == alone
     assert alone['citys_aAcc'] != alone['fog_aAcc']
+
+
+def test_two_processes_train_an_adapted_backbone(tiny_config, run_tool, port, tmp_path):
+    write_resnet(tmp_path / 'resnet.pth')
+    config = detector_config(tiny_config, adapted('faster_rcnn', tmp_path / 'resnet.pth'))
+    (tmp_path / 'spy.py').write_text(SPY)
+    config.custom_imports = dict(imports=['soma', 'spy', 'adapted_detectors'])
+    config.custom_hooks.append(dict(type='SpyHook'))
+    config.train_cfg.max_iters = config.default_hooks.checkpoint.interval = 4
+    config.dump(tmp_path / 'config.py')
+    folders = (tmp_path, Path(adapted_detectors.__file__).parent, REPOSITORY)
+    environment = dict(PORT=port, PYTHONPATH=':'.join(map(str, folders)))
+    run_tool('dist_train.sh', tmp_path / 'config.py', '2', **environment)
+    ranks = [torch.load(f'{tiny_config.work_dir}/rank{i}.pth') for i in range(2)]
+    assert not any(rank['unused'] for rank in ranks)
+    assert not any(map(torch.equal, *(rank['inputs'] for rank in ranks)))
+    first, second = (rank['state'] for rank in ranks)
+    assert [k for k in first if not torch.equal(first[k], second[k])] == []
+    base = read_state_dict(tmp_path / 'resnet.pth')
+    for name, value in base.items():
+        assert name.startswith('fc.') or torch.equal(first[f'backbone.{name}'], value)
+    layer = 'backbone.layer4.0.conv1'
+    assert first[f'{layer}.A0'].any() and (first[f'{layer}.A'] != first[f'{layer}.A0']).any()

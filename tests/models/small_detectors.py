@@ -38,6 +38,9 @@ def shrink_detector(model):
         model.backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
         model.backbone.update(img_size=64, patch_size=8)
         model.neck.in_channels = [16] * len(model.neck.in_channels)
+    if model.backbone.type == 'AdaptedBackbone':
+        model.backbone.backbone.update(base_channels=8, init_cfg=None)
+        model.neck.in_channels = [32, 64, 128, 256]
     if 'num_queries' in model:
         model.num_queries = 20
         model.bbox_head.embed_dims = 32

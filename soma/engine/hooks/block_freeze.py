@@ -73,9 +73,14 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
 
 
 def frozen_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Frozen parameters by name, and the buffers ``A0`` and ``B0`` of adapters."""
+    """Frozen parameters by name, buffers of frozen modules, ``A0`` and ``B0`` of adapters."""
     tensors = {n: p for n, p in model.named_parameters() if not p.requires_grad}
-    buffers = {n: b for n, b in model.named_buffers() if n.endswith(('.A0', '.B0'))}
+    inside = {id(buffer) for module in frozen_modules(model) for buffer in module.buffers()}
+    buffers = {
+        name: buffer
+        for name, buffer in model.named_buffers()
+        if id(buffer) in inside or name.endswith(('.A0', '.B0'))
+    }
     return tensors | buffers
 
 

@@ -112,5 +112,6 @@ class TrainableEMAHook(Hook):
 
 
 def _trained(runner: Runner) -> dict[str, Tensor]:
-    parameters = plain_model(runner.model).named_parameters()
+    # Under each of its names: a file holds a parameter that layers share more than once.
+    parameters = plain_model(runner.model).named_parameters(remove_duplicate=False)
     return {name: value.detach() for name, value in parameters if value.requires_grad}

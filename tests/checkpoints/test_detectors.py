@@ -1,0 +1,236 @@
+"""Train, extract, merge, average, test: detectors predict the same all along."""
+
+import copy
+
+import pytest
+import torch
+from adapted_detectors import (
+    CLASSES,
+    TinyBoxes,
+    adapted,
+    detector_config,
+    write_dinov2,
+    write_resnet,
+)
+from mmengine.registry import MODELS, init_default_scope
+
+from soma.adapters import SoMALayer, adapted_layers
+from soma.checkpoints import (
+    average_files,
+    export_backbone,
+    export_peft,
+    extract_adapter,
+    load_plain,
+    merge_files,
+)
+from soma.config import use_plain_model
+from soma.files import CheckpointError, card_of, read_checkpoint, read_state_dict, write_checkpoint
+
+KINDS = ['faster_rcnn', 'dino', 'deformable_detr']
+HOOKS = {
+    'whole': {},
+    'adapter': {'default_hooks.checkpoint.type': 'AdapterCheckpointHook'},
+    'ema': {
+        'default_hooks.checkpoint.type': 'AdapterCheckpointHook',
+        'custom_hooks': [dict(type='BlockFreezeHook'), dict(type='TrainableEMAHook', momentum=0.3)],
+    },
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def base(kind, tmp_path):
+    """The file of pretrained weights."""
+    write = write_resnet if kind == 'faster_rcnn' else write_dinov2
+    write(tmp_path / 'base.pth')
+    return tmp_path / 'base.pth'
+
+
+@pytest.fixture
+def config(kind, base, tiny_config):
+    return detector_config(tiny_config, adapted(kind, base))
+
+
+@pytest.fixture
+def plain_model(config):
+    """Build the detector without an adapter, with random weights."""
+
+    def build():
+        plain = copy.deepcopy(config)
+        use_plain_model(plain)
+        init_default_scope('mmdet')
+        model = MODELS.build(plain.model).eval()
+        assert not any(isinstance(module, SoMALayer) for module in model.modules())
+        return model
+
+    return build
+
+
+@torch.no_grad()
+def predictions(model):
+    """All that a detector says of two pictures: its feature maps, and boxes by score."""
+    samples = [TinyBoxes()[i] for i in range(2)]
+    batch = {name: [sample[name] for sample in samples] for name in samples[0]}
+    batch = model.eval().data_preprocessor(batch)
+    values = [*model.extract_feat(batch['inputs'])]
+    for found in model(**batch, mode='predict'):
+        found = found.pred_instances
+        assert len(found) and found.bboxes.shape == (len(found), 4)
+        values += [found.scores, found.bboxes, found.labels.float()]
+    return values
+
+
+def assert_same(model, expected, what=''):
+    for ours, theirs in zip(predictions(model), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4, msg=lambda m: f'{what}: {m}')
+
+
+@pytest.mark.parametrize('hook', HOOKS)
+def test_the_same_predictions_all_along(
+    config, build_runner, plain_model, base, tmp_path, kind, hook
+):
+    options = HOOKS[hook]
+    build_runner(config, options).train()
+    final = f'{config.work_dir}/iter_2.pth'
+    # the checkpoint in the adapted model that it was written from
+    runner = build_runner(config, {'custom_hooks': []})
+    runner.model.init_weights()
+    before = predictions(runner.model)
+    runner.load_checkpoint(final)
+    expected = predictions(runner.model)
+    assert not torch.allclose(expected[0], before[0], atol=1e-3)
+
+    made = {'final': dict(path=final, backbone=base)}
+    for suffix in ('.pth', '.safetensors'):
+        adapter, merged = tmp_path / f'adapter{suffix}', tmp_path / f'merged{suffix}'
+        kept = tmp_path / f'kept{suffix}'
+        extract_adapter(final, adapter)
+        merge_files(base, adapter, merged)
+        merge_files(base, adapter, kept, keep_adapter=True)
+        made[f'adapter{suffix}'] = dict(path=adapter, backbone=base)
+        made |= {f'merged{suffix}': dict(path=merged), f'kept{suffix}': dict(path=kept)}
+    for name, files in made.items():
+        model = plain_model()
+        load_plain(model, **files)
+        assert_same(model, expected, name)
+
+    # nothing but plain names in the merged file, nothing of the base in the adapter file
+    merged, kept = (read_state_dict(tmp_path / f'{n}.safetensors') for n in ('merged', 'kept'))
+    assert merged.keys() == plain_model().state_dict().keys()
+    assert kept.keys() == runner.model.state_dict().keys()
+    own = read_state_dict(tmp_path / 'adapter.safetensors')
+    frozen = {n for n, p in runner.model.named_parameters() if not p.requires_grad}
+    assert own.keys() == runner.model.state_dict().keys() - frozen
+
+    # both can be trained on
+    for file in ('kept.pth', 'adapter.safetensors'):
+        changes = {'load_from': str(tmp_path / file), 'optim_wrapper.optimizer.lr': 0.0}
+        again = build_runner(config, {**changes, 'work_dir': str(tmp_path / 'on')})
+        again.train()
+        assert_same(again.model, expected, file)
+
+
+def test_the_card_says_what_the_file_is(config, build_runner, base, tmp_path, kind):
+    build_runner(config).train()
+    extract_adapter(f'{config.work_dir}/iter_2.pth', tmp_path / 'adapter.safetensors')
+    card = card_of(read_checkpoint(tmp_path / 'adapter.safetensors'))
+    assert (card['method'], card['rank'], card['iteration']) == ('SoMA', 2, 2)
+    assert tuple(card['classes']) == CLASSES and len(card['palette']) == 7
+    assert card['base']['file'] == str(base) and len(card['base']['hash']) == 64
+    assert sorted(card['targets']) == adapted_layers(
+        read_state_dict(tmp_path / 'adapter.safetensors')
+    )
+    if kind == 'faster_rcnn':
+        assert card['targets'][0] == 'backbone.layer3.0.conv1'
+        assert {'conv1.weight', 'layer4.1.bn2.bias'} <= set(card['base']['names'])
+
+
+def test_averages(config, build_runner, plain_model, base, tmp_path):
+    files = []
+    for seed in (0, 1):
+        options = {'work_dir': str(tmp_path / f'{seed}'), 'randomness.seed': seed}
+        build_runner(config, options).train()
+        files.append(tmp_path / f'{seed}.safetensors')
+        extract_adapter(tmp_path / f'{seed}' / 'iter_2.pth', files[-1])
+        merge_files(base, files[-1], tmp_path / f'{seed}.pth')
+    # the changes of two adapters of rank 2, minus what both start from
+    done = average_files(files, tmp_path / 'mean.safetensors', rank=6)
+    assert done.layers and max(done.errors.values()) < 1e-5
+    merged = [read_state_dict(tmp_path / f'{seed}.pth') for seed in (0, 1)]
+    model = plain_model()
+    load_plain(model, tmp_path / 'mean.safetensors', base)
+    for name, value in model.state_dict().items():
+        one, two = merged[0][name], merged[1][name]
+        expected = (one + two) / 2 if value.is_floating_point() else one
+        torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
+    assert any(not torch.equal(merged[0][n], merged[1][n]) for n in merged[0] if 'backbone' in n)
+
+
+def test_another_base_is_refused(config, build_runner, plain_model, base, tmp_path):
+    build_runner(config).train()
+    extract_adapter(f'{config.work_dir}/iter_2.pth', tmp_path / 'adapter.pth')
+    state = read_state_dict(base)
+    name = sorted(name for name in state if name.endswith('conv1.weight') or 'qkv.weight' in name)
+    state[name[0]] += 1e-3
+    write_checkpoint(state, tmp_path / 'other.pth')
+    arguments = (tmp_path / 'other.pth', tmp_path / 'adapter.pth', tmp_path / 'merged.pth')
+    with pytest.raises(CheckpointError, match='was trained on the base weights'):
+        merge_files(*arguments)
+    merge_files(*arguments, force=True)
+    with pytest.raises(CheckpointError, match='was trained on the base weights'):
+        load_plain(plain_model(), tmp_path / 'adapter.pth', tmp_path / 'other.pth')
+    del state[name[0]]
+    write_checkpoint(state, tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match=r'other\.pth.*(lacks base|no DINOv2) weights'):
+        load_plain(plain_model(), tmp_path / 'adapter.pth', tmp_path / 'other.pth')
+
+
+def test_only_dinov2_is_exported(config, build_runner, base, tmp_path, kind):
+    build_runner(config).train()
+    extract_adapter(f'{config.work_dir}/iter_2.pth', tmp_path / 'adapter.pth')
+    arguments = (tmp_path / 'adapter.pth', tmp_path / 'out.pth', 'timm', base)
+    if kind == 'faster_rcnn':
+        with pytest.raises(CheckpointError, match=r"has another backbone than DINOv2: \['bn1"):
+            export_backbone(*arguments)
+        with pytest.raises(CheckpointError, match=r'layer3\.0\.conv1 is no layer of a block'):
+            export_peft(tmp_path / 'adapter.pth', tmp_path / 'peft')
+    else:
+        assert export_backbone(*arguments) == len(read_state_dict(base))
+
+
+def test_a_whole_model_may_hold_the_base(config, build_runner, plain_model, base, tmp_path):
+    build_runner(config).train()
+    extract_adapter(f'{config.work_dir}/iter_2.pth', tmp_path / 'adapter.pth')
+    state = {f'backbone.{name}': value for name, value in read_state_dict(base).items()}
+    write_checkpoint({'state_dict': {**state, 'head': torch.ones(1)}}, tmp_path / 'whole.pth')
+    one, two = plain_model(), plain_model()
+    load_plain(one, tmp_path / 'adapter.pth', base)
+    load_plain(two, tmp_path / 'adapter.pth', tmp_path / 'whole.pth')
+    assert_same(one, predictions(two))
+
+
+def test_the_average_of_a_shared_parameter_is_one(config, build_runner):
+    runner = build_runner(config, HOOKS['ema'])
+    runner.train()
+    state = read_checkpoint(f'{config.work_dir}/iter_2.pth')['state_dict']
+    names = {}
+    for name, parameter in runner.model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    for first, *others in names.values():
+        assert all(torch.equal(state[first], state[name]) for name in others if first in state)
+
+
+def test_resumed_is_as_uninterrupted(config, build_runner):
+    options = {**HOOKS['ema'], 'default_hooks.checkpoint.interval': 1}
+    build_runner(config, options).train()
+    whole = read_checkpoint(f'{config.work_dir}/iter_2.pth')
+    options |= {'resume': True, 'load_from': f'{config.work_dir}/iter_1.pth'}
+    build_runner(config, options).train()
+    again = read_checkpoint(f'{config.work_dir}/iter_2.pth')
+    for part in ('state_dict', 'ema_state_dict'):
+        assert whole[part].keys() == again[part].keys()
+        assert all(torch.equal(whole[part][name], again[part][name]) for name in whole[part])
