@@ -9,7 +9,7 @@ from .render import Rendering
 # The classes of Diverse Weather by Cityscapes train id.
 NAMES = {11: 'person', 12: 'rider', 13: 'car', 14: 'truck', 15: 'bus', 17: 'motor', 18: 'bike'}
 _CYCLES = (17, 18)  # thin, and in pieces behind their riders
-_MIN_SIDE = 6  # pixels
+_MIN_SIDE = 10  # pixels
 _MIN_PIXELS = 20
 _MIN_SHARE = 0.25  # of the box that the thing fills
 _MIN_CONTRAST = 5.0  # grey levels
