@@ -31,7 +31,7 @@ def shrink_detector(model):
             if key in part:
                 part[key] = 32
         for key in ('in_channels', 'out_channels'):
-            if part.get(key) in (64, 256):
+            if part.get(key) in (128, 256):
                 part[key] = 32
     if model.backbone.type == 'DINOv2':
         depth = 24 if model.backbone.arch == 'large' else 6

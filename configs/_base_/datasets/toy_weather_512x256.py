@@ -6,11 +6,12 @@ toy_weather = {
     for domain, dataset in _base_.weather.items()
 }
 train_pipeline = [*_base_.train_pipeline]
-train_pipeline[2] = dict(
-    type='RandomResize', scale=(512, 256), ratio_range=(0.8, 1.6), keep_ratio=True
-)
-train_pipeline[3] = dict(_base_.train_pipeline[3], crop_type='absolute', crop_size=(256, 256))
-train_pipeline[6] = dict(type='Pad', size=(256, 256), pad_val=dict(img=(114, 114, 114)))
+train_pipeline[2:5] = [
+    dict(type='RandomResize', scale=(512, 256), ratio_range=(0.9, 1.4), keep_ratio=True),
+    dict(_base_.train_pipeline[3], crop_type='absolute', crop_size=(512, 256)),
+    dict(_base_.train_pipeline[4], min_gt_bbox_wh=(8, 8)),
+]
+train_pipeline[6] = dict(type='Pad', size=(512, 256), pad_val=dict(img=(114, 114, 114)))
 test_pipeline = [*_base_.test_pipeline]
 test_pipeline[1:3] = [dict(type='Resize', scale=(512, 256), keep_ratio=True)]
 train_dataloader = dict(
@@ -33,3 +34,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
+tta_pipeline = [*_base_.tta_pipeline]
+tta_pipeline[1].transforms[0] = [
+    dict(type='Resize', scale=(512 * k // 4, 256 * k // 4), keep_ratio=True) for k in (4, 5)
+]
