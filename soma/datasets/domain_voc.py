@@ -31,14 +31,14 @@ class DomainVOCDataset(XMLDataset):
 
     METAINFO: ClassVar[dict] = {
         'classes': BOX_CLASSES,
-        'palette': [
-            (0, 60, 100),
-            (119, 11, 32),
-            (0, 0, 142),
-            (0, 0, 230),
-            (220, 20, 60),
-            (255, 0, 0),
-            (0, 0, 70),
+        'palette': [  # bright, for night pictures
+            (70, 160, 255),
+            (0, 215, 200),
+            (255, 215, 0),
+            (255, 120, 220),
+            (255, 60, 60),
+            (255, 140, 0),
+            (165, 110, 255),
         ],
     }
 
