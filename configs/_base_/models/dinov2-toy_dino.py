@@ -25,5 +25,5 @@ model = dict(
     positional_encoding=dict(num_feats=64),
     bbox_head=dict(type='CoDINOHead', embed_dims=128, loss_cls=dict(loss_weight=2.0)),
     # So short a training leaves several boxes on a thing.
-    test_cfg=dict(max_per_img=100, nms=dict(type='nms', iou_threshold=0.6)),
+    test_cfg=dict(max_per_img=100, nms=dict(type='nms', iou_threshold=0.5)),
 )
