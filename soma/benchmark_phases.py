@@ -20,6 +20,7 @@ from mmengine.registry import DATASETS, RUNNERS
 
 from .checkpoints import load_plain
 from .config import amp_dtype, build_model, load_config, use_amp, use_plain_model
+from .files import pretrained_file
 from .unpickle import trust_files
 
 if TYPE_CHECKING:
@@ -213,7 +214,8 @@ def _start(config: Config, checkpoint: str | os.PathLike | None) -> str:
     """
     config.resume, config.load_from = False, checkpoint and str(checkpoint)
     backbone = config.model.backbone
-    file = (backbone.get('init_cfg') or {}).get('checkpoint')
+    backbone = backbone.get('backbone', backbone)  # that AdaptedBackbone adapts
+    file = pretrained_file(backbone.get('init_cfg'))
     if file and not Path(file).is_file():
         backbone.init_cfg = None
         file = None

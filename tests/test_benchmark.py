@@ -7,7 +7,7 @@ from mmengine.config import Config
 from small_detectors import DETECTORS
 
 from soma.benchmark import Settings, run_benchmark
-from soma.benchmark_phases import run_phase, synthetic_data
+from soma.benchmark_phases import _start, run_phase, synthetic_data
 from soma.config import REPOSITORY, load_config
 from soma.files import CheckpointError
 
@@ -49,6 +49,16 @@ def test_training_starts_from_the_files_that_are_there(config_file, public_file)
     assert found.keys() == {'train'} and found['train']['precision'] == 'float32'
     assert found['train']['weights'] == str(public_file)
     assert found['train']['peak_memory_mb'] > 50  # PyTorch alone
+
+
+def test_weights_that_are_not_there_are_not_needed(tmp_path):
+    for path in (tmp_path / 'x.pth', __file__):
+        plain = dict(type='ResNet', init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+        for backbone in (plain, dict(type='AdaptedBackbone', backbone=plain)):
+            config = Config(dict(model=dict(backbone=backbone)))
+            there = path == __file__
+            assert _start(config, None) == (str(path) if there else 'random')
+            assert (str(path) in str(config)) == there
 
 
 def test_training_has_the_configs_hooks(config_file):

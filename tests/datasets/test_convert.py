@@ -49,7 +49,8 @@ def data(tmp_path_factory):
     before = digests(root)
     for name in LAYOUTS:
         summary = convert_dataset(name, root / name)
-        assert not summary.failures and not summary.remarks
+        # small pictures may have no box that is large enough
+        assert not summary.failures and {*summary.remarks.values()} <= {'has no object'}
         already = {'bdd100k': 4, 'acdc': 8, 'diverseWeather': 12 + 6}  # boxes and lists
         assert summary.skipped == already.get(name, 0)
         totals = {'cityscapes': 4, 'bdd100k': 4, 'mapillary': 4, 'acdc': 8, 'diverseWeather': 12}

@@ -1,7 +1,6 @@
 """Co-DETR: against mmdet's DINO, and what its auxiliary heads add."""
 
 import copy
-import math
 
 import pytest
 import torch
@@ -51,6 +50,7 @@ def dino_of(model):
     config = small_config('soma_dinov2-L_dino_diverse-weather_1024x1024')
     del config.bbox_head['loss_cls']
     config.bbox_head.loss_cls = small_config(NAME).bbox_head.loss_cls
+    config.bbox_head.type = 'DINOHead'
     dino = build(config).train()
     assert type(dino) is DINO and type(dino.bbox_head) is DINOHead
     dino.load_state_dict({name: model.state_dict()[name] for name in dino.state_dict()})
@@ -68,18 +68,20 @@ def test_queries_of_auxiliary_heads_leave_those_of_dino_alone(model, pictures):
     assert {name.split('.')[0] for name in more} == {'rpn', 'roi', 'atss'}
 
 
+@pytest.mark.parametrize('amp', [False, True])
 @pytest.mark.parametrize('counts', [(3, 5), (4, 0), (0, 0)])
-def test_every_parameter_gets_a_gradient(model, counts):
+def test_every_parameter_gets_a_gradient(model, counts, amp):
     """Also without any box, so that several processes need not look for unused parameters."""
     model.zero_grad()
     samples = [picture_sample(count, seed) for seed, count in enumerate(counts)]
-    losses = model.loss(torch.randn(2, 3, 64, 64), samples)
+    with torch.autocast('cpu', torch.bfloat16, enabled=amp):
+        losses = model.loss(torch.randn(2, 3, 64, 64), samples)
     total, values = model.parse_losses(losses)
     total.backward()
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     assert not [name for name, p in trained.items() if p.grad is None]
     assert all(p.grad.isfinite().all() for p in trained.values())
-    assert all(math.isfinite(value) for value in values.values())
+    assert all(value.isfinite().all() for value in values.values())
     if all(counts):
         assert not [name for name, value in values.items() if value == 0 and 'loss' in name]
 
@@ -87,16 +89,16 @@ def test_every_parameter_gets_a_gradient(model, counts):
 def test_it_learns(model, pictures):
     model = copy.deepcopy(model)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-3)
+    optimizer = torch.optim.AdamW(trained, lr=1e-2)
     history = []
-    for _ in range(20):
+    for _ in range(7):
         total, values = model.parse_losses(model.loss(*pictures))
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(trained, 35)
         optimizer.step()
         history.append(float(values['loss'].detach()))
-    assert max(history[-3:]) < 0.7 * min(history[:3])
+    assert max(history[-2:]) < 0.6 * history[0]
 
 
 def test_one_loss_a_layer_for_the_queries_of_each_head(model, pictures):

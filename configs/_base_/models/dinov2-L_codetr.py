@@ -14,7 +14,7 @@ model = dict(
         ),
     ),
     rpn_head=dict(
-        type='RPNHead',
+        type='Float32RPNHead',
         in_channels=256,
         feat_channels=256,
         anchor_generator=dict(

@@ -5,5 +5,6 @@
 _base_ = ['mmdet::_base_/models/faster-rcnn_r50_fpn.py']
 model = dict(
     backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='checkpoints/resnet50.pth')),
+    rpn_head=dict(type='Float32RPNHead'),
     roi_head=dict(bbox_head=dict(num_classes=7)),
 )

@@ -61,7 +61,7 @@ class CoDETR(DINO):
 
     Args:
         *args: As for ``DINO``, whose ``bbox_head`` is a ``CoDINOHead``.
-        rpn_head: Config of mmdet's ``RPNHead``, None for neither RPN nor RoI head.
+        rpn_head: Config of ``Float32RPNHead``, None for neither RPN nor RoI head.
         roi_head: Config of a ``CoRoIHead``.
         atss_head: Config of a ``CoATSSHead``, None for none.
         max_positives: Largest number of queries that an auxiliary head adds for a picture.

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 import torch
 from mmcv.ops import batched_nms
-from mmdet.models import ATSSHead, DINOHead, StandardRoIHead
+from mmdet.models import ATSSHead, StandardRoIHead
 from mmdet.models.utils import multi_apply
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor
+
+from .float32_heads import Float32DINOHead
 
 
 def image_factor(like: Tensor, meta: dict) -> Tensor:
@@ -98,8 +100,8 @@ class CoATSSHead(ATSSHead):
 
 
 @MODELS.register_module()
-class CoDINOHead(DINOHead):
-    """mmdet's DINO head that also learns from queries whose targets are given.
+class CoDINOHead(Float32DINOHead):
+    """A DINO head that also learns from queries whose targets are given.
 
     ``test_cfg.nms``, such as ``dict(type='soft_nms', iou_threshold=0.8)``, thins out what it
     predicts.
