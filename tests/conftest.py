@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 from PIL import Image
-from tiny_detector import box_data, tiny_detector  # noqa: F401
+from small_configs import box_data, tiny_detector  # noqa: F401
 
 from soma.files import write_checkpoint
 from soma.models import DINOv2

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 from mmengine.config import Config
-from small_detectors import DETECTORS
+from small_configs import DETECTORS
 
 from soma.benchmark import Settings, run_benchmark
 from soma.benchmark_phases import _start, run_phase, synthetic_data
@@ -101,7 +101,7 @@ def test_a_detector_in_both_phases(tiny_detector, tmp_path):
     tiny_detector.dump(path)
     for phase, batch_size in {'train': 2, 'test': 1}.items():
         found = run_phase(phase, Settings(path, iterations=1, warmup=0))
-        assert found['size'] == [64, 64] and found['batch_size'] == batch_size
+        assert found['size'] == [64, 48] and found['batch_size'] == batch_size
         assert all(math.isfinite(value) and value >= 0 for value in numbers(found))
         found = run_phase(phase, Settings(path, size=(96, 64), iterations=1, warmup=0, amp=True))
         assert found['size'] == [96, 64] and found['precision'] in ('bfloat16', 'float16')

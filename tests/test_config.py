@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mmengine.config import Config
-from small_detectors import DETECTORS
+from small_configs import DETECTORS
 
 from soma.config import (
     REPOSITORY,

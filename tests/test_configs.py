@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from small_detectors import DETECTORS, dicts
+from small_configs import DETECTORS, dicts, make_short
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from soma.config import REPOSITORY, load_config, use_test_data, use_tta
@@ -88,11 +88,6 @@ def shrink(config):
                 part.num_heads = 2
             if 'feedforward_channels' in part:
                 part.feedforward_channels = 16
-    for split in ('train', 'val', 'test'):
-        config[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
-        for dataset in dicts(config[f'{split}_dataloader'].dataset):
-            if dataset.get('type') == 'DomainDataset':
-                dataset.serialize_data = False  # which collects garbage, slowly
     config.train_dataloader.batch_size = 2
 
 
@@ -105,17 +100,7 @@ def small(folder, tmp_path, monkeypatch):
         if test_data:
             use_test_data(config, test_data)
         shrink(config)
-        config.merge_from_dict(
-            {
-                'work_dir': str(tmp_path),
-                'launcher': 'none',
-                'log_level': 'WARNING',
-                'visualizer': None,
-                'load_from': None,
-                'train_cfg': dict(max_iters=2, val_interval=3),
-                'default_hooks.checkpoint': dict(interval=3, save_last=False),
-            }
-        )
+        make_short(config, tmp_path)
         return config
 
     return load

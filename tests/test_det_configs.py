@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from small_detectors import DETECTORS, dicts, shrink_detector
+from small_configs import DETECTORS, dicts, make_short, shrink_detector
 
 from soma.config import REPOSITORY, load_config
 from soma.datasets.toy import DIVERSE_WEATHER_STYLES, write_toy_streets
@@ -98,11 +98,6 @@ def shrink(config):
             step.size = (2 * side, 2 * side)
         elif step.get('type') == 'RandomCrop':
             step.crop_size = (side, side)
-    for split in ('train', 'val', 'test'):
-        config[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
-        for dataset in dicts(config[f'{split}_dataloader'].dataset):
-            if dataset.get('type') == 'DomainVOCDataset':
-                dataset.serialize_data = False  # which collects garbage, slowly
 
 
 @pytest.fixture
@@ -112,16 +107,7 @@ def small(folder, tmp_path, monkeypatch):
     def load(path):
         config = load_config(path)
         shrink(config)
-        config.merge_from_dict(
-            {
-                'work_dir': str(tmp_path),
-                'launcher': 'none',
-                'log_level': 'WARNING',
-                'visualizer': None,
-                'train_cfg': dict(max_iters=2, val_interval=3),
-                'default_hooks.checkpoint': dict(interval=3, save_last=False),
-            }
-        )
+        make_short(config, tmp_path)
         return config
 
     return load

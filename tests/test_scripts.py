@@ -201,7 +201,7 @@ def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_p
     tiny_detector.tta_model = dict(type='DetTTAModel', tta_cfg=dict(nms=nms, max_per_img=10))
     tiny_detector.custom_imports = dict(imports=['soma'])
     tiny_detector.dump(config_file)
-    options = ['default_hooks.checkpoint.interval=2', 'experiment_name=train']
+    options = ['default_hooks.checkpoint.interval=2', 'experiment_name=det']
     run_here('train.py', config_file, '--work-dir', 'work', '--cfg-options', *options)
     assert 'mean_mAP' in metrics_of(here / 'work')
     file = 'work/iter_2.pth'
@@ -212,7 +212,7 @@ def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_p
         'adapter': ['a.safetensors'],
         'tta': [file, '--tta', '--show-dir', 'tta'],
     }.items():
-        arguments += ['--work-dir', f'{name}_work', '--cfg-options', f'experiment_name={name}']
+        arguments += ['--work-dir', f'{name}_work', '--cfg-options', f'experiment_name=det_{name}']
         run_here('test.py', config_file, '--out', name, *arguments)
         assert 'mean_mAP' in metrics_of(here / f'{name}_work')
         found[name] = json.loads((here / name / 'NC.json').read_text())

@@ -4,15 +4,8 @@ import copy
 
 import pytest
 import torch
-from adapted_detectors import (
-    CLASSES,
-    TinyBoxes,
-    adapted,
-    detector_config,
-    write_dinov2,
-    write_resnet,
-)
 from mmengine.registry import MODELS, init_default_scope
+from small_detectors import adapted, picture_sample, write_dinov2, write_resnet
 
 from soma.adapters import SoMALayer, adapted_layers
 from soma.checkpoints import (
@@ -24,6 +17,7 @@ from soma.checkpoints import (
     merge_files,
 )
 from soma.config import use_plain_model
+from soma.datasets.labels import BOX_CLASSES
 from soma.files import CheckpointError, card_of, read_checkpoint, read_state_dict, write_checkpoint
 
 KINDS = ['faster_rcnn', 'dino', 'deformable_detr']
@@ -51,8 +45,12 @@ def base(kind, tmp_path):
 
 
 @pytest.fixture
-def config(kind, base, tiny_config):
-    return detector_config(tiny_config, adapted(kind, base))
+def config(kind, base, tiny_detector):
+    """Two iterations, without a validation."""
+    tiny_detector.model = adapted(kind, base)
+    tiny_detector.update(dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator')))
+    tiny_detector.default_hooks.checkpoint.interval = 2
+    return tiny_detector
 
 
 @pytest.fixture
@@ -73,9 +71,10 @@ def plain_model(config):
 @torch.no_grad()
 def predictions(model):
     """All that a detector says of two pictures: its feature maps, and boxes by score."""
-    samples = [TinyBoxes()[i] for i in range(2)]
-    batch = {name: [sample[name] for sample in samples] for name in samples[0]}
-    batch = model.eval().data_preprocessor(batch)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 3, 48, 64), generator=generator, dtype=torch.uint8)
+    samples = [picture_sample(0, shape=(48, 64)) for _ in images]
+    batch = model.eval().data_preprocessor(dict(inputs=[*images], data_samples=samples))
     values = [*model.extract_feat(batch['inputs'])]
     for found in model(**batch, mode='predict'):
         found = found.pred_instances
@@ -139,7 +138,7 @@ def test_the_card_says_what_the_file_is(config, build_runner, base, tmp_path, ki
     extract_adapter(f'{config.work_dir}/iter_2.pth', tmp_path / 'adapter.safetensors')
     card = card_of(read_checkpoint(tmp_path / 'adapter.safetensors'))
     assert (card['method'], card['rank'], card['iteration']) == ('SoMA', 2, 2)
-    assert tuple(card['classes']) == CLASSES and len(card['palette']) == 7
+    assert tuple(card['classes']) == BOX_CLASSES and len(card['palette']) == 7
     assert card['base']['file'] == str(base) and len(card['base']['hash']) == 64
     assert sorted(card['targets']) == adapted_layers(
         read_state_dict(tmp_path / 'adapter.safetensors')

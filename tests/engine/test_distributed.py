@@ -1,11 +1,9 @@
 import json
 import socket
-from pathlib import Path
 
-import adapted_detectors
 import pytest
 import torch
-from adapted_detectors import adapted, detector_config, write_resnet
+from small_detectors import adapted, write_resnet
 from timm.models.vision_transformer import VisionTransformer
 
 from soma.config import REPOSITORY
@@ -104,18 +102,19 @@ def test_two_processes_train_and_test_as_one(
     assert alone['citys_aAcc'] != alone['fog_aAcc']
 
 
-def test_two_processes_train_an_adapted_backbone(tiny_config, run_tool, port, tmp_path):
+def test_two_processes_train_an_adapted_backbone(tiny_detector, run_tool, port, tmp_path):
     write_resnet(tmp_path / 'resnet.pth')
-    config = detector_config(tiny_config, adapted('faster_rcnn', tmp_path / 'resnet.pth'))
+    config = tiny_detector
+    config.model = adapted('faster_rcnn', tmp_path / 'resnet.pth')
     (tmp_path / 'spy.py').write_text(SPY)
-    config.custom_imports = dict(imports=['soma', 'spy', 'adapted_detectors'])
+    config.custom_imports = dict(imports=['soma', 'spy'])
     config.custom_hooks.append(dict(type='SpyHook'))
-    config.train_cfg.max_iters = config.default_hooks.checkpoint.interval = 4
+    config.train_cfg.update(max_iters=4, val_interval=10)
+    config.default_hooks.checkpoint.interval = 4
     config.dump(tmp_path / 'config.py')
-    folders = (tmp_path, Path(adapted_detectors.__file__).parent, REPOSITORY)
-    environment = dict(PORT=port, PYTHONPATH=':'.join(map(str, folders)))
+    environment = dict(PORT=port, PYTHONPATH=f'{tmp_path}:{REPOSITORY}')
     run_tool('dist_train.sh', tmp_path / 'config.py', '2', **environment)
-    ranks = [torch.load(f'{tiny_config.work_dir}/rank{i}.pth') for i in range(2)]
+    ranks = [torch.load(f'{config.work_dir}/rank{i}.pth') for i in range(2)]
     assert not any(rank['unused'] for rank in ranks)
     assert not any(map(torch.equal, *(rank['inputs'] for rank in ranks)))
     first, second = (rank['state'] for rank in ranks)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapted_detectors import adapted, detector_config, write_resnet
+from small_detectors import adapted, write_resnet
 
 FROZEN = ['backbone.patch_embed', 'backbone.blocks.0', 'backbone.blocks.1', 'backbone.norm']
 
@@ -47,11 +47,11 @@ def test_a_changed_frozen_tensor_is_found_after_training(tiny_config, build_runn
         runner.train()
 
 
-def test_changed_statistics_of_a_frozen_norm_are_found(tiny_config, build_runner, tmp_path):
+def test_changed_statistics_of_a_frozen_norm_are_found(tiny_detector, build_runner, tmp_path):
     write_resnet(tmp_path / 'resnet.pth')
-    config = detector_config(tiny_config, adapted('faster_rcnn', tmp_path / 'resnet.pth'))
+    tiny_detector.model = adapted('faster_rcnn', tmp_path / 'resnet.pth')
     name = 'backbone.layer3.0.bn1.running_mean'
-    runner = build_runner(config, after_train_iter=rewrite(name))
+    runner = build_runner(tiny_detector, after_train_iter=rewrite(name))
     with pytest.raises(RuntimeError, match=rf'1 frozen tensors changed in training: .*{name}'):
         runner.train()
 

@@ -142,7 +142,7 @@ def test_the_objects_of_a_test(tiny_detector, build_runner, box_data):
     for file, expected in tested.items():
         for image in (file, mmcv.imread(file), file):
             found = inferencer(image)
-            assert found.bboxes.shape == (10, 4) and isinstance(found.bboxes, np.ndarray)
+            assert found.bboxes.shape == (30, 4) and isinstance(found.bboxes, np.ndarray)
             np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
             # those of one score may change places
             np.testing.assert_allclose(found.bboxes.mean(0), expected.bboxes.mean(0), atol=0.1)

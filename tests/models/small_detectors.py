@@ -1,59 +1,17 @@
-"""Detectors of the configs, made small; pictures with boxes."""
+"""Small detectors, pictures with boxes that need no files, and pretrained weights."""
 
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
+from small_configs import small_model
 
-from soma.config import REPOSITORY, load_config
+from soma.files import write_checkpoint
+from soma.models import DINOv2
 
-DETECTORS = sorted(
-    path
-    for folder in ('det', 'toy')
-    for path in (REPOSITORY / 'configs' / folder).glob('*.py')
-    if folder == 'det' or '_dino_' in path.stem
-)
-
-
-def dicts(node):
-    """All dicts within a config."""
-    if isinstance(node, dict):
-        yield node
-    for child in node.values() if isinstance(node, dict) else node:
-        if isinstance(child, dict | list | tuple):
-            yield from dicts(child)
-
-
-def shrink_detector(model):
-    """Change the sizes of a detector's config, not what it is made of."""
-    for part in dicts(dict(model)):
-        for key in ('embed_dims', 'feat_channels', 'feedforward_channels', 'fc_out_channels'):
-            if key in part:
-                part[key] = 32
-        for key in ('in_channels', 'out_channels'):
-            if part.get(key) in (128, 256):
-                part[key] = 32
-    if model.backbone.type == 'DINOv2':
-        depth = 24 if model.backbone.arch == 'large' else 6
-        model.backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
-        model.backbone.update(img_size=64, patch_size=8)
-        model.neck.in_channels = [16] * len(model.neck.in_channels)
-    if model.backbone.type == 'AdaptedBackbone':
-        model.backbone.backbone.update(base_channels=8, init_cfg=None)
-        model.neck.in_channels = [32, 64, 128, 256]
-    if 'num_queries' in model:
-        model.num_queries = 20
-        model.bbox_head.embed_dims = 32
-        model.positional_encoding.num_feats = 16
-        model.encoder.num_layers, model.decoder.num_layers = 1, 2
-        model.test_cfg.max_per_img = 30
-
-
-def small_config(name, **options):
-    """The model's config of ``configs/det/<name>.py``, small and with other top-level options."""
-    model = load_config(REPOSITORY / f'configs/det/{name}.py').model
-    shrink_detector(model)
-    return model | options
+ARCH = dict(embed_dim=16, depth=6, num_heads=2)
+RESNET = dict(type='mmdet.ResNet', depth=18, base_channels=8, frozen_stages=1)
+TARGETS = r'layer[34]\.\d+\.(conv[12]|downsample\.0)'
 
 
 def build(config):
@@ -64,12 +22,12 @@ def build(config):
     return model
 
 
-def picture_sample(boxes, seed=0, side=64):
-    """A sample of a picture with so many random boxes."""
+def picture_sample(boxes, seed=0, shape=(64, 64)):
+    """A sample of a picture (height, width) with so many random boxes."""
     generator = torch.Generator().manual_seed(seed)
-    corner = torch.rand(boxes, 2, generator=generator) * side * 0.6
-    extent = torch.rand(boxes, 2, generator=generator) * side * 0.3 + 6
-    shape = (side, side)
+    size = torch.tensor(shape[::-1])
+    corner = torch.rand(boxes, 2, generator=generator) * size * 0.6
+    extent = torch.rand(boxes, 2, generator=generator) * size * 0.3 + 6
     meta = dict.fromkeys(('img_shape', 'ori_shape', 'pad_shape', 'batch_input_shape'), shape)
     sample = DetDataSample(metainfo={**meta, 'scale_factor': (1.0, 1.0)})
     labels = torch.randint(0, 7, (boxes,), generator=generator)
@@ -77,3 +35,46 @@ def picture_sample(boxes, seed=0, side=64):
     sample.gt_instances = InstanceData(bboxes=bboxes, labels=labels)
     sample.ignored_instances = InstanceData(bboxes=bboxes[:0], labels=labels[:0])
     return sample
+
+
+def write_resnet(path):
+    """Write weights of a ResNet-18 as torchvision does, with a classifier."""
+    state = MODELS.build(RESNET).state_dict()
+    for name, value in state.items():
+        if '.bn' in name and value.is_floating_point():
+            value += 0.1 * torch.rand_like(value)
+    state |= {'fc.weight': torch.randn(1000, 64), 'fc.bias': torch.randn(1000)}
+    write_checkpoint(state, path)
+
+
+def write_dinov2(path):
+    """Write weights of a DINOv2 of six blocks for pictures of 48 x 64."""
+    model = DINOv2({**ARCH, 'init_values': 0.5}, img_size=(48, 64), patch_size=8)
+    state = {
+        name: value + 0.1 * torch.randn_like(value) for name, value in model.state_dict().items()
+    }
+    write_checkpoint(state, path)
+
+
+def adapted(kind, path):
+    """The config of a small detector with SoMA of rank 2, on the weights in a file."""
+    init_cfg = dict(type='Pretrained', checkpoint=str(path))
+    soma = dict(type='SoMA', rank=2)
+    if kind == 'faster_rcnn':
+        model = small_model('r50_faster-rcnn')
+        model.backbone.backbone = dict(RESNET, init_cfg=init_cfg)
+        model.backbone.adapter = dict(soma, targets=TARGETS)
+        model.neck.in_channels = [8, 16, 32, 64]
+        for proposals in (model.train_cfg.rpn_proposal, model.test_cfg.rpn):
+            proposals.update(nms_pre=50, max_per_img=20)
+        model.test_cfg.rcnn.score_thr = 0.0
+        return model
+    model = small_model('dinov2-L_dino')
+    model.backbone.update(arch=ARCH, img_size=(48, 64), init_cfg=init_cfg)
+    model.backbone.adapter = dict(soma, start_block=2)
+    model.neck.pyramid = (2, 1, 0.5, 0.5)
+    if kind == 'deformable_detr':  # whose decoder layers share their predictions
+        model.update(type='DeformableDETR', with_box_refine=False, as_two_stage=False)
+        model.bbox_head.type = 'DeformableDETRHead'
+        del model.dn_cfg
+    return model

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapted_detectors import RESNET, TARGETS, write_resnet
 from mmdet.models.backbones import ResNet
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from small_detectors import RESNET, TARGETS, write_resnet
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from soma.adapters import SoMALayer, low_rank_product

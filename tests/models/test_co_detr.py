@@ -8,16 +8,17 @@ from mmcv.ops import batched_nms
 from mmdet.models import DINO, DINOHead
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
-from small_detectors import build, picture_sample, small_config
+from small_configs import small_model
+from small_detectors import build, picture_sample
 
-NAME = 'soma_dinov2-L_codetr_diverse-weather_1024x1024'
+NAME = 'dinov2-L_codetr'
 OFF = dict(rpn_head=None, roi_head=None, atss_head=None)
 
 
 @pytest.fixture(scope='module')
 def model():
     torch.manual_seed(0)
-    return build(small_config(NAME)).train()
+    return build(small_model(NAME)).train()
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def pictures():
 
 def without_auxiliary_heads(model):
     """A detector of the same weights."""
-    plain = build(small_config(NAME, **OFF)).train()
+    plain = build(small_model(NAME, **OFF)).train()
     plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})
     return plain
 
@@ -47,9 +48,9 @@ def test_without_auxiliary_heads_it_is_dino(model, pictures):
 
 def dino_of(model):
     """mmdet's DINO with the losses and the weights of ``model``."""
-    config = small_config('soma_dinov2-L_dino_diverse-weather_1024x1024')
+    config = small_model('dinov2-L_dino')
     del config.bbox_head['loss_cls']
-    config.bbox_head.loss_cls = small_config(NAME).bbox_head.loss_cls
+    config.bbox_head.loss_cls = small_model(NAME).bbox_head.loss_cls
     config.bbox_head.type = 'DINOHead'
     dino = build(config).train()
     assert type(dino) is DINO and type(dino.bbox_head) is DINOHead
@@ -263,4 +264,4 @@ def test_other_branches_predict(model, pictures, branch):
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        build(small_config(NAME, **options))
+        build(small_model(NAME, **options))

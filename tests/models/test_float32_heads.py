@@ -1,16 +1,17 @@
 import torch
-from small_detectors import build, picture_sample, small_config
+from small_configs import small_model
+from small_detectors import build, picture_sample
 
 
 def test_boxes_are_exact_in_mixed_precision():
-    model = build(small_config('soma_dinov2-L_codetr_diverse-weather_1024x1024'))
+    model = build(small_model('dinov2-L_codetr'))
     head, rpn = model.bbox_head, model.rpn_head
     for branch in head.reg_branches:
         torch.nn.init.normal_(branch[-1].weight)
     states, boxes = torch.randn(2, 1, 50, 32), [torch.rand(1, 50, 4)] * 2
     # far from the first pixel, where bfloat16 knows every fourth
     maps = [torch.randn(1, 32, side, side) for side in (256, 128, 64, 32, 16, 8)]
-    sample = picture_sample(0, side=1024)
+    sample = picture_sample(0, shape=(1024, 1024))
     with torch.no_grad():
         exact = head(states, boxes)
         with torch.autocast('cpu', torch.bfloat16):

@@ -1,0 +1,151 @@
+"""Configs made small; a tiny detector that trains on pictures with boxes."""
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from soma.config import REPOSITORY, load_config
+from soma.datasets.lists import write_names
+from soma.datasets.voc_files import VOCBox, write_voc
+
+DETECTORS = sorted(
+    path
+    for folder in ('det', 'toy')
+    for path in (REPOSITORY / 'configs' / folder).glob('*.py')
+    if folder == 'det' or '_dino_' in path.stem
+)
+
+
+def dicts(node):
+    """All dicts within a config."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, dict | list | tuple):
+            yield from dicts(child)
+
+
+def make_short(config, work_dir):
+    """Make a config train for two iterations, in this process and without writing files."""
+    for split in ('train', 'val', 'test'):
+        loader = config[f'{split}_dataloader']
+        loader.update(num_workers=0, persistent_workers=False)
+        for part in dicts(loader.dataset):
+            if part.get('type') in ('DomainDataset', 'DomainVOCDataset'):
+                part.serialize_data = False  # which collects garbage, slowly
+    config.merge_from_dict(
+        {
+            'work_dir': str(work_dir),
+            'launcher': 'none',
+            'log_level': 'WARNING',
+            'visualizer': None,
+            'load_from': None,
+            'train_cfg': dict(max_iters=2, val_interval=3),
+            'default_hooks.checkpoint': dict(interval=3, save_last=False),
+        }
+    )
+
+
+def shrink_detector(model):
+    """Change the sizes of a detector's config, not what it is made of."""
+    for part in dicts(dict(model)):
+        for key in ('embed_dims', 'feat_channels', 'feedforward_channels', 'fc_out_channels'):
+            if key in part:
+                part[key] = 32
+        for key in ('in_channels', 'out_channels'):
+            if part.get(key) in (128, 256):
+                part[key] = 32
+    if model.backbone.type == 'DINOv2':
+        depth = 24 if model.backbone.arch == 'large' else 6
+        model.backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
+        model.backbone.update(img_size=64, patch_size=8)
+        model.neck.in_channels = [16] * len(model.neck.in_channels)
+    if model.backbone.type == 'AdaptedBackbone':
+        model.backbone.backbone.update(base_channels=8, init_cfg=None)
+        model.neck.in_channels = [32, 64, 128, 256]
+    if 'num_queries' in model:
+        model.num_queries = 20
+        model.bbox_head.embed_dims = 32
+        model.positional_encoding.num_feats = 16
+        model.encoder.num_layers, model.decoder.num_layers = 1, 2
+        model.dn_cfg.group_cfg.num_dn_queries = 10
+        model.test_cfg.max_per_img = 30
+
+
+def small_model(name, **options):
+    """The model of ``configs/det/soma_<name>_diverse-weather_1024x1024.py``, small.
+
+    Args:
+        name: Backbone and detector, such as ``dinov2-L_dino``.
+        options: What replaces its top-level options.
+    """
+    path = f'configs/det/soma_{name}_diverse-weather_1024x1024.py'
+    model = load_config(REPOSITORY / path).model
+    shrink_detector(model)
+    return model | options
+
+
+@pytest.fixture(scope='session')
+def box_data(tmp_path_factory):
+    """Two domains of three pictures in the layout of Pascal VOC: a red bus, a blue car."""
+    root = tmp_path_factory.mktemp('weather')
+    rng = np.random.default_rng(0)
+    for folder in ('day', 'night'):
+        voc = root / folder / 'VOC2007'
+        write_names(voc / 'ImageSets/Main/all.txt', '012')
+        (voc / 'JPEGImages').mkdir()
+        for index in range(3):
+            image = rng.integers(60, 90, (48, 80, 3)).astype(np.uint8)
+            boxes = {'bus': (6 + index, 4, 36, 24), 'car': (44, 20 + index, 70, 40)}
+            for name, (left, top, right, bottom) in boxes.items():
+                image[top:bottom, left:right] = (220, 30, 30) if name == 'bus' else (30, 30, 220)
+            Image.fromarray(image).save(voc / f'JPEGImages/{index}.jpg', quality=95)
+            objects = [VOCBox(name, tuple(x + 1 for x in box)) for name, box in boxes.items()]
+            write_voc(voc / f'Annotations/{index}.xml', f'{index}.jpg', (80, 48), objects)
+    return root
+
+
+@pytest.fixture
+def tiny_detector(tiny_config, box_data):
+    """SoMA on the tiny backbone with DINO, 2 iterations on ``box_data`` at 64 x 48 pixels."""
+    load, annotations = (
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True),
+    )
+    fit = [dict(type='Resize', scale=(64, 64), keep_ratio=True), dict(type='Pad', size=(64, 48))]
+    pack = dict(type='PackDomainDetInputs')
+    test = [load, *fit, annotations, pack]
+
+    def data(folder, domain, **options):
+        return dict(
+            type='DomainVOCDataset',
+            domain=domain,
+            data_root=str(box_data / folder),
+            ann_file='VOC2007/ImageSets/Main/all.txt',
+            data_prefix=dict(sub_data_root='VOC2007'),
+            serialize_data=False,
+            **options,
+        )
+
+    domains = [
+        data(folder, domain, test_mode=True, pipeline=test)
+        for folder, domain in (('day', 'DC'), ('night', 'NC'))
+    ]
+    loader = dict(tiny_config.test_dataloader, dataset=dict(type='ConcatDataset', datasets=domains))
+    train = data('day', 'DC', pipeline=[load, annotations, *fit, pack])
+    evaluator = dict(type='DomainVOCMetric')
+    backbone = dict(tiny_config.model.backbone, img_size=(48, 64), pyramid=(1, 1, 1, 1))
+    changed = dict(
+        default_scope='mmdet',
+        model=small_model('dinov2-L_dino', backbone=backbone).to_dict(),
+        train_pipeline=train['pipeline'],
+        train_dataloader=dict(tiny_config.train_dataloader, dataset=train),
+        train_cfg=dict(tiny_config.train_cfg, max_iters=2, val_interval=2),
+        val_dataloader=loader,
+        test_dataloader=loader,
+        val_evaluator=evaluator,
+        test_evaluator=evaluator,
+        test_pipeline=test,
+    )
+    return Config({**tiny_config.to_dict(), **changed})
