@@ -1,12 +1,11 @@
 import pickle
-import subprocess
-import sys
 from itertools import chain
 
 import numpy as np
 import pytest
 from mmdet.evaluation import VOCMetric, eval_map
 from mmdet.structures.bbox import HorizontalBoxes
+from two_processes import evaluate_in_two
 from voc_pictures import CLASSES, META, build, evaluate, picture, random_boxes, sample
 
 
@@ -186,46 +185,19 @@ def test_table_and_warnings_are_logged(monkeypatch):
     assert ['mAP', average, '0.00', average] in cells
 
 
-PROCESS = """
-import pickle
-import torch
-from mmengine.dataset import DefaultSampler
-from mmengine.registry import METRICS
-import soma
-
-pictures = pickle.load(open('pictures.pkl', 'rb'))
-torch.distributed.init_process_group('gloo')
-rank = torch.distributed.get_rank()
-results = []
-for batch_size, round_up in ((1, True), (3, True), (1, False)):
-    metric = METRICS.build(dict(type='DomainVOCMetric', output_dir=f'{batch_size}_{round_up}'))
-    metric.dataset_meta = dict(classes=['bus', 'car', 'person', 'rider'])
-    mine = list(DefaultSampler(pictures, shuffle=False, round_up=round_up))
-    for start in range(0, len(mine), batch_size):
-        metric.process({}, [pictures[index] for index in mine[start : start + batch_size]])
-    results.append((len(mine), metric.evaluate(len(pictures)), metric.report))
-pickle.dump(results, open(f'{rank}.pkl', 'wb'))
-torch.distributed.destroy_process_group()
-"""
-
-
 def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path):
     """Seven pictures: one process has four, the other three, or a copy of the first as well."""
     rng = np.random.default_rng(3)
     domains = ['DC', 'DC', 'NC', 'DF', 'NC', 'DC', 'DC']
     pictures = [picture(rng, domain, str(i)) for i, domain in enumerate(domains)]
-    (tmp_path / 'pictures.pkl').write_bytes(pickle.dumps(pictures))
-    (tmp_path / 'process.py').write_text(PROCESS)
-    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nnodes=1']
-    command += ['--nproc_per_node=2', 'process.py']
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = [pickle.loads((tmp_path / f'{rank}.pkl').read_bytes()) for rank in range(2)]
+    results = evaluate_in_two(
+        lambda case: build(output_dir=str(tmp_path / case)), pictures, tmp_path
+    )
     expected, report = evaluate(pictures, output_dir=str(tmp_path / 'alone'))
     assert [[count for count, *_ in result] for result in results] == [[4, 4, 4], [4, 4, 3]]
-    for _, metrics, theirs in results[0] + results[1]:
+    for _, metrics, theirs, logged in results[0] + results[1]:
         assert metrics == expected and theirs == report
-    assert 'counted twice' not in done.stdout + done.stderr
+        assert logged and not any('counted twice' in text for text in logged)
     for domain in ('DC', 'NC', 'DF'):
         files = {file.read_text() for file in tmp_path.glob(f'*/{domain}.json')}
         assert len(files) == 1 and len([*tmp_path.glob(f'*/{domain}.json')]) == 4
