@@ -78,7 +78,8 @@ class ListJob:
         names = read_names(self.source, self.folder, self.suffix)
         if _is_same(self.source, self.target):
             return Outcome(False)
-        if self.target.exists() and self.target.read_text().splitlines() == names:
+        lines = [name.encode() for name in names]
+        if self.target.exists() and self.target.read_bytes().splitlines() == lines:
             return Outcome(False)
         write_names(self.target, names)
         return Outcome(True)

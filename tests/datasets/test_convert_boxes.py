@@ -70,6 +70,11 @@ def test_another_folder_gets_clean_files(root, tmp_path):
     assert Image.open(out / FOLDER / 'JPEGImages/a.jpg').size == VOC_SIZE  # through a link
     again = convert_dataset('diverseWeather', root, out)
     assert (again.converted, again.skipped) == (0, 3 + 4)
+    damaged = out / FOLDER / 'ImageSets/Main/train.txt'
+    damaged.write_bytes(b'a\xff')
+    annotation(out, 'b').write_text('<annotation>')
+    again = convert_dataset('diverseWeather', root, out)
+    assert (again.converted, again.failed) == (2, 0) and damaged.read_text() == 'a\nb\n'
     clean = convert_dataset('diverseWeather', out)
     assert not clean.remarks and clean.counts.to_dict() == summary.counts.to_dict()
 

@@ -1,7 +1,3 @@
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,8 +9,6 @@ from soma.files import read_state_dict
 from soma.models import DINOv2
 from soma.models.backbones.dinov2_weights import convert_dinov2, public_names, resize_pos_embed
 from soma.models.backbones.vit_layers import SwiGLU
-
-TOOL = Path(__file__).parents[2] / 'tools' / 'convert_models' / 'convert_dinov2.py'
 
 
 def test_resizes_as_the_release_does(public_file):
@@ -108,24 +102,11 @@ def test_an_unknown_way_of_resizing_is_refused(public_file):
 
 
 @pytest.mark.parametrize('interp', ['exact', 'dinov2'])
-def test_the_tool(public_file, tmp_path, interp):
+def test_the_tool(public_file, run_here, tmp_path, interp):
     source, target = tmp_path / 'in.safetensors', tmp_path / 'new' / 'out.pth'
     save_file(read_state_dict(public_file), source)
-    command = [
-        sys.executable,
-        TOOL,
-        source,
-        target,
-        '--height',
-        '48',
-        '--width',
-        '64',
-        '--kernel',
-        '8',
-        '--pos-embed-interp',
-        interp,
-    ]
-    subprocess.run(command, check=True, cwd=tmp_path)
+    options = ['--height', '48', '--width', '64', '--kernel', '8', '--pos-embed-interp', interp]
+    run_here('convert_models/convert_dinov2.py', source, target, *options)
     converted = read_state_dict(target)
     expected = convert_dinov2(read_state_dict(public_file), (48, 64), 8, interp)
     assert torch.equal(converted['pos_embed'], expected['pos_embed'])
