@@ -43,6 +43,7 @@ def dataset(root, folder='daytime_clear', **kwargs):
         ann_file='VOC2007/ImageSets/Main/train.txt',
         data_prefix=dict(sub_data_root='VOC2007'),
         pipeline=[],
+        serialize_data=False,  # which collects garbage, slowly
     )
     return DATASETS.build({**config, **kwargs})
 
@@ -63,6 +64,7 @@ def small_config(root):
     loaders = config.train_dataloader, config.val_dataloader
     for part in (loaders[0].dataset, *loaders[1].dataset.datasets):
         part.data_root = part.data_root.replace('data/diverseWeather', str(root))
+        part.serialize_data = False
         for step in part.pipeline:
             step.update({key: (96, 96) for key in ('scale', 'crop_size', 'size') if key in step})
     return config
