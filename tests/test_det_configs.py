@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_configs import DETECTORS, dicts, make_short, shrink_detector
 
-from soma.config import REPOSITORY, load_config
+from soma.config import REPOSITORY, load_config, use_tta
 from soma.datasets.toy import DIVERSE_WEATHER_STYLES, write_toy_streets
 
 
@@ -135,3 +135,11 @@ def test_every_config_trains_and_tests(path, small, build_runner):
             name for name in trained if not name.endswith(('.A', '.B', '.bias'))
         ]
     assert bool(trained) == (method != 'frozen')
+
+
+def test_time_augmentation(small, build_runner):
+    config = small(
+        REPOSITORY / 'configs/det/soma_dinov2-L_dino-4scale_diverse-weather_1024x1024.py'
+    )
+    use_tta(config)
+    assert build_runner(config).test().keys() >= {'DC_mAP', 'mean_mAP'}
