@@ -25,10 +25,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--test-images', type=int, default=0, help='unlabelled ones (default: 0)')
     parser.add_argument('--size', type=size, default=(512, 256), help='WxH (default: 512x256)')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         '--task', choices=TASKS, default='segmentation', help='its domains (default: segmentation)'
     )
-    parser.add_argument('--domains', nargs='+', help='names of domains (default: all of --task)')
+    which.add_argument('--domains', nargs='+', help='names of domains')
     parser.add_argument('--sources', nargs='+', help='domains to train on (default: all)')
     parser.add_argument('--nproc', type=int, default=1, help='number of processes (default: 1)')
     return parser.parse_args()

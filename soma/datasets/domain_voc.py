@@ -120,6 +120,8 @@ class DomainVOCDataset(XMLDataset):
     def _parse_instance_info(
         self, raw_ann_info: ElementTree.ElementTree, minus_one: bool = True
     ) -> list[dict]:
+        known = {name.lower(): name for name in self._metainfo['classes']}
         for name in raw_ann_info.findall('object/name'):
-            name.text = (name.text or '').strip().lower()
+            text = (name.text or '').strip()
+            name.text = known.get(text.lower(), text)
         return super()._parse_instance_info(raw_ann_info, minus_one)

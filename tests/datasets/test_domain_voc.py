@@ -120,6 +120,11 @@ def test_harmless_oddities_are_read(root):
     assert [sample['img_id'] for sample in dataset(root)] == ['daytime_clear-2']
 
 
+def test_classes_of_the_config_may_have_capitals(root):
+    first, _ = dataset(root, metainfo=dict(classes=('Person', 'Car')))
+    assert [i['bbox_label'] for i in first['instances']] == [1, 0]
+
+
 def test_objects_that_are_difficult_are_ignored(root):
     change(xml(root), '<difficult>0</difficult>', '<difficult>1</difficult>')
     assert [i['ignore_flag'] for i in dataset(root)[0]['instances']] == [1, 1]

@@ -79,6 +79,7 @@ class CoATSSHead(ATSSHead):
         """
         losses = self.loss(x, samples)
         anchors, labels, _, boxes = (torch.cat(levels, 1) for levels in self._targets[:4])
+        del self._targets
         features = torch.cat([level.flatten(2) for level in x], 2).transpose(1, 2)  # (n, hw, c)
         positives = []
         for i in range(len(samples)):
@@ -94,7 +95,7 @@ class CoATSSHead(ATSSHead):
         return losses, positives
 
     def get_targets(self, *args, **kwargs) -> tuple:
-        """Assign anchors, and remember the last assignment."""
+        """Assign anchors, and keep the assignment for :meth:`loss_and_positives`."""
         self._targets = super().get_targets(*args, **kwargs)
         return self._targets
 
