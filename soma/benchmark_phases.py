@@ -67,7 +67,7 @@ def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:
         if size is None:
             raise ValueError(
                 f'{settings.config} does not say how large its pictures are: it has neither '
-                'model.backbone.img_size nor a Pad with a size in train_pipeline; '
+                'a Pad with a size in train_pipeline nor model.backbone.img_size; '
                 'give --size WIDTH HEIGHT'
             )
     return dict(
@@ -79,11 +79,11 @@ def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:
 
 def _detector_size(config: Config) -> tuple[int, int] | None:
     """Width and height of the pictures that a detector trains with, None if nothing says it."""
-    size = config.model.backbone.get('img_size')
-    if size is not None:
-        return (size, size) if isinstance(size, int) else tuple(size[::-1])
     sizes = [step.get('size') for step in config.get('train_pipeline', []) if step.type == 'Pad']
-    return sizes[-1] if sizes else None
+    if sizes and sizes[-1]:
+        return tuple(sizes[-1])
+    size = config.model.backbone.get('img_size')
+    return (size, size) if isinstance(size, int) else size and tuple(size[::-1])
 
 
 class _StepTimer(Hook):

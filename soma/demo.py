@@ -133,7 +133,7 @@ DEMOS = {
         config='{method}_dinov2-toy_dino_dc2all_512x256.py',
         title='mAP in percent; the training saw clear daytime (DC), the mean is that of the others',
         data=(_streets('data/toy_weather', 'daytime_clear', 500, 20, '--task', 'detection'),),
-        minutes=(2.3, 0.4),
+        minutes=(2.2, 0.3),
         panel=('DC', 'NC', 'DR', 'NR', 'DF'),
         folder='demo_det',
     ),

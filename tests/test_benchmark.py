@@ -118,7 +118,8 @@ HEADS = {
 @pytest.mark.parametrize(
     ('backbone', 'pipeline', 'size'),
     [
-        (dict(img_size=64), [PAD], (64, 64)),
+        (dict(img_size=64), [PAD], (160, 96)),
+        (dict(img_size=64), [], (64, 64)),
         (dict(img_size=(64, 128)), [], (128, 64)),
         (dict(), [dict(type='Pad', size=(8, 8)), PAD, dict(type='Pack')], (160, 96)),
     ],
@@ -133,9 +134,9 @@ def test_the_size_of_a_detectors_pictures(heads, backbone, pipeline, size):
 
 @pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
 def test_the_detectors_of_the_configs_have_a_size(path):
-    side = 256 if path.parent.name == 'toy' else 1024
+    size = (512, 256) if path.parent.name == 'toy' else (1024, 1024)
     found = synthetic_data(load_config(path), 'train', Settings(path))
-    assert found == dict(type='SyntheticBoxDataset', size=(side, side), num_classes=7)
+    assert found == dict(type='SyntheticBoxDataset', size=size, num_classes=7)
 
 
 def test_the_size_of_a_segmentors_pictures(tiny_config):

@@ -23,7 +23,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='cpu, cuda:0 ...; the first GPU if there is one')
     add_base(parser, "base weights of an adapter (default: the config's)")
     add_trust(parser)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not 0 <= args.score_thr <= 1:
+        parser.error(f'--score-thr must be 0 to 1, got {args.score_thr}')
+    return args
 
 
 def main() -> None:

@@ -8,5 +8,5 @@ _base_ = [
 model = dict(backbone=dict(adapter=dict(type='SoMA', rank=8, start_block=2)))
 param_scheduler = [
     *_base_.param_scheduler,
-    dict(type='CosineAnnealingWeightDecay', eta_min=1e-5, begin=0, end=900, by_epoch=False),
+    dict(type='CosineAnnealingWeightDecay', eta_min=1e-5, begin=0, end=800, by_epoch=False),
 ]

@@ -88,7 +88,19 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
             part.bad.add(index)
         if counts is not None:
             part.counts.add(counts)
+    for part in parts.values():
+        _find_repeated(part)
     return list(parts.values())
+
+
+def _find_repeated(part: Part) -> None:
+    seen = set()
+    for index, name in enumerate(part.names):
+        if name in seen:
+            text = 'is listed before: it would count twice'
+            part.faults.append(Fault('repeated', str(part.pairs[index].picture), text))
+            part.bad.add(index)
+        seen.add(name)
 
 
 def _check_pair(pair: Pair | BoxPair) -> tuple[list[Fault], np.ndarray | None]:

@@ -181,6 +181,8 @@ def main(name: str, description: str) -> int:
         if len(files) > 10:
             console.print(f'... {len(files) - 10} more: {out / REPORT}')
     console.print(str(summary))
+    if summary.failures:
+        console.print('tools/check_data.py CONFIG --fix-list writes lists without what failed')
     if subset:
         with command(False, ValueError):
             place = Path(args.root), *LAYOUTS[name].train, out

@@ -135,6 +135,16 @@ def test_good_pictures_are_listed_and_used(data, run_here, capsys):
     assert [sample['img_id'] for sample in dataset] == ['08', '09', '10', '11', '12', '13']
 
 
+def test_a_picture_that_is_listed_twice_is_found(data, run_here, capsys):
+    path = data / 'clear/VOC2007/ImageSets/Main/train.txt'
+    path.write_text(path.read_text() + '03\n')
+    code, report = check(run_here, data, '--fix-list')
+    (fault,) = report['train DC']['faults']
+    assert code == 1 and fault['kind'] == 'repeated' and fault['file'].endswith('03.jpg')
+    names = (data.parent / 'out/train_DC.txt').read_text().splitlines()
+    assert len(names) == len(set(names)) == 14
+
+
 def test_a_missing_list_is_found(data, run_here):
     (data / 'foggy/VOC2007/ImageSets/Main/train.txt').unlink()
     code, report = check(run_here, data)

@@ -1,4 +1,4 @@
-# 900 iterations on a CPU, for the small detectors
+# 800 iterations on a CPU, for the small detectors
 _base_ = './adamw_det_40k.py'
 
 optim_wrapper = dict(
@@ -6,10 +6,10 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=50, by_epoch=False),
-    dict(type='CosineAnnealingLR', eta_min=0, begin=50, end=900, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=0, begin=50, end=800, by_epoch=False),
 ]
-train_cfg = dict(max_iters=900, val_interval=900)
+train_cfg = dict(max_iters=800, val_interval=800)
 default_hooks = dict(
     logger=dict(interval=50),
-    checkpoint=dict(interval=900, max_keep_ckpts=1, save_best=None, rule=None),
+    checkpoint=dict(interval=800, max_keep_ckpts=1, save_best=None, rule=None),
 )

@@ -112,7 +112,11 @@ class _Adapted:
         )
         with split_together(self, path if self.split_cache else None):
             with note:
-                super().init_weights()
+                try:
+                    super().init_weights()
+                except FileNotFoundError as error:
+                    hint = 'download it first (checkpoints/README.md)'
+                    raise FileNotFoundError(f'{error}: {hint}') from error
             wanted = self._pretrained_shapes()
             missing = [name for name, shape in wanted.items() if loaded.get(name) != shape]
             if missing:
