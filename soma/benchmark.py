@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,53 +14,10 @@ import mmengine
 import torch
 from rich.table import Table
 
-from .benchmark_phases import run_phase, synthetic_data
+from .benchmark_phases import Settings, run_phase, synthetic_data
 from .config import load_config
 from .reporting import as_text
 from .version import __version__
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What to measure.
-
-    Attributes:
-        config: Config file of a segmentor or a detector.
-        checkpoint: File to start from; speed does not depend on it.
-        batch_size: Pictures a step; the config's if None.
-        size: Width and height of the pictures: of a segmentor's in testing (2048 x 1024 if None),
-            while training takes the config's crops; of a detector's in both (the config's if None).
-        iterations: Number of steps that are timed.
-        warmup: Number of steps before them.
-        amp: Whether to compute in mixed precision.
-        options: Values that replace the config's, by dotted key.
-        trust: Whether a pickled checkpoint may run code.
-
-    Raises:
-        ValueError: If a number is out of range.
-    """
-
-    config: str | os.PathLike
-    checkpoint: str | os.PathLike | None = None
-    batch_size: int | None = None
-    size: tuple[int, int] | None = None
-    iterations: int = 20
-    warmup: int = 5
-    amp: bool = False
-    options: Mapping | None = None
-    trust: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        numbers = dict(iterations=self.iterations)
-        if self.size is not None:
-            numbers['width'], numbers['height'] = self.size
-        if self.batch_size is not None:
-            numbers['batch_size'] = self.batch_size
-        wrong = {name: value for name, value in numbers.items() if value < 1}
-        wrong |= {'warmup': self.warmup} if self.warmup < 0 else {}
-        if wrong:
-            raise ValueError(f'benchmark: too small: {wrong}')
 
 
 def run_benchmark(settings: Settings, phases: Sequence[str] = ('train', 'test')) -> dict:

@@ -9,9 +9,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from multiprocessing import get_start_method
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from mmengine.config import Config
@@ -23,11 +23,51 @@ from .config import amp_dtype, build_model, load_config, use_amp, use_plain_mode
 from .files import pretrained_file
 from .unpickle import trust_files
 
-if TYPE_CHECKING:
-    from .benchmark import Settings
-
 _SEGMENTOR = 'decode_head.num_classes'
 _DETECTORS = ('bbox_head.num_classes', 'roi_head.bbox_head.num_classes')
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure.
+
+    Attributes:
+        config: Config file of a segmentor or a detector.
+        checkpoint: File to start from; speed does not depend on it.
+        batch_size: Pictures a step; the config's if None.
+        size: Width and height of the pictures: of a segmentor's in testing (2048 x 1024 if None),
+            while training takes the config's crops; of a detector's in both (the config's if None).
+        iterations: Number of steps that are timed.
+        warmup: Number of steps before them.
+        amp: Whether to compute in mixed precision.
+        options: Values that replace the config's, by dotted key.
+        trust: Whether a pickled checkpoint may run code.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+
+    config: str | os.PathLike
+    checkpoint: str | os.PathLike | None = None
+    batch_size: int | None = None
+    size: tuple[int, int] | None = None
+    iterations: int = 20
+    warmup: int = 5
+    amp: bool = False
+    options: Mapping | None = None
+    trust: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        numbers = dict(iterations=self.iterations)
+        if self.size is not None:
+            numbers['width'], numbers['height'] = self.size
+        if self.batch_size is not None:
+            numbers['batch_size'] = self.batch_size
+        wrong = {name: value for name, value in numbers.items() if value < 1}
+        wrong |= {'warmup': self.warmup} if self.warmup < 0 else {}
+        if wrong:
+            raise ValueError(f'benchmark: too small: {wrong}')
 
 
 def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:

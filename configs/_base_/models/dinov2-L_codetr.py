@@ -1,9 +1,11 @@
 # DINOv2-L and Co-DETR (Co-DINO): DINO, taught by an RPN with a RoI head and by ATSS
 _base_ = './dinov2-L_dino.py'
 
-# weight of the auxiliary heads' losses: 6 decoder layers x 2
 strides = [4, 8, 16, 32, 64, 128]
 coder = dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4)
+iou_assigner = dict(type='MaxIoUAssigner', ignore_iof_thr=-1)
+sampler = dict(type='RandomSampler', neg_pos_ub=-1)
+# The losses of the auxiliary heads weigh 12 times as much: 6 decoder layers x 2.
 model = dict(
     type='CoDETR',
     branch='detr',
@@ -70,20 +72,13 @@ model = dict(
     train_cfg=dict(
         rpn=dict(
             assigner=dict(
-                type='MaxIoUAssigner',
+                iou_assigner,
                 pos_iou_thr=0.7,
                 neg_iou_thr=0.3,
                 min_pos_iou=0.3,
                 match_low_quality=True,
-                ignore_iof_thr=-1,
             ),
-            sampler=dict(
-                type='RandomSampler',
-                num=256,
-                pos_fraction=0.5,
-                neg_pos_ub=-1,
-                add_gt_as_proposals=False,
-            ),
+            sampler=dict(sampler, num=256, pos_fraction=0.5, add_gt_as_proposals=False),
             allowed_border=-1,
             pos_weight=-1,
         ),
@@ -95,20 +90,13 @@ model = dict(
         ),
         rcnn=dict(
             assigner=dict(
-                type='MaxIoUAssigner',
+                iou_assigner,
                 pos_iou_thr=0.5,
                 neg_iou_thr=0.5,
                 min_pos_iou=0.5,
                 match_low_quality=False,
-                ignore_iof_thr=-1,
             ),
-            sampler=dict(
-                type='RandomSampler',
-                num=512,
-                pos_fraction=0.25,
-                neg_pos_ub=-1,
-                add_gt_as_proposals=True,
-            ),
+            sampler=dict(sampler, num=512, pos_fraction=0.25, add_gt_as_proposals=True),
             pos_weight=-1,
         ),
         atss=dict(
