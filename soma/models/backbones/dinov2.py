@@ -23,6 +23,7 @@ from ...adapters import (
 )
 from ...adapters.report import block_index
 from ...files import load_strictly
+from ..pyramid import resize_map
 from .dinov2_weights import (
     POS_EMBED_INTERP,
     convert_dinov2,
@@ -291,8 +292,6 @@ class DINOv2(VisionTransformer):
                 features = x[:, -patches:].transpose(1, 2).unflatten(2, (height, width))
                 maps.append(features.contiguous())
         return tuple(
-            features
-            if factor == 1
-            else F.interpolate(features, scale_factor=factor, mode='bilinear', align_corners=False)
+            resize_map(features, factor)
             for features, factor in zip(maps, self.pyramid, strict=True)
         )

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from mmcv.cnn import ConvModule
 from mmdet.models.layers import MSDeformAttnPixelDecoder
 from mmengine.registry import MODELS
 from torch import Tensor
+
+from ..pyramid import project_and_resize
 
 
 @MODELS.register_module()
@@ -58,7 +59,7 @@ class LeanPixelDecoder(MSDeformAttnPixelDecoder):
         coarse_first = range(self.num_input_levels)[::-1]
         encoded = coarse_first[: self.num_encoder_levels]
         maps = [
-            self._project(conv, feats[level], level)
+            project_and_resize(conv, feats[level], self.pyramid[level])
             for conv, level in zip(self.input_convs, encoded, strict=True)
         ]
         sizes = [tuple(x.shape[2:]) for x in maps]
@@ -84,16 +85,10 @@ class LeanPixelDecoder(MSDeformAttnPixelDecoder):
         for lateral, output, level in zip(
             self.lateral_convs, self.output_convs, finer, strict=True
         ):
-            own = self._project(lateral, feats[level], level)
+            own = project_and_resize(lateral, feats[level], self.pyramid[level])
             above = F.interpolate(outs[-1], own.shape[2:], mode='bilinear', align_corners=False)
             outs.append(output(own + above))
         return self.mask_feature(outs[-1]), outs[: self.num_outs]
-
-    def _project(self, module: ConvModule, x: Tensor, level: int) -> Tensor:
-        x, factor = module.conv(x), self.pyramid[level]
-        if factor != 1:
-            x = F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)
-        return module.norm(x) if module.with_norm else x
 
     def _encode_position(self, size: tuple[int, int], like: Tensor) -> Tensor:
         """Sine encoding of the places of a map, shape ``(1, h * w, c)``."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from mmdet.models import ChannelMapper
 from mmengine.registry import MODELS
 from torch import Tensor
+
+from ..pyramid import project_and_resize, resize_map
 
 
 @MODELS.register_module()
@@ -46,19 +47,10 @@ class LeanChannelMapper(ChannelMapper):
             Maps ``(n, out_channels, h * factor, w * factor)``, then those of the further
             convolutions, each of half the size.
         """
-        outs = []
-        for module, x, factor in zip(self.convs, inputs, self.pyramid, strict=True):
-            x = _resize(module.conv(x), factor)
-            x = module.norm(x) if module.with_norm else x
-            outs.append(module.activate(x) if module.with_activation else x)
-        last = _resize(inputs[-1], self.pyramid[-1])
+        levels = zip(self.convs, inputs, self.pyramid, strict=True)
+        outs = [project_and_resize(*level) for level in levels]
+        last = resize_map(inputs[-1], self.pyramid[-1])
         for module in self.extra_convs or ():
             last = module(last)
             outs.append(last)
         return tuple(outs)
-
-
-def _resize(x: Tensor, factor: float) -> Tensor:
-    if factor == 1:
-        return x
-    return F.interpolate(x, scale_factor=factor, mode='bilinear', align_corners=False)
