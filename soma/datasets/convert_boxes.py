@@ -10,7 +10,7 @@ from PIL import Image
 from .convert_files import Outcome
 from .label_files import shown_size, why_unreadable
 from .labels import BOX_CLASSES
-from .lists import read_names, write_names
+from .lists import write_names
 from .voc_files import count_boxes, read_voc, tidy_boxes, write_voc
 
 
@@ -59,29 +59,21 @@ class ListJob:
     Attributes:
         source: The list.
         target: The file to write. It may be the source, which then is left as it is.
-        folder: Folder of the pictures, which their names may begin with.
-        suffix: How the names of the pictures may end.
+        names: What the source lists.
     """
 
     source: Path
     target: Path
-    folder: str = 'JPEGImages'
-    suffix: str = '.jpg'
+    names: list[str]
 
     def run(self) -> Outcome:
-        """Make the file unless it is there and the same.
-
-        Raises:
-            OSError: The source cannot be read.
-            ValueError: It is no text.
-        """
-        names = read_names(self.source, self.folder, self.suffix)
+        """Make the file unless it is there and the same."""
         if _is_same(self.source, self.target):
             return Outcome(False)
-        lines = [name.encode() for name in names]
+        lines = [name.encode() for name in self.names]
         if self.target.exists() and self.target.read_bytes().splitlines() == lines:
             return Outcome(False)
-        write_names(self.target, names)
+        write_names(self.target, self.names)
         return Outcome(True)
 
 

@@ -186,8 +186,9 @@ def _diverse_weather(root: Path, out: Path) -> Jobs:
             continue  # who wants some of the domains does not need the others
         names: dict[str, None] = {}
         for path in find(folder / 'ImageSets/Main', 'train.txt', 'test.txt'):
-            jobs.append(ListJob(path, made / 'ImageSets/Main' / path.name))
-            names |= dict.fromkeys(read_names(path, 'JPEGImages', '.jpg'))
+            listed = read_names(path, 'JPEGImages', '.jpg')
+            jobs.append(ListJob(path, made / 'ImageSets/Main' / path.name, listed))
+            names |= dict.fromkeys(listed)
         for name in names:
             file, picture = f'Annotations/{name}.xml', folder / f'JPEGImages/{name}.jpg'
             jobs.append(BoxJob(folder / file, made / file, picture))
