@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from soma.datasets.lists import write_names
@@ -51,3 +53,10 @@ def write_voc_data(root, lists):
         for name in names:
             Image.fromarray(pixels).save(folder / f'JPEGImages/{name}.jpg')
             write_voc(folder / f'Annotations/{name}.xml', f'{name}.jpg', VOC_SIZE, VOC_BOXES)
+
+
+def check(run_here, data, *options):
+    """Run ``check_data.py`` on ``config.py`` beside the data; returns its exit code and report."""
+    with pytest.raises(SystemExit) as exit:
+        run_here('check_data.py', data.parent / 'config.py', '--out', data.parent / 'out', *options)
+    return exit.value.code, json.loads((data.parent / 'out/report.json').read_text())

@@ -1,10 +1,10 @@
 """tools/check_data.py on clean data, and on data with faults of every kind."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
+from dataset_files import check
 from mmengine.config import Config
 from PIL import Image
 
@@ -55,13 +55,6 @@ def data(streets, tmp_path):
     )
     Config(config).dump(tmp_path / 'config.py')
     return tmp_path / 'data'
-
-
-def check(run_here, data, *options):
-    """Run the script; returns its exit code and report."""
-    with pytest.raises(SystemExit) as exit:
-        run_here('check_data.py', data.parent / 'config.py', '--out', data.parent / 'out', *options)
-    return exit.value.code, json.loads((data.parent / 'out/report.json').read_text())
 
 
 def test_clean_data_passes(data, run_here, capsys):

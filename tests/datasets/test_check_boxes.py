@@ -1,9 +1,7 @@
 """tools/check_data.py on boxes: clean ones, and with faults of every kind."""
 
-import json
-
 import pytest
-from dataset_files import VOC_BOXES, VOC_SIZE, write_voc_data
+from dataset_files import VOC_BOXES, VOC_SIZE, check, write_voc_data
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
@@ -38,13 +36,6 @@ def data(tmp_path):
     )
     Config(config).dump(tmp_path / 'config.py')
     return tmp_path / 'data'
-
-
-def check(run_here, data, *options):
-    """Run the script; returns its exit code and report."""
-    with pytest.raises(SystemExit) as exit:
-        run_here('check_data.py', data.parent / 'config.py', '--out', data.parent / 'out', *options)
-    return exit.value.code, json.loads((data.parent / 'out/report.json').read_text())
 
 
 def test_clean_boxes_pass(data, run_here, capsys):
