@@ -25,7 +25,7 @@ class BoxPair:
     Attributes:
         picture: File of the picture.
         xml: File of the boxes.
-        classes: Names of the classes.
+        classes: Names of the classes, without capitals as :func:`read_voc` gives them.
     """
 
     picture: Path
@@ -53,7 +53,7 @@ def list_box_pairs(
         files = files[:indices] if indices >= 0 else files[indices:]
     elif indices is not None:
         files = [files[index] for index in indices]
-    classes = tuple(dataset.metainfo['classes'])
+    classes = tuple(name.lower() for name in dataset.metainfo['classes'])
     pairs = [
         BoxPair(Path(dataset.sub_data_root, file['file_name']), Path(file['xml_path']), classes)
         for file in files

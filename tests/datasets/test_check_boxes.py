@@ -136,6 +136,13 @@ def test_a_picture_that_is_listed_twice_is_found(data, run_here, capsys):
     assert len(names) == len(set(names)) == 14
 
 
+def test_classes_may_have_capitals_as_for_the_dataset(data, run_here):
+    option = 'train_dataloader.dataset.metainfo.classes=[Person,Car]'
+    code, report = check(run_here, data, '--cfg-options', option)
+    assert code == 0 and not report['train DC']['faults']
+    assert report['train DC']['labels']['boxes'] == {'Person': 14, 'Car': 14}
+
+
 def test_a_missing_list_is_found(data, run_here):
     (data / 'foggy/VOC2007/ImageSets/Main/train.txt').unlink()
     code, report = check(run_here, data)
