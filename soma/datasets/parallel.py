@@ -37,18 +37,18 @@ def run_parallel(
     """
     if nproc < 1:
         raise ValueError(f'nproc must be at least 1, got {nproc}')
-    if nproc == 1 or len(jobs) < 2:
-        with _one_thread():
+    with _one_thread():  # forked workers would wait for ever for OpenCV's threads, which they lack
+        if nproc == 1 or len(jobs) < 2:
             return list(track(map(function, jobs), len(jobs), title))
-    # Forked workers need not import torch again. They are started before the progress bar's thread.
-    method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
-    context = multiprocessing.get_context(method)
-    pool = ProcessPoolExecutor(nproc, mp_context=context, initializer=_prepare)
-    try:
-        chunk = max(1, min(16, len(jobs) // (nproc * 4)))
-        return list(track(pool.map(function, jobs, chunksize=chunk), len(jobs), title))
-    finally:
-        pool.shutdown(cancel_futures=True)
+        # Forked workers need not import torch again. They start before the progress bar's thread.
+        method = 'fork' if 'fork' in multiprocessing.get_all_start_methods() else None
+        context = multiprocessing.get_context(method)
+        pool = ProcessPoolExecutor(nproc, mp_context=context, initializer=_prepare)
+        try:
+            chunk = max(1, min(16, len(jobs) // (nproc * 4)))
+            return list(track(pool.map(function, jobs, chunksize=chunk), len(jobs), title))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _prepare() -> None:
