@@ -1,6 +1,20 @@
 """Adapters for any ``nn.Module``, in pure PyTorch."""
 
-from .inject import SoMAConfig, adapter_names, inject_adapter, merge_adapter, parse_adapter
+from .config import (
+    ADAPTERS,
+    AdapterConfig,
+    BitFitConfig,
+    DoRAConfig,
+    LoRAConfig,
+    MiCAConfig,
+    MiLoRAConfig,
+    PiSSAConfig,
+    SoMAConfig,
+    SVFConfig,
+    parse_adapter,
+)
+from .fold import Spectrum, decompose_matrix
+from .inject import adapter_names, decompose, inject_adapter, merge_adapter
 from .io import (
     adapter_card,
     base_card,
@@ -13,12 +27,15 @@ from .io import (
     weights_card,
     without_base,
 )
+from .layer import Adapter, AdapterLayer
+from .lora import DoRAConv2d, DoRALinear, LoRAConv2d, LoRALinear, MiCAConv2d, MiCALinear
 from .report import AdapterReport, adapter_report
 from .soma import SoMAConv2d, SoMALayer, SoMALinear
 from .split import split_layers, split_together
 from .state import (
     adapted_layers,
     adapter_delta,
+    adapter_tensors,
     as_trained,
     base_hash,
     from_release,
@@ -26,25 +43,49 @@ from .state import (
     merge_state,
 )
 from .svd import Components, low_rank_product, split_components
+from .svf import SVFConv2d, SVFLinear
 
 __all__ = [
+    'ADAPTERS',
+    'Adapter',
+    'AdapterConfig',
+    'AdapterLayer',
     'AdapterReport',
+    'BitFitConfig',
     'Components',
+    'DoRAConfig',
+    'DoRAConv2d',
+    'DoRALinear',
+    'LoRAConfig',
+    'LoRAConv2d',
+    'LoRALinear',
+    'MiCAConfig',
+    'MiCAConv2d',
+    'MiCALinear',
+    'MiLoRAConfig',
+    'PiSSAConfig',
+    'SVFConfig',
+    'SVFConv2d',
+    'SVFLinear',
     'SoMAConfig',
     'SoMAConv2d',
     'SoMALayer',
     'SoMALinear',
+    'Spectrum',
     'adapted_layers',
     'adapter_card',
     'adapter_delta',
     'adapter_names',
     'adapter_report',
+    'adapter_tensors',
     'as_trained',
     'base_card',
     'base_hash',
     'base_of',
     'check_adapter',
     'check_base',
+    'decompose',
+    'decompose_matrix',
     'from_release',
     'inject_adapter',
     'is_block_matrix',

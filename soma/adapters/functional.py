@@ -27,14 +27,17 @@ def delta_factors(
     Args:
         A: Shape ``(groups * rank, in)``, like ``A0``.
         B: Shape ``(out, rank)``, like ``B0``.
-        A0: Value of ``A`` at the start.
-        B0: Value of ``B`` at the start.
+        A0: Value of ``A`` at the start, or of shape ``(0, in)`` where nothing is subtracted.
+        B0: Value of ``B`` at the start, or of shape ``(out, 0)``.
         scale: ``alpha / rank``.
         groups: Number of stacked matrices.
 
     Returns:
-        The right factor ``(groups * 2 rank, in)`` and the left one ``(out, 2 rank)``.
+        The right factor ``(groups * 2 rank, in)`` and the left one ``(out, 2 rank)``; of half the
+        rank where nothing is subtracted.
     """
+    if not len(A0):
+        return A, B * scale
     rows = (groups, -1, A.shape[1])
     right = torch.cat([A.view(rows), (A - A0).view(rows)], dim=1).flatten(0, 1)
     return right, torch.cat([B - B0, B0], dim=1) * scale
@@ -75,8 +78,8 @@ class AdaptedLinear(torch.autograd.Function):
             bias: Shape ``(out,)`` or None.
             A: Shape ``(groups * rank, in)``.
             B: Shape ``(out, rank)``.
-            A0: Value of ``A`` at the start; never gets a gradient.
-            B0: Value of ``B`` at the start; never gets a gradient.
+            A0: As for :func:`delta_factors`; never gets a gradient.
+            B0: As for :func:`delta_factors`; never gets a gradient.
             scale: ``s = alpha / rank``.
             groups: Number of matrices that are stacked in ``W``.
 
@@ -94,7 +97,8 @@ class AdaptedLinear(torch.autograd.Function):
             right, left = (f.to(y.dtype) for f in delta_factors(A, B, A0, B0, scale, groups))
             inner = x.reshape(tokens, x.shape[-1]) @ right.T  # (tokens, groups * 2 rank)
             _add_product(y.view(tokens, y.shape[-1]), inner, left, groups)
-        inner = inner.view(tokens, groups, 2, B.shape[1])[:, :, 0].flatten(1).contiguous()
+        parts = len(right) // len(A)
+        inner = inner.view(tokens, groups, parts, B.shape[1])[:, :, 0].flatten(1).contiguous()
         ctx.save_for_backward(x, weight, A, B, A0, B0, inner)
         return y
 
@@ -120,7 +124,8 @@ def _linear_gradients(ctx, grad: Tensor) -> tuple:
         grad_inner = _group_products(rows, left, groups)  # (tokens, groups * 2 rank)
         if ctx.needs_input_grad[0]:
             grad_x = (rows @ weight.to(dtype)).addmm_(grad_inner, right)
-        grad_inner = grad_inner.view(tokens, groups, 2, B.shape[1]).sum(2).flatten(1)
+        parts = len(right) // len(A)
+        grad_inner = grad_inner.view(tokens, groups, parts, B.shape[1]).sum(2).flatten(1)
     else:
         if ctx.needs_input_grad[0]:
             grad_x = rows @ _effective_weight(weight, A, B, A0, B0, scale, groups).to(dtype)
@@ -171,8 +176,8 @@ class AdaptedConv2d(torch.autograd.Function):
             bias: Shape ``(out,)`` or None.
             A: Shape ``(rank, in * kh * kw)``.
             B: Shape ``(out, rank)``.
-            A0: Value of ``A`` at the start; never gets a gradient.
-            B0: Value of ``B`` at the start; never gets a gradient.
+            A0: As for :func:`delta_factors`; never gets a gradient.
+            B0: As for :func:`delta_factors`; never gets a gradient.
             scale: ``s = alpha / rank``.
             conv: ``stride``, ``padding`` and ``dilation`` of the convolution.
 

@@ -4,131 +4,43 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import replace
 
 from torch import nn
 
-from .report import AdapterReport, adapter_report, block_index
-from .soma import SoMAConv2d, SoMALayer, SoMALinear
-from .split import split_layers
-from .svd import COMPONENTS
-
-VIT_TARGETS = r'blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2|w12|w3))'
-
-
-@dataclass(frozen=True)
-class SoMAConfig:
-    """Settings of a SoMA adapter, the ``adapter`` dict of a config.
-
-    Attributes:
-        rank: Number of singular components that train, per matrix.
-        alpha: The adapter is scaled by ``alpha / rank``; None means ``alpha = rank``.
-        start_block: The first ``blocks.<i>`` that is adapted.
-        targets: Regular expression, or several, that fully match a module's dotted name. The
-            default matches the linear layers of a vision transformer's blocks.
-        train_bias: Whether the biases of adapted layers train.
-        component: ``'minor'`` (SoMA), ``'principal'`` or ``'random'``.
-        groups: How many matrices are stacked in the layers of a name, by the last part of it.
-    """
-
-    rank: int = 16
-    alpha: float | None = None
-    start_block: int = 0
-    targets: str | Sequence[str] = VIT_TARGETS
-    train_bias: bool = True
-    component: str = 'minor'
-    groups: Mapping[str, int] = field(default_factory=lambda: {'qkv': 3})
-
-    def __post_init__(self) -> None:
-        """Check each value.
-
-        Raises:
-            ValueError: If a value is out of range.
-        """
-        if self.rank < 1:
-            raise ValueError(f'adapter: rank must be at least 1, got {self.rank}')
-        if self.start_block < 0:
-            raise ValueError(f'adapter: start_block must be at least 0, got {self.start_block}')
-        if self.component not in COMPONENTS:
-            raise ValueError(
-                f'adapter: component must be one of {COMPONENTS}, got {self.component!r}'
-            )
-
-    @property
-    def patterns(self) -> list[str]:
-        """The targets as a list."""
-        return [self.targets] if isinstance(self.targets, str) else list(self.targets)
-
-
-ADAPTERS = {'SoMA': SoMAConfig}
-# What can be adapted. A class that only derives from these may compute something else.
-LAYERS: dict[type[nn.Module], type[SoMALayer]] = {nn.Linear: SoMALinear, nn.Conv2d: SoMAConv2d}
-
-
-def parse_adapter(config: Mapping | SoMAConfig) -> SoMAConfig:
-    """Validate an adapter config.
-
-    Args:
-        config: ``dict(type='SoMA', rank=16, ...)`` or the dataclass itself.
-
-    Returns:
-        The dataclass.
-
-    Raises:
-        ValueError: If the type or an option is unknown, or a value out of range.
-    """
-    if isinstance(config, SoMAConfig):
-        return config
-    options = dict(config)
-    kind = options.pop('type', None)
-    if kind not in ADAPTERS:
-        raise ValueError(f'adapter: unknown type {kind!r}, choose one of {sorted(ADAPTERS)}')
-    known = {f.name for f in fields(ADAPTERS[kind])}
-    if unknown := sorted(options.keys() - known):
-        raise ValueError(f'adapter: unknown options {unknown} of {kind}, it has {sorted(known)}')
-    return ADAPTERS[kind](**options)
+from .config import AdapterConfig, SVFConfig, parse_adapter
+from .layer import Adapter, AdapterLayer
+from .report import AdapterReport, adapter_report
 
 
 def inject_adapter(
-    model: nn.Module, config: Mapping | SoMAConfig, split: bool = True
+    model: nn.Module, config: Mapping | AdapterConfig, split: bool = True
 ) -> AdapterReport:
-    """Replace the targeted layers of a model by adapted ones, and freeze all the rest.
-
-    Afterwards only ``A``, ``B`` and, with ``train_bias``, the biases of adapted layers train.
+    """Put adapters into a model, and freeze all the rest.
 
     Args:
         model: Any module; changed in place.
-        config: ``dict(type='SoMA', rank, alpha, start_block, targets, train_bias, component)`` or
-            a :class:`SoMAConfig`.
-        split: Split the weights now. False when pretrained weights are loaded later: a plain
-            weight that is loaded into an adapted layer is split then.
+        config: ``dict(type='SoMA', rank=16, ...)``, or one of the dataclasses of
+            :data:`~soma.adapters.ADAPTERS`, which say what options there are.
+        split: Start the adapters from the weights now. False when pretrained weights are loaded
+            later: a plain weight that is loaded into an adapted layer is split then.
 
     Returns:
         A report of what is adapted, frozen and trained; its ``str`` is a table.
 
     Raises:
         ValueError: If an option is wrong, a pattern or ``start_block`` matches no layer, a target
-            is no linear layer or convolution, or is adapted already. The model is unchanged then.
+            cannot be adapted or is adapted already. The model is unchanged then.
     """
     config = parse_adapter(config)
-    matches = _find_targets(model, config)
-    adapted = {}
-    flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
     try:
-        for name, layer in matches.items():
-            adapted[name] = _adapt(name, layer, config)
-        if split:
-            split_layers(adapted)
+        adapters = config.make(model, split)
     except ValueError as error:
-        for parameter, flag in flags.items():
-            parameter.requires_grad_(flag)
         raise ValueError(f'adapter: {error}') from error
-
     model.requires_grad_(False)
-    for name, layer in adapted.items():
-        parent, _, leaf = name.rpartition('.')
-        setattr(model.get_submodule(parent), leaf, layer)
-        for parameter in layer.adapter_parameters().values():
+    for name, module in adapters.items():
+        _put(model, name, module)
+        for parameter in module.adapter_parameters().values():
             parameter.requires_grad_(True)
     return adapter_report(model)
 
@@ -142,73 +54,75 @@ def merge_adapter(model: nn.Module) -> int:
 
     Returns:
         The number of layers that were merged.
+
+    Raises:
+        ValueError: If an adapter is no change of weights. The model is unchanged then.
     """
-    adapted = [(n, m) for n, m in model.named_modules() if n and isinstance(m, SoMALayer)]
-    for name, layer in adapted:
-        parent, _, leaf = name.rpartition('.')
-        setattr(model.get_submodule(parent), leaf, layer.merge())
-    return len(adapted)
+    adapters = {n: m for n, m in model.named_modules() if n and isinstance(m, Adapter)}
+    for name, module in adapters.items():
+        if not isinstance(module, AdapterLayer):
+            raise ValueError(
+                f'{name} ({module.method}) is no change of weights: it cannot be folded into them'
+            )
+    for name, layer in adapters.items():
+        _put(model, name, layer.merge())
+    return len(adapters)
+
+
+def decompose(
+    module: nn.Module,
+    ratio: float = 1.0,
+    targets: str | Sequence[str] = r'.+',
+    exclude: str | Sequence[str] = (),
+) -> nn.Module:
+    r"""Decompose the linear layers and convolutions of a network, so that singular values train.
+
+    This is SVF (arXiv 2206.06122) for any network::
+
+        decompose(resnet, targets=r'layer[234]\..+')  # train the later stages only
+        print(adapter_report(resnet))  # with the largest error of rebuilding a weight
+
+    Args:
+        module: A network, changed in place, or a single layer.
+        ratio: Share of the singular values that train, the largest first; the rest of a weight
+            stays as it is.
+        targets: Regular expression, or several, that fully match a module's dotted name. What
+            they match beside linear layers and convolutions is left alone.
+        exclude: As ``targets``: which layers stay plain.
+
+    Returns:
+        The network, or the decomposed layer. It computes what it did; all but the singular values
+        is frozen.
+
+    Raises:
+        ValueError: If no layer is left to decompose, or ``ratio`` is out of range.
+    """
+    config = SVFConfig(ratio=ratio, groups={})
+    if (kind := config.layer_class(module)) is not None:
+        layer = kind.from_plain(module, ratio)
+        layer.split_()
+        return layer
+    patterns = [targets] if isinstance(targets, str) else targets
+    layers = {name: m for name, m in module.named_modules() if config.layer_class(m)}
+    found = [n for n in layers if any(re.fullmatch(pattern, n) for pattern in patterns)]
+    if not found:
+        raise ValueError(f'{targets!r} matches none of the layers {list(layers)[:5]} ...')
+    names = [re.escape(name) for name in found]
+    inject_adapter(module, replace(config, targets=names, exclude=exclude))
+    return module
 
 
 def adapter_names(model: nn.Module) -> set[str]:
     """Names of the parameters that train with the adapters of a model."""
     return {
-        f'{prefix}.{name}'
+        f'{prefix}.{name}' if prefix else name
         for prefix, module in model.named_modules()
-        if isinstance(module, SoMALayer)
+        if isinstance(module, Adapter)
         for name in module.adapter_parameters()
     }
 
 
-def _adapt(name: str, layer: nn.Module, config: SoMAConfig) -> SoMALayer:
-    """Make the adapted layer of a plain one; an error says its name."""
-    try:
-        return LAYERS[type(layer)].from_plain(
-            layer,
-            rank=config.rank,
-            alpha=config.alpha,
-            component=config.component,
-            groups=config.groups.get(name.rpartition('.')[2], 1),
-            train_bias=config.train_bias,
-        )
-    except ValueError as error:
-        raise ValueError(f'layer {name!r}: {error}') from error
-
-
-def _find_targets(model: nn.Module, config: SoMAConfig) -> dict[str, nn.Module]:
-    """List the layers to adapt by name; raise if a pattern is of no use."""
-    names = [(name, module) for name, module in model.named_modules() if name]
-    if not config.patterns:
-        raise ValueError('adapter: targets is empty')
-    matches = {}
-    for pattern in config.patterns:
-        try:
-            regex = re.compile(pattern)
-        except re.error as error:
-            raise ValueError(
-                f'adapter: target {pattern!r} is no regular expression: {error}'
-            ) from error
-        matched = {name: module for name, module in names if regex.fullmatch(name)}
-        if not matched:
-            raise ValueError(
-                f'adapter: target {pattern!r} matches no layer of {type(model).__name__}; '
-                f'its layers are named like {[n for n, m in names if type(m) in LAYERS][:5]}'
-            )
-        later = {
-            name: module
-            for name, module in matched.items()
-            if (block_index(name) is None or block_index(name) >= config.start_block)
-        }
-        if not later:
-            raise ValueError(
-                f'adapter: start_block {config.start_block} leaves none of the {len(matched)} '
-                f'layers that {pattern!r} matches'
-            )
-        matches.update(later)
-    for name, module in matches.items():
-        if type(module) not in LAYERS:
-            raise ValueError(
-                f'adapter: target {name!r} is a {type(module).__name__}; only plain '
-                'nn.Linear and nn.Conv2d layers can be adapted'
-            )
-    return matches
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module into the place of that name."""
+    parent, _, leaf = name.rpartition('.')
+    setattr(model.get_submodule(parent), leaf, module)

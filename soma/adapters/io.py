@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 import torch
@@ -12,12 +13,11 @@ from torch import Tensor, nn
 
 from ..files import CheckpointError, card_of, read_checkpoint, state_dict_of, write_checkpoint
 from ..version import __version__
+from .config import ADAPTERS
 from .inject import inject_adapter
+from .layer import Adapter
 from .report import AdapterReport, adapter_report, block_index
-from .soma import SoMALayer
-from .state import adapted_layers, as_trained, base_hash, base_samples
-
-_CONFIG = ('rank', 'alpha', 'component', 'train_bias', 'targets', 'start_block', 'groups')
+from .state import as_trained, base_hash, base_samples
 
 
 def adapter_card(model: nn.Module) -> dict:
@@ -27,41 +27,36 @@ def adapter_card(model: nn.Module) -> dict:
         model: Any module.
 
     Returns:
-        ``method``, ``rank``, ``alpha``, ``component``, ``train_bias``, ``targets`` (the names of
-        the layers), ``start_block`` and ``groups``; only ``method``, None, without adapters.
+        ``method``, the options of its config, ``targets`` (the names of the layers),
+        ``start_block`` and ``groups``; only ``method``, None, without adapters.
 
     Raises:
-        ValueError: If the layers differ in rank, alpha or component.
+        ValueError: If the adapters differ in method or options.
     """
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, SoMALayer)}
-    if not layers:
+    adapters = {name: m for name, m in model.named_modules() if isinstance(m, Adapter)}
+    if not adapters:
         return {'method': None}
-    settings = {(layer.rank, layer.alpha, layer.component) for layer in layers.values()}
-    if len(settings) > 1:
-        raise ValueError(f'layers differ in (rank, alpha, component): {sorted(settings)}')
-    ((rank, alpha, component),) = settings
-    train_bias = any(layer.train_bias for layer in layers.values())
-    groups = {name: layer.groups for name, layer in layers.items()}
-    return layers_card(groups, rank, alpha, component, train_bias)
+    kinds = [{'method': m.method, **m.settings()} for m in adapters.values()]
+    if different := [kind for kind in kinds if kind != kinds[0]]:
+        raise ValueError(f'the adapters of a model differ: {kinds[0]}, {different[0]}')
+    train_bias = any(getattr(layer, 'train_bias', False) for layer in adapters.values())
+    linear = {name: isinstance(layer, nn.Linear) for name, layer in adapters.items()}
+    groups = {name: layer.groups if linear[name] else 1 for name, layer in adapters.items()}
+    return layers_card(groups, train_bias=train_bias, **kinds[0])
 
 
-def layers_card(
-    groups: Mapping[str, int], rank: int, alpha: float, component: str, train_bias: bool
-) -> dict:
+def layers_card(groups: Mapping[str, int], method: str, train_bias: bool, **settings) -> dict:
     """What :func:`adapter_card` returns, from its parts.
 
     Args:
         groups: Number of matrices in each layer, by its name.
-        rank: Of all of them.
-        alpha: Scale times rank.
-        component: What the split took out.
+        method: Type of the adapter.
         train_bias: Whether biases trained.
+        **settings: Options of the adapter.
     """
     return {
-        'method': 'SoMA',
-        'rank': rank,
-        'alpha': float(alpha),
-        'component': component,
+        'method': method,
+        **settings,
         'train_bias': train_bias,
         'targets': list(groups),
         'start_block': min((block_index(name) or 0) for name in groups),
@@ -174,16 +169,14 @@ def load_adapter(
         raise CheckpointError(f'{path} has no card of an adapter')
     prefix = part and part.rstrip('.') + '.'
     state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-    absent = [n for n in adapted_layers(state) if n not in dict(model.named_modules())]
-    if absent or not adapted_layers(state):
+    targets = [n[len(prefix) :] for n in card['targets'] if n.startswith(prefix)]
+    if not targets or any(name not in dict(model.named_modules()) for name in targets):
         raise CheckpointError(
             f'{path} does not fit {type(model).__name__} with part={part!r}: its layers are '
             f'{card["targets"][0]} ... ({len(card["targets"])})'
         )
-    config = {name: card[name] for name in _CONFIG}
-    targets = [n[len(prefix) :] for n in config['targets'] if n.startswith(prefix)]
-    config['targets'] = [re.escape(name) for name in targets]
 
+    check_adapter(model, card, path)
     base_prefix = card['base']['prefix'].removeprefix(prefix)
     base = {
         name[len(base_prefix) :]: parameter
@@ -192,11 +185,9 @@ def load_adapter(
     }
     if base:  # else the file has its own
         check_base(card, base, type(model).__name__, path, force)
-    if any(isinstance(module, SoMALayer) for module in model.modules()):
-        check_adapter(model, card, path)
-    else:
+    if not any(isinstance(module, Adapter) for module in model.modules()):
         try:
-            inject_adapter(model, {'type': card['method'], **config}, split=False)
+            inject_adapter(model, config_of(card, targets), split=False)
         except ValueError as error:
             raise CheckpointError(f'{path} does not fit the model: {error}') from error
     own = model.state_dict()
@@ -207,8 +198,23 @@ def load_adapter(
     return adapter_report(model)
 
 
+def config_of(card: Mapping, targets: Sequence[str]) -> dict:
+    """The adapter config that a card tells of.
+
+    Args:
+        card: Of an adapter.
+        targets: Names of its layers in the model that the config is for.
+
+    Returns:
+        What :func:`~soma.adapters.inject_adapter` takes.
+    """
+    config = {**card, 'targets': [re.escape(name) for name in targets]}
+    known = {f.name for f in fields(ADAPTERS[card['method']]) if f.init}
+    return {'type': card['method'], **{k: v for k, v in config.items() if k in known}}
+
+
 def check_adapter(model: nn.Module, card: Mapping, path: str | os.PathLike) -> None:
-    """Compare rank and alpha of a file's adapter with those of a model's, if both have one.
+    """Compare a file's adapter with a model's, if both have one.
 
     Args:
         model: Any module.
@@ -216,17 +222,21 @@ def check_adapter(model: nn.Module, card: Mapping, path: str | os.PathLike) -> N
         path: The file, for the message.
 
     Raises:
-        CheckpointError: If they differ. Shapes alone would not tell alpha.
+        CheckpointError: If method or options differ. Shapes alone would not tell alpha.
     """
     own = adapter_card(model)
     if None in (card.get('method'), own['method']):
         return
-    theirs, ours = ((x['rank'], x['alpha']) for x in (card, own))
+    theirs, ours = (
+        (x['method'], {key: x[key] for key in ('rank', 'alpha', 'ratio') if key in x})
+        for x in (card, own)
+    )
     if theirs != ours:
-        raise CheckpointError(
-            f'{path} has an adapter of rank {theirs[0]} and alpha {theirs[1]}, the model one of '
-            f'rank {ours[0]} and alpha {ours[1]}'
+        theirs, ours = (
+            ' of '.join([method, ' and '.join(f'{k} {v}' for k, v in options.items())])
+            for method, options in (theirs, ours)
         )
+        raise CheckpointError(f'{path} has an adapter {theirs}, the model {ours}')
 
 
 def check_base(

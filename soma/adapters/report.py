@@ -11,7 +11,7 @@ from rich.table import Table
 from torch import nn
 
 from ..reporting import as_text
-from .soma import SoMALayer
+from .layer import AdapterLayer
 
 _BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)\.')
 
@@ -22,11 +22,13 @@ class AdapterReport:
 
     Attributes:
         layers: Dotted names of the adapted layers.
-        matrices: Number of matrices that they split (three for a fused qkv).
+        matrices: Number of their matrices (three in a fused qkv).
         frozen_blocks: Indices of the ``blocks.<i>`` in which nothing trains.
         blocks: Number of blocks.
         frozen: Number of frozen parameters by role.
         trained: Number of trained parameters by role.
+        rebuild_error: Of decomposed weights (SVF), the largest difference between one and what its
+            components multiply to, relative to its largest entry; None without any.
     """
 
     layers: tuple[str, ...]
@@ -35,6 +37,7 @@ class AdapterReport:
     blocks: int
     frozen: Mapping[str, int]
     trained: Mapping[str, int]
+    rebuild_error: float | None = None
 
     def __str__(self) -> str:
         """The report as a table."""
@@ -52,15 +55,17 @@ class AdapterReport:
         if self.blocks:
             blocks = ', '.join(map(str, self.frozen_blocks)) or 'none'
             text += f'; {len(self.frozen_blocks)} of {self.blocks} blocks frozen whole: {blocks}'
+        if self.rebuild_error is not None:
+            text += f'; largest error of rebuilding a weight: {self.rebuild_error:.1e}'
         return f'{text}\n{as_text(table, 88)}'
 
 
 def adapter_report(model: nn.Module) -> AdapterReport:
     """Count what of a model is frozen, adapted and trained.
 
-    The role of a parameter is ``adapter`` for ``A`` and ``B``, ``adapted biases``, ``blocks`` for
-    the rest of a transformer's blocks, and else the first part of its name (two parts in a
-    ``backbone``).
+    The role of a parameter is ``adapter`` for what an adapter adds to a layer, ``adapted biases``,
+    ``blocks`` for the rest of a transformer's blocks, and else the first part of its name (two
+    parts in a ``backbone``).
 
     Args:
         model: Any module.
@@ -68,7 +73,8 @@ def adapter_report(model: nn.Module) -> AdapterReport:
     Returns:
         The report.
     """
-    adapted = {n: m for n, m in model.named_modules() if isinstance(m, SoMALayer)}
+    adapted = {n: m for n, m in model.named_modules() if isinstance(m, AdapterLayer)}
+    errors = [layer.rebuild_error for layer in adapted.values() if layer.method == 'SVF']
     frozen, trained, block_trains = Counter(), Counter(), {}
     for name, parameter in model.named_parameters():
         role = _role(name, adapted)
@@ -83,6 +89,7 @@ def adapter_report(model: nn.Module) -> AdapterReport:
         blocks=len(block_trains),
         frozen=dict(frozen),
         trained=dict(trained),
+        rebuild_error=max(errors, default=None),
     )
 
 
@@ -92,11 +99,12 @@ def block_index(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _role(name: str, adapted: Mapping[str, nn.Module]) -> str:
+def _role(name: str, adapted: Mapping[str, AdapterLayer]) -> str:
     """The role of a parameter in the report."""
     module, _, leaf = name.rpartition('.')
     if module in adapted and leaf != 'weight':
-        return 'adapter A, B' if leaf in ('A', 'B') else 'adapted biases'
+        own = [n for n in adapted[module].adapter_parameters() if n != 'bias']
+        return f'adapter {", ".join(own)}' if leaf in own else 'adapted biases'
     if block_index(name) is not None:
         return f'{name.rpartition("blocks.")[0]}blocks'
     return '.'.join(name.split('.')[:2]) if name.startswith('backbone.') else name.split('.')[0]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..files import CheckpointError, card_of, read_checkpoint, write_checkpoint
 from ..progress import track
-from .soma import SoMALayer
+from .layer import AdapterLayer
 from .svd import Components
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def split_together(model: nn.Module, base: str | os.PathLike | None = None) -> I
     Raises:
         ValueError: If a weight holds NaN or infinity.
     """
-    layers = {name: m for name, m in model.named_modules() if isinstance(m, SoMALayer)}
+    layers = {name: m for name, m in model.named_modules() if isinstance(m, AdapterLayer)}
     for layer in layers.values():
         layer.splits_later = True
     try:
@@ -51,24 +51,25 @@ def split_together(model: nn.Module, base: str | os.PathLike | None = None) -> I
             layer.splits_later, layer.unsplit = False, None
 
 
-def split_layers(layers: Mapping[str, SoMALayer], base: str | os.PathLike | None = None) -> None:
+def split_layers(layers: Mapping[str, AdapterLayer], base: str | os.PathLike | None = None) -> None:
     """Split the weights of adapted layers; what takes seconds shows a progress bar.
 
     With ``base``, the components are kept in a file beside it, under a hash of each weight and of
     the settings, and computed only where that file lacks them. It is checked when read; a damaged
-    one is written anew. A random component is never kept.
+    one is written anew. What is random, or larger than the base (SVF), is not kept.
 
     Args:
-        layers: By name; all of one rank and component if ``base`` is given.
+        layers: By name; all of one kind, rank and component if ``base`` is given.
         base: The file that the weights are from.
 
     Raises:
         ValueError: If a weight holds NaN or infinity.
     """
+    layers = {name: layer for name, layer in layers.items() if layer.TENSORS}
     if not layers:
         return
     first = next(iter(layers.values()))
-    if base is None or first.component == 'random':
+    if base is None or not first.cacheable:
         for name, parts in _compute(layers):
             layers[name].start_from_(parts)
         return
@@ -90,7 +91,7 @@ def cache_path(base: str | os.PathLike, rank: int, component: str) -> Path:
     return base.with_name(f'{base.name}.split-r{rank}-{component}.safetensors')
 
 
-def _compute(layers: Mapping[str, SoMALayer]) -> Iterator[tuple[str, Components]]:
+def _compute(layers: Mapping[str, AdapterLayer]) -> Iterator[tuple[str, Components]]:
     """Compute the components of layers, in their order; as many at a time as there are cores."""
 
     def compute(name: str) -> tuple[str, Components]:
@@ -108,7 +109,7 @@ def _compute(layers: Mapping[str, SoMALayer]) -> Iterator[tuple[str, Components]
         work += layer.groups * sides[0] ** 2 * sides[1]
     first = next(iter(layers.values()))
     seconds = work * _SECONDS_PER_PRODUCT / torch.get_num_threads()
-    with _workers(first.weight, in_order=first.component == 'random') as pool:
+    with _workers(first.weight, in_order=first.random) as pool:
         done = pool.map(compute, layers)
         if seconds > 2 and _is_main_process():
             done = track(done, len(layers), 'splitting')
@@ -131,7 +132,7 @@ def _workers(weight: Tensor, in_order: bool = False) -> Iterator[ThreadPoolExecu
         torch.set_num_threads(threads)
 
 
-def _key(layer: SoMALayer) -> str:
+def _key(layer: AdapterLayer) -> str:
     """A hash of all that the components follow from."""
     settings = (_VERSION, layer.rank, layer.component, layer.groups)
     return _digest(f'{settings}', layer.matrix())

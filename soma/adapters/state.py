@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from .fold import DORA, LOW_RANK, SVF, fold_weight
 from .functional import weight_delta
 from .report import block_index
-from .soma import ADAPTER_TENSORS
 
 # Resizing these to a model's patches and pictures rounds differently from machine to machine.
 RESIZED = ('pos_embed', 'patch_embed.proj.weight')
@@ -20,22 +20,29 @@ _FACTOR = re.compile(r'\.lora_([AB])\.(?:default\.)?weight$')
 
 
 def adapted_layers(state: Mapping[str, Tensor]) -> list[str]:
-    """Names of the layers whose adapter is in a state dict, sorted.
+    """Names of the layers whose adapter's tensors are in a state dict, sorted.
 
     Raises:
-        ValueError: If a layer has some of ``A``, ``B``, ``A0``, ``B0`` but not all.
+        ValueError: If a layer has some tensors of an adapter but not all.
     """
-    # ``A`` and ``B`` alone may be names of anything.
-    layers = sorted(key[: -len('.A0')] for key in state if key.endswith('.A0'))
+    # ``A``, ``B`` and ``S`` alone may be names of anything.
+    layers = sorted(key.rpartition('.')[0] for key in state if key.endswith(('.A0', '.S0')))
     for name in layers:
-        missing = [tensor for tensor in ADAPTER_TENSORS if f'{name}.{tensor}' not in state]
+        wanted = SVF if f'{name}.S0' in state else LOW_RANK
+        missing = [tensor for tensor in wanted if f'{name}.{tensor}' not in state]
         if missing:
             raise ValueError(f'the adapter of {name} lacks {", ".join(missing)}')
     return layers
 
 
+def adapter_tensors(state: Mapping[str, Tensor], layer: str) -> dict[str, Tensor]:
+    """The tensors of a layer's adapter, by their name in the layer."""
+    names = {name: f'{layer}.{name}' for name in (*DORA, *SVF)}
+    return {name: state[key] for name, key in names.items() if key in state}
+
+
 def adapter_delta(state: Mapping[str, Tensor], layer: str, scale: float) -> Tensor:
-    """Compute the weight change of a layer, ``s (B A - B0 A0)``.
+    """Compute the low-rank weight change of a layer, ``s (B A - B0 A0)``.
 
     Args:
         state: Holds the four tensors of the layer.
@@ -45,7 +52,7 @@ def adapter_delta(state: Mapping[str, Tensor], layer: str, scale: float) -> Tens
     Returns:
         Shape ``(out, in)``; a convolution's kernel is flattened.
     """
-    A, B, A0, B0 = (state[f'{layer}.{name}'] for name in ADAPTER_TENSORS)
+    A, B, A0, B0 = (state[f'{layer}.{name}'] for name in LOW_RANK)
     return weight_delta(A, B, A0, B0, scale, groups=len(A) // B.shape[1])
 
 
@@ -54,28 +61,26 @@ def merge_state(state: Mapping[str, Tensor], scale: float = 1.0) -> dict[str, Te
 
     Args:
         state: Weights, biases and adapters by name.
-        scale: ``s = alpha / rank``.
+        scale: ``s = alpha / rank`` of low-rank changes.
 
     Returns:
         What the plain model's state dict would be.
 
     Raises:
-        ValueError: If the weight of an adapted layer is missing or has another shape.
+        ValueError: If the weight of an adapted layer is missing, has another shape, or other
+            singular values than those that were decomposed.
     """
-    layers = adapted_layers(state)
-    own = {f'{layer}.{name}' for layer in layers for name in ADAPTER_TENSORS}
+    adapters = {layer: adapter_tensors(state, layer) for layer in adapted_layers(state)}
+    own = {f'{layer}.{name}' for layer, tensors in adapters.items() for name in tensors}
     plain = {key: value for key, value in state.items() if key not in own}
-    for layer in layers:
+    for layer, tensors in adapters.items():
         weight = plain.get(f'{layer}.weight')
         if weight is None:
             raise ValueError(f'{layer} has an adapter but no weight: the base weights are missing')
-        delta = adapter_delta(state, layer, scale)
-        if delta.shape != weight.flatten(1).shape:
-            raise ValueError(
-                f'the adapter of {layer} is made for a weight of {list(delta.shape)}, '
-                f'the base has {list(weight.flatten(1).shape)}'
-            )
-        plain[f'{layer}.weight'] = weight + delta.view_as(weight)
+        try:
+            plain[f'{layer}.weight'] = fold_weight(weight, tensors, scale)
+        except ValueError as error:
+            raise ValueError(f'{layer}: {error}') from error
     return plain
 
 

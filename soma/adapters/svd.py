@@ -58,8 +58,7 @@ def split_components(
         raise ValueError(f'split_components needs a matrix, got the shape {tuple(weight.shape)}')
     out_features, in_features = weight.shape
     check_rank(rank, out_features, in_features, groups)
-    if component not in COMPONENTS:
-        raise ValueError(f'component must be one of {COMPONENTS}, got {component!r}')
+    check_component(component)
     if not torch.isfinite(weight).all():
         raise ValueError('cannot split a weight that holds NaN or infinity')
 
@@ -87,6 +86,12 @@ def low_rank_product(A: Tensor, B: Tensor, groups: int = 1) -> Tensor:
         return B @ A
     product = torch.bmm(B.view(groups, -1, B.shape[1]), A.view(groups, -1, A.shape[1]))
     return product.view(B.shape[0], A.shape[1])
+
+
+def check_component(component: str) -> None:
+    """Raise a ``ValueError`` if there is no such choice of components."""
+    if component not in COMPONENTS:
+        raise ValueError(f'component must be one of {COMPONENTS}, got {component!r}')
 
 
 def check_rank(rank: int, out_features: int, in_features: int, groups: int = 1) -> None:

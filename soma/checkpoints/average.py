@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..adapters import adapted_layers, adapter_delta, split_components
-from ..adapters.soma import ADAPTER_TENSORS
+from ..adapters.fold import LOW_RANK
 from ..adapters.svd import low_rank_product
 from ..files import CheckpointError, check_output, write_checkpoint
 from ..progress import track
@@ -87,7 +87,7 @@ def average_files(
     except re.error as error:
         raise ValueError(f'{weights_filter!r} is no regular expression: {error}') from error
     first = open_checkpoint(files[0])
-    layers = adapted_layers(first.state)
+    layers = _low_rank_layers(first)
     tensors = _floating(first, pattern)
     found = {layer for layer in layers if _finds(pattern, layer)}
     if not tensors and not found:
@@ -113,7 +113,10 @@ def average_files(
         A, B = split_components(value, rank, 'principal', groups)
         norm = torch.linalg.norm(value).clamp_min(torch.finfo(value.dtype).tiny)
         errors[name] = float(torch.linalg.norm(value - low_rank_product(A, B, groups)) / norm)
-        for key, factor in zip(ADAPTER_TENSORS, (A, B, 0 * A, 0 * B), strict=True):
+        own = {'A': A, 'B': B}
+        if len(first.state[f'{name}.A0']):  # of this shape where there are any
+            own |= {'A0': 0 * A, 'B0': 0 * B}
+        for key, factor in own.items():
             state[f'{name}.{key}'] = factor.to(first.state[f'{name}.{key}'])
     rest = [name for name, value in state.items() if value is None]
     state.update({name: first.state[name].clone() for name in rest})
@@ -121,6 +124,8 @@ def average_files(
     card = dict(first.card)
     if layers:
         card |= {'rank': rank, 'alpha': float(rank)}
+        if card['method'] == 'MiCA':  # whose directions the average is not in
+            card['method'] = 'LoRA'
     card['average'] = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
     card['average'] |= {'operation': operation, 'factors': list(factors) if factors else None}
     write_checkpoint({'state_dict': state, 'meta': meta_of(card)}, out)
@@ -163,13 +168,24 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
             f'{first.path} and {other.path} were trained on different base weights: their changes '
             'do not add up; pass --force to average them all the same'
         )
-    return other.card['rank'] if adapted_layers(other.state) else 0
+    return other.card['rank'] if _low_rank_layers(other) else 0
+
+
+def _low_rank_layers(checkpoint: Checkpoint) -> list[str]:
+    """Names of layers whose adapter is averaged as a weight change."""
+    if checkpoint.card.get('method') == 'DoRA':
+        raise CheckpointError(
+            f'{checkpoint.path} is of DoRA, whose changes do not add up: average merged files '
+            '(tools/merge_soma_weights.py)'
+        )
+    # Singular values (SVF) and biases are averaged as they are.
+    return [n for n in adapted_layers(checkpoint.state) if f'{n}.A' in checkpoint.state]
 
 
 def _floating(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, Tensor]:
     """The floating tensors that the filter finds, those of adapters left out."""
-    layers = adapted_layers(checkpoint.state)
-    own = {f'{layer}.{name}' for layer in layers for name in ADAPTER_TENSORS}
+    layers = _low_rank_layers(checkpoint)
+    own = {f'{layer}.{name}' for layer in layers for name in LOW_RANK}
     return {
         name: value
         for name, value in checkpoint.state.items()
@@ -179,14 +195,14 @@ def _floating(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, Tensor]:
 
 def _finds(pattern: re.Pattern, layer: str) -> bool:
     """Whether the filter finds an adapted layer, by its weight or one of the adapter's tensors."""
-    return any(pattern.search(f'{layer}.{name}') for name in ('weight', *ADAPTER_TENSORS))
+    return any(pattern.search(f'{layer}.{name}') for name in ('weight', *LOW_RANK))
 
 
 def _shapes(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, tuple[int, ...]]:
     """Shapes of what is to be averaged: tensors, and weight changes in place of their factors."""
     state = checkpoint.state
     shapes = {name: tuple(value.shape) for name, value in _floating(checkpoint, pattern).items()}
-    for layer in adapted_layers(state):
+    for layer in _low_rank_layers(checkpoint):
         if _finds(pattern, layer):
             A, B = state[f'{layer}.A'], state[f'{layer}.B']
             shapes[f'{layer} (groups, out, in)'] = (len(A) // B.shape[1], len(B), A.shape[1])
@@ -196,7 +212,7 @@ def _shapes(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, tuple[int,
 def _largest_rank(checkpoint: Checkpoint) -> int:
     """The rank that the smallest adapted matrix has."""
     limits = []
-    for layer in adapted_layers(checkpoint.state):
+    for layer in _low_rank_layers(checkpoint):
         A, B = checkpoint.state[f'{layer}.A'], checkpoint.state[f'{layer}.B']
         limits.append(min(len(B) * B.shape[1] // len(A), A.shape[1]))
     return min(limits)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from ..adapters import adapted_layers, weights_card
-from ..adapters.soma import ADAPTER_TENSORS
+from ..adapters import weights_card
+from ..adapters.fold import DORA, SVF
 from ..files import CheckpointError, check_output, write_checkpoint
 from ..version import __version__
 from .load import meta_of, open_checkpoint
@@ -36,14 +36,14 @@ def extract_adapter(
     check_output(out, [final])
     checkpoint = open_checkpoint(final, part, alpha)
     state, card = checkpoint.state, checkpoint.card
-    layers = adapted_layers(state)
+    layers = checkpoint.layers
     if not layers:
         raise CheckpointError(f'{final} holds no adapter: there is nothing to extract')
     about = {'prefix': checkpoint.prefix, **card.get('base', {})}
     kept = set(state)
     if f'{layers[0]}.weight' in state:
-        own = [*ADAPTER_TENSORS, *(['bias'] if card['train_bias'] else [])]
-        kept = {f'{layer}.{name}' for layer in layers for name in own}
+        own = [*DORA, *SVF, *(['bias'] if card['train_bias'] else [])]
+        kept = {f'{layer}.{name}' for layer in layers for name in own} & state.keys()
         kept |= {name for name in state if not name.startswith(checkpoint.prefix)}
         if 'names' in about:  # without buffers
             kept = set(state) - {checkpoint.prefix + name for name in about['names']}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..adapters import (
     adapted_layers,
+    adapter_tensors,
     as_trained,
     check_base,
     from_release,
@@ -43,7 +44,12 @@ class Checkpoint(NamedTuple):
     @property
     def scale(self) -> float:
         """``s = alpha / rank`` of its adapter."""
-        return self.card['alpha'] / self.card['rank'] if self.card.get('method') else 1.0
+        return self.card['alpha'] / self.card['rank'] if 'alpha' in self.card else 1.0
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers that its adapter changes."""
+        return list(self.card['targets']) if self.card.get('method') else []
 
     @property
     def prefix(self) -> str:
@@ -80,8 +86,8 @@ def open_checkpoint(
     try:
         state = from_release(state)
         layers = adapted_layers(state)
-        if layers and 'alpha' not in card:
-            card = {**_card_from(layers, state, alpha), **card}
+        if layers and not card.get('method'):
+            card = {**card, **_card_from(layers, state, alpha)}
     except ValueError as error:
         raise CheckpointError(f'{path}: {error}') from error
     meta = content.get('meta')
@@ -107,12 +113,24 @@ def meta_of(card: Mapping) -> dict:
 
 def _card_from(layers: list[str], state: Mapping[str, Tensor], alpha: float | None) -> dict:
     """The card of an adapter that came without one, from its tensors."""
-    groups = {name: len(state[f'{name}.A']) // state[f'{name}.B'].shape[1] for name in layers}
-    ranks = {state[f'{name}.B'].shape[1] for name in layers}
-    if len(ranks) > 1:
-        raise ValueError(f'its layers have ranks {sorted(ranks)}; one is expected')
-    (rank,) = ranks
-    return layers_card(groups, rank, rank if alpha is None else alpha, 'minor', train_bias=True)
+    kinds = {_kind(adapter_tensors(state, layer)) for layer in layers}
+    if len(kinds) > 1:
+        raise ValueError(f'its layers differ in method and rank: {sorted(kinds)}; one is expected')
+    ((method, rank),) = kinds
+    if method == 'SVF':
+        raise ValueError('it has singular values (SVF) but no card that says of what')
+    groups = {name: len(state[f'{name}.A']) // rank for name in layers}
+    component = {'component': 'minor'} if method == 'SoMA' else {}
+    alpha = float(rank if alpha is None else alpha)
+    return layers_card(groups, method, True, rank=rank, alpha=alpha, **component)
+
+
+def _kind(tensors: Mapping[str, Tensor]) -> tuple[str, int]:
+    """Method and rank of a layer's adapter, from what tensors it has."""
+    if 'S' in tensors:
+        return 'SVF', 0
+    method = 'DoRA' if 'magnitude' in tensors else 'SoMA' if len(tensors['A0']) else 'LoRA'
+    return method, tensors['B'].shape[1]
 
 
 def join_base(
@@ -202,8 +220,7 @@ def plain_weights(
         FileNotFoundError: If there is no such file.
         CheckpointError: If the base is missing or does not fit.
     """
-    layers = adapted_layers(checkpoint.state)
-    if backbone is None and any(f'{layer}.weight' not in checkpoint.state for layer in layers):
+    if backbone is None and _lacks_weights(checkpoint):
         raise _no_base(checkpoint)
     state = checkpoint.state if backbone is None else join_base(checkpoint, backbone, force)
     try:
@@ -252,10 +269,14 @@ def _no_base(checkpoint: Checkpoint) -> CheckpointError:
     )
 
 
+def _lacks_weights(checkpoint: Checkpoint) -> bool:
+    """Whether adapted layers are without their weights."""
+    return any(f'{layer}.weight' not in checkpoint.state for layer in checkpoint.layers)
+
+
 def _lacks_base(checkpoint: Checkpoint, model: nn.Module) -> bool:
     """Whether weights are missing that a file of base weights may supply."""
-    layers = adapted_layers(checkpoint.state)
-    if any(f'{layer}.weight' not in checkpoint.state for layer in layers):
+    if _lacks_weights(checkpoint):
         return True
     missing = [name for name in model.state_dict() if name not in checkpoint.state]
     return 'base' in checkpoint.card and any(n.startswith(checkpoint.prefix) for n in missing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..adapters import adapted_layers, merge_state
+from ..adapters import merge_state
 from ..files import CheckpointError, check_output, write_checkpoint
 from .load import join_base, meta_of, open_checkpoint
 
@@ -37,7 +37,7 @@ def merge_files(
     """
     check_output(out, [backbone, adapter])
     checkpoint = open_checkpoint(adapter, alpha=alpha)
-    if not adapted_layers(checkpoint.state):
+    if not checkpoint.layers:
         raise CheckpointError(f'{adapter} holds no adapter to merge')
     state, card = join_base(checkpoint, backbone, force), checkpoint.card
     try:  # also with keep_adapter, to know that it fits

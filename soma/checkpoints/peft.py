@@ -13,8 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters import adapted_layers
-from ..adapters.soma import ADAPTER_TENSORS
+from ..adapters.fold import LOW_RANK
 from ..files import CheckpointError, write_checkpoint
 from .load import Checkpoint, open_checkpoint, read_base
 
@@ -87,8 +86,13 @@ def export_peft(
     if out.exists():
         raise FileExistsError(f'{out} exists: remove it or name another directory')
     checkpoint = open_checkpoint(adapter)
-    if not adapted_layers(checkpoint.state):
+    if not checkpoint.layers:
         raise CheckpointError(f'{adapter} holds no adapter to export')
+    if (method := checkpoint.card['method']) in ('DoRA', 'SVF', 'BitFit'):
+        raise CheckpointError(
+            f'{adapter} is of {method}, which is no LoRA: merge it '
+            '(tools/merge_soma_weights.py) or export the merged backbone (--to timm, --to dinov2)'
+        )
     loras = {
         name: lora
         for layer, parts in _loras(checkpoint, backbone, force)
@@ -142,8 +146,8 @@ def _loras(
     """Yield the layers with the change of each of their groups (three in a fused qkv)."""
     state = checkpoint.state
     base = None if backbone is None else read_base(checkpoint, backbone, force)
-    for layer in adapted_layers(state):
-        A, B, A0, B0 = (state[f'{layer}.{name}'] for name in ADAPTER_TENSORS)
+    for layer in checkpoint.layers:
+        A, B, A0, B0 = (state[f'{layer}.{name}'] for name in LOW_RANK)
         groups = len(A) // B.shape[1]
         own = layer.removeprefix(checkpoint.prefix)
         if base is not None:

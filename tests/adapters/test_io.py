@@ -122,7 +122,7 @@ def test_another_alpha_is_refused(tmp_path):
     save_adapter(adapted(4.0), tmp_path / 'a.safetensors')
     load_adapter(adapted(4.0), tmp_path / 'a.safetensors')
     with pytest.raises(
-        CheckpointError, match=r'alpha 4\.0, the model one of rank 2 and alpha 2\.0'
+        CheckpointError, match=r'alpha 4\.0, the model SoMA of rank 2 and alpha 2\.0'
     ):
         load_adapter(adapted(2.0), tmp_path / 'a.safetensors')
 

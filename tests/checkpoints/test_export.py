@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from soma.adapters import save_adapter
-from soma.adapters.soma import ADAPTER_TENSORS
+from soma.adapters.fold import LOW_RANK
 from soma.checkpoints import export_backbone, export_peft, merge_files
 from soma.checkpoints.onnx import export_onnx
 from soma.config import REPOSITORY, load_config
@@ -56,7 +56,7 @@ def make(folder, swiglu=False, registers=0, release=False, **adapter):
             parameter.add_(torch.randn_like(parameter) / 8)
         model.init_weights()
         own = model.state_dict()
-        base = {k: v.clone() for k, v in own.items() if k.split('.')[-1] not in ADAPTER_TENSORS}
+        base = {k: v.clone() for k, v in own.items() if k.split('.')[-1] not in LOW_RANK}
         write_checkpoint(base, folder / 'base.pth')
         for name, value in own.items():
             if release and name.endswith(('.A0', '.B0')):

@@ -109,7 +109,7 @@ def test_another_alpha_is_refused(tiny_config, build_runner):
     runner.train()
     options = {'load_from': f'{runner.work_dir}/iter_4.pth', 'model.backbone.adapter.alpha': 5.0}
     with pytest.raises(
-        CheckpointError, match=r'and alpha 2\.0, the model one of rank 2 and alpha 5\.0'
+        CheckpointError, match=r'and alpha 2\.0, the model SoMA of rank 2 and alpha 5\.0'
     ):
         build_runner(tiny_config, options).train()
 

@@ -11,7 +11,7 @@ from small_detectors import RESNET, TARGETS, write_resnet
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from soma.adapters import SoMALayer, low_rank_product
-from soma.adapters.soma import ADAPTER_TENSORS
+from soma.adapters.fold import LOW_RANK
 from soma.config import REPOSITORY, load_config, use_plain_model
 from soma.files import CheckpointError, read_state_dict, write_checkpoint
 
@@ -49,7 +49,7 @@ def adapted_layers_of(model):
 def test_the_names_are_the_plain_ones(resnet_file):
     model, theirs = build(resnet_file), plain(resnet_file).state_dict()
     assert isinstance(model, ResNet) and type(model).__name__ == 'AdaptedResNet'
-    own = {f'{layer}.{name}' for layer in adapted_layers_of(model) for name in ADAPTER_TENSORS}
+    own = {f'{layer}.{name}' for layer in adapted_layers_of(model) for name in LOW_RANK}
     state = model.state_dict()
     assert state.keys() == theirs.keys() | own and len(own) == 4 * 10
     assert all(torch.equal(state[name], theirs[name]) for name in theirs)

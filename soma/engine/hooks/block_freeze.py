@@ -10,7 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ...adapters import adapter_report
+from ...adapters import AdapterLayer, adapter_report
 from ..card import plain_model
 
 
@@ -73,15 +73,11 @@ def frozen_modules(model: nn.Module) -> list[nn.Module]:
 
 
 def frozen_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Frozen parameters by name, buffers of frozen modules, ``A0`` and ``B0`` of adapters."""
+    """Frozen parameters by name, buffers of frozen modules and of adapted layers."""
     tensors = {n: p for n, p in model.named_parameters() if not p.requires_grad}
-    inside = {id(buffer) for module in frozen_modules(model) for buffer in module.buffers()}
-    buffers = {
-        name: buffer
-        for name, buffer in model.named_buffers()
-        if id(buffer) in inside or name.endswith(('.A0', '.B0'))
-    }
-    return tensors | buffers
+    fixed = [*frozen_modules(model), *(m for m in model.modules() if isinstance(m, AdapterLayer))]
+    inside = {id(buffer) for module in fixed for buffer in module.buffers()}
+    return tensors | {n: buffer for n, buffer in model.named_buffers() if id(buffer) in inside}
 
 
 def digest(tensor: Tensor) -> str:

@@ -13,22 +13,19 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...adapters import (
-    SoMAConv2d,
-    SoMALayer,
-    SoMALinear,
+    AdapterLayer,
     adapter_names,
     inject_adapter,
     split_layers,
     split_together,
 )
-from ...adapters.inject import LAYERS
-from ...adapters.soma import ADAPTER_TENSORS
+from ...adapters.config import PLAIN
 from ...files import CheckpointError, pretrained_file
 
 if find_spec('mmcv') is not None:
     from mmcv.cnn import Conv2d, Linear  # PyTorch's, but for empty inputs
 
-    LAYERS.update({Linear: SoMALinear, Conv2d: SoMAConv2d})
+    PLAIN.update({Linear: nn.Linear, Conv2d: nn.Conv2d})
 
 
 @MODELS.register_module('AdaptedBackbone')
@@ -103,7 +100,7 @@ class _Adapted:
                 logger='current',
                 level=logging.WARNING,
             )
-            split_layers({n: m for n, m in self.named_modules() if isinstance(m, SoMALayer)})
+            split_layers({n: m for n, m in self.named_modules() if isinstance(m, AdapterLayer)})
             return
         # mmengine only warns of what a file lacks, and backbones have loaders of their own.
         loaded = {}
@@ -127,8 +124,8 @@ class _Adapted:
 
     def _pretrained_shapes(self) -> dict:
         """Shapes of what a pretrained file must have, by name: all but adapters and counters."""
-        layers = [name for name, module in self.named_modules() if isinstance(module, SoMALayer)]
-        own = {f'{layer}.{name}' for layer in layers for name in ADAPTER_TENSORS}
+        layers = {n: m for n, m in self.named_modules() if isinstance(m, AdapterLayer)}
+        own = {f'{layer}.{name}' for layer, m in layers.items() for name in m.TENSORS}
         return {
             name: value.shape
             for name, value in self.state_dict().items()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...adapters import (
-    SoMALayer,
+    AdapterLayer,
     adapter_names,
     inject_adapter,
     is_block_matrix,
@@ -183,7 +183,7 @@ class DINOv2(VisionTransformer):
                 logger='current',
                 level=logging.WARNING,
             )
-            split_layers({n: m for n, m in self.named_modules() if isinstance(m, SoMALayer)})
+            split_layers({n: m for n, m in self.named_modules() if isinstance(m, AdapterLayer)})
         self._freeze()
         self.is_init = True
 

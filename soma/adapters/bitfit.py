@@ -1,0 +1,60 @@
+"""BitFit: train the biases alone (arXiv 2106.10199)."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+
+from torch import Tensor, nn
+
+from .layer import AdapterLayer
+
+
+class BitFitLayer(AdapterLayer):
+    """Any layer with a bias, such as a norm, of which nothing else trains.
+
+    Its class is made by :func:`bitfit_class`; it computes what the plain layer does.
+    """
+
+    method = 'BitFit'
+    plain: type[nn.Module]
+    train_bias = True
+
+    @classmethod
+    def _like(cls, layer: nn.Module) -> BitFitLayer:
+        """A copy of the layer, with the same parameters."""
+        if getattr(layer, 'bias', None) is None:
+            raise ValueError(f'{type(layer).__name__} has no bias that BitFit could train')
+        return _copy_as(cls, layer)
+
+    def _plain(self) -> nn.Module:
+        return _copy_as(self.plain, self)
+
+    def _add_adapter(self) -> None:
+        """Nothing is added."""
+
+    def effective_weight(self) -> Tensor:
+        """The weight, which stays what it is."""
+        return self.weight
+
+    def settings(self) -> dict:
+        """No options."""
+        return {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute what the plain layer does."""
+        return self.plain.forward(self, x)
+
+
+@cache
+def bitfit_class(plain: type[nn.Module]) -> type[BitFitLayer]:
+    """The class of layers of a plain class that train their biases."""
+    return type(f'BitFit{plain.__name__}', (BitFitLayer, plain), {'plain': plain})
+
+
+def _copy_as(cls: type[nn.Module], layer: nn.Module) -> nn.Module:
+    """The same layer as an instance of another class, with a dict of parameters of its own."""
+    twin = copy.copy(layer)
+    twin._parameters = dict(layer._parameters)
+    twin.__class__ = cls
+    return twin

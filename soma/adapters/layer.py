@@ -1,0 +1,200 @@
+"""What all adapters have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .svd import Components
+
+
+class Adapter:
+    """Mixed into a module that trains while all around it is frozen.
+
+    Attributes:
+        method: The ``type`` of the config that it was made by.
+    """
+
+    method: str
+
+    def adapter_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that train with this adapter, by their name in the module."""
+        raise NotImplementedError
+
+    def settings(self) -> dict:
+        """Its options, for the card of a file: those of its config, and perhaps more."""
+        raise NotImplementedError
+
+
+class AdapterLayer(Adapter):
+    """Mixed into a plain layer, whose weight stays untouched and frozen.
+
+    A subclass says in :meth:`_add_adapter` which tensors it adds to the layer and in
+    :meth:`effective_weight` what it computes with. Until :meth:`split_` runs, it computes what the
+    plain layer does.
+
+    Attributes:
+        TENSORS: Names of its own tensors in a state dict.
+        cacheable: Whether the split is worth keeping and the same each time.
+        random: Whether the split draws random numbers.
+        groups: Number of matrices that are stacked in the weight (3 for a fused qkv).
+        splits_later: Whether plain weights that are loaded wait for
+            :func:`~soma.adapters.split_together`.
+        unsplit: The one that waits.
+    """
+
+    TENSORS: ClassVar[tuple[str, ...]] = ()
+    cacheable: bool = False
+    random: bool = False
+    groups: int = 1
+    splits_later: bool = False
+    unsplit: Tensor | None = None
+
+    @classmethod
+    def from_plain(cls, layer: nn.Module, *args, groups: int = 1, **options) -> AdapterLayer:
+        """Make an adapted layer that shares the parameters of a plain one.
+
+        Args:
+            layer: The plain layer; its weight is frozen, its bias too unless ``train_bias``.
+            *args: Options of the adapter, as those of its config, such as the rank.
+            groups: Number of matrices that are stacked in the weight of a linear layer; a
+                convolution has groups of its own.
+            **options: As ``args``, by name.
+
+        Returns:
+            The adapted layer. It computes what ``layer`` does, before and after :meth:`split_`.
+
+        Raises:
+            ValueError: If the options or the kind of layer do not allow an adapter.
+        """
+        adapted = cls._like(layer)
+        if groups != 1:
+            adapted.groups = groups
+        adapted.weight, adapted.bias = layer.weight, layer.bias
+        adapted._add_adapter(*args, **options)
+        adapted._freeze()
+        return adapted.train(layer.training)
+
+    def _freeze(self) -> None:
+        trained = self.adapter_parameters()
+        for name, parameter in self.named_parameters(recurse=False):
+            parameter.requires_grad_(name in trained)
+
+    def split_(self) -> None:
+        """Start the adapter from the weight.
+
+        Raises:
+            ValueError: If the weight holds NaN or infinity.
+        """
+        self.start_from_(self.compute_split())
+
+    def compute_split(self) -> Components:
+        """What :meth:`start_from_` starts from, a function of :meth:`matrix`."""
+        raise NotImplementedError
+
+    def start_from_(self, parts: Components) -> None:
+        """Start the adapter from what :meth:`compute_split` returned."""
+        raise NotImplementedError
+
+    def matrix(self) -> Tensor:
+        """The weight to split, ``(out, in)``: as loaded, before it was rounded to the layer's."""
+        weight = self.weight if self.unsplit is None else self.unsplit
+        return weight.detach().flatten(1).to(getattr(self, self.TENSORS[0]))
+
+    def effective_weight(self) -> Tensor:
+        """The weight that the layer computes with, in the shape of the weight, differentiable."""
+        raise NotImplementedError
+
+    def delta(self) -> Tensor:
+        """The change of the weight so far, in the shape of the weight."""
+        return self.effective_weight() - self.weight
+
+    @torch.no_grad()
+    def merge(self) -> nn.Module:
+        """Fold the change into a new plain layer; this one stays as it is."""
+        plain = self._plain()
+        plain.weight = nn.Parameter(self.effective_weight(), requires_grad=False)
+        plain.bias = self.bias
+        return plain.train(self.training)
+
+    def adapter_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that train with this adapter, by their name in the layer."""
+        own = {n: p for n, p in self.named_parameters(recurse=False) if n in self.TENSORS}
+        return {**own, 'bias': self.bias} if self.train_bias else own
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args) -> None:
+        """Load; plain weights without an adapter are split anew, or the old split would not fit."""
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        own = {prefix + name for name in self.TENSORS}
+        weight = state_dict.get(f'{prefix}weight', torch.empty(0))
+        if own and weight.shape == self.weight.shape and own.isdisjoint(state_dict):
+            self.unsplit = weight.detach()
+            if not self.splits_later:
+                self.split_()
+            missing_keys = args[2]  # after local_metadata and strict
+            missing_keys[:] = [key for key in missing_keys if key not in own]
+
+    def extra_repr(self) -> str:
+        """The plain layer's description and the adapter's."""
+        own = {**self.settings(), **({'groups': self.groups} if self.groups > 1 else {})}
+        shown = {n: f'{v:g}' if isinstance(v, float) else repr(v) for n, v in own.items()}
+        return ', '.join([super().extra_repr(), *(f'{name}={v}' for name, v in shown.items())])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute with :meth:`effective_weight`, which is formed again in the backward pass.
+
+        Args:
+            x: Input of the plain layer.
+
+        Returns:
+            Its output.
+        """
+        if not torch.is_grad_enabled():
+            return self._apply_weight(x)
+        return checkpoint(self._apply_weight, x, use_reentrant=False, preserve_rng_state=False)
+
+
+class AdaptedLinearLayer(AdapterLayer, nn.Linear):
+    """A linear layer with an adapter."""
+
+    @classmethod
+    def _like(cls, layer: nn.Linear) -> AdaptedLinearLayer:
+        """An instance without an adapter yet, whose tensors are the caller's to set."""
+        adapted = cls.__new__(cls)
+        nn.Linear.__init__(adapted, layer.in_features, layer.out_features, device='meta')
+        return adapted
+
+    def _plain(self) -> nn.Linear:
+        return nn.Linear(self.in_features, self.out_features, self.bias is not None, device='meta')
+
+    def _apply_weight(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.effective_weight(), self.bias)
+
+
+class AdaptedConvLayer(AdapterLayer, nn.Conv2d):
+    """A convolution with an adapter, its kernel read as a matrix ``(out, in * kh * kw)``."""
+
+    @classmethod
+    def _like(cls, layer: nn.Conv2d) -> AdaptedConvLayer:
+        """An instance without an adapter yet, whose tensors are the caller's to set."""
+        adapted = cls.__new__(cls)
+        nn.Conv2d.__init__(adapted, **_conv_options(layer))
+        return adapted
+
+    def _plain(self) -> nn.Conv2d:
+        return nn.Conv2d(**_conv_options(self), bias=self.bias is not None)
+
+    def _apply_weight(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.effective_weight(), self.bias)
+
+
+def _conv_options(layer: nn.Conv2d) -> dict:
+    """What a convolution like this one, without its tensors, is made with."""
+    names = ('in_channels', 'out_channels', 'kernel_size', 'stride', 'padding', 'dilation')
+    options = {name: getattr(layer, name) for name in (*names, 'groups', 'padding_mode')}
+    return {**options, 'device': 'meta'}

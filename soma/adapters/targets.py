@@ -1,0 +1,86 @@
+"""Which layers of a model an adapter config means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from .report import block_index
+
+if TYPE_CHECKING:
+    from .config import LayerConfig
+
+VIT_TARGETS = r'blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2|w12|w3))'
+
+
+def find_layers(model: nn.Module, config: LayerConfig) -> dict[str, nn.Module]:
+    """List the layers to adapt; raise if a pattern is of no use.
+
+    Args:
+        model: Where to look.
+        config: Has ``targets``, ``exclude`` and ``start_block``.
+
+    Returns:
+        Layers by dotted name.
+
+    Raises:
+        ValueError: If a pattern or ``start_block`` matches no layer, or a target cannot be adapted.
+    """
+    modules = {name: module for name, module in model.named_modules() if name}
+    targets, excludes = _as_list(config.targets), _as_list(config.exclude)
+    if not targets:
+        raise ValueError('targets is empty')
+    found = {}
+    for pattern in targets:
+        matched = _full_matches('target', pattern, modules)
+        if not matched:
+            known = [name for name, module in modules.items() if config.layer_class(module)]
+            raise ValueError(
+                f'target {pattern!r} matches no layer of {type(model).__name__}; '
+                f'its layers are named like {known[:5]}'
+            )
+        later = [name for name in matched if _is_from(name, config.start_block)]
+        if not later:
+            raise ValueError(
+                f'start_block {config.start_block} leaves none of the {len(matched)} '
+                f'layers that {pattern!r} matches'
+            )
+        found.update((name, modules[name]) for name in later)
+    excluded = set()
+    for pattern in excludes:
+        matched = _full_matches('exclude', pattern, found)
+        if not matched:
+            raise ValueError(f'exclude {pattern!r} matches none of the {len(found)} layers')
+        excluded.update(matched)
+    if excluded == found.keys():
+        raise ValueError(f'exclude {config.exclude!r} leaves none of the {len(found)} layers')
+    found = {name: module for name, module in found.items() if name not in excluded}
+    for name, module in found.items():
+        if config.layer_class(module) is None:
+            raise ValueError(
+                f'target {name!r} is a {type(module).__name__}, which {config.method} does not '
+                'adapt; plain nn.Linear and nn.Conv2d layers can be adapted'
+            )
+    return found
+
+
+def _as_list(patterns: str | Sequence[str]) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def _full_matches(option: str, pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that a pattern matches whole."""
+    try:
+        regex = re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f'{option} {pattern!r} is no regular expression: {error}') from error
+    return [name for name in names if regex.fullmatch(name)]
+
+
+def _is_from(name: str, start_block: int) -> bool:
+    """Whether a layer stands in no block, or in one from ``start_block`` on."""
+    block = block_index(name)
+    return block is None or block >= start_block
