@@ -55,6 +55,17 @@ def folder(tmp_path_factory):
     return data.parent
 
 
+def shrink_backbone(backbone):
+    """Make a backbone small; returns the widths of its maps."""
+    if backbone.type == 'AdaptedBackbone':
+        backbone.backbone.update(base_channels=8, init_cfg=None)
+        return [32, 64, 128, 256]
+    depth = 12 if backbone.arch in ('small', 'base') else 24 if backbone.arch == 'large' else 6
+    backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
+    backbone.update(img_size=32, patch_size=8)
+    return [16] * 4
+
+
 def shrink(config):
     """Change the sizes of a config, not what it is made of."""
     for step in dicts(config._cfg_dict):
@@ -67,11 +78,9 @@ def shrink(config):
             step.crop_size = (32, 32)
     model = config.model
     model.data_preprocessor.size = (32, 32)
-    backbone = model.backbone
-    depth = 12 if backbone.arch in ('small', 'base') else 24 if backbone.arch == 'large' else 6
-    backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
-    backbone.update(img_size=32, patch_size=8)
-    (model.neck if 'neck' in model else model.decode_head).in_channels = [16] * 4
+    (model.neck if 'neck' in model else model.decode_head).in_channels = shrink_backbone(
+        model.backbone
+    )
     model.test_cfg.update(crop_size=(32, 32), stride=(24, 24))
     if model.decode_head.type == 'LeanMask2FormerHead':
         head = model.decode_head

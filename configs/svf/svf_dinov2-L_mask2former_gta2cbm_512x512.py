@@ -1,0 +1,10 @@
+# SVF (arXiv 2206.06122), the singular values of the later blocks train.
+# GTA -> Cityscapes, BDD100K, Mapillary.
+_base_ = [
+    '../_base_/models/dinov2-L_mask2former.py',
+    '../_base_/datasets/gta_512x512.py',
+    '../_base_/datasets/citys_bdd_map_512x512.py',
+    '../_base_/schedules/adamw_40k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(backbone=dict(adapter=dict(type='SVF', start_block=8)))

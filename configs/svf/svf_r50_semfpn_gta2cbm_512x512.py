@@ -1,0 +1,17 @@
+# SVF (arXiv 2206.06122) on a ResNet-50, the singular values of stages 2 to 4 train.
+# GTA -> Cityscapes, BDD100K, Mapillary.
+_base_ = [
+    '../_base_/models/r50_semfpn.py',
+    '../_base_/datasets/gta_512x512.py',
+    '../_base_/datasets/citys_bdd_map_512x512.py',
+    '../_base_/schedules/adamw_40k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='AdaptedBackbone',
+        backbone=_base_.model.backbone,
+        adapter=dict(type='SVF', targets=r'layer[234]\.\d+\.(conv[123]|downsample\.0)'),
+    )
+)
