@@ -1,0 +1,131 @@
+import copy
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from soma.adapters import (
+    SVFConv2d,
+    SVFLinear,
+    adapter_names,
+    adapter_report,
+    decompose,
+    decompose_matrix,
+    inject_adapter,
+    low_rank_product,
+    merge_adapter,
+)
+from soma.models import DINOv2
+
+
+def rebuilt(layer):
+    """``U diag(S) V`` in the shape of the weight."""
+    matrix = low_rank_product(layer.S.view(-1, 1) * layer.V, layer.U, layer.groups)
+    return matrix.view_as(layer.weight)
+
+
+@pytest.mark.parametrize('network', ['resnet50', 'dinov2'])
+def test_a_whole_network_is_decomposed_and_rebuilt(network):
+    if network == 'resnet50':
+        model, x = torchvision.models.resnet50().eval(), torch.randn(1, 3, 64, 64)
+        targets, later = r'layer[234]\..+', ('layer2', 'layer3', 'layer4')
+        exclude, count = (), 16 * 3 + 4 - 3 * 3 - 1
+    else:
+        arch = dict(embed_dim=32, depth=6, num_heads=2, init_values=1.0)
+        sizes = dict(arch=arch, img_size=32, patch_size=8)
+        model, x = DINOv2(**sizes).eval(), torch.randn(1, 3, 32, 32)
+        targets, later = r'blocks\.[2-5]\..+', tuple(f'blocks.{i}' for i in range(2, 6))
+        exclude, count = r'.+\.attn\.proj', 4 * 3
+    outputs = flat(model(x))
+    decompose(model, targets=targets, exclude=exclude)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, SVFConv2d | SVFLinear)}
+    assert len(layers) == count and all(name.startswith(later) for name in layers)
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == adapter_names(model) == {f'{name}.S' for name in layers}
+    # As what trains the network computes the same, and so do the components alone.
+    assert torch.equal(flat(model(x)), outputs)
+    report = adapter_report(model)
+    print(f'{network}: {report}')
+    assert 0 < report.rebuild_error < 1e-5
+    for layer in layers.values():
+        layer.weight.data = rebuilt(layer).detach()
+    error = (flat(model(x)) - outputs).abs().max() / outputs.abs().max()
+    print(f'{network}: largest error of the outputs of the rebuilt network {error:.1e}')
+    assert error < 1e-5
+    assert merge_adapter(model) == count
+    assert (flat(model(x)) - outputs).abs().max() < 1e-5 * outputs.abs().max()
+
+
+def flat(outputs):
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    return torch.cat([output.detach().flatten() for output in outputs])
+
+
+@pytest.mark.parametrize(
+    ('plain', 'shape', 'rank'),
+    [
+        (nn.Linear(6, 10), (3, 6), 6),
+        (nn.Linear(10, 6, bias=False), (3, 10), 6),
+        (nn.Conv2d(6, 10, 1), (1, 6, 5, 5), 6),
+        (nn.Conv2d(2, 20, 3, padding=1, padding_mode='reflect'), (1, 2, 5, 5), 18),
+        (nn.Conv2d(4, 8, 3, stride=2, padding='valid', groups=4), (1, 4, 7, 7), 2),
+    ],
+)
+def test_one_layer_alone(plain, shape, rank):
+    x = torch.randn(shape)
+    layer = decompose(plain)
+    assert torch.equal(layer(x), plain(x))
+    assert layer.S.numel() == rank * layer.groups and layer.rebuild_error < 1e-5
+    assert torch.allclose(rebuilt(layer), plain.weight, atol=1e-6)
+    parts = plain.weight.detach().flatten(1).chunk(layer.groups)
+    values = torch.stack([torch.linalg.svdvals(part) for part in parts])
+    assert torch.allclose(layer.S.view_as(values), values, atol=1e-5)
+    assert [name for name, p in layer.named_parameters() if p.requires_grad] == ['S']
+    # twice the singular values are twice the weight
+    twice = copy.deepcopy(plain)
+    twice.weight.data *= 2
+    layer.S.data *= 2
+    assert torch.allclose(layer(x), twice(x), atol=1e-5)
+
+
+def test_the_largest_components_train_and_the_rest_stays():
+    plain = nn.Linear(16, 12)
+    layer = decompose(plain, ratio=0.25)
+    assert torch.allclose(layer.S, torch.linalg.svdvals(plain.weight)[:3], atol=1e-5)
+    assert torch.equal(layer.effective_weight(), plain.weight)
+    layer.S.data.zero_()
+    left = torch.linalg.svdvals(layer.effective_weight())
+    assert torch.allclose(left[:9], torch.linalg.svdvals(plain.weight)[3:], atol=1e-5)
+    assert (left[9:] < 1e-5).all() and layer.rebuild_error > 0.01
+
+
+def test_zero_singular_values_have_no_direction():
+    matrix = torch.randn(8, 3) @ torch.randn(3, 10)
+    U, S, V = decompose_matrix(matrix)
+    assert (S[3:] == 0).all() and not U[:, 3:].any() and not V[3:].any()
+    assert torch.allclose(U[:, :3].T @ U[:, :3], torch.eye(3), atol=1e-6)
+    assert torch.allclose((U * S) @ V, matrix, atol=1e-5)
+    assert not any(part.any() for part in decompose_matrix(torch.zeros(3, 4)))
+
+
+def test_vectors_follow_the_weight_that_is_loaded():
+    first, second = nn.Sequential(nn.Linear(6, 6)), nn.Sequential(nn.Linear(6, 6))
+    for model in (first, second):
+        inject_adapter(model, dict(type='SVF', targets='0'))
+    second[0].S.data += 0.1
+    assert not {name for name in second.state_dict() if name.endswith(('.U', '.V'))}
+    first.load_state_dict(second.state_dict())
+    x = torch.randn(2, 6)
+    assert torch.equal(first(x), second(x))
+
+
+def test_what_cannot_be_decomposed_is_refused():
+    with pytest.raises(ValueError, match='ratio must be above 0 and at most 1, got 0'):
+        decompose(nn.Linear(3, 3), ratio=0)
+    with pytest.raises(ValueError, match="'missing' matches none of the layers"):
+        decompose(nn.Sequential(nn.Linear(3, 3)), targets='missing')
+    with pytest.raises(ValueError, match='leaves none of the 1 layers'):
+        decompose(nn.Sequential(nn.Linear(3, 3)), exclude='0')
+    with pytest.raises(ValueError, match='NaN or infinity'):
+        decompose(nn.Linear(2, 2).requires_grad_(False).apply(lambda m: m.weight.fill_(torch.inf)))
