@@ -13,7 +13,6 @@ from .config import (
     SVFConfig,
     parse_adapter,
 )
-from .fold import Spectrum, decompose_matrix
 from .inject import adapter_names, decompose, inject_adapter, merge_adapter
 from .io import (
     adapter_card,
@@ -31,6 +30,7 @@ from .layer import Adapter, AdapterLayer
 from .lora import DoRAConv2d, DoRALinear, LoRAConv2d, LoRALinear, MiCAConv2d, MiCALinear
 from .report import AdapterReport, adapter_report
 from .soma import SoMAConv2d, SoMALayer, SoMALinear
+from .spectrum import Spectrum, decompose_matrix
 from .split import split_layers, split_together
 from .state import (
     adapted_layers,

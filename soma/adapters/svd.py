@@ -59,8 +59,7 @@ def split_components(
     out_features, in_features = weight.shape
     check_rank(rank, out_features, in_features, groups)
     check_component(component)
-    if not torch.isfinite(weight).all():
-        raise ValueError('cannot split a weight that holds NaN or infinity')
+    check_finite(weight)
 
     factors = [
         _split_matrix(part, rank, component) for part in weight.detach().double().chunk(groups)
@@ -86,6 +85,12 @@ def low_rank_product(A: Tensor, B: Tensor, groups: int = 1) -> Tensor:
         return B @ A
     product = torch.bmm(B.view(groups, -1, B.shape[1]), A.view(groups, -1, A.shape[1]))
     return product.view(B.shape[0], A.shape[1])
+
+
+def check_finite(weight: Tensor) -> None:
+    """Raise a ``ValueError`` if a weight has no singular components."""
+    if not torch.isfinite(weight).all():
+        raise ValueError('cannot split a weight that holds NaN or infinity')
 
 
 def check_component(component: str) -> None:
@@ -143,7 +148,7 @@ def _extreme_vectors(weight: Tensor, rank: int, smallest: bool) -> Tensor | None
         the component to the tolerance, as where two singular values nearly coincide at the cut.
     """
     # The wanted eigenvalues are the lowest of `matrix` in both cases.
-    matrix = _gram(weight) if smallest else _gram(weight).neg_()
+    matrix = gram(weight) if smallest else gram(weight).neg_()
     # Not from PyTorch's own generator: equal weights must give equal bits, whatever was drawn.
     generator = torch.Generator(weight.device).manual_seed(0)
     x = torch.randn(
@@ -210,7 +215,7 @@ def _steps_to_go(values: list[float], rank: int, shift: float, error: float) -> 
     return math.ceil(math.log(_TOLERANCE / 10 / error) / math.log(rate)) if 0 < rate < 1 else 60
 
 
-def _gram(weight: Tensor) -> Tensor:
+def gram(weight: Tensor) -> Tensor:
     """``weight.T @ weight``, of which only one half is computed and the other copied."""
     size = weight.shape[1]
     gram = weight.new_empty(size, size)

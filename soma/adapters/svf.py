@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .fold import SVF, Spectrum, decompose_matrix, spectrum_rank
+from .fold import SVF
 from .layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
+from .spectrum import Spectrum, decompose_matrix, spectrum_rank
 from .svd import low_rank_product
 
 
