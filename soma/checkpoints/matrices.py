@@ -1,0 +1,132 @@
+"""The weights of a state dict as matrices, and work on each of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ..models.backbones.dinov2_weights import public_names
+from ..progress import track
+
+T = TypeVar('T')
+_SECONDS_PER_PRODUCT = 2e-10  # of the smaller side squared and the larger one, on one core
+_STACKED = ('qkv', 'in_proj')  # layers that hold query, key and value in this order
+
+
+def weight_matrices(
+    state: Mapping[str, Tensor], layers: str | None = None, prefix: str = 'backbone.'
+) -> dict[str, Tensor]:
+    """Find the matrices of linear layers and convolutions in a state dict.
+
+    A kernel is read as ``(out, in * kh * kw)``. A fused ``blocks.0.attn.qkv`` counts as three:
+    ``blocks.0.attn.q``, ``k`` and ``v``. DINOv2's names of timm and transformers become those of
+    its public files.
+
+    Args:
+        state: Tensors by name, adapters folded in.
+        layers: Regular expression that fully matches the names of layers or matrices. None for
+            those of the backbone, or of all if there is no such part, but for embeddings.
+        prefix: Where the backbone stands; it is left out of the names.
+
+    Returns:
+        Matrices by name, views of the tensors.
+
+    Raises:
+        ValueError: If there are none, or ``layers`` is no regular expression.
+    """
+    try:
+        pattern = None if layers is None else re.compile(layers)
+    except re.error as error:
+        raise ValueError(f'{layers!r} is no regular expression: {error}') from error
+    own = {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
+    rest = {name: value for name, value in state.items() if not name.startswith(prefix)}
+    if not own:
+        own, rest = rest, {}
+    own = public_names(own)
+    matrices, known = {}, []
+    for key, value in (own if layers is None else {**own, **rest}).items():
+        layer, _, leaf = key.rpartition('.')
+        if value.ndim < 2 or not value.is_floating_point() or not leaf.endswith('weight'):
+            continue
+        if leaf != 'weight':  # in_proj_weight of nn.MultiheadAttention
+            layer = f'{layer}.{leaf.removesuffix("_weight")}'
+        known.append(layer)
+        parent, _, kind = layer.rpartition('.')
+        names = [f'{parent}.{part}'.lstrip('.') for part in 'qkv'] if kind in _STACKED else [layer]
+        for name, matrix in zip(names, value.detach().flatten(1).chunk(len(names)), strict=True):
+            if pattern is None:
+                wanted = 'embed' not in layer
+            else:
+                wanted = pattern.fullmatch(name) or pattern.fullmatch(layer)
+            if wanted:
+                matrices[name] = matrix
+    if not matrices:
+        wanted = 'no linear layer or convolution' if layers is None else f'no layer fits {layers!r}'
+        raise ValueError(f'{wanted} among the weights {known[:5] or sorted(state)[:5]}')
+    return matrices
+
+
+def unmatched(base: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> dict[str, str]:
+    """Say by name why matrices cannot be compared.
+
+    Args:
+        base: As :func:`weight_matrices` makes it.
+        trained: Likewise.
+
+    Returns:
+        The reason for each that only one of them has, that differs in shape or is zero in the base.
+    """
+    reasons = {}
+    for name in {**base, **trained}:
+        if name not in trained:
+            reasons[name] = 'only in the base'
+        elif name not in base:
+            reasons[name] = 'not in the base'
+        elif base[name].shape != trained[name].shape:
+            reasons[name] = (
+                f'{list(base[name].shape)} in the base, {list(trained[name].shape)} here'
+            )
+        elif not base[name].any():
+            reasons[name] = 'zero in the base'
+    return reasons
+
+
+def each_matrix(
+    function: Callable[..., T], jobs: Mapping[str, tuple[Tensor, ...]], cost: float, title: str
+) -> dict[str, T]:
+    """Call a function for each job, on as many threads as PyTorch has, with one core each.
+
+    Args:
+        function: Takes what a job holds.
+        jobs: Matrices by the name of the layer.
+        cost: Of a call, where the singular values of the matrix cost 1.
+        title: Of the progress bar, which a work of more than two seconds shows.
+
+    Returns:
+        Results by the name of the layer, in the same order.
+
+    Raises:
+        ValueError: If the function does; with the name of the layer.
+    """
+
+    def work(name: str) -> tuple[str, T]:
+        try:
+            return name, function(*jobs[name])
+        except ValueError as error:
+            raise ValueError(f'layer {name!r}: {error}') from error
+
+    threads = torch.get_num_threads()
+    products = sum(min(m.shape) ** 2 * max(m.shape) for m, *_ in jobs.values())
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            done = pool.map(work, jobs)
+            if cost * products * _SECONDS_PER_PRODUCT / threads > 2:
+                done = track(done, len(jobs), title)
+            return dict(done)
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,55 @@
+"""Show the singular values of a checkpoint's weights, and how far training has moved them."""
+
+import argparse
+import sys
+
+from soma.checkpoints.spectrum_files import (
+    analyze_file,
+    drift_table,
+    save_analysis,
+    spectra_table,
+)
+from soma.cli import add_base, add_trust, command
+from soma.reporting import as_text
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='any checkpoint or adapter file')
+    parser.add_argument('--against', metavar='BASE', help='what to compare it with: any checkpoint')
+    add_base(parser, 'base weights of an adapter (default: what it is compared with)')
+    parser.add_argument(
+        '--rank', type=int, default=16, help='components that count as minor (%(default)s)'
+    )
+    parser.add_argument(
+        '--layers',
+        metavar='REGEX',
+        help='names of layers, matched in full (default: linear layers and convolutions of the '
+        'backbone, without embeddings)',
+    )
+    parser.add_argument('--out', metavar='DIR', help='folder for spectrum.json and charts')
+    add_trust(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Analyse, print tables, write files."""
+    args = parse_args()
+    with command(args.trust, ValueError):
+        analysis = analyze_file(
+            args.checkpoint, args.against, args.backbone_ckpt, args.layers, args.rank, args.force
+        )
+        if analysis.left_out:
+            some = [f'{name} ({why})' for name, why in analysis.left_out.items()]
+            more = f' and {len(some) - 5} more' if len(some) > 5 else ''
+            sys.stderr.write(f'warning: not compared: {", ".join(some[:5])}{more}\n')
+        print(as_text(spectra_table(analysis), 120))
+        if analysis.drift:
+            print(as_text(drift_table(analysis), 120))
+        if args.out:
+            print('\n'.join(map(str, save_analysis(analysis, args.out))))
+
+
+if __name__ == '__main__':
+    main()
