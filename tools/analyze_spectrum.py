@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from soma.checkpoints.spectrum_files import (
     analyze_file,
@@ -37,6 +38,8 @@ def main() -> None:
     """Analyse, print tables, write files."""
     args = parse_args()
     with command(args.trust, ValueError):
+        if args.out and Path(args.out).is_file():
+            raise FileExistsError(f'{args.out} is a file: name a folder')
         analysis = analyze_file(
             args.checkpoint, args.against, args.backbone_ckpt, args.layers, args.rank, args.force
         )

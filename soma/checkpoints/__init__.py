@@ -5,12 +5,15 @@ from .convert import convert_dinov2_file
 from .export import export_backbone
 from .extract import extract_adapter
 from .load import join_base, load_plain, open_checkpoint, plain_weights
+from .matrices import weight_matrices
 from .merge import merge_files
 from .peft import export_peft
+from .spectrum import drift, spectra, total_drift
 
 __all__ = [
     'average_files',
     'convert_dinov2_file',
+    'drift',
     'export_backbone',
     'export_peft',
     'extract_adapter',
@@ -19,4 +22,7 @@ __all__ = [
     'merge_files',
     'open_checkpoint',
     'plain_weights',
+    'spectra',
+    'total_drift',
+    'weight_matrices',
 ]

@@ -146,12 +146,13 @@ def public_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if any(key.endswith('position_embeddings') for key in state):
         return _from_transformers(state)
     state = dict(state)
-    if 'reg_token' in state:  # timm has added the class token's position to the class token
+    if {'reg_token', 'pos_embed'} <= state.keys():
+        # timm has added the class token's position to the class token
         pos_embed = state['pos_embed']
         state['pos_embed'] = torch.cat([torch.zeros_like(pos_embed[:, :1]), pos_embed], dim=1)
         state['register_tokens'] = state.pop('reg_token')
     fc1, fc2 = (state.get(f'blocks.0.mlp.{name}.weight') for name in ('fc1', 'fc2'))
-    if fc1 is not None and fc1.shape[0] == 2 * fc2.shape[1]:  # timm's name of a SwiGLU
+    if None not in (fc1, fc2) and len(fc1) == 2 * fc2.shape[1]:  # timm's name of a SwiGLU
         state = {_swiglu_name(key): value for key, value in state.items()}
     return state
 

@@ -1,0 +1,345 @@
+"""Spectra that are known by construction, changes put where they are found, and the script."""
+
+import json
+import re
+
+import pytest
+import torch
+from dinov2_names import to_timm, to_transformers
+from PIL import Image
+
+import soma.checkpoints.matrices
+from soma.checkpoints import (
+    convert_dinov2_file,
+    drift,
+    extract_adapter,
+    merge_files,
+    open_checkpoint,
+    plain_weights,
+    spectra,
+    total_drift,
+    weight_matrices,
+)
+from soma.checkpoints.matrices import unmatched
+from soma.checkpoints.spectrum import Shares, matrix_drift, spectrum
+from soma.files import read_state_dict, write_checkpoint
+
+
+def orthogonal(size):
+    return torch.linalg.qr(torch.randn(size, size, dtype=torch.float64)).Q
+
+
+def matrix_of(values, rows, columns):
+    """A matrix with these singular values, and its left and right vectors in columns."""
+    left, right = orthogonal(rows), orthogonal(columns)
+    count = len(values)
+    diagonal = torch.tensor(values, dtype=torch.float64)
+    return (left[:, :count] * diagonal) @ right[:, :count].T, left, right
+
+
+@pytest.mark.parametrize('shape', [(8, 4), (4, 8), (4, 4)])
+def test_a_known_spectrum(shape):
+    matrix, _, _ = matrix_of([1.0, 4.0, 2.0, 2.0], *shape)
+    found = spectrum(matrix, rank=2)
+    assert found.shape == shape and found.values == pytest.approx([4, 2, 2, 1])
+    assert found.energy == pytest.approx(25) and found.minor == pytest.approx(5 / 25)
+    assert found.condition == pytest.approx(4)
+    # entropy of 4/9, 2/9, 2/9, 1/9
+    assert found.effective_rank == pytest.approx(9 / (4**4 * 2**2 * 2**2) ** (1 / 9))
+    assert spectrum(matrix.float(), rank=100).minor == pytest.approx(1)
+
+
+def test_spectra_at_the_limits():
+    assert spectrum(3 * orthogonal(6)).effective_rank == pytest.approx(6)
+    flat = spectrum(torch.ones(5, 3), rank=1)
+    assert flat.effective_rank == pytest.approx(1) and flat.condition is None
+    zero = spectrum(torch.zeros(5, 3))
+    assert (zero.energy, zero.minor, zero.effective_rank, zero.condition) == (0, 0, 0, None)
+
+
+@pytest.mark.parametrize(
+    ('left', 'right', 'part'),
+    [
+        ([0, 1], [0, 1], 'principal'),
+        ([2, 3], [2, 3], 'minor'),
+        ([0, 1], [2, 3], 'between'),
+        ([2, 3], [0, 1], 'between'),
+        ([4, 7], [0, 3], 'outside'),
+    ],
+)
+@pytest.mark.parametrize('transposed', [False, True])
+def test_a_change_is_found_where_it_was_made(left, right, part, transposed):
+    base, U, V = matrix_of([4.0, 3.0, 2.0, 1.0], 8, 4)
+    change = 0.01 * U[:, left] @ torch.randn(2, 2, dtype=torch.float64) @ V[:, right].T
+    trained = base + change
+    if transposed:
+        base, trained = base.T, trained.T
+    found = matrix_drift(base, trained, rank=2)
+    assert found.shares == pytest.approx(Shares()._replace(**{part: 1.0}), abs=1e-9)
+    assert found.energy == pytest.approx(30)
+    assert found.change == pytest.approx((change.norm() / base.norm()).item())
+    turned = part in ('between', 'outside')  # else the subspaces stay
+    assert (found.leading < 1 - 1e-7) == turned and found.leading > 0.99
+
+
+def test_the_cut_and_the_subspaces():
+    base, U, V = matrix_of([4.0, 3.0, 2.0, 1.0], 4, 4)
+    swapped = base + U[:, [0, 3]] @ torch.diag(torch.tensor([-4.0, 4.0]).double()) @ V[:, [0, 3]].T
+    found = matrix_drift(base, swapped, cut=0.75, rank=1)  # values 0, 3, 2, 5 of the same vectors
+    assert found.shares == pytest.approx((0.5, 0.5, 0, 0), abs=1e-9)
+    assert (found.leading, found.trailing) == pytest.approx((0, 0), abs=1e-9)
+    assert matrix_drift(base, swapped, rank=4).leading == pytest.approx(1)
+    again = matrix_drift(base, base.clone())
+    assert (again.change, again.shares, again.leading, again.trailing) == (0, Shares(), 1, 1)
+
+
+@pytest.mark.parametrize('shape', [(64, 64), (128, 32), (32, 128)])
+def test_a_random_change_has_the_isotropic_shares(shape):
+    base = torch.randn(shape)
+    found = matrix_drift(base, base + 0.01 * torch.randn(shape))
+    assert found.shares == pytest.approx(found.isotropic, abs=0.02)
+    expected = (1, 1, 2, 0) if shape == (64, 64) else (0.25, 0.25, 0.5, 3)
+    assert found.isotropic == pytest.approx([part / 4 for part in expected])
+
+
+def test_the_total_is_the_drift_of_one_vector():
+    small, large = torch.randn(6, 6), 10 * torch.randn(6, 6)
+    base = {'a': small, 'b': large, 'c': torch.ones(2, 2)}
+    trained = {'a': small + torch.randn(6, 6), 'b': large * 1.1, 'c': torch.ones(2, 2)}
+    found = drift(base, trained)
+    total = total_drift(found.values())
+    change = sum((trained[name] - base[name]).square().sum() for name in base)
+    energy = sum(matrix.square().sum() for matrix in base.values())
+    assert total.change == pytest.approx((change / energy).sqrt().item())
+    assert total.energy == pytest.approx(energy.item()) and sum(total.shares) == pytest.approx(1)
+    weights = {name: (trained[name] - base[name]).square().sum().item() for name in base}
+    minor = sum(weights[name] * found[name].shares.minor for name in base) / change.item()
+    assert total.shares.minor == pytest.approx(minor)
+    nothing = total_drift([found['c']])
+    assert (nothing.change, nothing.shares, nothing.isotropic) == (0, Shares(), Shares())
+    with pytest.raises(ValueError, match='no drift'):
+        total_drift([])
+
+
+STATE = {
+    'backbone.patch_embed.proj.weight': (4, 3, 2, 2),
+    'backbone.blocks.0.attn.qkv.weight': (12, 4),
+    'backbone.blocks.0.attn.qkv.bias': (12,),
+    'backbone.blocks.0.norm1.weight': (4,),
+    'backbone.blocks.0.conv.weight': (5, 4, 3, 2),
+    'backbone.blocks.0.mlp.fc1.weight': (8, 4),
+    'backbone.pos_embed': (1, 5, 4),
+    'decode_head.conv_seg.weight': (3, 4, 1, 1),
+    'decode_head.attn.in_proj_weight': (12, 4),
+    'decode_head.query_embed.weight': (7, 4),
+}
+
+
+def random_state(shapes=None):
+    return {name: torch.randn(shape) for name, shape in (shapes or STATE).items()}
+
+
+def test_which_matrices_are_found():
+    state = random_state()
+    found = weight_matrices(state)
+    shapes = {name: tuple(matrix.shape) for name, matrix in found.items()}
+    assert shapes == {
+        'blocks.0.attn.q': (4, 4),
+        'blocks.0.attn.k': (4, 4),
+        'blocks.0.attn.v': (4, 4),
+        'blocks.0.conv': (5, 24),
+        'blocks.0.mlp.fc1': (8, 4),
+    }
+    assert torch.equal(found['blocks.0.attn.k'], state['backbone.blocks.0.attn.qkv.weight'][4:8])
+    kernel = state['backbone.blocks.0.conv.weight'].reshape(5, 24)
+    assert torch.equal(found['blocks.0.conv'], kernel)
+    own = {name.removeprefix('backbone.'): value for name, value in state.items()}
+    assert weight_matrices({k: v for k, v in own.items() if 'head' not in k}).keys() == set(found)
+
+
+@pytest.mark.parametrize(
+    ('layers', 'names'),
+    [
+        (r'blocks\.0\.attn\.qkv', ['blocks.0.attn.q', 'blocks.0.attn.k', 'blocks.0.attn.v']),
+        (r'.*\.k', ['blocks.0.attn.k', 'decode_head.attn.k']),
+        (r'decode_head\.conv_seg|patch_embed.*', ['patch_embed.proj', 'decode_head.conv_seg']),
+    ],
+)
+def test_layers_are_chosen_by_name(layers, names):
+    assert list(weight_matrices(random_state(), layers)) == names
+
+
+@pytest.mark.parametrize('rename', [to_transformers, to_timm])
+def test_other_names_of_dinov2_mean_the_same(public_file, rename):
+    state = read_state_dict(public_file)
+    ours, theirs = weight_matrices(state), weight_matrices(rename(state))
+    assert ours.keys() == theirs.keys() and len(ours) == 24
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_what_cannot_be_analysed_is_named():
+    state = random_state()
+    with pytest.raises(ValueError, match=r"no layer fits 'x' among .*'blocks.0.attn.qkv'"):
+        weight_matrices(state, 'x')
+    with pytest.raises(ValueError, match='no regular expression'):
+        weight_matrices(state, '(')
+    with pytest.raises(ValueError, match=r"no linear layer or convolution .*'bias'"):
+        weight_matrices({'bias': torch.ones(3)})
+    with pytest.raises(ValueError, match="layer 'a': its weight holds NaN"):
+        spectra({'a': torch.full((2, 2), torch.nan)})
+    one, other = torch.ones(3, 3), torch.ones(3, 2)
+    with pytest.raises(ValueError, match='rank must be at least 1, got 0'):
+        spectrum(one, 0)
+    with pytest.raises(ValueError, match=r'\[3, 3\] and \[3, 2\] differ'):
+        matrix_drift(one, other)
+    with pytest.raises(ValueError, match=r'cut must be between 0 and 1, got 1\.5'):
+        matrix_drift(one, one, cut=1.5)
+    with pytest.raises(ValueError, match='the base is zero'):
+        matrix_drift(0 * one, one)
+    base = {'a': one, 'b': one, 'c': 0 * one, 'd': one}
+    trained = {'a': other, 'c': one, 'd': one, 'e': one}
+    assert unmatched(base, trained) == {
+        'a': '[3, 3] in the base, [3, 2] here',
+        'b': 'only in the base',
+        'c': 'zero in the base',
+        'e': 'not in the base',
+    }
+    assert list(drift(base, trained)) == ['d']
+    with pytest.raises(ValueError, match=r'no layer can be compared: b \(only in the base\)'):
+        drift({'b': one}, {'e': one})
+
+
+def test_long_work_shows_its_progress(monkeypatch, capsys):
+    matrices = {str(index): torch.randn(3, 3) for index in range(20)}
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        quiet = spectra(matrices)
+        assert capsys.readouterr().out == '' and list(quiet) == list(matrices)
+        monkeypatch.setattr(soma.checkpoints.matrices, '_SECONDS_PER_PRODUCT', 1.0)
+        assert spectra(matrices) == quiet
+        assert 'singular values' in capsys.readouterr().out and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def converted(public_file, tmp_path):
+    convert_dinov2_file(public_file, tmp_path / 'converted.pth', (32, 32), 8)
+    return tmp_path / 'converted.pth'
+
+
+@pytest.fixture
+def train(tiny_config, build_runner, converted):
+    """Train for two steps on the converted file; returns the checkpoint."""
+    tiny_config.model.backbone.init_cfg.checkpoint = str(converted)
+
+    def train(**options):
+        options['train_cfg.max_iters'] = options['default_hooks.checkpoint.interval'] = 2
+        build_runner(tiny_config, options).train()
+        return f'{tiny_config.work_dir}/iter_2.pth'
+
+    return train
+
+
+@pytest.fixture
+def analyze(run_here, tmp_path, capsys):
+    """Run the script; returns what it wrote to ``spectrum.json``, its output and its warnings."""
+
+    def analyze(*arguments):
+        run_here('analyze_spectrum.py', *arguments, '--out', tmp_path / 'out')
+        printed = capsys.readouterr()
+        return json.loads((tmp_path / 'out/spectrum.json').read_text()), printed.out, printed.err
+
+    return analyze
+
+
+def test_every_file_of_a_training_has_the_same_drift(
+    train, analyze, converted, public_file, tmp_path
+):
+    final = train(**{'default_hooks.checkpoint.type': 'AdapterCheckpointHook'})
+    extract_adapter(final, tmp_path / 'adapter.safetensors')
+    merge_files(converted, tmp_path / 'adapter.safetensors', tmp_path / 'merged.pth')
+    found, printed, warned = analyze(
+        tmp_path / 'adapter.safetensors', '--against', converted, '--rank', '4'
+    )
+    trained = weight_matrices(plain_weights(open_checkpoint(final), converted))
+    expected = drift(weight_matrices(read_state_dict(converted)), trained, rank=4)
+    assert list(found['drift']) == list(expected) and len(expected) == 24
+    assert found['rank'] == 4 and not found['left_out'] and 'not compared' not in warned
+    for name, each in found['drift'].items():
+        assert each['change'] == expected[name].change
+        assert (each['change'] > 0) == name.startswith(('blocks.2', 'blocks.3'))
+        assert each['shares'] == expected[name].shares._asdict()
+        values = torch.linalg.svdvals(trained[name].double()).tolist()
+        assert found['spectra'][name]['values'] == pytest.approx(values)
+    assert found['total_drift']['change'] == total_drift(expected.values()).change
+    row = re.search(r'^│ blocks\.3\.mlp\.fc2 .*$', printed.partition('change from')[2], re.M)[0]
+    assert f'{100 * expected["blocks.3.mlp.fc2"].change:.3g}' in row
+    for picture in ('spectrum.png', 'drift.png'):
+        with Image.open(tmp_path / 'out' / picture) as image:
+            assert min(image.size) > 300
+
+    files = {final: converted, tmp_path / 'merged.pth': public_file}
+    files[tmp_path / 'adapter.safetensors'] = public_file  # of other patches and pictures
+    for file, base in files.items():
+        again, *_ = analyze(file, '--against', base, '--rank', '4')
+        assert again['drift'] == found['drift']
+    swapped, *_ = analyze(converted, '--against', final, '--backbone', public_file)
+    changes = {name: each['change'] > 0 for name, each in swapped['drift'].items()}
+    assert changes == {name: each['change'] > 0 for name, each in found['drift'].items()}
+
+
+def test_a_frozen_backbone_has_not_moved(train, analyze, run_here, converted):
+    options = {'default_hooks.checkpoint.type': 'AdapterCheckpointHook'}
+    options |= {'model.backbone.adapter': None, 'model.backbone.frozen_blocks': 4}
+    final = train(**options)
+    assert not any(n.startswith('backbone.') for n in read_state_dict(final))
+    found, *_ = analyze(final, '--against', converted)
+    assert len(found['drift']) == 24 and found['total_drift']['change'] == 0
+    message = rf'holds no base weights: name .* --backbone \(in training it was {converted}\)'
+    with pytest.raises(SystemExit, match=message):
+        run_here('analyze_spectrum.py', final)
+
+
+def test_any_module_alone(analyze, tmp_path):
+    shapes = {'conv1.weight': (4, 3, 3, 3), 'bn1.weight': (4,), 'fc.weight': (10, 8)}
+    for stage in (1, 2):
+        for block in range(20):
+            shapes[f'layer{stage}.{block}.conv1.weight'] = (8, 4, 3, 3)
+            shapes[f'layer{stage}.{block}.downsample.0.weight'] = (8, 4, 1, 1)
+    write_checkpoint(random_state(shapes), tmp_path / 'resnet.pth')
+    found, printed, _ = analyze(tmp_path / 'resnet.pth')
+    assert len(found['spectra']) == 82 and found['spectra']['conv1']['shape'] == [4, 27]
+    rows = re.findall(r'^│ (\S+) +│ +(\d+)', printed, re.M)  # blocks, since they are many
+    blocks = [(f'layer{stage}.{block}', '2') for stage in (1, 2) for block in range(20)]
+    assert rows == [('conv1', '1'), ('fc', '1'), *blocks, ('all', '82')]
+    assert found['drift'] == {} and found['total_drift'] is None
+    assert not (tmp_path / 'out/drift.png').exists() and (tmp_path / 'out/spectrum.png').exists()
+
+
+def test_what_does_not_fit_is_said(analyze, run_here, converted, tmp_path):
+    state = read_state_dict(converted)
+    state['blocks.0.mlp.fc1.weight'] = torch.randn(3, 16)
+    del state['blocks.1.attn.proj.weight']
+    write_checkpoint(state, tmp_path / 'other.pth')
+    found, _, warned = analyze(tmp_path / 'other.pth', '--against', converted)
+    assert found['left_out'] == {
+        'blocks.0.mlp.fc1': '[64, 16] in the base, [3, 16] here',
+        'blocks.1.attn.proj': 'only in the base',
+    }
+    (line,) = [line for line in warned.splitlines() if line.startswith('warning')]
+    assert 'blocks.0.mlp.fc1 (' in line and 'blocks.1.attn.proj (only in the base)' in line
+    assert len(found['drift']) == 22
+
+    write_checkpoint({'fc.weight': torch.ones(2, 2)}, tmp_path / 'fc.pth')
+    cases = {
+        'error: no layer can be compared': [tmp_path / 'fc.pth', '--against', converted],
+        r'error: .*fc\.pth: no layer fits': [tmp_path / 'fc.pth', '--layers', 'x'],
+        'error: rank must be at least 1|layer .*rank must': [tmp_path / 'fc.pth', '--rank', '0'],
+        r'error: .*fc\.pth is a file': [converted, '--out', tmp_path / 'fc.pth'],
+        'error: no checkpoint at': [tmp_path / 'nowhere.pth'],
+    }
+    for message, arguments in cases.items():
+        with pytest.raises(SystemExit, match=message):
+            run_here('analyze_spectrum.py', *arguments)
