@@ -49,6 +49,7 @@ USES = {
         'visualize.py',
         'CONFIG adapter.safetensors STREETS --save-dir out --backbone FILE',
     ),
+    'analyze': ('analyze_spectrum.py', 'FILE --against base.pth'),
     'extract': ('extract_soma_weights.py', '--final_ckpt FILE --soma_ckpt out.safetensors'),
     'merge': (
         'merge_soma_weights.py',
@@ -111,7 +112,7 @@ def test_damaged_files_are_named(complain, good, use):
     assert 'no checkpoint at' in complain(use, good / 'nowhere.pth')
 
 
-WEIGHTS = [use for use in USES if use not in ('convert', 'train head', 'extract')]
+WEIGHTS = [use for use in USES if use not in ('convert', 'train head', 'extract', 'analyze')]
 
 
 @pytest.mark.parametrize('use', WEIGHTS)

@@ -74,7 +74,7 @@ def split_layers(layers: Mapping[str, AdapterLayer], base: str | os.PathLike | N
             layers[name].start_from_(parts)
         return
     cache = cache_path(base, first.rank, first.component)
-    with _workers(first.weight) as pool:
+    with workers(first.weight) as pool:
         keys = dict(zip(layers, pool.map(_key, layers.values()), strict=True))
     known = _read_cache(cache)
     missing = {name: layer for name, layer in layers.items() if keys[name] not in known}
@@ -109,7 +109,7 @@ def _compute(layers: Mapping[str, AdapterLayer]) -> Iterator[tuple[str, Componen
         work += layer.groups * sides[0] ** 2 * sides[1]
     first = next(iter(layers.values()))
     seconds = work * _SECONDS_PER_PRODUCT / torch.get_num_threads()
-    with _workers(first.weight, in_order=first.random) as pool:
+    with workers(first.weight, in_order=first.random) as pool:
         done = pool.map(compute, layers)
         if seconds > 2 and _is_main_process():
             done = track(done, len(layers), 'splitting')
@@ -117,7 +117,7 @@ def _compute(layers: Mapping[str, AdapterLayer]) -> Iterator[tuple[str, Componen
 
 
 @contextmanager
-def _workers(weight: Tensor, in_order: bool = False) -> Iterator[ThreadPoolExecutor]:
+def workers(weight: Tensor, in_order: bool = False) -> Iterator[ThreadPoolExecutor]:
     """Threads that compute on one core each, which is faster than one matrix on all cores.
 
     It also makes the last bits independent of the number of cores. On a GPU, or ``in_order`` for

@@ -221,7 +221,7 @@ def plain_weights(
         CheckpointError: If the base is missing or does not fit.
     """
     if backbone is None and _lacks_weights(checkpoint):
-        raise _no_base(checkpoint)
+        raise no_base(checkpoint)
     state = checkpoint.state if backbone is None else join_base(checkpoint, backbone, force)
     try:
         return merge_state(state, checkpoint.scale)
@@ -256,12 +256,13 @@ def load_plain(
     if not _lacks_base(checkpoint, model):
         backbone = None
     elif backbone is None:
-        raise _no_base(checkpoint)
+        raise no_base(checkpoint)
     load_strictly(model, plain_weights(checkpoint, backbone, force), path)
     return checkpoint.card
 
 
-def _no_base(checkpoint: Checkpoint) -> CheckpointError:
+def no_base(checkpoint: Checkpoint) -> CheckpointError:
+    """The error that asks for the file of a checkpoint's base weights."""
     known = checkpoint.card.get('base', {}).get('file')
     hint = f' (in training it was {known})' if known else ''
     return CheckpointError(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from ..adapters.split import workers
 from ..models.backbones.dinov2_weights import public_names
 from ..progress import track
 
 T = TypeVar('T')
 _SECONDS_PER_PRODUCT = 2e-10  # of the smaller side squared and the larger one, on one core
-_STACKED = ('qkv', 'in_proj')  # layers that hold query, key and value in this order
 
 
 def weight_matrices(
@@ -56,8 +55,9 @@ def weight_matrices(
         if leaf != 'weight':  # in_proj_weight of nn.MultiheadAttention
             layer = f'{layer}.{leaf.removesuffix("_weight")}'
         known.append(layer)
-        parent, _, kind = layer.rpartition('.')
-        names = [f'{parent}.{part}'.lstrip('.') for part in 'qkv'] if kind in _STACKED else [layer]
+        names, (parent, _, kind) = [layer], layer.rpartition('.')
+        if (kind == 'qkv' or leaf == 'in_proj_weight') and len(value) % 3 == 0:
+            names = [f'{parent}.{part}'.lstrip('.') for part in 'qkv']
         for name, matrix in zip(names, value.detach().flatten(1).chunk(len(names)), strict=True):
             if pattern is None:
                 wanted = 'embed' not in layer
@@ -66,8 +66,10 @@ def weight_matrices(
             if wanted:
                 matrices[name] = matrix
     if not matrices:
-        wanted = 'no linear layer or convolution' if layers is None else f'no layer fits {layers!r}'
-        raise ValueError(f'{wanted} among the weights {known[:5] or sorted(state)[:5]}')
+        missing = (
+            'no linear layer or convolution' if layers is None else f'no layer fits {layers!r}'
+        )
+        raise ValueError(f'{missing} among the weights {known[:5] or sorted(state)[:5]}')
     return matrices
 
 
@@ -120,13 +122,11 @@ def each_matrix(
         except ValueError as error:
             raise ValueError(f'layer {name!r}: {error}') from error
 
-    threads = torch.get_num_threads()
+    if not jobs:
+        return {}
+    first, *_ = next(iter(jobs.values()))
     products = sum(min(m.shape) ** 2 * max(m.shape) for m, *_ in jobs.values())
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            done = pool.map(work, jobs)
-            if cost * products * _SECONDS_PER_PRODUCT / threads > 2:
-                done = track(done, len(jobs), title)
-            return dict(done)
-    finally:
-        torch.set_num_threads(threads)
+    seconds = cost * products * _SECONDS_PER_PRODUCT / torch.get_num_threads()
+    with workers(first) as pool:
+        done = pool.map(work, jobs)
+        return dict(track(done, len(jobs), title) if seconds > 2 else done)

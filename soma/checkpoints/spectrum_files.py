@@ -12,9 +12,9 @@ import numpy as np
 from rich.table import Table
 from torch import Tensor
 
-from ..files import CheckpointError, atomic_path, write_json
+from ..files import atomic_path, write_json
 from ..reporting import save_bars
-from .load import open_checkpoint, plain_weights
+from .load import Checkpoint, no_base, open_checkpoint, plain_weights
 from .matrices import unmatched, weight_matrices
 from .spectrum import Drift, Shares, Spectrum, drift, spectra, total_drift
 
@@ -84,24 +84,23 @@ def _read(
 ) -> dict[str, Tensor]:
     """Read the matrices of a checkpoint, its adapter folded in."""
     checkpoint = open_checkpoint(path)
-    state, card = checkpoint.state, checkpoint.card
-    # Every backbone for pictures has a kernel: without any, its frozen weights are elsewhere.
-    own = (value for name, value in state.items() if name.startswith(checkpoint.prefix))
-    adapted = card.get('method') or 'base' in card
-    if adapted and not any(value.ndim == 4 for value in own):
-        if backbone is None:
-            known = card.get('base', {}).get('file')
-            hint = f' (in training it was {known})' if known else ''
-            raise CheckpointError(
-                f'{path} holds no base weights: name their file with --backbone{hint}'
-            )
-        state = plain_weights(checkpoint, backbone, force)
-    else:
-        state = plain_weights(checkpoint)
+    if not _lacks_base(checkpoint):
+        backbone = None
+    elif backbone is None:
+        raise no_base(checkpoint)
+    state = plain_weights(checkpoint, backbone, force)
     try:
         return weight_matrices(state, layers, checkpoint.prefix)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
+
+
+def _lacks_base(checkpoint: Checkpoint) -> bool:
+    if checkpoint.layers:
+        return any(f'{layer}.weight' not in checkpoint.state for layer in checkpoint.layers)
+    # Every backbone for pictures has a kernel: without any, its frozen weights are elsewhere.
+    own = (value for name, value in checkpoint.state.items() if name.startswith(checkpoint.prefix))
+    return 'base' in checkpoint.card and not any(value.ndim == 4 for value in own)
 
 
 def spectra_table(analysis: Analysis) -> Table:

@@ -22,6 +22,7 @@ from soma.checkpoints import (
 )
 from soma.checkpoints.matrices import unmatched
 from soma.checkpoints.spectrum import Shares, matrix_drift, spectrum
+from soma.checkpoints.spectrum_files import analyze_file
 from soma.files import read_state_dict, write_checkpoint
 
 
@@ -129,6 +130,8 @@ STATE = {
     'backbone.blocks.0.conv.weight': (5, 4, 3, 2),
     'backbone.blocks.0.mlp.fc1.weight': (8, 4),
     'backbone.pos_embed': (1, 5, 4),
+    'decode_head.qkv.weight': (4, 4),  # not of three parts
+    'decode_head.in_proj.weight': (6, 4),  # of something else than attention
     'decode_head.conv_seg.weight': (3, 4, 1, 1),
     'decode_head.attn.in_proj_weight': (12, 4),
     'decode_head.query_embed.weight': (7, 4),
@@ -163,6 +166,7 @@ def test_which_matrices_are_found():
         (r'blocks\.0\.attn\.qkv', ['blocks.0.attn.q', 'blocks.0.attn.k', 'blocks.0.attn.v']),
         (r'.*\.k', ['blocks.0.attn.k', 'decode_head.attn.k']),
         (r'decode_head\.conv_seg|patch_embed.*', ['patch_embed.proj', 'decode_head.conv_seg']),
+        (r'decode_head\.(qkv|in_proj)', ['decode_head.qkv', 'decode_head.in_proj']),
     ],
 )
 def test_layers_are_chosen_by_name(layers, names):
@@ -204,7 +208,7 @@ def test_what_cannot_be_analysed_is_named():
         'c': 'zero in the base',
         'e': 'not in the base',
     }
-    assert list(drift(base, trained)) == ['d']
+    assert list(drift(base, trained)) == ['d'] and spectra({}) == {}
     with pytest.raises(ValueError, match=r'no layer can be compared: b \(only in the base\)'):
         drift({'b': one}, {'e': one})
 
@@ -288,6 +292,20 @@ def test_every_file_of_a_training_has_the_same_drift(
     swapped, *_ = analyze(converted, '--against', final, '--backbone', public_file)
     changes = {name: each['change'] > 0 for name, each in swapped['drift'].items()}
     assert changes == {name: each['change'] > 0 for name, each in found['drift'].items()}
+
+
+@pytest.mark.parametrize('method', ['SVF', 'BitFit', 'LoRA', 'DoRA'])
+def test_the_change_of_other_methods(train, converted, method):
+    adapter = {'_delete_': True, 'type': method, 'start_block': 2}
+    if method in ('LoRA', 'DoRA'):
+        adapter['rank'] = 1
+    final = train(**{'model.backbone.adapter': adapter})
+    total = total_drift(analyze_file(final, converted).drift.values())
+    assert (total.change > 1e-4) == (method != 'BitFit')
+    if method == 'SVF':  # the vectors stay
+        assert total.shares.principal + total.shares.minor == pytest.approx(1, abs=1e-4)
+    elif method != 'BitFit':
+        assert min(total.shares) > 0.01
 
 
 def test_a_frozen_backbone_has_not_moved(train, analyze, run_here, converted):
