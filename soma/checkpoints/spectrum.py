@@ -13,7 +13,7 @@ from torch import Tensor
 from .matrices import each_matrix, unmatched
 
 
-class Spectrum(NamedTuple):
+class SpectrumSummary(NamedTuple):
     """The singular values of a matrix, and what they say.
 
     Attributes:
@@ -73,7 +73,7 @@ class Drift(NamedTuple):
     trailing: float
 
 
-def spectrum(matrix: Tensor, rank: int = 16) -> Spectrum:
+def spectrum(matrix: Tensor, rank: int = 16) -> SpectrumSummary:
     """Compute the singular values of a matrix in float64.
 
     Args:
@@ -93,7 +93,7 @@ def spectrum(matrix: Tensor, rank: int = 16) -> Spectrum:
     p = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
     smallest, largest = values[-1].item(), values[0].item()
     regular = smallest > torch.finfo(values.dtype).eps * max(matrix.shape) * largest
-    return Spectrum(
+    return SpectrumSummary(
         shape=tuple(matrix.shape),
         values=tuple(values.tolist()),
         energy=energy,
@@ -154,7 +154,7 @@ def matrix_drift(base: Tensor, trained: Tensor, cut: float = 0.5, rank: int = 16
     )
 
 
-def spectra(matrices: Mapping[str, Tensor], rank: int = 16) -> dict[str, Spectrum]:
+def spectra(matrices: Mapping[str, Tensor], rank: int = 16) -> dict[str, SpectrumSummary]:
     """Compute :func:`spectrum` of many matrices side by side; a long work shows its progress."""
     jobs = {name: (matrix,) for name, matrix in matrices.items()}
     return each_matrix(partial(spectrum, rank=rank), jobs, 1, 'singular values')

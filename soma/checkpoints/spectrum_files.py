@@ -16,7 +16,7 @@ from ..files import atomic_path, write_json
 from ..reporting import save_bars
 from .load import Checkpoint, no_base, open_checkpoint, plain_weights
 from .matrices import unmatched, weight_matrices
-from .spectrum import Drift, Shares, Spectrum, drift, spectra, total_drift
+from .spectrum import Drift, Shares, SpectrumSummary, drift, spectra, total_drift
 
 _ROWS = 48  # more layers are shown by the block
 # The block of a layer: its name up to the first number and those that follow at once.
@@ -38,7 +38,7 @@ class Analysis(NamedTuple):
     path: str
     against: str | None
     rank: int
-    spectra: dict[str, Spectrum]
+    spectra: dict[str, SpectrumSummary]
     drift: dict[str, Drift]
     left_out: dict[str, str]
 
