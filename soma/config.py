@@ -17,7 +17,7 @@ from .cli import add_trust
 from .files import pretrained_file
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_PATH_KEYS = ('data_root', 'checkpoint', 'load_from')
+_PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
 _TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 
 
@@ -77,7 +77,7 @@ def config_from(args: argparse.Namespace) -> Config:
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
     """Read a config file.
 
-    Relative ``data_root``, ``checkpoint`` and ``load_from`` are looked for in the current folder,
+    Relative ``data_root``, ``mixing_set``, ``checkpoint`` and ``load_from`` are looked for in the current folder,
     then in the repository, so that scripts work from any folder.
 
     Args:

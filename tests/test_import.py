@@ -9,7 +9,7 @@ NAMES = {
     'OPTIM_WRAPPER_CONSTRUCTORS': ['GroupedOptimWrapperConstructor'],
     'METRICS': ['DomainIoUMetric', 'DomainVOCMetric'],
     'DATASETS': ['DomainDataset', 'DomainVOCDataset'],
-    'TRANSFORMS': ['PackDomainInputs', 'PackDomainDetInputs'],
+    'TRANSFORMS': ['PackDomainInputs', 'PackDomainDetInputs', 'PixMix', 'BilateralFilter'],
     'RUNNERS': ['SomaRunner'],
 }
 

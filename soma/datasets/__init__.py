@@ -2,12 +2,21 @@
 
 from importlib.util import find_spec
 
+from .bilateral import BilateralFilter
 from .domain_dataset import DomainDataset
+from .pixmix import PixMix
 from .samplers import RatioSampler
 from .synthetic import SyntheticDataset
 from .transforms import PackDomainInputs
 
-__all__ = ['DomainDataset', 'PackDomainInputs', 'RatioSampler', 'SyntheticDataset']
+__all__ = [
+    'BilateralFilter',
+    'DomainDataset',
+    'PackDomainInputs',
+    'PixMix',
+    'RatioSampler',
+    'SyntheticDataset',
+]
 
 if find_spec('mmdet') is not None:
     from .domain_voc import DomainVOCDataset

@@ -1,0 +1,181 @@
+"""Pictures mixed with copies of themselves and with fractals (PixMix, arXiv 2112.05135)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmcv.transforms.utils import cache_randomness
+from mmengine.registry import TRANSFORMS
+from mmseg.datasets.transforms import PhotoMetricDistortion
+
+_SUFFIXES = ('.png', '.jpg', '.jpeg')
+_LOWEST = 1e-37  # in the place of 0, whose negative powers are infinite, in float32 too
+_MARGIN = 1.125  # how much larger than the picture a fractal is, before the cut
+
+
+def mix_by_addition(x: np.ndarray, y: np.ndarray, a: float, b: float) -> np.ndarray:
+    """Add ``a x + b y`` about the middle grey, of values from 0 to 1 (section 3 of the paper)."""
+    return (a * (2 * x - 1) + b * (2 * y - 1) + 1) / 2
+
+
+def mix_by_multiplication(x: np.ndarray, y: np.ndarray, a: float, b: float) -> np.ndarray:
+    """Multiply ``x^a y^b``, with middle grey as 1, of values from 0 to 1 (section 3)."""
+    return (2 * x) ** a * (2 * y).clip(_LOWEST) ** b / 2
+
+
+MIXINGS = (mix_by_addition, mix_by_multiplication)
+
+
+class Round(NamedTuple):
+    """What happens in one round.
+
+    Attributes:
+        fractal: Whether the fractal is mixed in, else an augmented copy.
+        mixing: Index of ``MIXINGS``.
+        a: Weight or exponent of the picture so far, about 1.
+        b: Of what is mixed in, about 0.
+    """
+
+    fractal: bool
+    mixing: int
+    a: float
+    b: float
+
+
+class Plan(NamedTuple):
+    """What happens to one picture.
+
+    Attributes:
+        augmented: Whether an augmented copy is the start, else the picture as it is.
+        rounds: The rounds, perhaps none.
+        fractal: Index of the fractal picture.
+        place: Where it is cut out, from 0 (top, left) to 1.
+    """
+
+    augmented: bool
+    rounds: list[Round]
+    fractal: int
+    place: tuple[float, float]
+
+
+@TRANSFORMS.register_module()
+class PixMix(BaseTransform):
+    """Mixes a picture with augmented copies of itself and with a fractal, in up to ``k`` rounds.
+
+    As in ReVT (arXiv 2308.13331), which trains with it in the place of flips and
+    ``PhotoMetricDistortion``. The start is the picture or an augmented copy; each of 0 to ``k``
+    rounds adds or multiplies another augmented copy, or the fractal. It computes with values from 0
+    to 1, and returns whole numbers from 0 to 255 as it got them. Labels stay as they are.
+
+    Args:
+        mixing_set: Folder of fractals, or other complex pictures; those in its folders count too.
+        k: The largest number of rounds.
+        beta: Of the beta distributions of the weights; the larger it is, the less is mixed in.
+        prob: Share of the pictures that are mixed.
+
+    Raises:
+        FileNotFoundError: If there is no picture in ``mixing_set``.
+        ValueError: If another value is out of range.
+    """
+
+    def __init__(
+        self, mixing_set: str | Path, k: int = 4, beta: float = 3.0, prob: float = 1.0
+    ) -> None:
+        if not isinstance(k, int) or k < 1 or beta <= 0 or not 0 < prob <= 1:
+            raise ValueError(
+                'PixMix needs a whole k of at least 1, a beta above 0 and a prob above 0 and at '
+                f'most 1, got k={k}, beta={beta}, prob={prob}'
+            )
+        files = Path(mixing_set).rglob('[!.]*')
+        self.fractals = sorted(str(file) for file in files if file.suffix.lower() in _SUFFIXES)
+        if not self.fractals:
+            raise FileNotFoundError(
+                f'PixMix: no pictures in {mixing_set}; to make fractals: '
+                f'python tools/make_fractals.py {mixing_set}'
+            )
+        self.mixing_set, self.k, self.beta, self.prob = mixing_set, k, beta, prob
+        # PixMix also rotates, shears and shifts its copies. Mixed in, they would show things where
+        # the labels have others, so that copies here differ in brightness and colour only.
+        self.augment = PhotoMetricDistortion()
+
+    def transform(self, results: dict) -> dict:
+        """Mix a picture.
+
+        Args:
+            results: With ``img``, uint8, ``(h, w, 3)``.
+
+        Returns:
+            The same dict with another ``img`` of this kind.
+
+        Raises:
+            ValueError: If ``img`` is of another kind.
+        """
+        plan, image = self._draw_plan(), results['img']
+        if image.dtype != np.uint8 or image.shape[2:] != (3,):
+            raise ValueError(
+                'PixMix needs a colour picture of 0 to 255 as it is loaded, before any '
+                f'normalisation, got {image.dtype} of shape {image.shape}'
+            )
+        if plan is None:
+            return results
+        mixed = _to_unit(self._augmented(image) if plan.augmented else image)
+        fractal = None
+        for step in plan.rounds:
+            if step.fractal and fractal is None:  # read only if it is needed
+                fractal = _to_unit(self._read_fractal(plan, image.shape[:2]))
+            other = fractal if step.fractal else _to_unit(self._augmented(image))
+            mixed = MIXINGS[step.mixing](mixed, other, step.a, step.b).clip(0, 1)
+        results['img'] = (255 * mixed).round().astype(np.uint8)
+        return results
+
+    @cache_randomness
+    def _draw_plan(self) -> Plan | None:
+        """Draw all that is random, but for the augmented copies; None to leave a picture as is."""
+        if np.random.random() >= self.prob:
+            return None
+        augmented, count = np.random.random() < 0.5, np.random.randint(self.k + 1)
+        rounds = [
+            Round(np.random.random() < 0.5, np.random.randint(len(MIXINGS)), *self._draw_weights())
+            for _ in range(count)
+        ]
+        place = np.random.random(), np.random.random()
+        return Plan(augmented, rounds, np.random.randint(len(self.fractals)), place)
+
+    def _draw_weights(self) -> tuple[float, float]:
+        """Draw a and b: both from 0 to 1, or a from 1 to 2 and b from -1 to 0."""
+        small = np.random.beta(1, self.beta)
+        if np.random.random() < 0.5:
+            return np.random.beta(self.beta, 1), small
+        return 1 + np.random.beta(1, self.beta), -small
+
+    def _augmented(self, image: np.ndarray) -> np.ndarray:
+        return self.augment.transform({'img': image})['img']
+
+    def _read_fractal(self, plan: Plan, size: tuple[int, int]) -> np.ndarray:
+        """Read a fractal, resize it to a little more than a picture's size and cut that out."""
+        path = self.fractals[plan.fractal]
+        fractal = mmcv.imread(path)
+        if fractal is None:
+            raise OSError(f'PixMix: {path} is no picture that can be read: delete it')
+        scale = _MARGIN * max(side / own for side, own in zip(size, fractal.shape, strict=False))
+        height, width = (max(round(scale * side), 1) for side in fractal.shape[:2])
+        fractal = mmcv.imresize(fractal, (width, height))
+        top, left = (
+            round(share * (own - side))
+            for share, own, side in zip(plan.place, (height, width), size, strict=True)
+        )
+        return fractal[top : top + size[0], left : left + size[1]]
+
+    def __repr__(self) -> str:
+        return (
+            f'PixMix(mixing_set={str(self.mixing_set)!r}, k={self.k}, beta={self.beta}, '
+            f'prob={self.prob})'
+        )
+
+
+def _to_unit(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float32) / 255
