@@ -77,8 +77,8 @@ def config_from(args: argparse.Namespace) -> Config:
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
     """Read a config file.
 
-    Relative ``data_root``, ``mixing_set``, ``checkpoint`` and ``load_from`` are looked for in the current folder,
-    then in the repository, so that scripts work from any folder.
+    Relative ``data_root``, ``mixing_set``, ``checkpoint`` and ``load_from`` are looked for in the
+    current folder, then in the repository, so that scripts work from any folder.
 
     Args:
         path: The file.

@@ -3,10 +3,13 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from small_configs import DETECTORS
 
+from soma.adapters import SoMALayer
 from soma.config import (
     REPOSITORY,
     build_model,
@@ -57,12 +60,18 @@ def test_every_config_loads_and_leaves_are_short(path):
 
 @pytest.mark.parametrize('path', SEGMENTORS, ids=lambda path: path.stem)
 def test_heads_fit_their_backbone(path):
-    config = load_config(path)
-    assert config.model.backbone.type == 'DINOv2'
-    arch = config.model.backbone.arch
-    width = (ARCHS[arch] if isinstance(arch, str) else arch)['embed_dim']
-    reads_maps = config.model.get('neck') or config.model.decode_head
-    assert reads_maps.in_channels == [width] * 4
+    model = load_config(path).model
+    backbone = model.backbone.get('backbone', model.backbone)
+    if backbone.type == 'MixVisionTransformer':
+        widths = [backbone.embed_dims * heads for heads in backbone.num_heads]
+    elif backbone.type == 'ResNet':
+        widths = [256, 512, 1024, 2048]
+    else:
+        assert backbone.type == 'DINOv2'
+        arch = backbone.arch
+        widths = [(ARCHS[arch] if isinstance(arch, str) else arch)['embed_dim']] * 4
+    reads_maps = model.get('neck') or model.decode_head
+    assert reads_maps.in_channels == widths
 
 
 @pytest.mark.parametrize(('task', 'score'), [('soma', 'mIoU'), ('det', 'mAP')])
@@ -71,7 +80,7 @@ def test_published_numbers_agree_and_no_config_is_forgotten(task, score):
     readme = (folder / 'README.md').read_text()
     linked = {(folder / link).resolve() for link in re.findall(r'\]\(([^)]+\.py)\)', readme)}
     kind = DETECTORS if task == 'det' else SEGMENTORS
-    assert linked == {path for path in kind if path.parent.name != 'toy'}
+    assert linked == {path for path in kind if path.parent.name not in ('toy', 'revt')}
     meta = yaml.safe_load((folder / 'metafile.yml').read_text())
     published = {}
     for model in meta['Models']:
@@ -152,8 +161,80 @@ def test_recipes_are_those_of_the_paper(
     )
 
 
+@pytest.mark.parametrize('source', ['gta', 'synthia'])
+@pytest.mark.parametrize(
+    ('size', 'blocks'), [('b2', [3, 4, 6, 3]), ('b3', [3, 4, 18, 3]), ('b5', [3, 6, 40, 3])]
+)
+def test_recipes_are_those_of_revt(source, size, blocks):
+    folder = REPOSITORY / 'configs/revt'
+    augmented = {
+        f'{name}_': load_config(folder / f'segformer_mit-{size}_{name}_{source}2cbm_512x512.py')
+        for name in ('pixmix', 'bilateral')
+    }
+    config = load_config(folder / f'segformer_mit-{size}_{source}2cbm_512x512.py')
+    before = ['LoadImageFromFile', 'LoadAnnotations', 'Resize', 'RandomCrop']
+    after = {
+        '': ['RandomFlip', 'PhotoMetricDistortion'],
+        'pixmix_': ['PixMix'],
+        'bilateral_': ['BilateralFilter', 'RandomFlip', 'PhotoMetricDistortion'],
+    }
+    for name, steps in after.items():
+        other = augmented.get(name, config)
+        data = other.train_dataloader.dataset
+        assert [step.type for step in data.pipeline] == [*before, *steps, 'PackDomainInputs']
+        resize, cut = data.pipeline[2:4]
+        assert (resize.scale, resize.keep_ratio) == ((1280, 720), True)
+        assert (cut.crop_size, cut.cat_max_ratio) == ((512, 512), 0.75)
+        assert data.domain == source and other.train_dataloader.batch_size == 2
+        # all else is the same
+        for key in ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'test_dataloader'):
+            assert other[key] == config[key]
+    optimizer = config.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 6e-5, 0.01)
+    warm, poly = config.param_scheduler
+    assert (warm.type, warm.begin, warm.end) == ('LinearLR', 0, 1500)
+    assert (poly.type, poly.begin, poly.end) == ('PolyLR', 1500, 40000)
+    assert config.train_cfg.max_iters == 40000
+    assert config.model.backbone.num_layers == blocks
+    assert f'/mit_{size}_' in config.model.backbone.init_cfg.checkpoint
+    for part in config.test_dataloader.dataset.datasets:
+        assert part.pipeline[1] == dict(type='Resize', scale=(1024, 512), keep_ratio=True)
+
+
+def test_segformer_spares_norms_of_decay_and_its_head_learns_faster():
+    config = load_config(REPOSITORY / 'configs/revt/segformer_mit-b2_gta2cbm_512x512.py')
+    config.model.backbone.update(embed_dims=8, num_layers=[1] * 4, init_cfg=None)
+    config.model.decode_head.update(channels=8, in_channels=[8, 16, 40, 64])
+    model = build_model(config)
+    groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
+    found = {id(value): group for group in groups for value in group['params']}
+    norms = {
+        id(value)
+        for module in model.backbone.modules()
+        if isinstance(module, torch.nn.LayerNorm)
+        for value in module.parameters()
+    }
+    assert norms
+    for name, value in model.named_parameters():
+        group = found[id(value)]
+        assert group['lr'] == pytest.approx(6e-4 if 'decode_head' in name else 6e-5), name
+        assert group['weight_decay'] == (0 if id(value) in norms else 0.01), name
+
+
+def test_what_soma_adapts_of_mit():
+    name = 'soma_mit-b5_segformer_gta2cbm_512x512.py'
+    config = load_config(REPOSITORY / 'configs/revt' / name)
+    config.model.backbone.backbone.update(embed_dims=8, init_cfg=None)
+    config.model.decode_head.update(channels=8, in_channels=[8, 16, 40, 64])
+    model = build_model(config)
+    layers = [name for name, module in model.named_modules() if isinstance(module, SoMALayer)]
+    # of the 40 + 3 blocks of stages 3 and 4: two layers each, and in stage 3 the smaller keys
+    assert len(layers) == 2 * (40 + 3) + 40
+    assert {name.split('.')[2] for name in layers} == {'2', '3'}
+
+
 def test_there_are_configs():
-    assert {path.parent.name for path in CONFIGS} >= {'soma', 'frozen', 'full', 'det'}
+    assert {path.parent.name for path in CONFIGS} >= {'soma', 'frozen', 'full', 'revt', 'det'}
 
 
 def test_what_is_only_in_the_repository_is_taken_from_there(repository):

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from soma.config import REPOSITORY, load_config, use_test_data, use_tta
 from soma.datasets.convert import convert_dataset
+from soma.datasets.fractals import write_fractals
 from soma.datasets.layouts import LAYOUTS
 from soma.datasets.lists import write_subset
 from soma.datasets.toy import DIVERSE_WEATHER_STYLES, DOMAIN_STYLES, write_toy_streets
@@ -35,6 +36,7 @@ SOURCES = {
     'gs': ('gta', 'synthia'),
     'gsu': ('gta', 'synthia', 'urbansyn'),
     'gsu-c16th': ('citys',),
+    'synthia': ('synthia',),
     'citys': ('citys',),
 }
 
@@ -52,14 +54,20 @@ def folder(tmp_path_factory):
             root = data / name
             write_subset(Fraction(1, 16), pictures, root, *layout.train, root)
     (data / 'toy').symlink_to(data)
+    write_fractals(data / 'fractals', 2, 32)
+    (data / 'toy_fractals').symlink_to(data / 'fractals')
     return data.parent
 
 
 def shrink_backbone(backbone):
     """Make a backbone small; returns the widths of its maps."""
-    if backbone.type == 'AdaptedBackbone':
-        backbone.backbone.update(base_channels=8, init_cfg=None)
+    plain = backbone.get('backbone', backbone)
+    if plain.type == 'ResNet':
+        plain.update(base_channels=8, init_cfg=None)
         return [32, 64, 128, 256]
+    if plain.type == 'MixVisionTransformer':
+        plain.update(embed_dims=8, num_layers=[1] * 4, init_cfg=None)
+        return [8, 16, 40, 64]
     depth = 12 if backbone.arch in ('small', 'base') else 24 if backbone.arch == 'large' else 6
     backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
     backbone.update(img_size=32, patch_size=8)
@@ -82,6 +90,8 @@ def shrink(config):
         model.backbone
     )
     model.test_cfg.update(crop_size=(32, 32), stride=(24, 24))
+    if model.decode_head.type == 'SegformerHead':
+        model.decode_head.channels = 16
     if model.decode_head.type == 'LeanMask2FormerHead':
         head = model.decode_head
         head.update(feat_channels=32, out_channels=32, num_queries=5)

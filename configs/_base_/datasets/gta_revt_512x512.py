@@ -1,0 +1,4 @@
+# Source: GTA V, augmented as in ReVT
+_base_ = './revt_512x512.py'
+
+train_dataloader = dict(dataset=dict(_base_.gta, pipeline=_base_.train_pipeline))

@@ -1,0 +1,17 @@
+# ReVT's crops of 512 x 512 (arXiv 2308.13331) at one scale, with three ways to augment them
+_base_ = './sources.py'
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='Resize', scale=(1280, 720), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(512, 512), cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotoMetricDistortion'),
+    dict(type='PackDomainInputs'),
+]
+# tools/make_fractals.py data/fractals
+pixmix = dict(type='PixMix', mixing_set='data/fractals')
+pixmix_pipeline = [*train_pipeline[:4], pixmix, train_pipeline[-1]]
+bilateral_pipeline = [*train_pipeline[:4], dict(type='BilateralFilter'), *train_pipeline[4:]]
+train_dataloader = dict(batch_size=2)

@@ -1,0 +1,9 @@
+# SegFormer, Synthia -> Cityscapes, BDD100K, Mapillary.
+# Published: 42.43 mIoU on Cityscapes, 33.33 on BDD100K.
+_base_ = [
+    '../_base_/models/segformer-b3.py',
+    '../_base_/datasets/synthia_revt_512x512.py',
+    '../_base_/datasets/citys_bdd_map_1024x512.py',
+    '../_base_/schedules/segformer_40k.py',
+    '../_base_/default_runtime.py',
+]
