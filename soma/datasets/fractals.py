@@ -195,15 +195,18 @@ def write_fractals(
             f'{out} is there, but not from this tool ({manifest} is missing); choose another folder'
         )
     write_json(request, manifest)
-    paths = {index: out / f'{index:05d}.jpg' for index in range(images)}
-    missing = [index for index, path in paths.items() if not _is_whole(path, size)]
-    run_parallel(partial(_write_one, paths, size, seed), missing, nproc, 'fractals')
+    missing = [index for index in range(images) if not _is_whole(_path(out, index), size)]
+    run_parallel(partial(_write_one, out, size, seed), missing, nproc, 'fractals')
     return len(missing)
 
 
-def _write_one(paths: dict[int, Path], size: int, seed: int, index: int) -> None:
+def _path(out: Path, index: int) -> Path:
+    return out / f'{index:05d}.jpg'
+
+
+def _write_one(out: Path, size: int, seed: int, index: int) -> None:
     picture = draw_fractal(size, np.random.default_rng([seed, index]))
-    with atomic_path(paths[index]) as temporary:
+    with atomic_path(_path(out, index)) as temporary:
         Image.fromarray(picture).save(temporary, quality=90)
 
 
