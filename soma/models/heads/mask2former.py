@@ -76,6 +76,10 @@ class LeanMask2FormerHead(Mask2FormerHead):
             self._cost_weights = tuple(costs[kind].weight for kind in kinds)
             self._cost_eps = dice.eps
 
+    def start_queries(self, x: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor, Tensor]:
+        """The maps, and learned features and positions of the queries, both ``(queries, c)``."""
+        return x, self.query_feat.weight, self.query_embed.weight
+
     def decode(self, x: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Run pixel decoder and transformer decoder.
 
@@ -87,6 +91,7 @@ class LeanMask2FormerHead(Mask2FormerHead):
             ``(n, queries, C + 1)`` and mask embeddings ``(n, queries, c)``; and the mask features
             ``(n, c, h, w)``.
         """
+        x, query, position = self.start_queries(x)
         features, memories = self.pixel_decoder(x)
         with torch.no_grad():
             coarse = [
@@ -98,11 +103,10 @@ class LeanMask2FormerHead(Mask2FormerHead):
             memories, self.decoder_input_projs, self.level_embed.weight, strict=True
         ):
             no_padding = memory.new_zeros((1, *memory.shape[2:]), dtype=torch.bool)
-            position = self.decoder_positional_encoding(no_padding).flatten(2).transpose(1, 2)
+            place = self.decoder_positional_encoding(no_padding).flatten(2).transpose(1, 2)
             values.append(project(memory).flatten(2).transpose(1, 2) + level)
-            keys.append(values[-1] + position)
-        query = self.query_feat.weight.expand(len(features), -1, -1)
-        position = self.query_embed.weight
+            keys.append(values[-1] + place)
+        query = query.expand(len(features), -1, -1)
         outputs = [self._predict_queries(query)]
         for index, layer in enumerate(self.transformer_decoder.layers):
             level = index % self.num_transformer_feat_level

@@ -13,6 +13,8 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ..heads import check_link
+
 _FLIPS = {'horizontal': (2,), 'vertical': (1,), 'diagonal': (1, 2)}  # of (classes, h, w)
 
 
@@ -30,12 +32,15 @@ class WindowEncoderDecoder(EncoderDecoder):
             model takes at once in the mode ``'slide'``, 4 by default. More need more memory.
 
     Raises:
-        ValueError: If ``batch_windows`` is no positive whole number.
+        ValueError: If ``batch_windows`` is no positive whole number, or the backbone makes queries
+            (Rein) without a head that uses them, or the other way round.
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         _batch_windows(self.test_cfg or {})  # now, not after hours of training
+        others = [name for name in ('neck', 'auxiliary_head') if getattr(self, f'with_{name}')]
+        check_link(self.backbone, self.decode_head, others)
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Segment pictures window by window.

@@ -1,0 +1,236 @@
+"""Rein: learnable tokens that refine the features between frozen blocks (arXiv 2312.04265)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+# What stands before the patches among the tokens of a vision transformer.
+PREFIX_TOKENS = ('cls_token', 'dist_token', 'register_tokens', 'reg_token')
+_PATCH_SIZE = 16
+
+
+class Rein(nn.Module):
+    """Refines the features after each of some frozen blocks of one width (section 3).
+
+    Block i has m learnable tokens ``T_i (m, c)``. Features ``f (n, c)`` become
+
+        ``f + scale * (W_f (S' (W_T T_i' + b_T) + f) + b_f)``, ``S = softmax(f T_i^T / sqrt(c))``,
+
+    where ``S'`` and ``T_i'`` lack the first token, so that a feature need not attend to any. The
+    two linear maps are shared by all blocks. The parameters have the names of the public files.
+
+    Args:
+        width: Number of channels c.
+        blocks: Names of the blocks, in the order of the network.
+        num_tokens: Number of tokens of a block.
+        rank: The tokens of a block are a product ``A_i B_i`` of this rank; any matrix if None.
+        query_dims: Width of the queries.
+        link: Whether :meth:`queries` makes queries of the tokens.
+        scale_init: Where ``scale`` starts.
+        zero_init: Whether ``W_f`` and ``b_f`` start at zero, so that the features are the frozen
+            network's at first.
+        patch_size: Side of a patch in pixels; it sets how far from zero the tokens start.
+
+    Raises:
+        ValueError: If an option is out of range.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        blocks: Sequence[str],
+        num_tokens: int = 100,
+        rank: int | None = 16,
+        query_dims: int = 256,
+        link: bool = False,
+        scale_init: float = 0.001,
+        zero_init: bool = False,
+        patch_size: int = _PATCH_SIZE,
+    ) -> None:
+        super().__init__()
+        check_options(num_tokens, rank, query_dims)
+        self.width, self.blocks, self.link = width, tuple(blocks), link
+        self.num_tokens, self.rank, self.query_dims = num_tokens, rank, query_dims
+        self.scale_init, self.zero_init, self.patch_size = scale_init, zero_init, patch_size
+        depth = len(self.blocks)
+        if rank is None:
+            self.learnable_tokens = nn.Parameter(torch.empty(depth, num_tokens, width))
+            tokens = [self.learnable_tokens]
+        else:
+            self.learnable_tokens_a = nn.Parameter(torch.empty(depth, num_tokens, rank))
+            self.learnable_tokens_b = nn.Parameter(torch.empty(depth, rank, width))
+            tokens = [self.learnable_tokens_a, self.learnable_tokens_b]
+        bound = math.sqrt(6 / (3 * patch_size**2 + math.sqrt(width * (rank or width))))
+        for part in tokens:
+            nn.init.uniform_(part, -bound, bound)
+        self.scale = nn.Parameter(torch.tensor(float(scale_init)))
+        self.mlp_token2feat = nn.Linear(width, width)
+        self.mlp_delta_f = nn.Linear(width, width)
+        if zero_init:
+            nn.init.zeros_(self.mlp_delta_f.weight)
+            nn.init.zeros_(self.mlp_delta_f.bias)
+        if link:
+            self.transform = nn.Linear(width, query_dims)
+            self.merge = nn.Linear(3 * query_dims, query_dims)
+
+    def tokens(self, block: int | slice) -> Tensor:
+        """Tokens of a block, shape ``(m, c)``; of several, ``(blocks, m, c)``."""
+        if self.rank is None:
+            return self.learnable_tokens[block]
+        return self.learnable_tokens_a[block] @ self.learnable_tokens_b[block]
+
+    def forward(self, x: Tensor, block: int) -> Tensor:
+        """Compute the change of the features after a block.
+
+        Args:
+            x: The features, shape ``(N, n, c)``.
+            block: Index of the block among :attr:`blocks`.
+
+        Returns:
+            What is added to them, shape ``(N, n, c)``.
+        """
+        tokens = self.tokens(block)
+        similarity = (x @ tokens.T * self.width**-0.5).softmax(-1)
+        found = similarity[..., 1:] @ self.mlp_token2feat(tokens[1:])
+        return self.scale * self.mlp_delta_f(found + x)
+
+    def queries(self) -> Tensor:
+        """Make queries of the tokens: of their maximum and mean over blocks and the last block's.
+
+        Returns:
+            Shape ``(m, query_dims)``.
+        """
+        queries = self.transform(self.tokens(slice(None)))  # (blocks, m, query_dims)
+        parts = [queries.max(0).values, queries.mean(0), queries[-1]]
+        # The public files have the three of a channel side by side.
+        return self.merge(torch.stack(parts, dim=-1).flatten(1))
+
+    def refine(self, block: int, skip: int, module: nn.Module, args: tuple, out: Tensor) -> Tensor:
+        """Refine the output of a block: a forward hook, but for the first two arguments.
+
+        Args:
+            block: Index of the block among :attr:`blocks`.
+            skip: Number of first tokens that are left alone.
+            module: The block.
+            args: Its input.
+            out: Its output: tokens ``(N, n, c)`` or maps ``(N, c, H, W)``.
+
+        Returns:
+            The features in the shape of ``out``.
+
+        Raises:
+            ValueError: If ``out`` is neither, or of another width.
+        """
+        known = isinstance(out, Tensor) and out.ndim in (3, 4)
+        if not known or out.shape[-1 if out.ndim == 3 else 1] != self.width:
+            found = tuple(out.shape) if isinstance(out, Tensor) else f'a {type(out).__name__}'
+            raise ValueError(
+                f'Rein expects of block {self.blocks[block]!r} tokens (N, n, {self.width}) or maps '
+                f'(N, {self.width}, H, W), but its output is {found}: choose other targets'
+            )
+        if out.ndim == 4:
+            change = self(out.flatten(2).transpose(1, 2), block)
+            return out + change.transpose(1, 2).unflatten(2, out.shape[2:])
+        patches = out[:, skip:]
+        return torch.cat([out[:, :skip], patches + self(patches, block)], dim=1)
+
+    def extra_repr(self) -> str:
+        """Its sizes."""
+        return f'{len(self.blocks)} blocks, {self.num_tokens} tokens, rank={self.rank}'
+
+
+class StageReins(nn.ModuleDict):
+    """One :class:`Rein` for each width of a network, named ``width<c>``."""
+
+    @property
+    def link(self) -> bool:
+        """Whether :meth:`queries` makes queries of the tokens."""
+        return all(rein.link for rein in self.values())
+
+    def queries(self) -> Tensor:
+        """The sum of the queries of all widths, shape ``(m, query_dims)``."""
+        return sum(rein.queries() for rein in self.values())
+
+
+def check_options(num_tokens: int, rank: int | None, query_dims: int) -> None:
+    """Check the sizes of a :class:`Rein`.
+
+    Raises:
+        ValueError: If one is out of range.
+    """
+    if num_tokens < 2:
+        raise ValueError(f'num_tokens must be at least 2, since one is left out, got {num_tokens}')
+    if rank is not None and rank < 1:
+        raise ValueError(f'rank must be at least 1, or None for full tokens, got {rank}')
+    if query_dims < 1:
+        raise ValueError(f'query_dims must be at least 1, got {query_dims}')
+
+
+def attach_rein(model: nn.Module, blocks: Mapping[str, nn.Module], **options) -> nn.Module:
+    """Refine what blocks of a model return; with ``link`` the model returns its queries too.
+
+    The tokens are the submodule ``reins`` of the model; forward hooks apply them, so that the names
+    of all else stay. Class and register tokens are left alone. A model with ``link`` returns
+    ``(output, queries)``, where it has returned ``output``.
+
+    Args:
+        model: Changed in place.
+        blocks: Blocks of it by name, in the order of the network. They return tokens ``(N, n, c)``
+            or maps ``(N, c, H, W)``.
+        **options: As for :class:`Rein`.
+
+    Returns:
+        The submodule ``reins``: a :class:`Rein`, or :class:`StageReins` if the widths differ.
+
+    Raises:
+        ValueError: If an option is out of range, or the model has such a submodule already.
+    """
+    if hasattr(model, 'reins'):
+        raise ValueError(f'{type(model).__name__} has a Rein already')
+    names: dict[int, list[str]] = {}
+    for name, block in blocks.items():
+        names.setdefault(_width(name, block), []).append(name)
+    options = {'patch_size': _patch_size(model), **options}
+    parts = {width: Rein(width, of_width, **options) for width, of_width in names.items()}
+    skip = sum(
+        parameter.shape[1]
+        for name, parameter in model.named_parameters()
+        if name.rpartition('.')[2] in PREFIX_TOKENS
+    )
+    for rein in parts.values():
+        for index, name in enumerate(rein.blocks):
+            # Bound to the module, not in a closure: a deep copy then calls its own.
+            blocks[name].register_forward_hook(partial(rein.refine, index, skip))
+    (reins,) = parts.values() if len(parts) == 1 else [_by_width(parts)]
+    model.reins = reins
+    if reins.link:
+        model.register_forward_hook(partial(_add_queries, reins))
+    return reins
+
+
+def _add_queries(reins: nn.Module, model: nn.Module, args: tuple, output) -> tuple:
+    """Return the output of a model with the queries: a forward hook, but for the first argument."""
+    return output, reins.queries()
+
+
+def _by_width(parts: Mapping[int, Rein]) -> StageReins:
+    return StageReins({f'width{width}': rein for width, rein in parts.items()})
+
+
+def _width(name: str, block: nn.Module) -> int:
+    """Number of channels that a block returns: its last parameter has as many rows."""
+    parameters = list(block.parameters())
+    if not parameters:
+        raise ValueError(f'{name!r} has no parameters: it is no block that Rein can refine')
+    return parameters[-1].shape[0]
+
+
+def _patch_size(model: nn.Module) -> int:
+    """Side of the first convolution's kernel, which in a transformer embeds the patches."""
+    kernels = (m.kernel_size[0] for m in model.modules() if isinstance(m, nn.Conv2d))
+    return next(kernels, _PATCH_SIZE)

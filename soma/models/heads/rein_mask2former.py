@@ -1,0 +1,83 @@
+"""Mask2Former's head on queries that Rein makes of its tokens (arXiv 2312.04265, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+from .mask2former import LeanMask2FormerHead
+
+
+@MODELS.register_module()
+class ReinMask2FormerHead(LeanMask2FormerHead):
+    """Mask2Former whose queries come from the tokens of a backbone with Rein.
+
+    The backbone has ``adapter=dict(type='Rein', link=True, num_tokens=num_queries,
+    query_dims=feat_channels)`` and returns its maps and the queries. These replace the learned
+    ``query_embed``, and through a linear map, ``querys2feat``, the learned ``query_feat``.
+
+    Args:
+        num_classes: Number of classes.
+        **kwargs: As in the parent class.
+    """
+
+    def __init__(self, num_classes: int, **kwargs) -> None:
+        super().__init__(num_classes=num_classes, **kwargs)
+        width = self.query_embed.embedding_dim
+        del self.query_embed, self.query_feat
+        self.querys2feat = nn.Linear(width, width)  # named as in the public files
+
+    def start_queries(
+        self, x: tuple[Sequence[Tensor], Tensor]
+    ) -> tuple[Sequence[Tensor], Tensor, Tensor]:
+        """Take the queries from what the backbone returns.
+
+        Args:
+            x: Its maps and the queries ``(queries, c)``.
+
+        Returns:
+            The maps, features and positions of the queries, both ``(queries, c)``.
+
+        Raises:
+            ValueError: If there are no queries, or they have another shape.
+        """
+        if not (isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], list | tuple)):
+            raise ValueError(f'{self._wants()}; it returns maps alone')
+        maps, queries = x
+        if queries.shape != (self.num_queries, self.querys2feat.in_features):
+            raise ValueError(f'{self._wants()}; its queries are {tuple(queries.shape)}')
+        return maps, self.querys2feat(queries), queries
+
+    def _wants(self) -> str:
+        """What the backbone must have, for messages."""
+        return (
+            'ReinMask2FormerHead takes its queries from the backbone, which needs '
+            f"adapter=dict(type='Rein', link=True, num_tokens={self.num_queries}, "
+            f'query_dims={self.querys2feat.in_features})'
+        )
+
+
+def check_link(backbone: nn.Module, head: nn.Module, others: Sequence[str] = ()) -> None:
+    """Check that linked queries are made if, and only if, they are used.
+
+    Args:
+        backbone: With or without Rein.
+        head: The decode head.
+        others: What else of the model reads the backbone's maps.
+
+    Raises:
+        ValueError: If one of the two has no use for the other.
+    """
+    reins = getattr(backbone, 'reins', None)
+    link = reins is not None and reins.link
+    if link and (others or not isinstance(head, ReinMask2FormerHead)):
+        reader = ' and '.join(others) or type(head).__name__
+        raise ValueError(
+            f'the queries that the backbone makes of its tokens (link=True of Rein) are for '
+            f'ReinMask2FormerHead alone, not for a model with {reader}: leave link out of the '
+            "adapter, or take decode_head=dict(type='ReinMask2FormerHead')"
+        )
+    if isinstance(head, ReinMask2FormerHead) and not link:
+        raise ValueError(head._wants())
