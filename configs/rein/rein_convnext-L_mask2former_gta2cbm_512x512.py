@@ -1,0 +1,17 @@
+# Rein behind the blocks of ConvNeXt-L, GTA -> Cityscapes, BDD100K, Mapillary.
+_base_ = [
+    '../_base_/models/convnext-L_mask2former.py',
+    '../_base_/datasets/gta_512x512.py',
+    '../_base_/datasets/citys_bdd_map_512x512.py',
+    '../_base_/schedules/adamw_40k_rein.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='AdaptedBackbone',
+        backbone=_base_.model.backbone,
+        adapter=dict(type='Rein', rank=16, link=True, targets=r'.*\.stages_\d\.blocks\.\d+'),
+    ),
+    decode_head=dict(type='ReinMask2FormerHead'),
+)
