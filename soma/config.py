@@ -13,6 +13,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
+from .adapters import ADAPTERS
 from .cli import add_trust
 from .files import pretrained_file
 
@@ -120,6 +121,8 @@ def _resolve_paths(node) -> None:
 def use_plain_model(config: Config) -> str | None:
     """Take the adapter and the loading of pretrained weights out of a config, for testing.
 
+    An adapter that cannot be folded into the weights (Rein) stays.
+
     Args:
         config: Changed in place.
 
@@ -128,10 +131,16 @@ def use_plain_model(config: Config) -> str | None:
     """
     config.load_from, config.resume = None, False
     backbone = config.model.get('backbone', {})
+    adapter = backbone.get('adapter') or {}
+    folds = getattr(ADAPTERS.get(adapter.get('type')), 'folds', True)
+    if folds:
+        backbone.pop('adapter', None)
     if backbone.get('type') == 'AdaptedBackbone':
-        backbone = config.model.backbone = backbone.backbone
-    for key in ('adapter', 'base_dtype'):
-        backbone.pop(key, None)
+        inner = backbone.backbone
+        if folds:
+            config.model.backbone = inner
+        backbone = inner
+    backbone.pop('base_dtype', None)
     return pretrained_file(backbone.pop('init_cfg', None))
 
 

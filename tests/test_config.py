@@ -66,6 +66,9 @@ def test_heads_fit_their_backbone(path):
         widths = [backbone.embed_dims * heads for heads in backbone.num_heads]
     elif backbone.type == 'ResNet':
         widths = [256, 512, 1024, 2048]
+    elif backbone.type == 'TIMMBackbone':
+        assert backbone.model_name == 'convnext_large'
+        widths = [192, 384, 768, 1536]
     else:
         assert backbone.type == 'DINOv2'
         arch = backbone.arch

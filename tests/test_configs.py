@@ -65,6 +65,9 @@ def shrink_backbone(backbone):
     if plain.type == 'ResNet':
         plain.update(base_channels=8, init_cfg=None)
         return [32, 64, 128, 256]
+    if plain.type == 'TIMMBackbone':
+        plain.update(depths=(1, 1, 2, 1), dims=(8, 8, 12, 16), init_cfg=None)
+        return [8, 8, 12, 16]
     if plain.type == 'MixVisionTransformer':
         plain.update(embed_dims=8, num_layers=[1] * 4, init_cfg=None)
         return [8, 16, 40, 64]
@@ -92,9 +95,11 @@ def shrink(config):
     model.test_cfg.update(crop_size=(32, 32), stride=(24, 24))
     if model.decode_head.type == 'SegformerHead':
         model.decode_head.channels = 16
-    if model.decode_head.type == 'LeanMask2FormerHead':
+    if model.decode_head.type in ('LeanMask2FormerHead', 'ReinMask2FormerHead'):
         head = model.decode_head
         head.update(feat_channels=32, out_channels=32, num_queries=5)
+        if model.backbone.get('adapter', {}).get('link'):
+            model.backbone.adapter.update(num_tokens=5, query_dims=32)
         head.pixel_decoder.positional_encoding.num_feats = 16
         head.positional_encoding.num_feats = 16
         head.train_cfg.num_points = 64

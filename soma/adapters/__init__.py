@@ -13,7 +13,7 @@ from .config import (
     SVFConfig,
     parse_adapter,
 )
-from .inject import adapter_names, decompose, inject_adapter, merge_adapter
+from .inject import adapter_names, adapter_state, decompose, inject_adapter, merge_adapter
 from .io import (
     adapter_card,
     base_card,
@@ -28,6 +28,8 @@ from .io import (
 )
 from .layer import Adapter, AdapterLayer
 from .lora import DoRAConv2d, DoRALinear, LoRAConv2d, LoRALinear, MiCAConv2d, MiCALinear
+from .rein import Rein, StageReins, attach_rein
+from .rein_config import ReinConfig
 from .report import AdapterReport, adapter_report
 from .soma import SoMAConv2d, SoMALayer, SoMALinear
 from .spectrum import Spectrum, decompose_matrix
@@ -64,6 +66,8 @@ __all__ = [
     'MiCALinear',
     'MiLoRAConfig',
     'PiSSAConfig',
+    'Rein',
+    'ReinConfig',
     'SVFConfig',
     'SVFConv2d',
     'SVFLinear',
@@ -72,13 +76,16 @@ __all__ = [
     'SoMALayer',
     'SoMALinear',
     'Spectrum',
+    'StageReins',
     'adapted_layers',
     'adapter_card',
     'adapter_delta',
     'adapter_names',
     'adapter_report',
+    'adapter_state',
     'adapter_tensors',
     'as_trained',
+    'attach_rein',
     'base_card',
     'base_hash',
     'base_of',

@@ -26,10 +26,12 @@ class AdapterConfig:
     """Settings of any adapter.
 
     Attributes:
+        folds: Whether the adapter is a change of weights, so that it can be folded into them.
         start_block: The first ``blocks.<i>`` that is adapted.
     """
 
     method: ClassVar[str]
+    folds: ClassVar[bool] = True
 
     start_block: int = 0
 
@@ -43,7 +45,7 @@ class AdapterConfig:
             raise ValueError(f'start_block must be at least 0, got {self.start_block}')
 
     def make(self, model: nn.Module, split: bool) -> dict[str, Adapter]:
-        """Make the adapters, without changing the model.
+        """Make the adapters; the model's own modules and parameters stay as they are.
 
         Args:
             model: What is adapted.

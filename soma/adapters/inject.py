@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from torch import nn
+from torch import Tensor, nn
 
 from .config import AdapterConfig, SVFConfig, parse_adapter
 from .layer import Adapter, AdapterLayer
@@ -40,8 +40,8 @@ def inject_adapter(
     model.requires_grad_(False)
     for name, module in adapters.items():
         _put(model, name, module)
-        for parameter in module.adapter_parameters().values():
-            parameter.requires_grad_(True)
+    for name in adapter_names(model):
+        model.get_parameter(name).requires_grad_(True)
     return adapter_report(model)
 
 
@@ -120,6 +120,17 @@ def adapter_names(model: nn.Module) -> set[str]:
         if isinstance(module, Adapter)
         for name in module.adapter_parameters()
     }
+
+
+def adapter_state(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a model's state dict that its adapters have added to it, by name."""
+    own = {
+        f'{prefix}.{name}' if prefix else name
+        for prefix, module in model.named_modules()
+        if isinstance(module, Adapter)
+        for name in module.TENSORS
+    }
+    return {name: value for name, value in model.state_dict().items() if name in own}
 
 
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:

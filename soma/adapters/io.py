@@ -27,7 +27,7 @@ def adapter_card(model: nn.Module) -> dict:
         model: Any module.
 
     Returns:
-        ``method``, the options of its config, ``targets`` (the names of the layers),
+        ``method``, the options of its config, ``targets`` (the names of the layers or blocks),
         ``start_block`` and ``groups``; only ``method``, None, without adapters.
 
     Raises:
@@ -40,8 +40,11 @@ def adapter_card(model: nn.Module) -> dict:
     if different := [kind for kind in kinds if kind != kinds[0]]:
         raise ValueError(f'the adapters of a model differ: {kinds[0]}, {different[0]}')
     train_bias = any(getattr(layer, 'train_bias', False) for layer in adapters.values())
-    linear = {name: isinstance(layer, nn.Linear) for name, layer in adapters.items()}
-    groups = {name: layer.groups if linear[name] else 1 for name, layer in adapters.items()}
+    groups = {
+        target: layer.groups if isinstance(layer, nn.Linear) else 1
+        for name, layer in adapters.items()
+        for target in layer.targets(name)
+    }
     return layers_card(groups, train_bias=train_bias, **kinds[0])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +17,11 @@ class Adapter:
 
     Attributes:
         method: The ``type`` of the config that it was made by.
+        TENSORS: Names of its own tensors in a state dict, which the plain model lacks.
     """
 
     method: str
+    TENSORS: tuple[str, ...] = ()
 
     def adapter_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that train with this adapter, by their name in the module."""
@@ -29,6 +30,10 @@ class Adapter:
     def settings(self) -> dict:
         """Its options, for the card of a file: those of its config, and perhaps more."""
         raise NotImplementedError
+
+    def targets(self, name: str) -> list[str]:
+        """Names of the modules that it adapts, from its own: by default itself."""
+        return [name]
 
 
 class AdapterLayer(Adapter):
@@ -39,7 +44,6 @@ class AdapterLayer(Adapter):
     plain layer does.
 
     Attributes:
-        TENSORS: Names of its own tensors in a state dict.
         cacheable: Whether the split is worth keeping and the same each time.
         random: Whether the split draws random numbers.
         groups: Number of matrices that are stacked in the weight (3 for a fused qkv).
@@ -48,7 +52,6 @@ class AdapterLayer(Adapter):
         unsplit: The one that waits.
     """
 
-    TENSORS: ClassVar[tuple[str, ...]] = ()
     cacheable: bool = False
     random: bool = False
     groups: int = 1

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from .layer import Adapter
+
 # What stands before the patches among the tokens of a vision transformer.
 PREFIX_TOKENS = ('cls_token', 'dist_token', 'register_tokens', 'reg_token')
 _PATCH_SIZE = 16
 
 
-class Rein(nn.Module):
+class Rein(Adapter, nn.Module):
     """Refines the features after each of some frozen blocks of one width (section 3).
 
     Block i has m learnable tokens ``T_i (m, c)``. Features ``f (n, c)`` become
@@ -39,6 +42,8 @@ class Rein(nn.Module):
     Raises:
         ValueError: If an option is out of range.
     """
+
+    method = 'Rein'
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class Rein(nn.Module):
         if link:
             self.transform = nn.Linear(width, query_dims)
             self.merge = nn.Linear(3 * query_dims, query_dims)
+        self.TENSORS = tuple(self.state_dict())
 
     def tokens(self, block: int | slice) -> Tensor:
         """Tokens of a block, shape ``(m, c)``; of several, ``(blocks, m, c)``."""
@@ -138,6 +144,20 @@ class Rein(nn.Module):
             return out + change.transpose(1, 2).unflatten(2, out.shape[2:])
         patches = out[:, skip:]
         return torch.cat([out[:, :skip], patches + self(patches, block)], dim=1)
+
+    def adapter_parameters(self) -> dict[str, nn.Parameter]:
+        """All its parameters."""
+        return dict(self.named_parameters())
+
+    def settings(self) -> dict:
+        """The options that do not follow from the network."""
+        names = ('num_tokens', 'rank', 'query_dims', 'link', 'scale_init', 'zero_init')
+        return {name: getattr(self, name) for name in names}
+
+    def targets(self, name: str) -> list[str]:
+        """Names of its blocks, which stand where ``reins`` stands."""
+        parent = re.sub(r'reins(\.width\d+)?$', '', name)
+        return [f'{parent}{block}' for block in self.blocks]
 
     def extra_repr(self) -> str:
         """Its sizes."""

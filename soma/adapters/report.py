@@ -11,9 +11,9 @@ from rich.table import Table
 from torch import nn
 
 from ..reporting import as_text
-from .layer import AdapterLayer
+from .layer import Adapter, AdapterLayer
 
-_BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)\.')
+_BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)(?:\.|$)')
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class AdapterReport:
     """What of a model is frozen, adapted and trained.
 
     Attributes:
-        layers: Dotted names of the adapted layers.
-        matrices: Number of their matrices (three in a fused qkv).
+        layers: Dotted names of the adapted layers, or blocks.
+        matrices: Number of the layers' matrices (three in a fused qkv).
         frozen_blocks: Indices of the ``blocks.<i>`` in which nothing trains.
         blocks: Number of blocks.
         frozen: Number of frozen parameters by role.
@@ -51,7 +51,8 @@ class AdapterReport:
         table.add_section()
         share = trained / max(frozen + trained, 1)
         table.add_row('total', f'{frozen:,}', f'{trained:,} ({share:.1%})')
-        text = f'{len(self.layers)} layers ({self.matrices} matrices) adapted'
+        matrices = f' ({self.matrices} matrices)' if self.matrices else ''
+        text = f'{len(self.layers)} {"layers" if matrices else "blocks"}{matrices} adapted'
         if self.blocks:
             blocks = ', '.join(map(str, self.frozen_blocks)) or 'none'
             text += f'; {len(self.frozen_blocks)} of {self.blocks} blocks frozen whole: {blocks}'
@@ -73,7 +74,8 @@ def adapter_report(model: nn.Module) -> AdapterReport:
     Returns:
         The report.
     """
-    adapted = {n: m for n, m in model.named_modules() if isinstance(m, AdapterLayer)}
+    adapters = {n: m for n, m in model.named_modules() if isinstance(m, Adapter)}
+    adapted = {n: m for n, m in adapters.items() if isinstance(m, AdapterLayer)}
     errors = [layer.rebuild_error for layer in adapted.values() if layer.method == 'SVF']
     frozen, trained, block_trains = Counter(), Counter(), {}
     for name, parameter in model.named_parameters():
@@ -83,7 +85,7 @@ def adapter_report(model: nn.Module) -> AdapterReport:
         if (block := block_index(name)) is not None:
             block_trains[block] = block_trains.get(block, False) or parameter.requires_grad
     return AdapterReport(
-        layers=tuple(adapted),
+        layers=tuple(target for n, m in adapters.items() for target in m.targets(n)),
         matrices=sum(layer.groups for layer in adapted.values()),
         frozen_blocks=tuple(i for i, trains in sorted(block_trains.items()) if not trains),
         blocks=len(block_trains),
@@ -94,7 +96,7 @@ def adapter_report(model: nn.Module) -> AdapterReport:
 
 
 def block_index(name: str) -> int | None:
-    """The ``i`` of ``blocks.<i>.`` in a dotted name, None where there is none."""
+    """The ``i`` of ``blocks.<i>`` in a dotted name, None where there is none."""
     found = _BLOCK.search(name)
     return int(found[1]) if found else None
 

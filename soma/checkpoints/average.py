@@ -16,7 +16,7 @@ from ..adapters.fold import LOW_RANK
 from ..adapters.svd import low_rank_product
 from ..files import CheckpointError, check_output, write_checkpoint
 from ..progress import track
-from .load import Checkpoint, meta_of, open_checkpoint
+from .load import Checkpoint, check_folds, meta_of, open_checkpoint
 
 OPERATIONS = ('mean', 'min', 'trimmed')
 
@@ -173,6 +173,7 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
 
 def _low_rank_layers(checkpoint: Checkpoint) -> list[str]:
     """Names of layers whose adapter is averaged as a weight change."""
+    check_folds(checkpoint, 'averaged')
     if checkpoint.card.get('method') == 'DoRA':
         raise CheckpointError(
             f'{checkpoint.path} is of DoRA, whose changes do not add up: average merged files '

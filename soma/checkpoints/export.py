@@ -8,7 +8,7 @@ import torch
 
 from ..files import CheckpointError, check_output, write_checkpoint
 from ..models.backbones.dinov2_weights import timm_names
-from .load import open_checkpoint, plain_weights
+from .load import check_folds, open_checkpoint, plain_weights
 
 
 def export_backbone(
@@ -36,6 +36,7 @@ def export_backbone(
     """
     check_output(out, [adapter, backbone])
     checkpoint = open_checkpoint(adapter)
+    check_folds(checkpoint, f'exported to {names}')
     prefix, state = checkpoint.prefix, plain_weights(checkpoint, backbone, force)
     own = {k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)}
     if not own:

@@ -37,14 +37,20 @@ def extract_adapter(
     checkpoint = open_checkpoint(final, part, alpha)
     state, card = checkpoint.state, checkpoint.card
     layers = checkpoint.layers
-    if not layers:
+    if not card.get('method'):
         raise CheckpointError(f'{final} holds no adapter: there is nothing to extract')
     about = {'prefix': checkpoint.prefix, **card.get('base', {})}
     kept = set(state)
-    if f'{layers[0]}.weight' in state:
+    reins = f'{checkpoint.prefix}reins.'
+    if layers:
+        whole = f'{layers[0]}.weight' in state
+    else:
+        whole = any(n.startswith(checkpoint.prefix) and not n.startswith(reins) for n in state)
+    if whole:
         own = [*DORA, *SVF, *(['bias'] if card['train_bias'] else [])]
         kept = {f'{layer}.{name}' for layer in layers for name in own} & state.keys()
-        kept |= {name for name in state if not name.startswith(checkpoint.prefix)}
+        others = {name for name in state if not name.startswith(checkpoint.prefix)}
+        kept |= others | {name for name in state if name.startswith(reins)}
         if 'names' in about:  # without buffers
             kept = set(state) - {checkpoint.prefix + name for name in about['names']}
         base = {n[len(checkpoint.prefix) :]: state[n] for n in state if n not in kept}

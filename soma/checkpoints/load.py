@@ -8,15 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..adapters import (
-    adapted_layers,
-    adapter_tensors,
-    as_trained,
-    check_base,
-    from_release,
-    layers_card,
-    merge_state,
-)
+from ..adapters import ADAPTERS, as_trained, check_base, from_release, merge_state
 from ..engine.card import plain_model
 from ..files import (
     CheckpointError,
@@ -26,6 +18,7 @@ from ..files import (
     state_dict_of,
 )
 from ..models.backbones.dinov2_weights import convert_dinov2, public_names, read_pretrained
+from .card import card_from
 
 
 class Checkpoint(NamedTuple):
@@ -48,8 +41,14 @@ class Checkpoint(NamedTuple):
 
     @property
     def layers(self) -> list[str]:
-        """Names of the layers that its adapter changes."""
-        return list(self.card['targets']) if self.card.get('method') else []
+        """Names of the layers whose weights its adapter changes."""
+        return list(self.card['targets']) if self.folds else []
+
+    @property
+    def folds(self) -> bool:
+        """Whether it has an adapter that can be folded into the weights."""
+        method = self.card.get('method')
+        return bool(method) and getattr(ADAPTERS.get(method), 'folds', True)
 
     @property
     def prefix(self) -> str:
@@ -85,9 +84,8 @@ def open_checkpoint(
         state = {**state_dict_of(content, path, 'state_dict'), **state}
     try:
         state = from_release(state)
-        layers = adapted_layers(state)
-        if layers and not card.get('method'):
-            card = {**card, **_card_from(layers, state, alpha)}
+        if not card.get('method'):
+            card = {**card, **card_from(state, alpha)}
     except ValueError as error:
         raise CheckpointError(f'{path}: {error}') from error
     meta = content.get('meta')
@@ -109,28 +107,6 @@ def meta_of(card: Mapping) -> dict:
     if 'classes' in card:
         meta['dataset_meta'] = {'classes': card['classes'], 'palette': card.get('palette')}
     return meta
-
-
-def _card_from(layers: list[str], state: Mapping[str, Tensor], alpha: float | None) -> dict:
-    """The card of an adapter that came without one, from its tensors."""
-    kinds = {_kind(adapter_tensors(state, layer)) for layer in layers}
-    if len(kinds) > 1:
-        raise ValueError(f'its layers differ in method and rank: {sorted(kinds)}; one is expected')
-    ((method, rank),) = kinds
-    if method == 'SVF':
-        raise ValueError('it has singular values (SVF) but no card that says of what')
-    groups = {name: len(state[f'{name}.A']) // rank for name in layers}
-    component = {'component': 'minor'} if method == 'SoMA' else {}
-    alpha = float(rank if alpha is None else alpha)
-    return layers_card(groups, method, True, rank=rank, alpha=alpha, **component)
-
-
-def _kind(tensors: Mapping[str, Tensor]) -> tuple[str, int]:
-    """Method and rank of a layer's adapter, from what tensors it has."""
-    if 'S' in tensors:
-        return 'SVF', 0
-    method = 'DoRA' if 'magnitude' in tensors else 'SoMA' if len(tensors['A0']) else 'LoRA'
-    return method, tensors['B'].shape[1]
 
 
 def join_base(
@@ -214,7 +190,7 @@ def plain_weights(
         force: As for :func:`join_base`.
 
     Returns:
-        Tensors by name, adapters folded in.
+        Tensors by name, adapters folded in, but for Rein, whose tensors stay beside the weights.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -238,8 +214,8 @@ def load_plain(
     """Load any checkpoint into a plain model, its adapter folded into the weights.
 
     Args:
-        model: A model without adapters, possibly wrapped for several processes or for test-time
-            augmentation.
+        model: A model without adapters but Rein, possibly wrapped for several processes or for
+            test-time augmentation.
         path: As for :func:`plain_weights`.
         backbone: File of the base weights; read only where ``path`` lacks them.
         force: As for :func:`join_base`.
@@ -261,6 +237,23 @@ def load_plain(
     return checkpoint.card
 
 
+def check_folds(checkpoint: Checkpoint, task: str) -> None:
+    """Check that an adapter is a change of weights.
+
+    Args:
+        checkpoint: Of any kind; one without an adapter is fine.
+        task: What it is needed for, for the message.
+
+    Raises:
+        CheckpointError: If it is not.
+    """
+    if checkpoint.card.get('method') and not checkpoint.folds:
+        raise CheckpointError(
+            f'{checkpoint.path} is of {checkpoint.card["method"]}, which is no change of weights: '
+            f'it cannot be {task}. Testing, pictures and ONNX take the file as it is'
+        )
+
+
 def no_base(checkpoint: Checkpoint) -> CheckpointError:
     """The error that asks for the file of a checkpoint's base weights."""
     known = checkpoint.card.get('base', {}).get('file')
@@ -280,4 +273,5 @@ def _lacks_base(checkpoint: Checkpoint, model: nn.Module) -> bool:
     if _lacks_weights(checkpoint):
         return True
     missing = [name for name in model.state_dict() if name not in checkpoint.state]
-    return 'base' in checkpoint.card and any(n.startswith(checkpoint.prefix) for n in missing)
+    without_base = 'base' in checkpoint.card or checkpoint.card.get('method')
+    return bool(without_base) and any(n.startswith(checkpoint.prefix) for n in missing)

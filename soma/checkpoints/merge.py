@@ -6,7 +6,7 @@ import os
 
 from ..adapters import merge_state
 from ..files import CheckpointError, check_output, write_checkpoint
-from .load import join_base, meta_of, open_checkpoint
+from .load import check_folds, join_base, meta_of, open_checkpoint
 
 
 def merge_files(
@@ -37,8 +37,10 @@ def merge_files(
     """
     check_output(out, [backbone, adapter])
     checkpoint = open_checkpoint(adapter, alpha=alpha)
-    if not checkpoint.layers:
+    if not checkpoint.card.get('method'):
         raise CheckpointError(f'{adapter} holds no adapter to merge')
+    if not keep_adapter:
+        check_folds(checkpoint, 'merged (but --keep-adapter writes it beside the base weights)')
     state, card = join_base(checkpoint, backbone, force), checkpoint.card
     try:  # also with keep_adapter, to know that it fits
         merged = merge_state(state, checkpoint.scale)

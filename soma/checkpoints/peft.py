@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..adapters.fold import LOW_RANK
 from ..files import CheckpointError, write_checkpoint
-from .load import Checkpoint, open_checkpoint, read_base
+from .load import Checkpoint, check_folds, open_checkpoint, read_base
 
 # The layers of other implementations by ours; several stand for its rows in equal parts.
 _NEW = {
@@ -86,6 +86,7 @@ def export_peft(
     if out.exists():
         raise FileExistsError(f'{out} exists: remove it or name another directory')
     checkpoint = open_checkpoint(adapter)
+    check_folds(checkpoint, 'exported to peft')
     if not checkpoint.layers:
         raise CheckpointError(f'{adapter} holds no adapter to export')
     if (method := checkpoint.card['method']) in ('DoRA', 'SVF', 'BitFit'):

@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ...adapters import (
     AdapterLayer,
     adapter_names,
+    adapter_state,
     inject_adapter,
     split_layers,
     split_together,
@@ -124,8 +125,7 @@ class _Adapted:
 
     def _pretrained_shapes(self) -> dict:
         """Shapes of what a pretrained file must have, by name: all but adapters and counters."""
-        layers = {n: m for n, m in self.named_modules() if isinstance(m, AdapterLayer)}
-        own = {f'{layer}.{name}' for layer, m in layers.items() for name in m.TENSORS}
+        own = adapter_state(self)
         return {
             name: value.shape
             for name, value in self.state_dict().items()

@@ -207,7 +207,9 @@ class DINOv2(VisionTransformer):
         for key in UNUSED_KEYS & converted.keys():
             del converted[key]
         with split_together(self, checkpoint if self.split_cache else None):
-            load_strictly(self, converted, checkpoint)
+            # Tokens (Rein) are in no file of pretrained weights.
+            own = {n: v for n, v in self.state_dict().items() if n.startswith('reins.')}
+            load_strictly(self, own | converted, checkpoint)
 
     def describe(self) -> dict:
         """What a file of base weights must be made for, as plain data: the card of a checkpoint."""
