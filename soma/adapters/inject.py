@@ -40,8 +40,8 @@ def inject_adapter(
     model.requires_grad_(False)
     for name, module in adapters.items():
         _put(model, name, module)
-    for name in adapter_names(model):
-        model.get_parameter(name).requires_grad_(True)
+        for own in adapter_names(module):
+            module.get_parameter(own).requires_grad_(True)
     return adapter_report(model)
 
 

@@ -22,6 +22,7 @@ from soma.adapters import (
     merge_state,
     save_adapter,
 )
+from soma.adapters.config import LayerConfig
 from soma.files import CheckpointError, card_of, read_checkpoint, state_dict_of
 
 LAYERS = ('blocks.0.conv', 'blocks.0.qkv', 'blocks.1.conv', 'blocks.1.qkv')
@@ -101,7 +102,7 @@ def kind(request):
 
 
 def test_every_adapter_of_layers_is_tested_here():
-    assert {name for name, c in ADAPTERS.items() if hasattr(c, 'layer_class')} == set(TYPES)
+    assert {name for name, c in ADAPTERS.items() if issubclass(c, LayerConfig)} == set(TYPES)
 
 
 def test_at_step_0_the_network_is_the_plain_one_bit_for_bit(kind, images):

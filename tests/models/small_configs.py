@@ -73,6 +73,18 @@ def shrink_detector(model):
         model.test_cfg.max_per_img = 30
 
 
+def small_mask2former(kind, queries=5):
+    """A Mask2Former of width 32 on four maps of width 16, of the head's type."""
+    head = load_config(REPOSITORY / 'configs/_base_/models/dinov2-toy_mask2former.py')
+    head = head.model.decode_head
+    for part in dicts(head):
+        part.update({k: 32 for k in ('embed_dims', 'feat_channels', 'out_channels') if k in part})
+        part.update({'num_feats': 16} if 'num_feats' in part else {})
+    head.update(type=kind, in_channels=[16] * 4, num_queries=queries)
+    head.train_cfg.num_points = 64
+    return head
+
+
 def small_model(name, **options):
     """The model of ``configs/det/soma_<name>_diverse-weather_1024x1024.py``, small.
 

@@ -1,0 +1,182 @@
+"""Rein as an adapter: injected, counted, saved, loaded, not merged; and over several processes."""
+
+import copy
+from datetime import timedelta
+from multiprocessing import get_context
+
+import pytest
+import torch
+from rein_networks import NETWORKS, convnext, make_large, vit
+from torch.nn.parallel import DistributedDataParallel
+
+from soma.adapters import (
+    adapter_card,
+    adapter_names,
+    adapter_report,
+    adapter_state,
+    inject_adapter,
+    load_adapter,
+    merge_adapter,
+    parse_adapter,
+    save_adapter,
+)
+from soma.files import CheckpointError, card_of, read_checkpoint
+
+SMALL = dict(type='Rein', num_tokens=5, rank=2, query_dims=6)
+STAGES = dict(SMALL, targets=r'stages\.\d+\.blocks\.\d+')
+X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def test_exactly_the_tokens_train():
+    model = vit()
+    plain = set(model.state_dict())
+    report = inject_adapter(model, SMALL)
+    own = {name for name in model.state_dict() if name.startswith('reins.')}
+    assert own and set(model.state_dict()) == plain | own
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == own
+    assert adapter_names(model) == own == set(adapter_state(model))
+    trained = sum(p.numel() for p in model.reins.parameters())
+    assert report.trained['reins'] == sum(report.trained.values()) == trained
+    assert report.layers == ('blocks.0', 'blocks.1', 'blocks.2') and report.matrices == 0
+    assert '3 blocks adapted; 3 of 3 blocks frozen whole' in str(report)
+    assert f'{trained:,}' in str(report)
+
+
+@pytest.mark.parametrize(
+    ('options', 'blocks'),
+    [
+        ({'start_block': 1}, ['blocks.1', 'blocks.2']),
+        ({'exclude': r'blocks\.1'}, ['blocks.0', 'blocks.2']),
+        ({'targets': [r'blocks\.2', r'blocks\.0']}, ['blocks.2', 'blocks.0']),
+    ],
+)
+def test_which_blocks(options, blocks):
+    model = vit()
+    inject_adapter(model, SMALL | options)
+    assert model.reins.blocks == tuple(blocks) and len(model.reins.learnable_tokens_a) == len(
+        blocks
+    )
+    hooked = [name for name, m in model.named_modules() if m._forward_hooks]
+    assert sorted(hooked) == sorted(blocks)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'num_tokens': 1}, 'adapter: num_tokens must be at least 2'),
+        ({'rank': 0}, 'adapter: rank must be at least 1'),
+        ({'start_block': 9}, 'start_block 9 leaves none of the 3 layers'),
+        ({'targets': r'layers\.\d+'}, r'matches no layer of VisionTransformer.*blocks'),
+        ({'targets': 'norm_pre'}, 'is a Identity, which Rein does not adapt'),
+        ({'alpha': 2}, "unknown options .'alpha'. of Rein"),
+    ],
+)
+def test_after_an_error_the_model_is_what_it_was(options, message):
+    model = vit()
+    with pytest.raises(ValueError, match=message):
+        inject_adapter(model, SMALL | options)
+    assert not hasattr(model, 'reins') and all(p.requires_grad for p in model.parameters())
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_twice_is_refused():
+    model = vit()
+    inject_adapter(model, SMALL)
+    with pytest.raises(ValueError, match='adapter: VisionTransformer has a Rein already'):
+        inject_adapter(model, SMALL)
+    assert model.reins.scale.requires_grad
+
+
+def test_it_cannot_be_merged():
+    model = vit()
+    inject_adapter(model, SMALL)
+    with pytest.raises(ValueError, match=r'reins \(Rein\) is no change of weights'):
+        merge_adapter(model)
+    assert model.reins.blocks == ('blocks.0', 'blocks.1', 'blocks.2')
+
+
+@pytest.mark.parametrize(
+    'config', [SMALL | {'rank': None}, SMALL | {'link': True}, STAGES], ids=str
+)
+@pytest.mark.parametrize('inside', [False, True], ids=['alone', 'in a model'])
+def test_a_file_brings_the_tokens_onto_the_base(config, inside, tmp_path):
+    plain = (convnext() if config is STAGES else vit()).eval()
+    model = copy.deepcopy(plain)
+    inject_adapter(model, config)
+    make_large(model)
+    expected = model(X)
+    prefix = 'backbone.' if inside else ''
+    whole = torch.nn.ModuleDict({'backbone': model}) if inside else model
+    save_adapter(whole, tmp_path / 'rein.safetensors', prefix)
+    content = read_checkpoint(tmp_path / 'rein.safetensors')
+    assert set(content['state_dict']) == {f'{prefix}{name}' for name in adapter_state(model)}
+    card = card_of(content)
+    assert card == {**adapter_card(whole), **card} and card['method'] == 'Rein'
+    assert card['num_tokens'] == 5 and card['rank'] == config['rank']
+    assert all(
+        name.startswith(f'{prefix}{"stages" if config is STAGES else "blocks"}.')
+        for name in card['targets']
+    )
+    for other in (copy.deepcopy(plain), copy.deepcopy(model)):
+        for parameter in adapter_state(other).values():
+            parameter.zero_()
+        report = load_adapter(other, tmp_path / 'rein.safetensors', prefix)
+        assert str(report) == str(adapter_report(model))
+        torch.testing.assert_close(other(X), expected, rtol=0, atol=0)
+    other = convnext() if config is STAGES else vit()
+    with pytest.raises(CheckpointError, match='base weights'):
+        load_adapter(other, tmp_path / 'rein.safetensors', prefix)
+
+
+def test_two_processes_share_their_gradients(tmp_path):
+    """Without ``find_unused_parameters``, with and without the link."""
+    nets = {}
+    for name in ('vit', 'convnext'):
+        for link in (False, True):
+            make, blocks, _ = NETWORKS[name]
+            nets[name, link] = net = make()
+            targets = [block.replace('.', r'\.') for block in blocks]
+            inject_adapter(net, SMALL | {'targets': targets, 'link': link})
+            make_large(net)
+    context = get_context('fork')  # which saves the imports
+    processes = [context.Process(target=_run, args=(i, nets, tmp_path)) for i in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    for net in nets.values():
+        net.zero_grad()
+        _loss(net, X).backward()
+    for rank in range(2):
+        found = torch.load(tmp_path / f'{rank}.pth', weights_only=True)
+        for key, net in nets.items():
+            for name, parameter in net.reins.named_parameters():
+                torch.testing.assert_close(found[key][name], parameter.grad, msg=f'{key} {name}')
+
+
+def _loss(net, x):
+    out = net(x)
+    if isinstance(out, tuple):
+        return out[0].square().mean() + out[1].square().mean()
+    return out.square().mean()
+
+
+def _run(rank, nets, folder):
+    options = dict(rank=rank, world_size=2, timeout=timedelta(minutes=1))
+    torch.distributed.init_process_group('gloo', f'file://{folder}/store', **options)
+    grads = {}
+    for key, net in nets.items():
+        model = DistributedDataParallel(net)
+        for _ in range(2):  # the second one fails if a gradient was missing in the first
+            model.zero_grad()
+            _loss(model, X[rank : rank + 1]).backward()
+        grads[key] = {name: p.grad for name, p in net.reins.named_parameters()}
+    torch.save(grads, folder / f'{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def test_the_config_class_is_registered():
+    config = parse_adapter(SMALL)
+    assert (config.method, config.folds, config.link) == ('Rein', False, False)
+    assert parse_adapter(dict(type='SoMA')).folds
