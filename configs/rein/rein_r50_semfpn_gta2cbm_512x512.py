@@ -1,6 +1,6 @@
 # Rein behind the blocks of a ResNet-50, GTA -> Cityscapes, BDD100K, Mapillary.
 _base_ = [
-    '../_base_/models/r50_mask2former.py',
+    '../_base_/models/r50_semfpn.py',
     '../_base_/datasets/gta_512x512.py',
     '../_base_/datasets/citys_bdd_map_512x512.py',
     '../_base_/schedules/adamw_40k_rein.py',
@@ -11,7 +11,6 @@ model = dict(
         _delete_=True,
         type='AdaptedBackbone',
         backbone=_base_.model.backbone,
-        adapter=dict(type='Rein', rank=16, link=True, targets=r'layer\d\.\d+'),
-    ),
-    decode_head=dict(type='ReinMask2FormerHead'),
+        adapter=dict(type='Rein', rank=16, targets=r'layer\d\.\d+'),
+    )
 )
