@@ -9,6 +9,8 @@ from fractions import Fraction
 
 import pytest
 import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
 from small_configs import DETECTORS, dicts, make_short
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -151,6 +153,29 @@ def test_every_config_trains_and_tests(path, small, build_runner):
         f'{domain}_mIoU' for domain in (*DOMAINS[target], 'mean')
     ]
     assert all(0 <= value <= 100 for value in metrics.values())
+
+
+@pytest.mark.parametrize(
+    'path', [path for path in CONFIGS if path.stem.startswith('rein')], ids=lambda path: path.stem
+)
+def test_tokens_and_scales_of_rein_do_not_decay(path):
+    """On the whole model: the names of the scales have its widths."""
+    config = load_config(path)
+    init_default_scope('mmseg')
+    with torch.device('meta'):
+        backbone = MODELS.build(config.model.backbone)
+    model = torch.nn.ModuleDict({'backbone': backbone})
+    groups = build_optim_wrapper(model, config.optim_wrapper).param_groups
+    decays = {id(p): group['weight_decay'] for group in groups for p in group['params']}
+    rates = {id(p): group['lr'] for group in groups for p in group['params']}
+    own = dict(backbone.reins.named_parameters())
+    free = {name for name, parameter in own.items() if decays[id(parameter)] == 0}
+    assert free == {name for name in own if 'learnable_tokens' in name or name.endswith('scale')}
+    assert {decays[id(own[name])] for name in own.keys() - free} == {0.05}
+    if 'toy' not in path.stem:
+        assert {rates[id(parameter)] for parameter in own.values()} == {
+            config.optim_wrapper.optimizer.lr
+        }
 
 
 @pytest.mark.parametrize('method', ['soma', 'frozen', 'full'])

@@ -6,7 +6,7 @@ optim_wrapper = dict(
         custom_keys={
             'backbone': dict(lr_mult=1.0),
             'learnable_tokens': dict(decay_mult=0.0),
-            '.scale': dict(decay_mult=0.0),  # reins.scale, reins.width256.scale
+            'reins.scale': dict(decay_mult=0.0),
         }
     )
 )

@@ -3,6 +3,6 @@ _base_ = './toy.py'
 
 optim_wrapper = dict(
     paramwise_cfg=dict(
-        custom_keys={'learnable_tokens': dict(decay_mult=0.0), '.scale': dict(decay_mult=0.0)}
+        custom_keys={'learnable_tokens': dict(decay_mult=0.0), 'reins.scale': dict(decay_mult=0.0)}
     )
 )
