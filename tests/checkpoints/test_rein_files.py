@@ -19,6 +19,7 @@ from soma.checkpoints import (
     merge_files,
     open_checkpoint,
 )
+from soma.checkpoints.onnx import export_onnx
 from soma.config import use_plain_model
 from soma.files import CheckpointError, card_of, read_checkpoint, read_state_dict, write_checkpoint
 from soma.inference import Inferencer
@@ -192,7 +193,7 @@ def release(config, tmp_path):
     return tmp_path / 'rein_release.pth'
 
 
-def test_the_releases_files(config, release, converted, build_runner, run_here, tmp_path):
+def test_the_releases_files(config, release, converted, build_runner, run_here, tmp_path, tta):
     card = open_checkpoint(release).card
     assert (card['method'], card['num_tokens'], card['rank']) == ('Rein', 5, 2)
     assert (card['link'], card['query_dims'], len(card['targets'])) == (True, 32, 4)
@@ -220,9 +221,11 @@ def test_the_releases_files(config, release, converted, build_runner, run_here, 
     assert card_of(read_checkpoint(tmp_path / 'ours.safetensors'))['method'] == 'Rein'
     extract_adapter(f'{config.work_dir}/iter_1.pth', tmp_path / 'trained.pth')
     assert read_state_dict(tmp_path / 'trained.pth').keys() == state.keys()
-    config.custom_imports = dict(imports=['soma'])
+    exported = export_onnx(config, release, tmp_path / 'x.onnx', (32, 32), converted)
+    assert exported.difference < 1e-3
+    config.merge_from_dict({**tta, 'custom_imports': dict(imports=['soma'])})
     config.dump(tmp_path / 'linked.py')
-    run_here('test.py', tmp_path / 'linked.py', release, '--work-dir', tmp_path / 'test')
+    run_here('test.py', tmp_path / 'linked.py', release, '--work-dir', tmp_path / 'test', '--tta')
 
 
 def test_full_tokens_of_the_release(release, tmp_path):
