@@ -2,6 +2,6 @@
 
 from .mask2former import LeanMask2FormerHead
 from .pixel_decoder import LeanPixelDecoder
-from .rein_mask2former import ReinMask2FormerHead, check_link
+from .rein_mask2former import ReinMask2FormerHead
 
-__all__ = ['LeanMask2FormerHead', 'LeanPixelDecoder', 'ReinMask2FormerHead', 'check_link']
+__all__ = ['LeanMask2FormerHead', 'LeanPixelDecoder', 'ReinMask2FormerHead']

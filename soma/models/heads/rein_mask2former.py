@@ -44,40 +44,16 @@ class ReinMask2FormerHead(LeanMask2FormerHead):
             ValueError: If there are no queries, or they have another shape.
         """
         if not (isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], list | tuple)):
-            raise ValueError(f'{self._wants()}; it returns maps alone')
+            raise ValueError(f'{self.wants_queries()}; it returns maps alone')
         maps, queries = x
         if queries.shape != (self.num_queries, self.querys2feat.in_features):
-            raise ValueError(f'{self._wants()}; its queries are {tuple(queries.shape)}')
+            raise ValueError(f'{self.wants_queries()}; its queries are {tuple(queries.shape)}')
         return maps, self.querys2feat(queries), queries
 
-    def _wants(self) -> str:
-        """What the backbone must have, for messages."""
+    def wants_queries(self) -> str:
+        """Say what the backbone must have; a head without this method wants no queries."""
         return (
             'ReinMask2FormerHead takes its queries from the backbone, which needs '
             f"adapter=dict(type='Rein', link=True, num_tokens={self.num_queries}, "
             f'query_dims={self.querys2feat.in_features})'
         )
-
-
-def check_link(backbone: nn.Module, head: nn.Module, others: Sequence[str] = ()) -> None:
-    """Check that linked queries are made if, and only if, they are used.
-
-    Args:
-        backbone: With or without Rein.
-        head: The decode head.
-        others: What else of the model reads the backbone's maps.
-
-    Raises:
-        ValueError: If one of the two has no use for the other.
-    """
-    reins = getattr(backbone, 'reins', None)
-    link = reins is not None and reins.link
-    if link and (others or not isinstance(head, ReinMask2FormerHead)):
-        reader = ' and '.join(others) or type(head).__name__
-        raise ValueError(
-            f'the queries that the backbone makes of its tokens (link=True of Rein) are for '
-            f'ReinMask2FormerHead alone, not for a model with {reader}: leave link out of the '
-            "adapter, or take decode_head=dict(type='ReinMask2FormerHead')"
-        )
-    if isinstance(head, ReinMask2FormerHead) and not link:
-        raise ValueError(head._wants())

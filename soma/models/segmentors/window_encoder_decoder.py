@@ -13,8 +13,6 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ..heads import check_link
-
 _FLIPS = {'horizontal': (2,), 'vertical': (1,), 'diagonal': (1, 2)}  # of (classes, h, w)
 
 
@@ -39,8 +37,27 @@ class WindowEncoderDecoder(EncoderDecoder):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         _batch_windows(self.test_cfg or {})  # now, not after hours of training
+        self._check_link()
+
+    def _check_link(self) -> None:
+        """Check that queries linked to the tokens of Rein are made if, and only if, they are used.
+
+        Raises:
+            ValueError: If backbone or head has no use for the other's.
+        """
+        reins = getattr(self.backbone, 'reins', None)
+        link = reins is not None and reins.link
+        wants = getattr(self.decode_head, 'wants_queries', None)
         others = [name for name in ('neck', 'auxiliary_head') if getattr(self, f'with_{name}')]
-        check_link(self.backbone, self.decode_head, others)
+        if link and (others or wants is None):
+            reader = ' and '.join(others) or type(self.decode_head).__name__
+            raise ValueError(
+                f'the queries that the backbone makes of its tokens (link=True of Rein) are for '
+                f'ReinMask2FormerHead alone, not for a model with {reader}: leave link out of the '
+                "adapter, or take decode_head=dict(type='ReinMask2FormerHead')"
+            )
+        if wants and not link:
+            raise ValueError(wants())
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Segment pictures window by window.
