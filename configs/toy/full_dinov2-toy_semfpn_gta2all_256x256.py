@@ -1,5 +1,5 @@
-# Full fine-tuning on the toy streets, GTA -> all others. The backbone learns as fast as in SoMA:
-# the x 0.01 of the real config would leave it where it was in so few iterations.
+# Full fine-tuning on the toy streets, GTA -> all others. The x 0.01 of the real config would leave
+# the backbone where it was in so few iterations.
 _base_ = [
     '../_base_/models/dinov2-toy_semfpn.py',
     '../_base_/datasets/toy_gta_256x256.py',
@@ -7,3 +7,5 @@ _base_ = [
     '../_base_/schedules/toy.py',
     '../_base_/default_runtime.py',
 ]
+# The best of a sweep, as for all methods: docs/study.md
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.05))))

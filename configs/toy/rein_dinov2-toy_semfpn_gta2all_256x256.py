@@ -7,3 +7,11 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(adapter=dict(type='Rein', num_tokens=40, rank=8)))
+# The best of a sweep, as for all methods: docs/study.md
+optim_wrapper = dict(
+    paramwise_cfg=dict(
+        custom_keys={
+            key: dict(lr_mult=0.15) for key in ('backbone', 'learnable_tokens', 'reins.scale')
+        }
+    )
+)
