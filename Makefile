@@ -4,7 +4,7 @@ PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python ||
 TORCH_SPEC ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo demo-det test benchmark lint clean
+.PHONY: help install dev demo demo-det study test benchmark lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ demo: install ## make toy streets, convert, train, test on unseen domains, draw 
 
 demo-det: install ## the same for detection: make toy streets with boxes, train SoMA and a frozen backbone with DINO, test
 	.venv/bin/python tools/demo.py --task detection
+
+study: install ## train every method on toy streets with three seeds, write docs/study.md (half an hour on four cores)
+	.venv/bin/python tools/study.py --report docs/study.md
 
 test: dev ## run the tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile

@@ -1,0 +1,96 @@
+"""What is kept of a finished run."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import torch
+
+from ..checkpoints import open_checkpoint, plain_weights
+from ..checkpoints.matrices import weight_matrices
+from ..checkpoints.spectrum import drift, total_drift
+from ..config import build_model, load_config
+from ..files import read_checkpoint, read_state_dict
+
+_BACKBONE = 'backbone.'
+
+
+def read_scores(folder: Path, source: str) -> dict[str, float]:
+    """Read the newest report of a validation or test below a work dir.
+
+    Args:
+        folder: The work dir.
+        source: The domain that was trained on; the mean leaves it out.
+
+    Returns:
+        mIoU in percent by domain, with ``unseen`` for the mean and ``source``.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    files = sorted(folder.glob('*/domains_*.json'), key=os.path.getmtime)
+    if not files:
+        raise FileNotFoundError(f'no report of a test below {folder}')
+    report = json.loads(files[-1].read_text())
+    scores = {name: scores['mIoU'] for name, scores in report['domains'].items()}
+    return {'source': scores.pop(source), 'unseen': report['mean']['mIoU'], **scores}
+
+
+def trained_parameters(config_file: Path) -> dict[str, int]:
+    """Count the parameters that a config trains, in the backbone and outside of it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # mmseg warns at each loss
+        model = build_model(load_config(config_file))
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    backbone = sum(count for name, count in trained.items() if name.startswith(_BACKBONE))
+    return {'backbone': backbone, 'head': sum(trained.values()) - backbone}
+
+
+def shared_bytes(checkpoint: Path, pretrained: Path) -> dict[str, int]:
+    """Count the bytes that one must share with those who have the pretrained weights.
+
+    Args:
+        checkpoint: A training checkpoint or an average; the pretrained weights may be in it.
+        pretrained: The weights that it started from, by their names in the backbone.
+
+    Returns:
+        Bytes of the tensors that are not among the pretrained ones, or have other values there, in
+        the ``backbone`` and outside of it (``head``).
+    """
+    state, base = read_state_dict(checkpoint), read_state_dict(pretrained)
+    total = {'backbone': 0, 'head': 0}
+    for name, value in state.items():
+        known = base.get(name.removeprefix(_BACKBONE)) if name.startswith(_BACKBONE) else None
+        if known is None or not torch.equal(known, value):
+            part = 'backbone' if name.startswith(_BACKBONE) else 'head'
+            total[part] += value.numel() * value.element_size()
+    return total
+
+
+def measure_drift(checkpoint: Path, pretrained: Path) -> dict[str, float]:
+    """Measure how far the matrices of a backbone have moved, and along which components.
+
+    Args:
+        checkpoint: A training checkpoint or an average of some.
+        pretrained: The weights that it started from.
+
+    Returns:
+        The relative ``change`` of all matrices as one vector, and the shares of its energy in the
+        ``principal`` half of each matrix's singular components, in the ``minor`` half, ``between``
+        the halves, and ``outside`` of all components of a matrix that is not square.
+    """
+    opened = open_checkpoint(checkpoint)
+    missing = not any(name.startswith(f'{_BACKBONE}patch_embed') for name in opened.state)
+    trained = plain_weights(opened, pretrained if missing else None)
+    base = read_state_dict(pretrained)
+    total = total_drift(drift(weight_matrices(base), weight_matrices(trained)).values())
+    return {'change': total.change, **total.shares._asdict()}
+
+
+def training_seconds(checkpoint: Path) -> float:
+    """Add up the seconds of the iterations that a training checkpoint has logged."""
+    times = read_checkpoint(checkpoint)['message_hub']['log_scalars']['train/time']
+    return sum(times['log_history'])
