@@ -1,9 +1,4 @@
 # MiCA, frozen directions of the minor components, GTA -> Cityscapes, BDD100K, Mapillary.
-_base_ = [
-    '../_base_/models/dinov2-L_mask2former.py',
-    '../_base_/datasets/gta_512x512.py',
-    '../_base_/datasets/citys_bdd_map_512x512.py',
-    '../_base_/schedules/adamw_40k.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(backbone=dict(adapter=dict(type='MiCA', rank=16)))
+_base_ = '../lora/lora_dinov2-L_mask2former_gta2cbm_512x512.py'
+
+model = dict(backbone=dict(adapter=dict(type='MiCA')))

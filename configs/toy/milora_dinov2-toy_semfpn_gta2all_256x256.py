@@ -1,11 +1,6 @@
 # MiLoRA on the toy streets, GTA -> all others
-_base_ = [
-    '../_base_/models/dinov2-toy_semfpn.py',
-    '../_base_/datasets/toy_gta_256x256.py',
-    '../_base_/datasets/toy_domains.py',
-    '../_base_/schedules/toy.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(backbone=dict(adapter=dict(type='MiLoRA', rank=8)))
+_base_ = './lora_dinov2-toy_semfpn_gta2all_256x256.py'
+
+model = dict(backbone=dict(adapter=dict(type='MiLoRA')))
 # The best of a sweep, as for all methods: docs/study.md
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=1.5))))
