@@ -61,3 +61,12 @@ def test_every_goal_is_written_with_its_number(benchmark, tmp_path, monkeypatch)
         assert f'| {goal.text} | {value:.3g} |' in text
     pictures = sorted(path.name for path in (tmp_path / 'benchmarks').glob('*.png'))
     assert pictures == ['blocks.png', 'picture.png', 'rank.png', 'tokens.png']
+
+
+def test_every_adapter_has_a_row(benchmark, monkeypatch):
+    adapters = benchmark('adapters')
+    monkeypatch.setattr(adapters, 'WIDTH', 32)
+    rows = adapters.measure((8,), repeats=1)
+    assert {row['adapter'] for row in rows} == set(adapters.ADAPTERS) - {'Rein'}
+    beside = {row['adapter'] for row in rows if row['to_other'] != ''}
+    assert beside == {*adapters.PEFT, 'SVF'}
