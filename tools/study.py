@@ -6,6 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
+import torch
+
 from soma.cli import command
 from soma.config import REPOSITORY
 from soma.study import METHODS, SOURCES, Study, read_results, run_study, write_document
@@ -15,7 +17,11 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     cores = len(os.sched_getaffinity(0))
     folder = REPOSITORY / 'work_dirs' / 'study'
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='Finished runs are skipped as long as their configs are the same; after a change of '
+        'the code or the data, remove the work dir.',
+    )
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS)
     parser.add_argument('--sources', nargs='+', choices=SOURCES, default=Study.sources)
     parser.add_argument('--seeds', nargs='+', type=int, default=Study.seeds)
@@ -29,6 +35,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run what is not done yet, report, say what failed."""
     args = parse_args()
+    torch.set_num_threads(1)  # the cores are the runs'
     for name in (signal.SIGTERM, signal.SIGHUP):  # end the runs too, as after Ctrl-C
         if signal.getsignal(name) is signal.SIG_DFL:
             signal.signal(name, signal.default_int_handler)

@@ -28,10 +28,15 @@ class BitFitLayer(AdapterLayer):
         return _copy_as(cls, layer)
 
     def _plain(self) -> nn.Module:
-        return _copy_as(self.plain, self)
+        plain = _copy_as(self.plain, self)
+        plain.__dict__.pop('method', None)
+        return plain
 
     def _add_adapter(self) -> None:
         """Nothing is added."""
+
+    def split_(self) -> None:
+        """There is nothing to take out of the weight."""
 
     def effective_weight(self) -> Tensor:
         """The weight, which stays what it is."""
@@ -40,6 +45,10 @@ class BitFitLayer(AdapterLayer):
     def settings(self) -> dict:
         """No options."""
         return {}
+
+    def __reduce__(self) -> tuple:
+        """Let copies and pickles make the class anew."""
+        return _restore, (self.plain, self.__dict__)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute what the plain layer does."""
@@ -50,6 +59,13 @@ class BitFitLayer(AdapterLayer):
 def bitfit_class(plain: type[nn.Module]) -> type[BitFitLayer]:
     """The class of layers of a plain class that train their biases."""
     return type(f'BitFit{plain.__name__}', (BitFitLayer, plain), {'plain': plain})
+
+
+def _restore(plain: type[nn.Module], state: dict) -> BitFitLayer:
+    cls = bitfit_class(plain)
+    layer = cls.__new__(cls)
+    layer.__dict__.update(state)
+    return layer
 
 
 def _copy_as(cls: type[nn.Module], layer: nn.Module) -> nn.Module:

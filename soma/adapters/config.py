@@ -14,7 +14,7 @@ from .lora import DoRAConv2d, DoRALinear, LoRAConv2d, LoRALinear, MiCAConv2d, Mi
 from .soma import SoMAConv2d, SoMALinear
 from .split import split_layers
 from .svd import check_component
-from .svf import SVFConv2d, SVFLinear
+from .svf import SVFConv2d, SVFLinear, check_ratio
 from .targets import VIT_TARGETS, find_layers
 
 # What can be adapted, as what. A class that only derives from these may compute something else.
@@ -27,11 +27,15 @@ class AdapterConfig:
 
     Attributes:
         folds: Whether the adapter is a change of weights, so that it can be folded into them.
+        adds_up: Whether the mean of several is that of the changes of their weights.
+        low_rank: Whether it is a low-rank change, as peft's LoRA.
         start_block: The first ``blocks.<i>`` that is adapted.
     """
 
     method: ClassVar[str]
     folds: ClassVar[bool] = True
+    adds_up: ClassVar[bool] = True
+    low_rank: ClassVar[bool] = False
 
     start_block: int = 0
 
@@ -70,8 +74,10 @@ class LayerConfig(AdapterConfig):
         exclude: As ``targets``: which of these stay plain.
         train_bias: Whether the biases of adapted layers train.
         groups: How many matrices are stacked in the linear layers of a name, by its last part.
+        adapts: What layers it adapts, in words.
     """
 
+    adapts: ClassVar[str] = 'plain nn.Linear and nn.Conv2d layers'
     layers: ClassVar[tuple[type[AdapterLayer], ...]]
 
     targets: str | Sequence[str] = VIT_TARGETS
@@ -106,7 +112,8 @@ class LayerConfig(AdapterConfig):
 
     def _adapt(self, name: str, layer: nn.Module) -> AdapterLayer:
         """Make the adapted layer of a plain one; an error says its name."""
-        groups = self.groups.get(name.rpartition('.')[2], 1) if PLAIN.get(type(layer)) else 1
+        linear = isinstance(layer, nn.Linear)
+        groups = self.groups.get(name.rpartition('.')[2], 1) if linear else 1
         try:
             adapted = self.layer_class(layer).from_plain(layer, groups=groups, **self.options())
         except ValueError as error:
@@ -125,6 +132,7 @@ class LoRAConfig(LayerConfig):
     """
 
     method = 'LoRA'
+    low_rank = True
     layers = (LoRALinear, LoRAConv2d)
 
     rank: int = 16
@@ -133,8 +141,10 @@ class LoRAConfig(LayerConfig):
     def __post_init__(self) -> None:
         """Check each value, as in the parent class."""
         super().__post_init__()
-        if self.rank < 1:
-            raise ValueError(f'rank must be at least 1, got {self.rank}')
+        if not isinstance(self.rank, int) or self.rank < 1:
+            raise ValueError(f'rank must be at least 1, and whole, got {self.rank!r}')
+        if self.alpha is not None and self.alpha <= 0:
+            raise ValueError(f'alpha must be positive, got {self.alpha}')
 
 
 @dataclass(frozen=True)
@@ -142,6 +152,7 @@ class DoRAConfig(LoRAConfig):
     """Settings of DoRA: LoRA on the direction of a weight, beside its magnitude."""
 
     method = 'DoRA'
+    adds_up = low_rank = False
     layers = (DoRALinear, DoRAConv2d)
 
 
@@ -208,12 +219,18 @@ class SVFConfig(LayerConfig):
 
     ratio: float = 1.0
 
+    def __post_init__(self) -> None:
+        """Check each value, as in the parent class."""
+        super().__post_init__()
+        check_ratio(self.ratio)
+
 
 @dataclass(frozen=True)
 class BitFitConfig(LayerConfig):
     """Settings of BitFit: the biases of layers and norms train (arXiv 2106.10199)."""
 
     method = 'BitFit'
+    adapts = 'layers with a bias'
 
     targets: str | Sequence[str] = VIT_TARGETS.replace('(attn', r'(norm[12]|attn', 1)
     train_bias: bool = field(default=True, init=False)

@@ -13,6 +13,7 @@ from .spectrum import spectrum_delta
 LOW_RANK = ('A', 'B', 'A0', 'B0')
 DORA = (*LOW_RANK, 'magnitude')
 SVF = ('S', 'S0')
+TINY = 1e-30  # in the place of the norm of a row of zeros
 
 
 def fold_weight(weight: Tensor, tensors: Mapping[str, Tensor], scale: float = 1.0) -> Tensor:
@@ -31,7 +32,8 @@ def fold_weight(weight: Tensor, tensors: Mapping[str, Tensor], scale: float = 1.
     """
     matrix = weight.flatten(1)
     if 'S' in tensors:
-        return weight + spectrum_delta(matrix, tensors['S'], tensors['S0']).view_as(weight)
+        own = matrix.to(tensors['S'])
+        return weight + spectrum_delta(own, tensors['S'], tensors['S0']).view_as(weight)
     A, B, A0, B0 = (tensors[name] for name in LOW_RANK)
     if (len(B), A.shape[1]) != matrix.shape:
         raise ValueError(
@@ -41,7 +43,7 @@ def fold_weight(weight: Tensor, tensors: Mapping[str, Tensor], scale: float = 1.
     groups = len(A) // B.shape[1]
     folded = weight + weight_delta(A, B, A0, B0, scale, groups).view_as(weight)
     if 'magnitude' in tensors:
-        ratio = tensors['magnitude'] / row_norms(folded)
+        ratio = tensors['magnitude'] / row_norms(folded).clamp_min(TINY)
         folded = folded * ratio.view(-1, *[1] * (weight.ndim - 1))
     return folded
 

@@ -30,9 +30,14 @@ def inject_adapter(
 
     Raises:
         ValueError: If an option is wrong, a pattern or ``start_block`` matches no layer, a target
-            cannot be adapted or is adapted already. The model is unchanged then.
+            cannot be adapted, or the model has adapters already. The model is unchanged then.
     """
     config = parse_adapter(config)
+    if names := [name for name, m in model.named_modules() if isinstance(m, Adapter)]:
+        raise ValueError(
+            f'adapter: {type(model).__name__} has an adapter already, in {names[0]!r}: merge it '
+            'first, or start from a plain model'
+        )
     try:
         adapters = config.make(model, split)
     except ValueError as error:
@@ -99,6 +104,8 @@ def decompose(
     """
     config = SVFConfig(ratio=ratio, groups={})
     if (kind := config.layer_class(module)) is not None:
+        if targets != r'.+' or exclude:
+            raise ValueError('a single layer has no layers to choose by targets and exclude')
         layer = kind.from_plain(module, ratio)
         layer.split_()
         return layer

@@ -236,8 +236,8 @@ def check_adapter(model: nn.Module, card: Mapping, path: str | os.PathLike) -> N
     )
     if theirs != ours:
         theirs, ours = (
-            ' of '.join([method, ' and '.join(f'{k} {v}' for k, v in options.items())])
-            for method, options in (theirs, ours)
+            ' of '.join(filter(None, [method, ' and '.join(f'{k} {v}' for k, v in own.items())]))
+            for method, own in (theirs, ours)
         )
         raise CheckpointError(f'{path} has an adapter {theirs}, the model {ours}')
 

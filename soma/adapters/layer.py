@@ -18,10 +18,12 @@ class Adapter:
     Attributes:
         method: The ``type`` of the config that it was made by.
         TENSORS: Names of its own tensors in a state dict, which the plain model lacks.
+        NO_DECAY: Names of parameters that weight decay would draw away from their start.
     """
 
     method: str
     TENSORS: tuple[str, ...] = ()
+    NO_DECAY: tuple[str, ...] = ()
 
     def adapter_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that train with this adapter, by their name in the module."""
@@ -57,6 +59,9 @@ class AdapterLayer(Adapter):
     groups: int = 1
     splits_later: bool = False
     unsplit: Tensor | None = None
+
+    def __init__(self, *args, **kwargs) -> None:
+        raise TypeError(f'{type(self).__name__} is made of a plain layer, with from_plain()')
 
     @classmethod
     def from_plain(cls, layer: nn.Module, *args, groups: int = 1, **options) -> AdapterLayer:

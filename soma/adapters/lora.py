@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .fold import DORA, row_norms
+from .fold import DORA, TINY, row_norms
 from .layer import AdaptedConvLayer, AdaptedLinearLayer
 from .low_rank import LowRankConv2d, LowRankLayer, LowRankLinear
 from .svd import Components, split_components
@@ -51,10 +51,9 @@ class MiCALayer(LowRankLayer):
 
     def start_from_(self, parts: Components) -> None:
         """Start from the directions of the components on the left."""
-        norms = torch.linalg.vector_norm(parts.B.view(self.groups, -1, self.rank), dim=1)
-        norms = norms.clamp_min(torch.finfo(norms.dtype).tiny)
-        B = (parts.B.view(self.groups, -1, self.rank) / norms[:, None]).flatten(0, 1)
-        super().start_from_(Components(torch.zeros_like(self.A), B))
+        # Orthogonal already, but for zero singular values, whose directions are any others.
+        B = torch.linalg.qr(parts.B.view(self.groups, -1, self.rank).double()).Q
+        super().start_from_(Components(torch.zeros_like(self.A), B.flatten(0, 1)))
 
 
 class MiCALinear(MiCALayer, LowRankLinear):
@@ -75,6 +74,7 @@ class DoRALayer(LoRALayer):
 
     method = 'DoRA'
     TENSORS = DORA
+    NO_DECAY = ('magnitude',)
 
     def _add_adapter(self, *args, **options) -> None:
         super()._add_adapter(*args, **options)
@@ -91,7 +91,7 @@ class DoRALayer(LoRALayer):
         """``W_eff`` in the shape of the weight, in the precision of the adapter."""
         with torch.autocast(self.weight.device.type, enabled=False):
             direction = self.weight + LowRankLayer.delta(self)
-            ratio = self.magnitude / row_norms(direction).detach()
+            ratio = self.magnitude / row_norms(direction).detach().clamp_min(TINY)
             return direction * ratio.view(-1, *[1] * (direction.ndim - 1))
 
 

@@ -44,6 +44,7 @@ class Rein(Adapter, nn.Module):
     """
 
     method = 'Rein'
+    NO_DECAY = ('learnable_tokens', 'learnable_tokens_a', 'learnable_tokens_b', 'scale')
 
     def __init__(
         self,
@@ -65,24 +66,31 @@ class Rein(Adapter, nn.Module):
         depth = len(self.blocks)
         if rank is None:
             self.learnable_tokens = nn.Parameter(torch.empty(depth, num_tokens, width))
-            tokens = [self.learnable_tokens]
         else:
             self.learnable_tokens_a = nn.Parameter(torch.empty(depth, num_tokens, rank))
             self.learnable_tokens_b = nn.Parameter(torch.empty(depth, rank, width))
-            tokens = [self.learnable_tokens_a, self.learnable_tokens_b]
-        bound = math.sqrt(6 / (3 * patch_size**2 + math.sqrt(width * (rank or width))))
-        for part in tokens:
-            nn.init.uniform_(part, -bound, bound)
-        self.scale = nn.Parameter(torch.tensor(float(scale_init)))
+        self.scale = nn.Parameter(torch.empty(()))
         self.mlp_token2feat = nn.Linear(width, width)
         self.mlp_delta_f = nn.Linear(width, width)
-        if zero_init:
-            nn.init.zeros_(self.mlp_delta_f.weight)
-            nn.init.zeros_(self.mlp_delta_f.bias)
         if link:
             self.transform = nn.Linear(width, query_dims)
             self.merge = nn.Linear(3 * query_dims, query_dims)
         self.TENSORS = tuple(self.state_dict())
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew."""
+        product = math.sqrt(self.width * (self.rank or self.width))
+        bound = math.sqrt(6 / (3 * self.patch_size**2 + product))
+        for name, parameter in self.named_parameters(recurse=False):
+            if name != 'scale':
+                nn.init.uniform_(parameter, -bound, bound)
+        nn.init.constant_(self.scale, self.scale_init)
+        for layer in self.children():
+            layer.reset_parameters()
+        if self.zero_init:
+            nn.init.zeros_(self.mlp_delta_f.weight)
+            nn.init.zeros_(self.mlp_delta_f.bias)
 
     def tokens(self, block: int | slice) -> Tensor:
         """Tokens of a block, shape ``(m, c)``; of several, ``(blocks, m, c)``."""

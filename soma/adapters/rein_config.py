@@ -30,6 +30,7 @@ class ReinConfig(AdapterConfig):
 
     method = 'Rein'
     folds = False
+    adapts = 'modules with parameters'
 
     targets: str | Sequence[str] = r'blocks\.\d+'
     exclude: str | Sequence[str] = ()

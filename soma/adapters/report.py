@@ -23,7 +23,8 @@ class AdapterReport:
     Attributes:
         layers: Dotted names of the adapted layers, or blocks.
         matrices: Number of the layers' matrices (three in a fused qkv).
-        frozen_blocks: Indices of the ``blocks.<i>`` in which nothing trains.
+        frozen_blocks: The ``blocks.<i>`` in which nothing trains: indices, or names where blocks
+            are in several places.
         blocks: Number of blocks.
         frozen: Number of frozen parameters by role.
         trained: Number of trained parameters by role.
@@ -33,7 +34,7 @@ class AdapterReport:
 
     layers: tuple[str, ...]
     matrices: int
-    frozen_blocks: tuple[int, ...]
+    frozen_blocks: tuple[int | str, ...]
     blocks: int
     frozen: Mapping[str, int]
     trained: Mapping[str, int]
@@ -76,18 +77,21 @@ def adapter_report(model: nn.Module) -> AdapterReport:
     """
     adapters = {n: m for n, m in model.named_modules() if isinstance(m, Adapter)}
     adapted = {n: m for n, m in adapters.items() if isinstance(m, AdapterLayer)}
-    errors = [layer.rebuild_error for layer in adapted.values() if layer.method == 'SVF']
+    errors = [m.rebuild_error for m in adapted.values() if hasattr(m, 'rebuild_error')]
     frozen, trained, block_trains = Counter(), Counter(), {}
     for name, parameter in model.named_parameters():
         role = _role(name, adapted)
         frozen[role] += 0 if parameter.requires_grad else parameter.numel()
         trained[role] += parameter.numel() if parameter.requires_grad else 0
-        if (block := block_index(name)) is not None:
+        if found := _BLOCK.search(name):
+            block = name[: found.end(1)]
             block_trains[block] = block_trains.get(block, False) or parameter.requires_grad
+    one_place = len({block.rpartition('.')[0] for block in block_trains}) == 1
+    idle = [block for block, trains in block_trains.items() if not trains]
     return AdapterReport(
         layers=tuple(target for n, m in adapters.items() for target in m.targets(n)),
         matrices=sum(layer.groups for layer in adapted.values()),
-        frozen_blocks=tuple(i for i, trains in sorted(block_trains.items()) if not trains),
+        frozen_blocks=tuple(map(block_index, idle)) if one_place else tuple(idle),
         blocks=len(block_trains),
         frozen=dict(frozen),
         trained=dict(trained),

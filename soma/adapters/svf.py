@@ -29,11 +29,11 @@ class SVFLayer(AdapterLayer):
 
     method = 'SVF'
     TENSORS = SVF
+    NO_DECAY = ('S',)
     rebuild_error: float = 0.0
 
     def _add_adapter(self, ratio: float = 1.0, train_bias: bool = False) -> None:
-        if not 0 < ratio <= 1:
-            raise ValueError(f'ratio must be above 0 and at most 1, got {ratio}')
+        check_ratio(ratio)
         self.ratio, self.train_bias = ratio, train_bias and self.bias is not None
         matrix = self.weight.detach().flatten(1)
         if len(matrix) % self.groups:
@@ -85,6 +85,12 @@ class SVFLayer(AdapterLayer):
     def settings(self) -> dict:
         """``ratio``."""
         return {'ratio': self.ratio}
+
+
+def check_ratio(ratio: float) -> None:
+    """Raise a ``ValueError`` if there is no such share of the singular values."""
+    if not 0 < ratio <= 1:
+        raise ValueError(f'ratio must be above 0 and at most 1, got {ratio}')
 
 
 class SVFLinear(SVFLayer, AdaptedLinearLayer):

@@ -33,7 +33,7 @@ def find_layers(model: nn.Module, config: LayerConfig) -> dict[str, nn.Module]:
     targets, excludes = _as_list(config.targets), _as_list(config.exclude)
     if not targets:
         raise ValueError('targets is empty')
-    found = {}
+    found, all_matched = {}, []
     for pattern in targets:
         matched = _full_matches('target', pattern, modules)
         if not matched:
@@ -42,6 +42,7 @@ def find_layers(model: nn.Module, config: LayerConfig) -> dict[str, nn.Module]:
                 f'target {pattern!r} matches no layer of {type(model).__name__}; '
                 f'its layers are named like {known[:5]}'
             )
+        all_matched += matched
         later = [name for name in matched if _is_from(name, config.start_block)]
         if not later:
             raise ValueError(
@@ -49,6 +50,7 @@ def find_layers(model: nn.Module, config: LayerConfig) -> dict[str, nn.Module]:
                 f'layers that {pattern!r} matches'
             )
         found.update((name, modules[name]) for name in later)
+    _check_start(all_matched, config.start_block)
     excluded = set()
     for pattern in excludes:
         matched = _full_matches('exclude', pattern, found)
@@ -61,10 +63,21 @@ def find_layers(model: nn.Module, config: LayerConfig) -> dict[str, nn.Module]:
     for name, module in found.items():
         if config.layer_class(module) is None:
             raise ValueError(
-                f'target {name!r} is a {type(module).__name__}, which {config.method} does not '
-                'adapt; plain nn.Linear and nn.Conv2d layers can be adapted'
+                f'target {name!r} is a {type(module).__name__}, but {config.method} '
+                f'adapts {config.adapts}'
             )
     return found
+
+
+def _check_start(names: Iterable[str], start_block: int) -> None:
+    """Raise if ``start_block`` would be of no use, or count something else than blocks."""
+    places = {name.partition('blocks.')[0] for name in names if block_index(name) is not None}
+    if start_block and len(places) != 1:
+        where = ', '.join(f'{place}blocks.<i>' for place in sorted(places)) or 'no blocks.<i>'
+        raise ValueError(
+            f'start_block {start_block} counts the blocks of one place, but the targets are in '
+            f'{where}: choose by targets'
+        )
 
 
 def _as_list(patterns: str | Sequence[str]) -> list[str]:

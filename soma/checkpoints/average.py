@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters import adapted_layers, adapter_delta, split_components
+from ..adapters import ADAPTERS, adapted_layers, adapter_delta, split_components
 from ..adapters.fold import LOW_RANK
 from ..adapters.svd import low_rank_product
 from ..files import CheckpointError, check_output, write_checkpoint
@@ -174,9 +174,10 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
 def _low_rank_layers(checkpoint: Checkpoint) -> list[str]:
     """Names of layers whose adapter is averaged as a weight change."""
     check_folds(checkpoint, 'averaged')
-    if checkpoint.card.get('method') == 'DoRA':
+    method = checkpoint.card.get('method')
+    if method and not ADAPTERS[method].adds_up:
         raise CheckpointError(
-            f'{checkpoint.path} is of DoRA, whose changes do not add up: average merged files '
+            f'{checkpoint.path} is of {method}, whose changes do not add up: average merged files '
             '(tools/merge_soma_weights.py)'
         )
     # Singular values (SVF) and biases are averaged as they are.

@@ -36,7 +36,8 @@ def card_from(state: Mapping[str, Tensor], alpha: float | None = None) -> dict:
     groups = {name: len(state[f'{name}.A']) // rank for name in layers}
     component = {'component': 'minor'} if method == 'SoMA' else {}
     alpha = float(rank if alpha is None else alpha)
-    return layers_card(groups, method, True, rank=rank, alpha=alpha, **component)
+    train_bias = any(f'{layer}.bias' in state for layer in layers)
+    return layers_card(groups, method, train_bias, rank=rank, alpha=alpha, **component)
 
 
 def _kind(tensors: Mapping[str, Tensor]) -> tuple[str, int]:

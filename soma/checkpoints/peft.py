@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..adapters import ADAPTERS
 from ..adapters.fold import LOW_RANK
 from ..files import CheckpointError, write_checkpoint
 from .load import Checkpoint, check_folds, open_checkpoint, read_base
@@ -89,7 +90,7 @@ def export_peft(
     check_folds(checkpoint, 'exported to peft')
     if not checkpoint.layers:
         raise CheckpointError(f'{adapter} holds no adapter to export')
-    if (method := checkpoint.card['method']) in ('DoRA', 'SVF', 'BitFit'):
+    if not ADAPTERS[method := checkpoint.card['method']].low_rank:
         raise CheckpointError(
             f'{adapter} is of {method}, which is no LoRA: merge it '
             '(tools/merge_soma_weights.py) or export the merged backbone (--to timm, --to dinov2)'

@@ -143,7 +143,7 @@ def conclusions(summary: Mapping[str, Mapping]) -> list[str]:
             text += ' With one seed no difference means anything.'
         else:
             close = [name for name, spread in others.items() if not differ(spread, unseen[best])]
-            text += f' Within two standard deviations of the difference: {_names(close)}.'
+            text += f" Within two standard deviations of two runs' difference: {_names(close)}."
         items.append(text)
         frozen = unseen.get('frozen')
         if frozen and frozen.std is not None:
@@ -169,7 +169,7 @@ def conclusions(summary: Mapping[str, Mapping]) -> list[str]:
 
 
 def differ(one: Spread, two: Spread) -> bool:
-    """Whether two means are more than two standard deviations of their difference apart."""
+    """Whether two means are further apart than two standard deviations of two runs' difference."""
     return abs(one.mean - two.mean) > 2 * math.hypot(one.std or 0, two.std or 0)
 
 

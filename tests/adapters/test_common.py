@@ -1,6 +1,7 @@
 """What holds for every type of adapter, on one network with linear layers and convolutions."""
 
 import copy
+import pickle
 from datetime import timedelta
 from multiprocessing import get_context
 
@@ -208,11 +209,11 @@ def test_autocast_keeps_step_0_and_trains_in_float32(kind, images):
     assert torch.allclose(rounded.float(), full(images), atol=0.1)
 
 
-def test_copies_train_on_their_own(kind, images):
+def test_copies_and_pickles_train_on_their_own(kind, images):
     net = train(make(kind))
-    twin = copy.deepcopy(net)
-    expected = net(images)
-    assert torch.equal(twin(images), expected)
+    twin, expected = copy.deepcopy(net), net(images)
+    for other in (twin, pickle.loads(pickle.dumps(net))):
+        assert torch.equal(other(images), expected)
     train(twin)
     assert torch.equal(net(images), expected) and not torch.allclose(twin(images), expected)
 

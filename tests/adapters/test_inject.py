@@ -7,7 +7,16 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from soma.adapters import SoMAConfig, SoMAConv2d, SoMALinear, inject_adapter, merge_adapter
+from soma.adapters import (
+    LoRALinear,
+    SoMAConfig,
+    SoMAConv2d,
+    SoMALinear,
+    SVFConv2d,
+    adapter_report,
+    inject_adapter,
+    merge_adapter,
+)
 
 
 def tiny_vit():
@@ -90,6 +99,12 @@ def test_other_backbones(name, targets):
         ({'type': 'SORA'}, "unknown type 'SORA'"),
         ({**SOMA, 'dropout': 0.1}, r"unknown options \['dropout'\]"),
         ({**SOMA, 'rank': 0}, 'rank must be at least 1'),
+        ({**SOMA, 'rank': '16'}, "rank must be at least 1, and whole, got '16'"),
+        ({**SOMA, 'alpha': -1}, 'alpha must be positive, got -1'),
+        ({**SOMA, 'exclude': 'nothing'}, "exclude 'nothing' matches none"),
+        ({**SOMA, 'exclude': '.+'}, 'leaves none of the'),
+        ({'type': 'SVF', 'ratio': 7}, 'ratio must be above 0 and at most 1, got 7'),
+        ({'type': 'BitFit', 'train_bias': False}, r"unknown options \['train_bias'\] of BitFit"),
         ({**SOMA, 'rank': 17}, r"layer 'blocks.2.attn.qkv': rank 17"),
         ({**SOMA, 'component': 'major'}, "got 'major'"),
         ({**SOMA, 'start_block': -1}, 'start_block must be at least 0'),
@@ -111,8 +126,41 @@ def test_bad_configs_are_refused_and_leave_the_model_alone(config, message):
 def test_a_second_adapter_is_refused():
     model = tiny_vit()
     inject_adapter(model, SOMA)
-    with pytest.raises(ValueError, match='is a SoMALinear'):
-        inject_adapter(model, SOMA)
+    for config in (SOMA, {'type': 'LoRA', 'targets': r'blocks\.0\.attn\.qkv'}, {'type': 'Rein'}):
+        with pytest.raises(ValueError, match=r"has an adapter already, in 'blocks\.2\.attn\.qkv'"):
+            inject_adapter(model, config)
+    assert adapter_report(model).trained['adapter A, B']
+
+
+def test_blocks_in_several_places():
+    """As in a ConvNeXt, whose stages count their blocks from 0."""
+    stages = nn.ModuleList()
+    for _ in range(2):
+        stage = nn.Module()
+        stage.blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4)) for _ in range(2))
+        stages.append(stage)
+    model = nn.ModuleDict({'stages': stages})
+    config = dict(type='SoMA', rank=1, targets=r'stages\.\d\.blocks\.\d\.0')
+    with pytest.raises(ValueError, match=r'start_block 1 counts the blocks of one place'):
+        inject_adapter(model, {**config, 'start_block': 1})
+    with pytest.raises(ValueError, match=r'in no blocks\.<i>: choose by targets'):
+        inject_adapter(nn.Sequential(nn.Linear(2, 2)), {**config, 'targets': '0', 'start_block': 1})
+    report = inject_adapter(model, {**config, 'exclude': r'stages\.0.+'})
+    assert report.layers == ('stages.1.blocks.0.0', 'stages.1.blocks.1.0')
+    assert report.blocks == 4
+    assert report.frozen_blocks == ('stages.0.blocks.0', 'stages.0.blocks.1')
+
+
+def test_groups_are_those_of_linear_layers():
+    model = nn.ModuleDict({'qkv': nn.Conv2d(4, 12, 1)})
+    assert inject_adapter(model, dict(type='SVF', targets='qkv')).matrices == 1
+    assert model['qkv'](torch.zeros(1, 4, 2, 2)).shape == (1, 12, 2, 2)
+
+
+@pytest.mark.parametrize('kind', [LoRALinear, SVFConv2d])
+def test_adapted_layers_are_made_of_plain_ones(kind):
+    with pytest.raises(TypeError, match=f'{kind.__name__} is made of a plain layer'):
+        kind(4, 4)
 
 
 def test_the_dataclass_is_a_config_too():

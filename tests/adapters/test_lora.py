@@ -14,6 +14,7 @@ from soma.adapters import (
     LoRALinear,
     MiCALinear,
     inject_adapter,
+    merge_state,
 )
 
 PLAIN = [(nn.Linear(12, 8), (5, 12)), (nn.Conv2d(3, 8, 3, stride=2, padding=1), (2, 3, 9, 9))]
@@ -83,3 +84,27 @@ def test_pissa_and_milora_are_the_two_ends_of_the_spectrum():
         assert torch.allclose(model[0].B @ model[0].A, expected, atol=1e-5)
         with pytest.raises(ValueError, match=f"unknown options \\['component'\\] of {kind}"):
             inject_adapter(model, dict(type=kind, component='random', targets='0'))
+
+
+def test_mica_has_directions_where_singular_values_are_zero():
+    plain = nn.Linear(12, 8)
+    plain.weight.data[:, 6:] = 0  # two of the eight singular values are zero
+    layer = MiCALinear.from_plain(plain, 4)
+    layer.split_()
+    assert torch.allclose(layer.B.T @ layer.B, torch.eye(4), atol=1e-5)
+    U, _, _ = torch.linalg.svd(plain.weight.detach())
+    assert torch.allclose(U[:, :4].T @ layer.B, torch.zeros(4, 4), atol=1e-5)
+
+
+@pytest.mark.parametrize(('plain', 'shape'), PLAIN, ids=['linear', 'conv'])
+def test_dora_on_rows_of_zeros(plain, shape):
+    plain = copy.deepcopy(plain)
+    plain.weight.data[2] = 0
+    layer = (DoRAConv2d if isinstance(plain, nn.Conv2d) else DoRALinear).from_plain(plain, 2)
+    layer.split_()
+    x = torch.randn(shape)
+    assert torch.equal(layer(x), plain(x))
+    layer(x).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in layer.adapter_parameters().values())
+    state = {f'net.{name}': value for name, value in layer.state_dict().items()}
+    assert torch.equal(merge_state(state)['net.weight'], plain.weight)

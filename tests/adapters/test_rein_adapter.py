@@ -67,7 +67,7 @@ def test_which_blocks(options, blocks):
         ({'rank': 0}, 'adapter: rank must be at least 1'),
         ({'start_block': 9}, 'start_block 9 leaves none of the 3 layers'),
         ({'targets': r'layers\.\d+'}, r'matches no layer of VisionTransformer.*blocks'),
-        ({'targets': 'norm_pre'}, 'is a Identity, which Rein does not adapt'),
+        ({'targets': 'norm_pre'}, 'is a Identity, but Rein adapts modules with parameters'),
         ({'alpha': 2}, "unknown options .'alpha'. of Rein"),
     ],
 )
@@ -82,7 +82,7 @@ def test_after_an_error_the_model_is_what_it_was(options, message):
 def test_twice_is_refused():
     model = vit()
     inject_adapter(model, SMALL)
-    with pytest.raises(ValueError, match='adapter: VisionTransformer has a Rein already'):
+    with pytest.raises(ValueError, match="has an adapter already, in 'reins'"):
         inject_adapter(model, SMALL)
     assert model.reins.scale.requires_grad
 

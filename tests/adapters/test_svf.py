@@ -15,6 +15,7 @@ from soma.adapters import (
     inject_adapter,
     low_rank_product,
     merge_adapter,
+    merge_state,
 )
 from soma.models import DINOv2
 
@@ -120,6 +121,25 @@ def test_vectors_follow_the_weight_that_is_loaded():
     assert torch.equal(first(x), second(x))
 
 
+def test_folding_on_tensors():
+    model = nn.Sequential(nn.Linear(8, 6))
+    inject_adapter(model, dict(type='SVF', targets='0'))
+    model[0].S.data *= 1.5
+    state = model.state_dict()
+    assert torch.allclose(merge_state(state)['0.weight'], model[0].effective_weight(), atol=1e-6)
+    # Of a weight in bfloat16 the fold is in the precision of the singular values.
+    half = nn.Sequential(nn.Linear(8, 6))
+    inject_adapter(half, dict(type='SVF', targets='0'), split=False)
+    half.float()[0].weight.data = half[0].weight.bfloat16()
+    half[0].split_()
+    half[0].S.data *= 1.5
+    folded = merge_state(half.state_dict())['0.weight']
+    assert folded.dtype == torch.float32
+    assert torch.allclose(folded, half[0].effective_weight(), atol=1e-6)
+    with pytest.raises(ValueError, match='0: the adapter was trained on a weight with other'):
+        merge_state({**state, '0.weight': torch.randn(6, 8)})
+
+
 def test_what_cannot_be_decomposed_is_refused():
     with pytest.raises(ValueError, match='ratio must be above 0 and at most 1, got 0'):
         decompose(nn.Linear(3, 3), ratio=0)
@@ -127,5 +147,7 @@ def test_what_cannot_be_decomposed_is_refused():
         decompose(nn.Sequential(nn.Linear(3, 3)), targets='missing')
     with pytest.raises(ValueError, match='leaves none of the 1 layers'):
         decompose(nn.Sequential(nn.Linear(3, 3)), exclude='0')
+    with pytest.raises(ValueError, match='no layers to choose'):
+        decompose(nn.Linear(3, 3), exclude='0')
     with pytest.raises(ValueError, match='NaN or infinity'):
         decompose(nn.Linear(2, 2).requires_grad_(False).apply(lambda m: m.weight.fill_(torch.inf)))

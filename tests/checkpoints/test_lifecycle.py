@@ -100,11 +100,15 @@ def test_the_same_logits_all_along(
     # the checkpoint in the adapted model that it was written from
     runner = build_runner(tiny_config, options | {'resume': False, 'custom_hooks': HOOKS})
     runner.model.init_weights()
+    start = {name: value.clone() for name, value in runner.model.state_dict().items()}
     runner.load_checkpoint(final)
     expected = logits(runner.model, x)
     backbone = runner.model.backbone
     trained = {f'backbone.{name}' for name in adapter_names(backbone)}
     assert trained
+    moved = {n for n, v in runner.model.state_dict().items() if not torch.equal(v, start[n])}
+    # A random start is drawn anew here; it is no part of what trains alone.
+    assert trained <= moved
 
     made = {'final': dict(path=final, backbone=converted)}
     for suffix in ('.pth', '.safetensors'):

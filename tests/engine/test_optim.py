@@ -7,6 +7,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
+from soma.adapters import adapter_names, inject_adapter
 from soma.engine import GroupedOptimWrapperConstructor
 from soma.engine.optim import group_by_settings
 
@@ -152,3 +153,23 @@ def test_the_fused_step_is_the_plain_one(kind):
 def test_an_optimizer_without_a_fused_step():
     settings = dict(optimizer=dict(type='Adadelta', lr=1e-2))
     assert len(GroupedOptimWrapperConstructor(settings)(Network()).optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize(
+    ('kind', 'spared'),
+    [('SVF', {'S'}), ('DoRA', {'magnitude'}), ('SoMA', set()), ('BitFit', set())],
+)
+def test_what_starts_away_from_zero_does_not_decay(kind, spared):
+    model = nn.ModuleDict({'backbone': nn.Sequential(nn.Linear(4, 4)), 'head': nn.Linear(4, 2)})
+    rank = {'rank': 2} if kind in ('DoRA', 'SoMA') else {}
+    inject_adapter(model['backbone'], dict(type=kind, targets='0', **rank))
+    rules = dict(custom_keys={'backbone': dict(lr_mult=0.5, decay_mult=0.5)})
+    found = settings_by_name(optimizer(GroupedOptimWrapperConstructor, model, rules), model)
+    own = {name: found.pop(f'backbone.{name}') for name in adapter_names(model['backbone'])}
+    assert {name.split('.')[1] for name, s in own.items() if not s['weight_decay']} == spared
+    assert {s['weight_decay'] for s in own.values()} <= {0.0, 0.025}
+    assert {s['lr'] for s in own.values()} == {5e-4}
+    assert {s['weight_decay'] for s in found.values()} == {0.05}
+    # without a decay there is none to take away
+    settings = dict(optimizer=dict(type='SGD', lr=1e-3))
+    GroupedOptimWrapperConstructor(settings)(model)

@@ -7,7 +7,6 @@ import sys
 import pytest
 import torch
 
-from soma import study as package
 from soma.checkpoints import convert_dinov2_file
 from soma.config import REPOSITORY
 from soma.datasets.convert import convert_dataset
@@ -15,6 +14,7 @@ from soma.datasets.toy import write_toy_streets
 from soma.datasets.toy.foundation import pretrain_toy
 from soma.files import read_state_dict, write_checkpoint
 from soma.study import Study, run_study
+from soma.study import run as package
 from soma.study.jobs import Usage
 
 SMALL = """

@@ -1,12 +1,4 @@
-# The 40,000 iterations for Rein: one learning rate for all, no decay of tokens and scale
+# The 40,000 iterations for Rein: one learning rate for all
 _base_ = './adamw_40k.py'
 
-optim_wrapper = dict(
-    paramwise_cfg=dict(
-        custom_keys={
-            'backbone': dict(lr_mult=1.0),
-            'learnable_tokens': dict(decay_mult=0.0),
-            'reins.scale': dict(decay_mult=0.0),
-        }
-    )
-)
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=1.0)}))

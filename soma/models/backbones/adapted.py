@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...adapters import (
     AdapterLayer,
+    Rein,
     adapter_names,
     adapter_state,
     inject_adapter,
@@ -102,6 +103,9 @@ class _Adapted:
                 level=logging.WARNING,
             )
             split_layers({n: m for n, m in self.named_modules() if isinstance(m, AdapterLayer)})
+            for module in self.modules():
+                if isinstance(module, Rein):  # whose layers the backbone takes for its own
+                    module.reset_parameters()
             return
         # mmengine only warns of what a file lacks, and backbones have loaders of their own.
         loaded = {}

@@ -21,7 +21,12 @@ class ReinMask2FormerHead(LeanMask2FormerHead):
     Args:
         num_classes: Number of classes.
         **kwargs: As in the parent class.
+
+    Attributes:
+        wants_queries: That the backbone must make queries.
     """
+
+    wants_queries = True
 
     def __init__(self, num_classes: int, **kwargs) -> None:
         super().__init__(num_classes=num_classes, **kwargs)
@@ -44,14 +49,14 @@ class ReinMask2FormerHead(LeanMask2FormerHead):
             ValueError: If there are no queries, or they have another shape.
         """
         if not (isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], list | tuple)):
-            raise ValueError(f'{self.wants_queries()}; it returns maps alone')
+            raise ValueError(f'{self.queries_hint()}; it returns maps alone')
         maps, queries = x
         if queries.shape != (self.num_queries, self.querys2feat.in_features):
-            raise ValueError(f'{self.wants_queries()}; its queries are {tuple(queries.shape)}')
+            raise ValueError(f'{self.queries_hint()}; its queries are {tuple(queries.shape)}')
         return maps, self.querys2feat(queries), queries
 
-    def wants_queries(self) -> str:
-        """Say what the backbone must have; a head without this method wants no queries."""
+    def queries_hint(self) -> str:
+        """Say what the backbone must have."""
         return (
             'ReinMask2FormerHead takes its queries from the backbone, which needs '
             f"adapter=dict(type='Rein', link=True, num_tokens={self.num_queries}, "

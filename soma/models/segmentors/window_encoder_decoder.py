@@ -47,9 +47,9 @@ class WindowEncoderDecoder(EncoderDecoder):
         """
         reins = getattr(self.backbone, 'reins', None)
         link = reins is not None and reins.link
-        wants = getattr(self.decode_head, 'wants_queries', None)
+        wants = getattr(self.decode_head, 'wants_queries', False)
         others = [name for name in ('neck', 'auxiliary_head') if getattr(self, f'with_{name}')]
-        if link and (others or wants is None):
+        if link and (others or not wants):
             reader = ' and '.join(others) or type(self.decode_head).__name__
             raise ValueError(
                 f'the queries that the backbone makes of its tokens (link=True of Rein) are for '
@@ -57,7 +57,7 @@ class WindowEncoderDecoder(EncoderDecoder):
                 "adapter, or take decode_head=dict(type='ReinMask2FormerHead')"
             )
         if wants and not link:
-            raise ValueError(wants())
+            raise ValueError(self.decode_head.queries_hint())
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Segment pictures window by window.
