@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,7 @@ from .layer import AdapterLayer
 from .svd import Components
 
 logger = logging.getLogger(__name__)
+T = TypeVar('T')
 
 _VERSION = 1  # of what a cached split means; part of its keys
 _SECONDS_PER_PRODUCT = 2e-10  # of the smaller side squared and the larger one, on one core
@@ -74,7 +76,7 @@ def split_layers(layers: Mapping[str, AdapterLayer], base: str | os.PathLike | N
             layers[name].start_from_(parts)
         return
     cache = cache_path(base, first.rank, first.component)
-    with workers(first.weight) as pool:
+    with _workers(first.weight) as pool:
         keys = dict(zip(layers, pool.map(_key, layers.values()), strict=True))
     known = _read_cache(cache)
     missing = {name: layer for name, layer in layers.items() if keys[name] not in known}
@@ -93,31 +95,66 @@ def cache_path(base: str | os.PathLike, rank: int, component: str) -> Path:
 
 def _compute(layers: Mapping[str, AdapterLayer]) -> Iterator[tuple[str, Components]]:
     """Compute the components of layers, in their order; as many at a time as there are cores."""
-
-    def compute(name: str) -> tuple[str, Components]:
-        try:
-            return name, layers[name].compute_split()
-        except ValueError as error:
-            raise ValueError(f'layer {name!r}: {error}') from error
-
     if not layers:
         return
-    work = 0
+    products = 0
     for layer in layers.values():
         rows, columns = layer.weight.flatten(1).shape
         sides = sorted((rows // layer.groups, columns))
-        work += layer.groups * sides[0] ** 2 * sides[1]
+        products += layer.groups * sides[0] ** 2 * sides[1]
     first = next(iter(layers.values()))
-    seconds = work * _SECONDS_PER_PRODUCT / torch.get_num_threads()
-    with workers(first.weight, in_order=first.random) as pool:
-        done = pool.map(compute, layers)
+    yield from on_all_cores(
+        lambda name: layers[name].compute_split(),
+        layers,
+        first.weight,
+        products,
+        'splitting',
+        in_order=first.random,
+    )
+
+
+def on_all_cores(
+    function: Callable[[str], T],
+    names: Collection[str],
+    weight: Tensor,
+    products: float,
+    title: str,
+    in_order: bool = False,
+) -> Iterator[tuple[str, T]]:
+    """Call a function for each layer, on as many threads as PyTorch has, with one core each.
+
+    Args:
+        function: Takes the name of a layer.
+        names: Of the layers.
+        weight: One of theirs; where it is on a GPU there is one thread.
+        products: Of the smaller side of each matrix squared and the larger one, the sum: what
+            takes seconds shows a progress bar.
+        title: Of the bar.
+        in_order: Have one thread only, for the sake of the random numbers.
+
+    Yields:
+        Names and results, in order.
+
+    Raises:
+        ValueError: If the function does; with the name of the layer.
+    """
+
+    def call(name: str) -> tuple[str, T]:
+        try:
+            return name, function(name)
+        except ValueError as error:
+            raise ValueError(f'layer {name!r}: {error}') from error
+
+    seconds = products * _SECONDS_PER_PRODUCT / torch.get_num_threads()
+    with _workers(weight, in_order) as pool:
+        done = pool.map(call, names)
         if seconds > 2 and _is_main_process():
-            done = track(done, len(layers), 'splitting')
+            done = track(done, len(names), title)
         yield from done
 
 
 @contextmanager
-def workers(weight: Tensor, in_order: bool = False) -> Iterator[ThreadPoolExecutor]:
+def _workers(weight: Tensor, in_order: bool = False) -> Iterator[ThreadPoolExecutor]:
     """Threads that compute on one core each, which is faster than one matrix on all cores.
 
     It also makes the last bits independent of the number of cores. On a GPU, or ``in_order`` for

@@ -6,15 +6,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
-from ..adapters.split import workers
+from ..adapters.split import on_all_cores
 from ..models.backbones.dinov2_weights import public_names
-from ..progress import track
 
 T = TypeVar('T')
-_SECONDS_PER_PRODUCT = 2e-10  # of the smaller side squared and the larger one, on one core
+_EMBEDDINGS = {'patch_embed', 'patch_embeddings', 'pos_embed', 'projection'}  # of pictures
 
 
 def weight_matrices(
@@ -60,7 +58,7 @@ def weight_matrices(
             names = [f'{parent}.{part}'.lstrip('.') for part in 'qkv']
         for name, matrix in zip(names, value.detach().flatten(1).chunk(len(names)), strict=True):
             if pattern is None:
-                wanted = 'embed' not in layer
+                wanted = _EMBEDDINGS.isdisjoint(layer.split('.'))
             else:
                 wanted = pattern.fullmatch(name) or pattern.fullmatch(layer)
             if wanted:
@@ -115,18 +113,8 @@ def each_matrix(
     Raises:
         ValueError: If the function does; with the name of the layer.
     """
-
-    def work(name: str) -> tuple[str, T]:
-        try:
-            return name, function(*jobs[name])
-        except ValueError as error:
-            raise ValueError(f'layer {name!r}: {error}') from error
-
     if not jobs:
         return {}
     first, *_ = next(iter(jobs.values()))
-    products = sum(min(m.shape) ** 2 * max(m.shape) for m, *_ in jobs.values())
-    seconds = cost * products * _SECONDS_PER_PRODUCT / torch.get_num_threads()
-    with workers(first) as pool:
-        done = pool.map(work, jobs)
-        return dict(track(done, len(jobs), title) if seconds > 2 else done)
+    products = cost * sum(min(m.shape) ** 2 * max(m.shape) for m, *_ in jobs.values())
+    return dict(on_all_cores(lambda name: function(*jobs[name]), jobs, first, products, title))

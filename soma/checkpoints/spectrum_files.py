@@ -69,20 +69,38 @@ def analyze_file(
         CheckpointError: If a file cannot be used, lacks its base, or the base is not its own.
         ValueError: If no layer fits, none can be compared, or an argument is wrong.
     """
-    matrices = _read(path, backbone or against, layers, force)
+    matrices = read_matrices(path, backbone or against, layers, force)
     if against is None:
         return Analysis(os.fspath(path), None, rank, spectra(matrices, rank), {}, {})
-    base = _read(against, backbone, layers, force)
+    base = read_matrices(against, backbone, layers, force)
     changes = drift(base, matrices, rank=rank)
     found = spectra(matrices, rank)
     left_out = unmatched(base, matrices)
     return Analysis(os.fspath(path), os.fspath(against), rank, found, changes, left_out)
 
 
-def _read(
-    path: str | os.PathLike, backbone: str | os.PathLike | None, layers: str | None, force: bool
+def read_matrices(
+    path: str | os.PathLike,
+    backbone: str | os.PathLike | None = None,
+    layers: str | None = None,
+    force: bool = False,
 ) -> dict[str, Tensor]:
-    """Read the matrices of a checkpoint, its adapter folded in."""
+    """Read the matrices of a checkpoint, its adapter folded in.
+
+    Args:
+        path: Any checkpoint.
+        backbone: File of the base weights; read only where the checkpoint has none.
+        layers: As for :func:`~soma.checkpoints.matrices.weight_matrices`.
+        force: Accept other base weights than those that the adapter was trained on.
+
+    Returns:
+        Matrices by name.
+
+    Raises:
+        FileNotFoundError: If a file does not exist.
+        CheckpointError: If a file cannot be used, lacks its base, or the base is not its own.
+        ValueError: If no layer fits.
+    """
     checkpoint = open_checkpoint(path)
     if not _lacks_base(checkpoint):
         backbone = None

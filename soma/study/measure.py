@@ -9,9 +9,8 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import open_checkpoint, plain_weights
-from ..checkpoints.matrices import weight_matrices
 from ..checkpoints.spectrum import drift, total_drift
+from ..checkpoints.spectrum_files import read_matrices
 from ..config import build_model, load_config
 from ..files import read_checkpoint, read_state_dict
 
@@ -82,11 +81,8 @@ def measure_drift(checkpoint: Path, pretrained: Path) -> dict[str, float]:
         ``principal`` half of each matrix's singular components, in the ``minor`` half, ``between``
         the halves, and ``outside`` of all components of a matrix that is not square.
     """
-    opened = open_checkpoint(checkpoint)
-    missing = not any(name.startswith(f'{_BACKBONE}patch_embed') for name in opened.state)
-    trained = plain_weights(opened, pretrained if missing else None)
-    base = read_state_dict(pretrained)
-    total = total_drift(drift(weight_matrices(base), weight_matrices(trained)).values())
+    matrices = read_matrices(checkpoint, pretrained)
+    total = total_drift(drift(read_matrices(pretrained), matrices).values())
     return {'change': total.change, **total.shares._asdict()}
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from dinov2_names import to_timm, to_transformers
 
-import soma.checkpoints.matrices
+import soma.adapters.split
 from soma.checkpoints import drift, spectra, total_drift, weight_matrices
 from soma.checkpoints.matrices import unmatched
 from soma.checkpoints.spectrum import Shares, matrix_drift, spectrum
@@ -205,7 +205,7 @@ def test_long_work_shows_its_progress(monkeypatch, capsys):
         torch.set_num_threads(2)
         quiet = spectra(matrices)
         assert capsys.readouterr().out == '' and list(quiet) == list(matrices)
-        monkeypatch.setattr(soma.checkpoints.matrices, '_SECONDS_PER_PRODUCT', 1.0)
+        monkeypatch.setattr(soma.adapters.split, '_SECONDS_PER_PRODUCT', 1.0)
         assert spectra(matrices) == quiet
         assert 'singular values' in capsys.readouterr().out and torch.get_num_threads() == 2
     finally:
