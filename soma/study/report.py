@@ -69,7 +69,9 @@ norm, percent). The other columns say where its energy lies, in percent: between
 of the pretrained matrix in the larger half on both sides (*principal*), in the smaller half on both
 sides (*minor*), or one in each (*between*); and *outside* of all components of a matrix that is not
 square. In a square matrix a change without any direction has 25, 25 and 50. Two methods that train
-move no matrix: BitFit trains biases, Rein changes the features between the blocks.
+move no matrix: BitFit trains biases, Rein changes the features between the blocks. Layer by layer:
+`tools/analyze_spectrum.py work_dirs/study/SOURCE/METHOD/seed0/work/iter_{iterations}.pth --against
+{pretrained}`.
 """
 _COSTS = """\
 ## Costs
@@ -122,7 +124,7 @@ def write_document(study: Study, results: Sequence[Mapping], path: Path) -> None
         _accuracy(study, summary),
         '\n'.join(conclusions(summary)),
         f'![mean of unseen domains against source]({pictures.name}/generalisation.png)',
-        _DRIFT,
+        _DRIFT.format(iterations=study.iterations, pretrained=study.pretrained),
         *(f'{_title(source)}\n\n{drift_table(study, rows)}' for source, rows in summary.items()),
         f'![shares of the change]({pictures.name}/drift.png)',
         _COSTS.format(**machine()),
