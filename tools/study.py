@@ -19,8 +19,9 @@ def parse_args() -> argparse.Namespace:
     folder = REPOSITORY / 'work_dirs' / 'study'
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog='Finished runs are skipped as long as their configs are the same; after a change of '
-        'the code or the data, remove the work dir.',
+        epilog='Data and foundation model go to data/toy_study. Finished runs are skipped as long '
+        'as their configs are the same; after a change of the code or the data, remove the work '
+        'dir.',
     )
     parser.add_argument('--methods', nargs='+', choices=METHODS, default=METHODS)
     parser.add_argument('--sources', nargs='+', choices=SOURCES, default=Study.sources)

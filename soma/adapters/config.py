@@ -15,8 +15,9 @@ from .soma import SoMAConv2d, SoMALinear
 from .split import split_layers
 from .svd import check_component
 from .svf import SVFConv2d, SVFLinear, check_ratio
-from .targets import VIT_TARGETS, find_layers
+from .targets import VIT_TARGETS, check_groups, find_layers
 
+GROUPS = {'qkv': 3}  # as in vision transformers of timm
 # What can be adapted, as what. A class that only derives from these may compute something else.
 PLAIN: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: nn.Linear, nn.Conv2d: nn.Conv2d}
 
@@ -83,7 +84,7 @@ class LayerConfig(AdapterConfig):
     targets: str | Sequence[str] = VIT_TARGETS
     exclude: str | Sequence[str] = ()
     train_bias: bool = False
-    groups: Mapping[str, int] = field(default_factory=lambda: {'qkv': 3})
+    groups: Mapping[str, int] = field(default_factory=lambda: dict(GROUPS))
 
     def options(self) -> dict:
         """What a layer is made with beside its groups."""
@@ -100,7 +101,10 @@ class LayerConfig(AdapterConfig):
         adapted = {}
         flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
         try:
-            for name, layer in find_layers(model, self).items():
+            found = find_layers(model, self)
+            if self.groups != GROUPS:
+                check_groups(self.groups, found)
+            for name, layer in found.items():
                 adapted[name] = self._adapt(name, layer)
             if split:
                 split_layers(adapted)
@@ -143,8 +147,8 @@ class LoRAConfig(LayerConfig):
         super().__post_init__()
         if not isinstance(self.rank, int) or self.rank < 1:
             raise ValueError(f'rank must be at least 1, and whole, got {self.rank!r}')
-        if self.alpha is not None and self.alpha <= 0:
-            raise ValueError(f'alpha must be positive, got {self.alpha}')
+        if self.alpha is not None and not (isinstance(self.alpha, int | float) and self.alpha > 0):
+            raise ValueError(f'alpha must be positive, got {self.alpha!r}')
 
 
 @dataclass(frozen=True)
@@ -276,8 +280,10 @@ def parse_adapter(config: Mapping | AdapterConfig) -> AdapterConfig:
     """
     if isinstance(config, AdapterConfig):
         return config
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise ValueError(f"adapter: needs a dict(type='SoMA', ...), got {config!r}")
     options = dict(config)
-    kind = options.pop('type', None)
+    kind = options.pop('type')
     if kind not in ADAPTERS:
         raise ValueError(f'adapter: unknown type {kind!r}, choose one of {sorted(ADAPTERS)}')
     known = {f.name for f in fields(ADAPTERS[kind]) if f.init}

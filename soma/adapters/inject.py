@@ -113,7 +113,8 @@ def decompose(
     layers = {name: m for name, m in module.named_modules() if config.layer_class(m)}
     found = [n for n in layers if any(re.fullmatch(pattern, n) for pattern in patterns)]
     if not found:
-        raise ValueError(f'{targets!r} matches none of the layers {list(layers)[:5]} ...')
+        known = f'{list(layers)[:5]} ...' if layers else 'there are none'
+        raise ValueError(f'{targets!r} matches no linear layer or convolution: {known}')
     names = [re.escape(name) for name in found]
     inject_adapter(module, replace(config, targets=names, exclude=exclude))
     return module

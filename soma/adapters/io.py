@@ -265,19 +265,20 @@ def check_base(
     if force or 'hash' not in wanted:
         return
     told = ('arch', 'img_size', 'patch_size', 'dtype', 'file')
-    known = {key: wanted[key] for key in told if key in wanted}
+    known = ', '.join(f'{key} {wanted[key]}' for key in told if key in wanted)
+    known = f' ({known})' if known else ''
     advice = 'give it those' + ('' if force is None else ', or force it (--force)')
     base = as_trained(base, card)
     found = base_hash(base)
     if found != wanted['hash']:
         rounded = any(value.dtype == torch.bfloat16 for value in base.values())
         raise CheckpointError(
-            f'{path} was trained on the base weights {wanted["hash"][:12]} {known}, but {where} '
+            f'{path} was trained on the base weights {wanted["hash"][:12]}{known}, but {where} '
             f'holds {found[:12]}{" in bfloat16 (base_dtype)" if rounded else ""}: {advice}'
         )
     for name, values in base_samples(base).items():
         if not np.allclose(values, wanted['samples'][name], rtol=1e-3, atol=1e-4):
             raise CheckpointError(
-                f'{path} was trained on base weights {known} with another {name} than {where} has, '
-                f'perhaps resized in another way: {advice}'
+                f'{path} was trained on base weights{known} with another {name} '
+                f'than {where} has, perhaps resized in another way: {advice}'
             )

@@ -69,6 +69,21 @@ def find_layers(model: nn.Module, config: LayerConfig) -> dict[str, nn.Module]:
     return found
 
 
+def check_groups(groups: Iterable[str], layers: Iterable[str]) -> None:
+    """Raise a ``ValueError`` if groups are given for layers that are not there.
+
+    Args:
+        groups: Last parts of the names that they are given for.
+        layers: Names of the layers to adapt.
+    """
+    names = {name.rpartition('.')[2] for name in layers}
+    if unknown := sorted(set(groups) - names):
+        raise ValueError(
+            f'groups {unknown} are no names of layers to adapt; the last parts of these are '
+            f'{sorted(names)}'
+        )
+
+
 def _check_start(names: Iterable[str], start_block: int) -> None:
     """Raise if ``start_block`` would be of no use, or count something else than blocks."""
     places = {name.partition('blocks.')[0] for name in names if block_index(name) is not None}

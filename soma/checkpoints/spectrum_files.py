@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..files import atomic_path, write_json
 from ..reporting import save_bars
-from .load import Checkpoint, no_base, open_checkpoint, plain_weights
+from .load import Checkpoint, check_folds, no_base, open_checkpoint, plain_weights
 from .matrices import unmatched, weight_matrices
 from .spectrum import Drift, Shares, SpectrumSummary, drift, spectra, total_drift
 
@@ -69,6 +69,8 @@ def analyze_file(
         CheckpointError: If a file cannot be used, lacks its base, or the base is not its own.
         ValueError: If no layer fits, none can be compared, or an argument is wrong.
     """
+    if against is not None:
+        check_folds(open_checkpoint(path), 'compared with its base')
     matrices = read_matrices(path, backbone or against, layers, force)
     if against is None:
         return Analysis(os.fspath(path), None, rank, spectra(matrices, rank), {}, {})

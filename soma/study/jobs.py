@@ -147,7 +147,8 @@ def run_jobs(
                     known,
                     workers,
                 )
-                text = '' if left is None else f'about {left / 60:.0f} min left'
+                now = ', '.join(each.job.name for each in running)
+                text = f'now: {now}' if left is None else f'about {left / 60:.0f} min left'
                 done = len(names) - len(waiting) - len(running)
                 progress.update(task, completed=done, left=text)
                 time.sleep(0.2 if running else 0)

@@ -38,6 +38,10 @@ def plot_generalisation(summary: Mapping[str, Mapping], path: Path) -> None:
         axes.set_title(f'trained on the toy {source}', fontsize='medium')
         axes.set_xlabel(f'held-out pictures of {source}, mIoU (%)')
         axes.grid(alpha=0.3)
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = axis.get_view_interval()
+            rest = max(0, 1 - (high - low)) / 2  # less than a point is not to look like much
+            axis.set_view_interval(low - rest, high + rest, ignore=True)
     panels[0].set_ylabel('mean of the unseen domains, mIoU (%)')
     panels[-1].legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5))
     _save(figure, path)

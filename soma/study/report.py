@@ -26,8 +26,7 @@ _INTRODUCTION = """\
 # Who generalises on the toy streets
 
 Each method trains on one toy domain and is tested on seven that it has never seen: one backbone,
-one head, one protocol. `tools/study.py --report docs/study.md` made this page with all of its
-numbers. They are means over the seeds {seeds} ± their standard deviation (n - 1).
+one head. `tools/study.py` made this page with all of its numbers{spread}.
 
 - Backbone: a ViT of width 64 with 6 blocks, pretrained once by `tools/pretrain_toy.py`. Head:
   SemFPN.
@@ -36,8 +35,7 @@ numbers. They are means over the seeds {seeds} ± their standard deviation (n - 
   weights of the head and of the adapter, and the order and augmentation of the pictures.
 - Test: {held_out} pictures of each domain, and as many of the source that the training did not see
   (*source, held out*), which do not count in *mean of unseen*.
-- `last2` trains the last two blocks. `full-pixmix` and `full-bilateral` are `full` with other
-  augmentation; `revt` averages the backbones of `full` and these two, with the head of `full`.
+- Methods: [methods.md](methods.md). {methods}
 - Learning rates: {learning_rates}
 
 ## What this does not tell
@@ -47,7 +45,7 @@ numbers. They are means over the seeds {seeds} ± their standard deviation (n - 
   what fine-tuning should keep of it is another thing.
 - One program draws all domains. They differ in camera, light, paint and weather, and in nothing
   that it does not know.
-- A few hundred iterations are a short training, with a high learning rate. Longer ones may change
+- {iterations} iterations are a short training, with a high learning rate. Longer ones may change
   the order.
 - Each domain has {held_out} test pictures, the same for all runs. The standard deviations are those
   of training, not of the choice of pictures, scenes or foundation model.
@@ -55,6 +53,17 @@ numbers. They are means over the seeds {seeds} ± their standard deviation (n - 
   themselves. One of many methods is the best by chance.
 - None of this is about real data; `configs/` has the real settings.
 """
+# What a name does not say of a method.
+_METHODS = {
+    'last2': '`last2` trains the last two blocks.',
+    'soma': '`soma` is the only one whose weight decay is annealed, as its recipe has it, and with '
+    '`svf` the only one that leaves the first two blocks as they are.',
+    'bitfit': '`bitfit` trains biases, and moves no matrix.',
+    'rein': '`rein` changes the features between the blocks, and moves no matrix.',
+    'full-pixmix': '`full-pixmix` and `full-bilateral` are `full` with other augmentation.',
+    'revt': '`revt` averages the backbones of `full`, `full-pixmix` and `full-bilateral`, with the '
+    'head of `full`.',
+}
 _LEARNING_RATES = """\
 AdamW at 4e-3, one schedule for all. What trains in the backbone has a multiple of
   it (`lr_mult` in the method's config), the best of 0.15, 0.5 and 1.5, and beyond as long as the
@@ -68,17 +77,17 @@ _DRIFT = """\
 norm, percent). The other columns say where its energy lies, in percent: between singular components
 of the pretrained matrix in the larger half on both sides (*principal*), in the smaller half on both
 sides (*minor*), or one in each (*between*); and *outside* of all components of a matrix that is not
-square. In a square matrix a change without any direction has 25, 25 and 50. Two methods that train
-move no matrix: BitFit trains biases, Rein changes the features between the blocks. Layer by layer:
+square. In a square matrix a change without any direction has 25, 25 and 50. Layer by layer:
 `tools/analyze_spectrum.py work_dirs/study/SOURCE/METHOD/seed0/work/iter_{iterations}.pth --against
 {pretrained}`.
 """
 _COSTS = """\
 ## Costs
 
-Seconds and memory were measured on {cores} cores of {cpu}, with several runs side by side; other
-machines will find others. The seconds are those of the iterations alone; `revt` has those of its
-three trainings. *To share* are all tensors that the pretrained file lacks or has with other values.
+Seconds and memory were measured on {cores} cores of {cpu}, perhaps with several runs side by side;
+other machines will find others. The seconds are those of the iterations alone, of an average those
+of its trainings. *To share* are all tensors that the pretrained file lacks or has with other
+values.
 """
 
 
@@ -112,8 +121,11 @@ def write_document(study: Study, results: Sequence[Mapping], path: Path) -> None
     pictures = path.with_suffix('')
     plot_generalisation(summary, pictures / 'generalisation.png')
     plot_drift(summary, pictures / 'drift.png')
+    seeds = ', '.join(map(str, study.seeds))
+    spread = f'. They are means over the seeds {seeds} ± their standard deviation (n - 1)'
     introduction = _INTRODUCTION.format(
-        seeds=', '.join(map(str, study.seeds)),
+        spread=spread if study.seeds[1:] else f', of seed {seeds}',
+        methods=' '.join(text for name, text in _METHODS.items() if name in study.methods),
         iterations=study.iterations,
         images=study.images,
         held_out=study.held_out,

@@ -97,6 +97,9 @@ def test_other_backbones(name, targets):
     ('config', 'message'),
     [
         ({'type': 'SORA'}, "unknown type 'SORA'"),
+        ({'rank': 2}, r"needs a dict\(type='SoMA', ...\), got {'rank': 2}"),
+        ('LoRA', "needs a dict.* got 'LoRA'"),
+        ({**SOMA, 'groups': {'kqv': 3}}, r"groups \['kqv'\] are no names of layers to adapt"),
         ({**SOMA, 'dropout': 0.1}, r"unknown options \['dropout'\]"),
         ({**SOMA, 'rank': 0}, 'rank must be at least 1'),
         ({**SOMA, 'rank': '16'}, "rank must be at least 1, and whole, got '16'"),

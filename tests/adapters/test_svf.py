@@ -143,7 +143,10 @@ def test_folding_on_tensors():
 def test_what_cannot_be_decomposed_is_refused():
     with pytest.raises(ValueError, match='ratio must be above 0 and at most 1, got 0'):
         decompose(nn.Linear(3, 3), ratio=0)
-    with pytest.raises(ValueError, match="'missing' matches none of the layers"):
+    with pytest.raises(
+        ValueError,
+        match="'missing' matches no linear layer or convolution",
+    ):
         decompose(nn.Sequential(nn.Linear(3, 3)), targets='missing')
     with pytest.raises(ValueError, match='leaves none of the 1 layers'):
         decompose(nn.Sequential(nn.Linear(3, 3)), exclude='0')
