@@ -35,7 +35,7 @@ one head. `tools/study.py` made this page with all of its numbers{spread}.
   weights of the head and of the adapter, and the order and augmentation of the pictures.
 - Test: {held_out} pictures of each domain, and as many of the source that the training did not see
   (*source, held out*), which do not count in *mean of unseen*.
-- Methods: [methods.md](methods.md). {methods}
+- Methods (docs/methods.md): {methods}
 - Learning rates: {learning_rates}
 
 ## What this does not tell
@@ -56,8 +56,8 @@ one head. `tools/study.py` made this page with all of its numbers{spread}.
 # What a name does not say of a method.
 _METHODS = {
     'last2': '`last2` trains the last two blocks.',
-    'soma': '`soma` is the only one whose weight decay is annealed, as its recipe has it, and with '
-    '`svf` the only one that leaves the first two blocks as they are.',
+    'soma': '`soma` is the only one whose weight decay is annealed, as its recipe has it. Of the '
+    'adapters it and `svf` alone leave the first two blocks as they are.',
     'bitfit': '`bitfit` trains biases, and moves no matrix.',
     'rein': '`rein` changes the features between the blocks, and moves no matrix.',
     'full-pixmix': '`full-pixmix` and `full-bilateral` are `full` with other augmentation.',
