@@ -13,7 +13,7 @@ from .spectrum import spectrum_delta
 LOW_RANK = ('A', 'B', 'A0', 'B0')
 DORA = (*LOW_RANK, 'magnitude')
 SVF = ('S', 'S0')
-TINY = 1e-30  # in the place of the norm of a row of zeros
+_TINY = 1e-30  # in the place of the norm of a row of zeros
 
 
 def fold_weight(weight: Tensor, tensors: Mapping[str, Tensor], scale: float = 1.0) -> Tensor:
@@ -43,9 +43,17 @@ def fold_weight(weight: Tensor, tensors: Mapping[str, Tensor], scale: float = 1.
     groups = len(A) // B.shape[1]
     folded = weight + weight_delta(A, B, A0, B0, scale, groups).view_as(weight)
     if 'magnitude' in tensors:
-        ratio = tensors['magnitude'] / row_norms(folded).clamp_min(TINY)
-        folded = folded * ratio.view(-1, *[1] * (weight.ndim - 1))
+        folded = with_row_norms(folded, tensors['magnitude'])
     return folded
+
+
+def with_row_norms(weight: Tensor, norms: Tensor) -> Tensor:
+    """Give what makes each output of a weight ``(out, in, ...)`` another norm.
+
+    The norm that it has gets no gradient (DoRA, arXiv 2402.09353, section 4.3).
+    """
+    ratio = norms / row_norms(weight).detach().clamp_min(_TINY)
+    return weight * ratio.view(-1, *[1] * (weight.ndim - 1))
 
 
 def row_norms(weight: Tensor) -> Tensor:

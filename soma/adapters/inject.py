@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -122,23 +122,23 @@ def decompose(
 
 def adapter_names(model: nn.Module) -> set[str]:
     """Names of the parameters that train with the adapters of a model."""
-    return {
-        f'{prefix}.{name}' if prefix else name
-        for prefix, module in model.named_modules()
-        if isinstance(module, Adapter)
-        for name in module.adapter_parameters()
-    }
+    return _names(model, lambda adapter: adapter.adapter_parameters())
 
 
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """The tensors of a model's state dict that its adapters have added to it, by name."""
-    own = {
+    own = _names(model, lambda adapter: adapter.TENSORS)
+    return {name: value for name, value in model.state_dict().items() if name in own}
+
+
+def _names(model: nn.Module, of: Callable[[Adapter], Iterable[str]]) -> set[str]:
+    """Names in the model of what its adapters name."""
+    return {
         f'{prefix}.{name}' if prefix else name
         for prefix, module in model.named_modules()
         if isinstance(module, Adapter)
-        for name in module.TENSORS
+        for name in of(module)
     }
-    return {name: value for name, value in model.state_dict().items() if name in own}
 
 
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:

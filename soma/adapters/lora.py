@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .fold import DORA, TINY, row_norms
+from .fold import DORA, row_norms, with_row_norms
 from .layer import AdaptedConvLayer, AdaptedLinearLayer
 from .low_rank import LowRankConv2d, LowRankLayer, LowRankLinear
 from .svd import Components, split_components
@@ -90,9 +90,7 @@ class DoRALayer(LoRALayer):
     def effective_weight(self) -> Tensor:
         """``W_eff`` in the shape of the weight, in the precision of the adapter."""
         with torch.autocast(self.weight.device.type, enabled=False):
-            direction = self.weight + LowRankLayer.delta(self)
-            ratio = self.magnitude / row_norms(direction).detach().clamp_min(TINY)
-            return direction * ratio.view(-1, *[1] * (direction.ndim - 1))
+            return with_row_norms(self.weight + LowRankLayer.delta(self), self.magnitude)
 
 
 class DoRALinear(DoRALayer, AdaptedLinearLayer):
