@@ -15,7 +15,7 @@ install: ## install everything into .venv (nothing to do when it is up to date)
 dev: ## install what the tests and checks need, too
 	@$(PYTHON) tools/install.py --dev --torch-spec '$(TORCH_SPEC)'
 
-demo: install ## make toy streets, convert, train, test on unseen domains, draw pictures
+demo: install ## make toy streets, convert, train, test on unseen domains, draw images
 	.venv/bin/python tools/demo.py
 
 demo-det: install ## the same for detection: make toy streets with boxes, train SoMA and a frozen backbone with DINO, test

@@ -17,7 +17,7 @@ def measure(
     """Time one layer on maps of strides 8, 16 and 32, with 8 heads of 32 channels and 4 points.
 
     Args:
-        sizes: Pictures, and their side in pixels.
+        sizes: Images, and their side in pixels.
         repeats: Rounds.
 
     Returns:
@@ -53,7 +53,7 @@ def measure(
         rows.append(
             {
                 'batch': num,
-                'picture': size,
+                'image': size,
                 'queries': queries,
                 'formula_forward_ms': round(1e3 * test['formula'], 1),
                 'forward_speed': round(test['formula'] / test['ours'], 2),

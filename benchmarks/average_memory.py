@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from soma.checkpoints import average_files
-from soma.files import read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import read_state_dict, write_checkpoint
 
 
 def parse_args() -> argparse.Namespace:

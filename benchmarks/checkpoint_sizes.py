@@ -1,6 +1,6 @@
 """Size of every kind of checkpoint of SoMA on ViT-L with Mask2Former, and the time to make it.
 
-One iteration on random weights and pictures; sizes do not depend on them. Takes some minutes on a
+One iteration on random weights and images; sizes do not depend on them. Takes some minutes on a
 CPU, 16 GB of memory and 16 GB of disk.
 
 Usage: ``python benchmarks/checkpoint_sizes.py --folder /tmp/sizes``
@@ -18,10 +18,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-import soma.files
 from soma.checkpoints import convert_dinov2_file, export_peft, extract_adapter, merge_files
-from soma.config import REPOSITORY, load_config
+from soma.io.checkpoint_files import write_checkpoint
 from soma.models import DINOv2
+from soma.utils.config import REPOSITORY, load_config
 
 CONFIG = REPOSITORY / 'configs/soma/soma_dinov2-L_mask2former_gta2cbm_512x512.py'
 AS_RELEASED = {
@@ -31,10 +31,10 @@ AS_RELEASED = {
 
 
 def make_inputs(folder: Path) -> Path:
-    """Make random base weights in the public format, and one street; the converted weights."""
+    """Make random pretrained weights in the public format, and one street; convert the weights."""
     model = DINOv2('large', img_size=518, patch_size=14)
     state = {**model.state_dict(), 'mask_token': torch.zeros(1, 1024)}
-    soma.files.write_checkpoint(state, folder / 'dinov2_vitl14_pretrain.pth')
+    write_checkpoint(state, folder / 'dinov2_vitl14_pretrain.pth')
     convert_dinov2_file(
         folder / 'dinov2_vitl14_pretrain.pth', folder / 'converted.pth', (512, 512), 16
     )

@@ -23,10 +23,10 @@ from mmseg.structures import SegDataSample
 from rich.table import Table
 from torch import Tensor, nn
 
-from soma.config import REPOSITORY, load_config
-from soma.files import write_json
+from soma.io.files import write_json
 from soma.ops.ms_deform_attn import ms_deform_attn
-from soma.reporting import as_text
+from soma.utils.config import REPOSITORY, load_config
+from soma.utils.tables import as_text
 
 
 def take_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
@@ -182,7 +182,7 @@ def plain_attention() -> Iterator[None]:
 
 
 def streets(num: int, size: int) -> tuple[Tensor, list[SegDataSample]]:
-    """Random pictures ``(num, 3, size, size)`` and labels of 19 classes in blobs."""
+    """Random images ``(num, 3, size, size)`` and labels of 19 classes in blobs."""
     torch.manual_seed(0)
     samples = []
     for _ in range(num):

@@ -13,27 +13,27 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image
 
 import soma  # noqa: F401, registers
-from soma.datasets.check_files import Pair, check_pair
-from soma.datasets.convert_files import LabelJob
 from soma.datasets.labels import CITYSCAPES_TO_TRAIN, TRAIN_TO_CITYSCAPES
+from soma.datasets.prepare.check_files import Pair, check_pair
+from soma.datasets.prepare.convert_files import LabelJob
 from soma.datasets.toy import DOMAIN_STYLES, render, sample_scene
 
 
 def make_pairs(folder: Path, count: int) -> list[LabelJob]:
-    """Write noisy toy pictures, whose files are as large as real ones, and raw labels."""
+    """Write noisy toy images, whose files are as large as real ones, and raw labels."""
     jobs = []
     for index in range(count):
         rng = np.random.default_rng(index)
         scene = sample_scene(rng)
         made = render(scene, DOMAIN_STYLES['cityscapes'](rng), (2048, 1024), rng)
         noise = rng.normal(0, 3, (1024, 2048, 1))
-        picture = folder / f'{index}.png'
-        Image.fromarray((made.image + noise).clip(0, 255).astype(np.uint8)).save(picture)
+        image = folder / f'{index}.png'
+        Image.fromarray((made.image + noise).clip(0, 255).astype(np.uint8)).save(image)
         raw = np.where(made.labels == 255, 0, np.resize(TRAIN_TO_CITYSCAPES, 256)[made.labels])
         source = folder / f'{index}_labelIds.png'
         Image.fromarray(raw.astype(np.uint8)).save(source)
         target = folder / f'{index}_labelTrainIds.png'
-        jobs.append(LabelJob(source, target, CITYSCAPES_TO_TRAIN, picture))
+        jobs.append(LabelJob(source, target, CITYSCAPES_TO_TRAIN, image))
     return jobs
 
 
@@ -56,17 +56,17 @@ def main() -> None:
     ]
 
     def load_pair(job: LabelJob) -> None:
-        results = dict(img_path=str(job.picture), seg_map_path=str(job.target), seg_fields=[])
+        results = dict(img_path=str(job.image), seg_map_path=str(job.target), seg_fields=[])
         results.update(reduce_zero_label=False, label_map=None)
         for step in load:
             results = step(results)
 
     with tempfile.TemporaryDirectory() as folder:
         jobs = make_pairs(Path(folder), args.pairs)
-        size = np.mean([job.picture.stat().st_size for job in jobs]) / 1e6
-        print(f'{len(jobs)} pairs of 2048 x 1024, {size:.1f} MB a picture; a minute and process:')
+        size = np.mean([job.image.stat().st_size for job in jobs]) / 1e6
+        print(f'{len(jobs)} pairs of 2048 x 1024, {size:.1f} MB an image; a minute and process:')
         print(f'convert labels   {measure(LabelJob.run, jobs):7.0f}')
-        pairs = [Pair(job.picture, job.target, 19) for job in jobs]
+        pairs = [Pair(job.image, job.target, 19) for job in jobs]
         print(f'check            {measure(check_pair, pairs):7.0f}')
         print(f'load, by mmseg   {measure(load_pair, jobs):7.0f}')
 

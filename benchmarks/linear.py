@@ -83,7 +83,7 @@ def measure(
 
     Args:
         archs: Of DINOv2.
-        sizes: Pictures and tokens of each.
+        sizes: Images and tokens of each.
         ranks: Also measured, on the base arch with 1,024 tokens.
         repeats: Rounds.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from common import main
 
-from soma.benchmark import Settings, run_benchmark
-from soma.config import REPOSITORY
+from soma.engine.speed import Settings, run_benchmark
+from soma.utils.config import REPOSITORY
 
 OPTIONS = {
     'as it is': {},
@@ -22,11 +22,11 @@ OPTIONS = {
 
 
 def measure(arch: str = 'L', batch_size: int = 1, iterations: int = 2) -> list[dict]:
-    """Train with each option in a process of its own, on synthetic pictures of 512 x 512.
+    """Train with each option in a process of its own, on synthetic images of 512 x 512.
 
     Args:
         arch: Of DINOv2.
-        batch_size: Pictures a step.
+        batch_size: Images a step.
         iterations: Steps that are timed, after one that is not.
 
     Returns:

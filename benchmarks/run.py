@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from soma.benchmark import machine
-from soma.config import REPOSITORY
-from soma.files import atomic_path, write_json
-from soma.progress import track
+from soma.engine.speed import machine
+from soma.io.files import atomic_path, write_json
+from soma.utils.config import REPOSITORY
+from soma.utils.progress import track
 
 DOCUMENT = REPOSITORY / 'docs' / 'benchmarks.md'
 FOLDER = REPOSITORY / 'docs' / 'benchmarks'
@@ -125,7 +125,7 @@ GOALS = [
     *(
         Goal(
             f'training step of ViT-{arch}, speed: at least 1.5',
-            _worst('training_step', 'speed', min, arch=arch, picture=512, adapted_from=start),
+            _worst('training_step', 'speed', min, arch=arch, image=512, adapted_from=start),
             (1.5).__le__,
         )
         for arch, start in (('B', 4), ('L', 8))
@@ -193,16 +193,16 @@ def draw_all(rows: Rows) -> list[str]:
     blocks = [
         {**r, 'adapted': 12 - r['adapted_from']}
         for r in steps
-        if r['arch'] == 'B' and r['picture'] == 512
+        if r['arch'] == 'B' and r['image'] == 512
     ]
     both = {'ours': 'ours_s', 'plain way': 'plain_s'}
     plots = {
         'tokens': (single, ways, 'tokens', 'time / frozen layers', 'ViT-L, rank 16'),
         'rank': (ranked, ways, 'rank', 'time / frozen layers', 'ViT-B, 1,024 tokens'),
-        'picture': (sized, both, 'picture', 'seconds a training step', 'ViT-B, Mask2Former'),
+        'image': (sized, both, 'image', 'seconds a training step', 'ViT-B, Mask2Former'),
         'blocks': (blocks, both, 'adapted', 'seconds a training step', 'ViT-B, 512 x 512'),
     }
-    names = {'picture': 'side of the picture in pixels', 'adapted': 'adapted blocks'}
+    names = {'image': 'side of the image in pixels', 'adapted': 'adapted blocks'}
     for name, (chosen, keys, across, up, title) in plots.items():
         lines = {way: [(r[across], r[key]) for r in chosen] for way, key in keys.items()}
         draw(FOLDER / f'{name}.png', lines, names.get(across, across), up, title)
@@ -222,12 +222,12 @@ def write(rows: Rows, minutes: float) -> None:
     for goal in GOALS:
         value = goal.measured(rows)
         goals.append((goal.text, f'{value:.3g}', 'yes' if goal.reached(value) else 'no'))
-    pictures = ' '.join(f'![{name}](benchmarks/{name}.png)' for name in draw_all(rows))
+    images = ' '.join(f'![{name}](benchmarks/{name}.png)' for name in draw_all(rows))
     parts = [
         BEGIN,
         f'{", ".join(f"{k}: {v}" for k, v in facts.items() if v)}; {minutes:.0f} minutes for all.',
         markdown(('goal', 'measured', 'reached'), goals),
-        pictures,
+        images,
     ]
     for name, title in TITLES.items():
         keys = list(rows[name][0])

@@ -16,7 +16,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from soma.config import REPOSITORY, load_config
+from soma.utils.config import REPOSITORY, load_config
 
 WIDTHS = {'small': 384, 'base': 768, 'large': 1024}
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -39,13 +39,13 @@ def build(arch: str, head: str, batch_windows: int | None) -> BaseModel:
     return MODELS.build(config).eval().to(DEVICE)
 
 
-def predict(model: BaseModel, picture: Tensor) -> tuple[Tensor, float]:
-    """Segment a picture ``(1, 3, h, w)``; the labels and the seconds."""
-    shape = tuple(picture.shape[2:])
+def predict(model: BaseModel, image: Tensor) -> tuple[Tensor, float]:
+    """Segment an image ``(1, 3, h, w)``; the labels and the seconds."""
+    shape = tuple(image.shape[2:])
     sample = SegDataSample(metainfo=dict(ori_shape=shape, img_shape=shape))
     start = time.perf_counter()
     with torch.inference_mode():
-        labels = model.predict(picture, [sample])[0].pred_sem_seg.data.cpu()
+        labels = model.predict(image, [sample])[0].pred_sem_seg.data.cpu()
     return labels, time.perf_counter() - start
 
 
@@ -75,12 +75,12 @@ def compare(
     Args:
         arch: Of DINOv2: small, base or large; or toy, the small one of the toy streets.
         head: ``'semfpn'`` or ``'mask2former'``.
-        size: Height and width of the pictures in pixels.
+        size: Height and width of the images in pixels.
         batches: Numbers of windows that the model takes at once.
-        repeats: Pictures for each way.
+        repeats: Images for each way.
 
     Returns:
-        A row a way: ``way``, ``pictures_per_second`` (of the median time), ``speed`` (against
+        A row a way: ``way``, ``images_per_second`` (of the median time), ``speed`` (against
         mmseg's), ``peak_mb`` (beside the model), ``equal_labels`` (share of the pixels).
     """
     ways = (None, *batches)
@@ -88,13 +88,13 @@ def compare(
     models[1].load_state_dict(models[0].state_dict())
     seconds, peaks, equal = ({way: [] for way in ways} for _ in range(3))
     for repeat in range(repeats + 1):
-        picture = torch.randn(1, 3, *size).to(DEVICE)
+        image = torch.randn(1, 3, *size).to(DEVICE)
         for way in ways:
             models[1].test_cfg.batch_windows = way
             reset_peak()
             before = memory('VmRSS')
             with plain_attention() if way is None else nullcontext():
-                labels, took = predict(models[way is not None], picture)
+                labels, took = predict(models[way is not None], image)
             peaks[way].append(memory('VmHWM') - before)
             if way is None:
                 expected = labels
@@ -109,7 +109,7 @@ def compare(
             size=list(size),
             device=DEVICE,
             way='mmseg' if way is None else f'batch_windows={way}',
-            pictures_per_second=round(1 / medians[way], 4),
+            images_per_second=round(1 / medians[way], 4),
             speed=round(medians[None] / medians[way], 3),
             peak_mb=round(statistics.median(peaks[way]) / 1e6),
             equal_labels=min(equal[way]),
@@ -119,7 +119,7 @@ def compare(
 
 
 def measure(repeats: int = 3) -> list[dict]:
-    """Compare on a small backbone with pictures of full size, and on a larger one with a half."""
+    """Compare on a small backbone with images of full size, and on a larger one with a half."""
     rows = compare('toy', 'semfpn', (1024, 2048), (1, 2, 4, 8), repeats)
     return rows + compare('small', 'mask2former', (512, 1024), (1, 4), repeats)
 

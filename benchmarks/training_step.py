@@ -32,7 +32,7 @@ def make_step(model: BaseModel, hook, optimizer: torch.optim.Optimizer, batch: i
 
     It returns the seconds that its parts took.
     """
-    pictures, samples = streets(batch, size)
+    images, samples = streets(batch, size)
     update_average = updates_of(hook, model)
 
     def step() -> dict[str, float]:
@@ -41,7 +41,7 @@ def make_step(model: BaseModel, hook, optimizer: torch.optim.Optimizer, batch: i
         def lap() -> None:
             times.append(time.perf_counter())
 
-        maps = model.extract_feat(pictures)
+        maps = model.extract_feat(images)
         lap()
         losses = model.decode_head.loss(maps, samples, {})
         total, logs = model.parse_losses(losses)
@@ -94,7 +94,7 @@ def compare(arch: str, batch: int, size: int, repeats: int, **options) -> dict:
     row = {
         'arch': arch,
         'batch': batch,
-        'picture': size,
+        'image': size,
         'adapted_from': config.model.backbone.adapter.start_block,
         'plain_s': round(seconds['plain'], 2),
         'ours_s': round(seconds['ours'], 2),
@@ -116,7 +116,7 @@ def measure(
 
     Args:
         archs: Of DINOv2, at 512 pixels.
-        sizes: Sides of pictures, for the first of them.
+        sizes: Sides of images, for the first of them.
         starts: First adapted blocks, for the first of them.
         repeats: Rounds, twice as many for the archs.
 

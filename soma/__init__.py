@@ -8,7 +8,7 @@ deformable attention. Without mmengine only
 
 from importlib.util import find_spec
 
-from .version import __version__
+from .utils.version import __version__
 
 if find_spec('mmengine') is not None:
     from .ops import install_attention, install_ops

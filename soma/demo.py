@@ -20,10 +20,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from .config import REPOSITORY, load_config
-from .files import atomic_path, write_json
 from .inference import Inferencer, draw_result, side_by_side, stack_rows
+from .io.files import atomic_path, write_json
 from .steps import Step, run_steps
+from .utils.config import REPOSITORY, load_config
 
 _PRETRAINED = 'checkpoints/dinov2_toy14_pretrain.pth'
 _CONVERTED = 'checkpoints/dinov2_toy_converted.pth'
@@ -40,7 +40,7 @@ class Demo:
         title: Of the table.
         data: Steps that make the data.
         minutes: How long a training and a test take on two cores.
-        panel: Domains of which a picture is drawn.
+        panel: Domains of which an image is drawn.
         folder: Default folder of results below ``work_dirs``.
     """
 
@@ -92,7 +92,7 @@ def _foundation_model() -> list[Step]:
             _PRETRAINED,
         ),
         Step(
-            'Convert it to patches of 16 pixels and pictures of 256 x 256',
+            'Convert it to patches of 16 pixels and images of 256 x 256',
             0.1,
             ('convert_models/convert_dinov2.py', _PRETRAINED, _CONVERTED, *size),
         ),
@@ -190,7 +190,7 @@ def summary_table(summary: Mapping[str, Mapping[str, float]], title: str) -> Tab
 
 
 def draw_panel(demo: Demo, work_dir: Path) -> np.ndarray:
-    """Draw, for a picture of some domains, input, truth and each method's prediction."""
+    """Draw, for an image of some domains, input, truth and each method's prediction."""
     config = load_config(demo.config_file(demo.methods[0]))
     init_default_scope(config.default_scope)
     dataset = DATASETS.build(config.test_dataloader.dataset)

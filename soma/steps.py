@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TimeElapsedColumn
 
-from .config import REPOSITORY
+from .utils.config import REPOSITORY
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mmengine.registry import RUNNERS
 from PIL import Image
 from small_configs import box_data, tiny_detector  # noqa: F401
 
-from soma.files import write_checkpoint
+from soma.io.checkpoint_files import write_checkpoint
 from soma.models import DINOv2
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
@@ -47,7 +47,7 @@ def public_file(tmp_path_factory):
 
 @pytest.fixture(scope='session')
 def street_data(tmp_path_factory):
-    """Four pictures and labels in the layout of a converted GTA: 3 classes in stripes."""
+    """Four images and labels in the layout of a converted GTA: 3 classes in stripes."""
     root = tmp_path_factory.mktemp('data') / 'gta'
     rng = np.random.default_rng(0)
     for folder in ('images', 'labels'):

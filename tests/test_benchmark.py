@@ -6,10 +6,10 @@ import torch
 from mmengine.config import Config
 from small_configs import DETECTORS
 
-from soma.benchmark import Settings, run_benchmark
-from soma.benchmark_phases import _start, run_phase, synthetic_data
-from soma.config import REPOSITORY, load_config
-from soma.files import CheckpointError
+from soma.engine.speed import Settings, run_benchmark
+from soma.engine.speed_phases import _start, run_phase, synthetic_data
+from soma.io.checkpoint_files import CheckpointError
+from soma.utils.config import REPOSITORY, load_config
 
 TOY = REPOSITORY / 'configs/toy/soma_dinov2-toy_mask2former_gta2all_256x256.py'
 
@@ -124,7 +124,7 @@ HEADS = {
         (dict(), [dict(type='Pad', size=(8, 8)), PAD, dict(type='Pack')], (160, 96)),
     ],
 )
-def test_the_size_of_a_detectors_pictures(heads, backbone, pipeline, size):
+def test_the_size_of_a_detectors_images(heads, backbone, pipeline, size):
     config = Config(dict(model=dict(heads, backbone=backbone), train_pipeline=pipeline))
     for given, expected in ((None, size), ((30, 20), (30, 20))):
         for phase in ('train', 'test'):
@@ -139,7 +139,7 @@ def test_the_detectors_of_the_configs_have_a_size(path):
     assert found == dict(type='SyntheticBoxDataset', size=size, num_classes=7)
 
 
-def test_the_size_of_a_segmentors_pictures(tiny_config):
+def test_the_size_of_a_segmentors_images(tiny_config):
     tiny_config.model.data_preprocessor.size = (32, 48)
     sizes = {
         (phase, given): synthetic_data(tiny_config, phase, Settings('x.py', size=given))['size']

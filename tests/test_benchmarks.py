@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from soma.config import REPOSITORY
+from soma.utils.config import REPOSITORY
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_every_goal_is_written_with_its_number(benchmark, tmp_path, monkeypatch)
         value = goal.measured(rows)
         assert math.isfinite(value)
         assert f'| {goal.text} | {value:.3g} |' in text
-    pictures = sorted(path.name for path in (tmp_path / 'benchmarks').glob('*.png'))
-    assert pictures == ['blocks.png', 'picture.png', 'rank.png', 'tokens.png']
+    images = sorted(path.name for path in (tmp_path / 'benchmarks').glob('*.png'))
+    assert images == ['blocks.png', 'image.png', 'rank.png', 'tokens.png']
 
 
 def test_every_adapter_has_a_row(benchmark, monkeypatch):

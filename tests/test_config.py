@@ -10,17 +10,12 @@ from mmengine.optim import build_optim_wrapper
 from small_configs import DETECTORS
 
 from soma.adapters import SoMALayer
-from soma.config import (
-    REPOSITORY,
-    build_model,
-    load_config,
-    runner_parser,
-    split_test_options,
-    use_amp,
-    use_test_data,
-    use_tta,
-)
+from soma.engine.amp import use_amp
+from soma.evaluation.test_config import split_test_options, use_test_data, use_tta
 from soma.models.backbones.dinov2 import ARCHS
+from soma.models.build import build_model
+from soma.utils.cli import runner_parser
+from soma.utils.config import REPOSITORY, load_config
 
 CONFIGS = sorted(
     path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
@@ -41,7 +36,7 @@ def repository(tmp_path, monkeypatch):
         "datasets = [dict(data_root='data/gta'), (dict(data_root='data/fog'),),"
         " dict(data_root='data/rain')]\n"
     )
-    monkeypatch.setattr('soma.config.REPOSITORY', root)
+    monkeypatch.setattr('soma.utils.config.REPOSITORY', root)
     (tmp_path / 'here').mkdir()
     monkeypatch.chdir(tmp_path / 'here')
     return root
@@ -316,7 +311,7 @@ def test_time_augmentation_averages_over_the_flip(tiny_config, tta, build_runner
     metrics = build_runner(augmented).test()
     assert metrics.keys() == plain.keys()
     assert metrics['mean_mIoU'] > 0 and metrics != plain
-    # with the picture as it is alone, nothing changes
+    # with the image as it is alone, nothing changes
     alone = copy.deepcopy(tiny_config)
     alone.merge_from_dict(tta)
     alone.tta_pipeline[1].transforms[1].pop()

@@ -14,12 +14,13 @@ from mmengine.registry import MODELS, init_default_scope
 from small_configs import DETECTORS, dicts, make_short
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from soma.config import REPOSITORY, load_config, use_test_data, use_tta
-from soma.datasets.convert import convert_dataset
-from soma.datasets.fractals import write_fractals
-from soma.datasets.layouts import LAYOUTS
 from soma.datasets.lists import write_subset
+from soma.datasets.prepare.convert import convert_dataset
+from soma.datasets.prepare.fractals import write_fractals
+from soma.datasets.prepare.layouts import LAYOUTS
 from soma.datasets.toy import DIVERSE_WEATHER_STYLES, DOMAIN_STYLES, write_toy_streets
+from soma.evaluation.test_config import use_test_data, use_tta
+from soma.utils.config import REPOSITORY, load_config
 
 CONFIGS = sorted(
     path
@@ -51,10 +52,10 @@ def folder(tmp_path_factory):
     domains = [*DOMAIN_STYLES, *DIVERSE_WEATHER_STYLES]
     write_toy_streets(data, 2, (96, 64), domains=domains, val_images=1, test_images=1)
     for name, layout in LAYOUTS.items():
-        pictures = convert_dataset(name, data / name).pictures
+        images = convert_dataset(name, data / name).images
         if name == 'cityscapes':
             root = data / name
-            write_subset(Fraction(1, 16), pictures, root, *layout.train, root)
+            write_subset(Fraction(1, 16), images, root, *layout.train, root)
     (data / 'toy').symlink_to(data)
     write_fractals(data / 'fractals', 2, 32)
     (data / 'toy_fractals').symlink_to(data / 'fractals')

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from small_configs import DETECTORS, dicts, make_short, shrink_detector
 
-from soma.config import REPOSITORY, load_config, use_tta
 from soma.datasets.toy import DIVERSE_WEATHER_STYLES, write_toy_streets
+from soma.evaluation.test_config import use_tta
+from soma.utils.config import REPOSITORY, load_config
 
 
 @pytest.mark.parametrize('head', ['dino', 'codetr'])

@@ -7,18 +7,17 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from soma.files import (
+from soma.io.checkpoint_files import (
     CheckpointError,
-    atomic_path,
     card_of,
-    check_output,
     load_strictly,
     read_checkpoint,
     read_state_dict,
     state_dict_of,
     write_checkpoint,
 )
-from soma.unpickle import trust_files
+from soma.io.files import atomic_path, check_output
+from soma.io.unpickle import trust_files
 
 
 class Bomb:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from soma.checkpoints import convert_dinov2_file, extract_adapter
-from soma.files import read_checkpoint, read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import read_checkpoint, read_state_dict, write_checkpoint
 
 
 class Bomb:

@@ -6,9 +6,9 @@ import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from soma.cli import command
 from soma.datasets import DomainVOCDataset
 from soma.datasets.labels import TRAIN_TO_CITYSCAPES
+from soma.utils.cli import command
 
 
 def as_paths(root, files):
@@ -49,8 +49,8 @@ def test_train_test_and_visualize_from_another_folder(config_file, run_tool, str
     names = [f'{d}_{m}' for d in ('citys', 'fog') for m in ('mIoU', 'aAcc', 'mAcc')] + ['mean_mIoU']
     assert {n: tested[n] for n in names} == {n: trained[n] for n in names}
     assert 'Error' not in done.stderr
-    pictures = [f'{domain}/0000{i}.png' for domain in ('citys', 'fog') for i in range(4)]
-    assert as_paths(here / 'shown', (here / 'shown').rglob('*.*')) == pictures
+    images = [f'{domain}/0000{i}.png' for domain in ('citys', 'fog') for i in range(4)]
+    assert as_paths(here / 'shown', (here / 'shown').rglob('*.*')) == images
     sheet = Image.open(here / 'shown' / 'citys' / '00000.png')
     assert sheet.width >= 3 * 80 and sheet.height > 48
 
@@ -64,9 +64,9 @@ def test_train_test_and_visualize_from_another_folder(config_file, run_tool, str
         '--device',
         'cpu',
     )
-    pictures = [f'seen/0000{i}.png' for i in range(4)]
-    assert as_paths(here, (here / 'seen').rglob('*.*')) == pictures
-    assert done.stdout.split()[-4:] == pictures
+    images = [f'seen/0000{i}.png' for i in range(4)]
+    assert as_paths(here, (here / 'seen').rglob('*.*')) == images
+    assert done.stdout.split()[-4:] == images
     assert sorted(p.name for p in here.iterdir()) == ['seen', 'shown', 'tested', 'work_dirs']
 
 
@@ -219,11 +219,11 @@ def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_p
     scores = {name: sorted(box['score'] for box in boxes) for name, boxes in found.items()}
     assert scores['adapter'] == pytest.approx(scores['plain'], abs=1e-4)
     assert scores['tta'] != pytest.approx(scores['plain'], abs=1e-4)
-    pictures = [f'{domain}/{i}.png' for domain in ('DC', 'NC') for i in range(3)]
+    images = [f'{domain}/{i}.png' for domain in ('DC', 'NC') for i in range(3)]
     red, green, blue = DomainVOCDataset.METAINFO['palette'][0]
     for name in ('plain', 'tta'):
-        assert as_paths(here / name, (here / name).rglob('*.png')) == pictures
-        truth = np.asarray(Image.open(here / name / pictures[0]))[:, 86:166]
+        assert as_paths(here / name, (here / name).rglob('*.png')) == images
+        truth = np.asarray(Image.open(here / name / images[0]))[:, 86:166]
         bus = (truth == (red, green, blue)).all(-1).sum(0)
         assert bus[6] >= 20 and bus[36] >= 20 and bus[37:].max() == 0 == bus[:6].max()
     images = box_data / 'night/VOC2007/JPEGImages'

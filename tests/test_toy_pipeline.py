@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from soma.checkpoints import convert_dinov2_file
-from soma.checkpoints.onnx import export_onnx
-from soma.config import REPOSITORY, build_model, load_config, use_plain_model
-from soma.datasets.convert import convert_dataset
+from soma.checkpoints.export.onnx import export_onnx
+from soma.datasets.prepare.convert import convert_dataset
 from soma.datasets.toy import DIVERSE_WEATHER_STYLES, write_toy_streets
 from soma.datasets.toy.foundation import pretrain_toy
 from soma.demo import DEMOS, draw_panel, read_metrics, summary_table
-from soma.files import read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import read_state_dict, write_checkpoint
+from soma.models.build import build_model, use_plain_model
+from soma.utils.config import REPOSITORY, load_config
 
 
 @pytest.fixture(scope='session')

@@ -4,14 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from soma.checkpoints.spectrum_files import (
-    analyze_file,
-    drift_table,
-    save_analysis,
-    spectra_table,
-)
-from soma.cli import add_base, add_trust, command
-from soma.reporting import as_text
+from soma.checkpoints.analysis import analyze_file, drift_table, save_analysis, spectra_table
+from soma.utils.cli import add_base, add_trust, command
+from soma.utils.tables import as_text
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,7 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', help='any checkpoint or adapter file')
     parser.add_argument('--against', metavar='BASE', help='what to compare it with: any checkpoint')
-    add_base(parser, 'base weights of an adapter (default: what it is compared with)')
+    add_base(parser, 'pretrained weights of an adapter (default: what it is compared with)')
     parser.add_argument(
         '--rank', type=int, default=16, help='components that count as minor (%(default)s)'
     )

@@ -2,10 +2,9 @@
 
 import argparse
 
-from soma.benchmark import Settings, benchmark_table, run_benchmark
-from soma.cli import add_trust, command
-from soma.config import add_cfg_options
-from soma.files import check_output, write_json
+from soma.engine.speed import Settings, benchmark_table, run_benchmark
+from soma.io.files import check_output, write_json
+from soma.utils.cli import add_cfg_options, add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,7 +13,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', nargs='?', help='file to start from (default: none)')
     parser.add_argument('--phase', choices=['train', 'test', 'both'], default='both')
-    parser.add_argument('--batch-size', type=int, help="pictures a step (default: the config's)")
+    parser.add_argument('--batch-size', type=int, help="images a step (default: the config's)")
     parser.add_argument('--iters', type=int, default=20, help='timed iterations (%(default)s)')
     parser.add_argument('--warmup', type=int, default=5, help='iterations before (%(default)s)')
     parser.add_argument(
@@ -22,8 +21,8 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs=2,
         metavar=('WIDTH', 'HEIGHT'),
-        help="of a segmentor's test pictures (2048 1024), while training takes the config's crops; "
-        "of a detector's pictures in both phases (default: the config's)",
+        help="of a segmentor's test images (2048 1024), while training takes the config's crops; "
+        "of a detector's images in both phases (default: the config's)",
     )
     parser.add_argument('--amp', action='store_true', help='compute in mixed precision')
     parser.add_argument('--out', help='JSON file for what was measured')

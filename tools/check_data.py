@@ -5,17 +5,17 @@ import shlex
 import sys
 from pathlib import Path
 
-from soma.cli import command
-from soma.config import add_cfg_options, load_config
-from soma.datasets.check import (
+from soma.datasets.prepare.check import (
     check_config,
     fault_lines,
     parts_table,
     write_good_lists,
     write_report,
 )
-from soma.datasets.counts import counts_table
-from soma.reporting import as_text
+from soma.datasets.prepare.counts import counts_table
+from soma.utils.cli import add_cfg_options, command
+from soma.utils.config import load_config
+from soma.utils.tables import as_text
 
 
 def parse_args() -> argparse.Namespace:

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from soma.config import REPOSITORY
 from soma.demo import DEMOS, run_demo
+from soma.utils.config import REPOSITORY
 
 
 def parse_args() -> argparse.Namespace:

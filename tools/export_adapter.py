@@ -3,8 +3,8 @@
 import argparse
 
 from soma.checkpoints import export_backbone, export_peft
-from soma.checkpoints.peft import NAMES
-from soma.cli import add_base, add_trust, command
+from soma.checkpoints.export.peft import NAMES
+from soma.utils.cli import add_base, add_trust, command
 
 OF = {
     'base_model': 'peft',
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('adapter', help='adapter file, or another checkpoint')
     parser.add_argument('out', help='directory (peft) or file to write')
     parser.add_argument('--to', choices=['peft', 'timm', 'dinov2', 'onnx'], required=True)
-    add_base(parser, "base weights of the adapter (--to onnx: default, the config's)")
+    add_base(parser, "pretrained weights of the adapter (--to onnx: default, the config's)")
     peft = parser.add_argument_group('--to peft')
     peft.add_argument(
         '--base-model',
@@ -62,7 +62,7 @@ def main() -> None:
         elif args.to == 'onnx':
             # Here, since only this needs onnxruntime and mmseg.
             try:
-                from soma.checkpoints.onnx import export_onnx
+                from soma.checkpoints.export.onnx import export_onnx
             except ImportError as error:
                 raise SystemExit(f"error: {error}; pip install -e '.[onnx]' brings it") from error
 

@@ -4,7 +4,7 @@ import argparse
 import os
 
 from soma.checkpoints import extract_adapter
-from soma.cli import add_trust, command
+from soma.utils.cli import add_trust, command
 
 
 def parse_args() -> argparse.Namespace:

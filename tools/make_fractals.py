@@ -1,9 +1,9 @@
-"""Make fractal pictures, which PixMix mixes into training pictures."""
+"""Make fractal images, which PixMix mixes into training images."""
 
 import argparse
 
-from soma.cli import command
-from soma.datasets.fractals import write_fractals
+from soma.datasets.prepare.fractals import write_fractals
+from soma.utils.cli import command
 
 
 def parse_args() -> argparse.Namespace:
@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Write the pictures, say how many."""
+    """Write the images, say how many."""
     args = parse_args()
     with command(False, ValueError):
         made = write_fractals(args.out, args.images, args.size, args.seed, args.nproc)

@@ -2,8 +2,8 @@
 
 import argparse
 
-from soma.cli import command
 from soma.datasets.toy import DIVERSE_WEATHER_STYLES, DOMAIN_STYLES, write_toy_streets
+from soma.utils.cli import command
 
 TASKS = {'segmentation': DOMAIN_STYLES, 'detection': DIVERSE_WEATHER_STYLES}
 
@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Write the pictures, say how many and how fast."""
+    """Write the images, say how many and how fast."""
     args = parse_args()
     with command(False, ValueError):
         report = write_toy_streets(

@@ -1,15 +1,15 @@
-"""Merge an adapter file with the base weights that it was trained on."""
+"""Merge an adapter file with the pretrained weights that it was trained on."""
 
 import argparse
 
 from soma.checkpoints import merge_files
-from soma.cli import add_base, add_trust, command
+from soma.utils.cli import add_base, add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_base(parser, 'converted base weights', required=True)
+    add_base(parser, 'converted pretrained weights', required=True)
     parser.add_argument('--soma_ckpt', required=True, help='adapter file')
     parser.add_argument('--merged_ckpt', required=True, help='file to write (.pth, .safetensors)')
     parser.add_argument(

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from soma.checkpoints import average_files
 from soma.checkpoints.average import OPERATIONS
-from soma.cli import add_trust, command
+from soma.utils.cli import add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,7 +24,9 @@ def parse_args() -> argparse.Namespace:
         '--rank', type=int, help='of an averaged adapter (default: twice the largest)'
     )
     parser.add_argument('--cpu-only', action='store_true', help='do not use a GPU')
-    parser.add_argument('--force', action='store_true', help='average over different base weights')
+    parser.add_argument(
+        '--force', action='store_true', help='average over different pretrained weights'
+    )
     add_trust(parser)
     return parser.parse_args()
 

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from soma.cli import command
 from soma.evaluation.submission import pack_submission
+from soma.utils.cli import command
 
 
 def parse_args() -> argparse.Namespace:

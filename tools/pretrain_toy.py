@@ -3,7 +3,7 @@
 import argparse
 
 from soma.datasets.toy.foundation import pretrain_toy
-from soma.files import write_checkpoint
+from soma.io.checkpoint_files import write_checkpoint
 
 
 def parse_args() -> argparse.Namespace:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from soma.cli import command
-from soma.config import REPOSITORY
 from soma.study import METHODS, SOURCES, Study, read_results, run_study, write_document
+from soma.utils.cli import command
+from soma.utils.config import REPOSITORY
 
 
 def parse_args() -> argparse.Namespace:

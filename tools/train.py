@@ -4,9 +4,10 @@ import argparse
 
 from mmengine.registry import RUNNERS
 
-from soma.cli import command
-from soma.config import config_from, runner_parser, use_amp
+from soma.engine.amp import use_amp
 from soma.engine.losses import LossError
+from soma.utils.cli import command, runner_parser
+from soma.utils.config import config_from
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,9 +1,9 @@
-"""Write a picture, or each of a folder, beside its segmentation or boxes, with a legend."""
+"""Write an image, or each of a folder, beside its segmentation or boxes, with a legend."""
 
 import argparse
 
-from soma.cli import add_base, add_trust, command
 from soma.inference import Inferencer, visualize
+from soma.utils.cli import add_base, add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
@@ -11,7 +11,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='training checkpoint, adapter file or merged file')
-    parser.add_argument('image', help='picture or folder')
+    parser.add_argument('image', help='image or folder')
     parser.add_argument('--save-dir', default='work_dirs/visualize', help='folder to write to')
     parser.add_argument(
         '--score-thr',
@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
         help="leave out a detector's boxes of lower scores (%(default)s)",
     )
     parser.add_argument('--device', help='cpu, cuda:0 ...; the first GPU if there is one')
-    add_base(parser, "base weights of an adapter (default: the config's)")
+    add_base(parser, "pretrained weights of an adapter (default: the config's)")
     add_trust(parser)
     args = parser.parse_args()
     if not 0 <= args.score_thr <= 1:

@@ -1,4 +1,4 @@
-# Full fine-tuning with the bilateral filter on half of the pictures, GTA -> all others
+# Full fine-tuning with the bilateral filter on half of the images, GTA -> all others
 _base_ = './full_dinov2-toy_semfpn_gta2all_256x256.py'
 
 train_pipeline = [*_base_.train_pipeline]

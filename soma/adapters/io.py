@@ -11,8 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..files import CheckpointError, card_of, read_checkpoint, state_dict_of, write_checkpoint
-from ..version import __version__
+from ..io.checkpoint_files import (
+    CheckpointError,
+    card_of,
+    read_checkpoint,
+    state_dict_of,
+    write_checkpoint,
+)
+from ..utils.version import __version__
 from .config import ADAPTERS
 from .inject import inject_adapter
 from .layer import Adapter
@@ -101,7 +107,7 @@ def base_card(model: nn.Module, prefix: str = '') -> dict:
 
 
 def weights_card(base: Mapping[str, Tensor]) -> dict:
-    """What :func:`check_base` compares of base weights: ``hash`` and ``samples``."""
+    """What :func:`check_base` compares of pretrained weights: ``hash`` and ``samples``."""
     return {'hash': base_hash(base), 'samples': base_samples(base)}
 
 
@@ -149,10 +155,11 @@ def save_adapter(
 def load_adapter(
     model: nn.Module, path: str | os.PathLike, part: str = '', force: bool = False
 ) -> AdapterReport:
-    """Put an adapter file onto the base weights in a model.
+    """Put an adapter file onto the pretrained weights in a model.
 
     Args:
-        model: A plain model with the base weights, or one with the same adapters; changed in place.
+        model: A plain model with the pretrained weights, or one with the same adapters; changed in
+            place.
         path: A file of :func:`save_adapter` or of ``tools/extract_soma_weights.py``.
         part: Name of the part of the file's model that ``model`` is, such as ``'backbone'``; the
             rest of the file is left out.
@@ -164,7 +171,7 @@ def load_adapter(
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file holds no adapter, does not fit the model, or was trained on
-            other base weights.
+            other pretrained weights.
     """
     content = read_checkpoint(path)
     card, state = card_of(content), state_dict_of(content, path)
@@ -249,11 +256,11 @@ def check_base(
     path: str | os.PathLike,
     force: bool | None = None,
 ) -> None:
-    """Compare base weights with those that an adapter was trained on.
+    """Compare pretrained weights with those that an adapter was trained on.
 
     Args:
         card: The adapter's; one without a hash fits any base.
-        base: The base weights.
+        base: The pretrained weights.
         where: What holds them, for the message.
         path: The adapter's file, for the message.
         force: Accept any; None if the user has no such choice.
@@ -273,12 +280,12 @@ def check_base(
     if found != wanted['hash']:
         rounded = any(value.dtype == torch.bfloat16 for value in base.values())
         raise CheckpointError(
-            f'{path} was trained on the base weights {wanted["hash"][:12]}{known}, but {where} '
-            f'holds {found[:12]}{" in bfloat16 (base_dtype)" if rounded else ""}: {advice}'
+            f'{path} was trained on the pretrained weights {wanted["hash"][:12]}{known}, but '
+            f'{where} holds {found[:12]}{" in bfloat16 (base_dtype)" if rounded else ""}: {advice}'
         )
     for name, values in base_samples(base).items():
         if not np.allclose(values, wanted['samples'][name], rtol=1e-3, atol=1e-4):
             raise CheckpointError(
-                f'{path} was trained on base weights{known} with another {name} '
+                f'{path} was trained on pretrained weights{known} with another {name} '
                 f'than {where} has, perhaps resized in another way: {advice}'
             )

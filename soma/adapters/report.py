@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.table import Table
 from torch import nn
 
-from ..reporting import as_text
+from ..utils.tables import as_text
 from .layer import Adapter, AdapterLayer
 
 _BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)(?:\.|$)')

@@ -15,8 +15,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ..files import CheckpointError, card_of, read_checkpoint, write_checkpoint
-from ..progress import track
+from ..io.checkpoint_files import CheckpointError, card_of, read_checkpoint, write_checkpoint
+from ..utils.progress import track
 from .layer import AdapterLayer
 from .svd import Components
 

@@ -13,7 +13,7 @@ from .fold import DORA, LOW_RANK, SVF, fold_weight
 from .functional import weight_delta
 from .report import block_index
 
-# Resizing these to a model's patches and pictures rounds differently from machine to machine.
+# Resizing these to a model's patches and images rounds differently from machine to machine.
 RESIZED = ('pos_embed', 'patch_embed.proj.weight')
 _RELEASE = re.compile(r'^(?P<prefix>.*?\bbackbone\.)model\.')
 _FACTOR = re.compile(r'\.lora_([AB])\.(?:default\.)?weight$')
@@ -76,7 +76,9 @@ def merge_state(state: Mapping[str, Tensor], scale: float = 1.0) -> dict[str, Te
     for layer, tensors in adapters.items():
         weight = plain.get(f'{layer}.weight')
         if weight is None:
-            raise ValueError(f'{layer} has an adapter but no weight: the base weights are missing')
+            raise ValueError(
+                f'{layer} has an adapter but no weight: the pretrained weights are missing'
+            )
         try:
             plain[f'{layer}.weight'] = fold_weight(weight, tensors, scale)
         except ValueError as error:
@@ -85,7 +87,7 @@ def merge_state(state: Mapping[str, Tensor], scale: float = 1.0) -> dict[str, Te
 
 
 def base_hash(base: Mapping[str, Tensor], exact: bool = False) -> str:
-    """A hash of base weights: of names, shapes and values.
+    """A hash of pretrained weights: of names, shapes and values.
 
     Args:
         base: The tensors that an adapter does not replace, by their name in the base.
@@ -131,7 +133,7 @@ def is_block_matrix(name: str, tensor: Tensor) -> bool:
 
 
 def as_trained(base: Mapping[str, Tensor], card: Mapping) -> dict[str, Tensor]:
-    """Give base weights the values that an adapter was trained on.
+    """Give pretrained weights the values that an adapter was trained on.
 
     Args:
         base: Tensors by their name in the base.

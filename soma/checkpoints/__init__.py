@@ -2,13 +2,13 @@
 
 from .average import average_files
 from .convert import convert_dinov2_file
-from .export import export_backbone
+from .drift import drift, spectra, total_drift
+from .export.backbone import export_backbone
+from .export.peft import export_peft
 from .extract import extract_adapter
 from .load import join_base, load_plain, open_checkpoint, plain_weights
 from .matrices import weight_matrices
 from .merge import merge_files
-from .peft import export_peft
-from .spectrum import drift, spectra, total_drift
 
 __all__ = [
     'average_files',

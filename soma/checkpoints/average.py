@@ -14,8 +14,9 @@ from torch import Tensor
 from ..adapters import ADAPTERS, adapted_layers, adapter_delta, split_components
 from ..adapters.fold import LOW_RANK
 from ..adapters.svd import low_rank_product
-from ..files import CheckpointError, check_output, write_checkpoint
-from ..progress import track
+from ..io.checkpoint_files import CheckpointError, write_checkpoint
+from ..io.files import check_output
+from ..utils.progress import track
 from .load import Checkpoint, check_folds, meta_of, open_checkpoint
 
 OPERATIONS = ('mean', 'min', 'trimmed')
@@ -69,14 +70,14 @@ def average_files(
         rank: Of the averaged adapter; twice the largest one of the files if None, which holds the
             change of each of them.
         cpu_only: Do not compute on a GPU.
-        force: Average adapters of different base weights.
+        force: Average adapters of different pretrained weights.
 
     Returns:
         What was averaged.
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        CheckpointError: If a file cannot be used, or names, shapes or base weights differ.
+        CheckpointError: If a file cannot be used, or names, shapes or pretrained weights differ.
         ValueError: If an argument makes no sense.
     """
     _check(files, operation, factors)
@@ -165,8 +166,8 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
     hashes = {checkpoint.card.get('base', {}).get('hash') for checkpoint in (first, other)} - {None}
     if len(hashes) > 1 and not force:
         raise CheckpointError(
-            f'{first.path} and {other.path} were trained on different base weights: their changes '
-            'do not add up; pass --force to average them all the same'
+            f'{first.path} and {other.path} were trained on different pretrained weights: their '
+            'changes do not add up; pass --force to average them all the same'
         )
     return other.card['rank'] if _low_rank_layers(other) else 0
 

@@ -2,7 +2,8 @@
 
 import os
 
-from ..files import check_output, write_checkpoint
+from ..io.checkpoint_files import write_checkpoint
+from ..io.files import check_output
 from ..models.backbones.dinov2_weights import convert_dinov2, read_pretrained
 
 
@@ -13,12 +14,12 @@ def convert_dinov2_file(
     patch_size: int,
     pos_embed_interp: str = 'exact',
 ) -> int:
-    """Convert a DINOv2 file to another picture and patch size.
+    """Convert a DINOv2 file to another image and patch size.
 
     Args:
         pretrained: File with the public, timm's or transformers' names.
         converted: File to write, ``*.pth`` or ``*.safetensors``.
-        img_size: Height and width of the picture in pixels.
+        img_size: Height and width of the image in pixels.
         patch_size: Side of a patch in pixels.
         pos_embed_interp: ``'exact'`` or ``'dinov2'``, as the model's option of this name.
 

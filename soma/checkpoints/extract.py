@@ -6,8 +6,9 @@ import os
 
 from ..adapters import weights_card
 from ..adapters.fold import DORA, SVF
-from ..files import CheckpointError, check_output, write_checkpoint
-from ..version import __version__
+from ..io.checkpoint_files import CheckpointError, write_checkpoint
+from ..io.files import check_output
+from ..utils.version import __version__
 from .load import meta_of, open_checkpoint
 
 
@@ -20,8 +21,8 @@ def extract_adapter(
     """Write the adapter and the head of a checkpoint, with a card.
 
     Args:
-        final: A training checkpoint, with or without its base weights, of this package or of the
-            original release.
+        final: A training checkpoint, with or without its pretrained weights, of this package or of
+            the original release.
         out: File to write, ``*.safetensors`` or ``*.pth``.
         part: ``'state_dict'`` or ``'ema_state_dict'``; whichever there is, in this order, if None.
         alpha: As for :func:`~soma.checkpoints.open_checkpoint`.

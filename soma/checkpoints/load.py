@@ -9,8 +9,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from ..adapters import ADAPTERS, as_trained, check_base, from_release, merge_state
-from ..engine.card import plain_model
-from ..files import (
+from ..io.checkpoint_files import (
     CheckpointError,
     card_of,
     load_strictly,
@@ -18,6 +17,7 @@ from ..files import (
     state_dict_of,
 )
 from ..models.backbones.dinov2_weights import convert_dinov2, public_names, read_pretrained
+from ..models.build import plain_model
 from .card import card_from
 
 
@@ -112,11 +112,11 @@ def meta_of(card: Mapping) -> dict:
 def join_base(
     checkpoint: Checkpoint, backbone: str | os.PathLike, force: bool = False
 ) -> dict[str, Tensor]:
-    """Add the base weights that a checkpoint lacks.
+    """Add the pretrained weights that a checkpoint lacks.
 
     Args:
         checkpoint: An adapter or training checkpoint; one with all its weights is left as it is.
-        backbone: File of the base weights: the converted one, or the published one that is
+        backbone: File of the pretrained weights: the converted one, or the published one that is
             converted now.
         force: Accept other weights than those that the adapter was trained on.
 
@@ -125,7 +125,7 @@ def join_base(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file holds other base weights, or of another size.
+        CheckpointError: If the file holds other pretrained weights, or of another size.
     """
     base = read_base(checkpoint, backbone, force)
     return {**{checkpoint.prefix + n: value for n, value in base.items()}, **checkpoint.state}
@@ -134,7 +134,7 @@ def join_base(
 def read_base(
     checkpoint: Checkpoint, backbone: str | os.PathLike, force: bool = False
 ) -> dict[str, Tensor]:
-    """Read the base weights of a checkpoint, in the size that its card asks for.
+    """Read the pretrained weights of a checkpoint, in the size that its card asks for.
 
     Args:
         checkpoint: As for :func:`join_base`.
@@ -146,7 +146,7 @@ def read_base(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If the file holds other base weights, or of another size.
+        CheckpointError: If the file holds other pretrained weights, or of another size.
     """
     state, card, path = checkpoint
     wanted = card.get('base', {})
@@ -156,7 +156,7 @@ def read_base(
     base.pop('mask_token', None)
     if 'names' in wanted:  # the file may hold more, such as a classifier
         if absent := [name for name in wanted['names'] if name not in base]:
-            raise CheckpointError(f'{backbone} lacks base weights of {path}: {absent[:3]}')
+            raise CheckpointError(f'{backbone} lacks pretrained weights of {path}: {absent[:3]}')
         kept = {*wanted['names'], *(n.removeprefix(checkpoint.prefix) for n in state)}
         base = {name: value for name, value in base.items() if name in kept}
     if 'img_size' in wanted:
@@ -186,7 +186,7 @@ def plain_weights(
 
     Args:
         checkpoint: Of any kind.
-        backbone: File of the base weights, where it has none.
+        backbone: File of the pretrained weights, where it has none.
         force: As for :func:`join_base`.
 
     Returns:
@@ -217,7 +217,7 @@ def load_plain(
         model: A model without adapters but Rein, possibly wrapped for several processes or for
             test-time augmentation.
         path: As for :func:`plain_weights`.
-        backbone: File of the base weights; read only where ``path`` lacks them.
+        backbone: File of the pretrained weights; read only where ``path`` lacks them.
         force: As for :func:`join_base`.
 
     Returns:
@@ -250,16 +250,16 @@ def check_folds(checkpoint: Checkpoint, task: str) -> None:
     if checkpoint.card.get('method') and not checkpoint.folds:
         raise CheckpointError(
             f'{checkpoint.path} is of {checkpoint.card["method"]}, which is no change of weights: '
-            f'it cannot be {task}. Testing, pictures and ONNX take the file as it is'
+            f'it cannot be {task}. Testing, images and ONNX take the file as it is'
         )
 
 
 def no_base(checkpoint: Checkpoint) -> CheckpointError:
-    """The error that asks for the file of a checkpoint's base weights."""
+    """The error that asks for the file of a checkpoint's pretrained weights."""
     known = checkpoint.card.get('base', {}).get('file')
     hint = f' (in training it was {known})' if known else ''
     return CheckpointError(
-        f'{checkpoint.path} holds no base weights: name their file with --backbone{hint}'
+        f'{checkpoint.path} holds no pretrained weights: name their file with --backbone{hint}'
     )
 
 
@@ -269,7 +269,7 @@ def _lacks_weights(checkpoint: Checkpoint) -> bool:
 
 
 def _lacks_base(checkpoint: Checkpoint, model: nn.Module) -> bool:
-    """Whether weights are missing that a file of base weights may supply."""
+    """Whether weights are missing that a file of pretrained weights may supply."""
     if _lacks_weights(checkpoint):
         return True
     missing = [name for name in model.state_dict() if name not in checkpoint.state]

@@ -12,7 +12,7 @@ from ..adapters.split import on_all_cores
 from ..models.backbones.dinov2_weights import public_names
 
 T = TypeVar('T')
-_EMBEDDINGS = {'patch_embed', 'patch_embeddings', 'pos_embed', 'projection'}  # of pictures
+_EMBEDDINGS = {'patch_embed', 'patch_embeddings', 'pos_embed', 'projection'}  # of images
 
 
 def weight_matrices(

@@ -1,11 +1,12 @@
-"""From base weights and an adapter file to one checkpoint."""
+"""From pretrained weights and an adapter file to one checkpoint."""
 
 from __future__ import annotations
 
 import os
 
 from ..adapters import merge_state
-from ..files import CheckpointError, check_output, write_checkpoint
+from ..io.checkpoint_files import CheckpointError, write_checkpoint
+from ..io.files import check_output
 from .load import check_folds, join_base, meta_of, open_checkpoint
 
 
@@ -17,15 +18,15 @@ def merge_files(
     force: bool = False,
     alpha: float | None = None,
 ) -> dict:
-    """Put an adapter onto base weights and write all of the model.
+    """Put an adapter onto pretrained weights and write all of the model.
 
     Args:
-        backbone: File of the base weights.
+        backbone: File of the pretrained weights.
         adapter: Adapter file or training checkpoint, of this package or of the original release.
         out: File to write, ``*.safetensors`` or ``*.pth``.
         keep_adapter: Leave the adapter beside the weights, to train on (``load_from``), instead of
             folding it in.
-        force: Accept other base weights than those that the adapter was trained on.
+        force: Accept other pretrained weights than those that the adapter was trained on.
         alpha: As for :func:`~soma.checkpoints.open_checkpoint`.
 
     Returns:
@@ -40,7 +41,9 @@ def merge_files(
     if not checkpoint.card.get('method'):
         raise CheckpointError(f'{adapter} holds no adapter to merge')
     if not keep_adapter:
-        check_folds(checkpoint, 'merged (but --keep-adapter writes it beside the base weights)')
+        check_folds(
+            checkpoint, 'merged (but --keep-adapter writes it beside the pretrained weights)'
+        )
     state, card = join_base(checkpoint, backbone, force), checkpoint.card
     try:  # also with keep_adapter, to know that it fits
         merged = merge_state(state, checkpoint.scale)

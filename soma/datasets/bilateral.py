@@ -14,12 +14,12 @@ class BilateralFilter(BaseTransform):
     """Smooths texture and keeps edges, with OpenCV's bilateral filter of a random diameter.
 
     One of the augmentations whose models ReVT averages (arXiv 2308.13331). As in its public
-    configs: of half of the pictures, before the flip, with a diameter of less than 16 and 75 for
+    configs: of half of the images, before the flip, with a diameter of less than 16 and 75 for
     both deviations. Our choice: odd diameters only, each as often, since OpenCV takes the next
     odd one anyway; and none of 0, for which it would take 225 pixels and seconds.
 
     Args:
-        prob: Share of the pictures that are filtered.
+        prob: Share of the images that are filtered.
         max_diameter: The largest diameter in pixels; one of 3, 5, 7 ... is drawn.
         sigma_color: How far colours may lie apart that are averaged, of 255.
         sigma_space: How much a distance in pixels counts; 75 means hardly, within so few.
@@ -45,7 +45,7 @@ class BilateralFilter(BaseTransform):
         self.sigma_color, self.sigma_space = sigma_color, sigma_space
 
     def transform(self, results: dict) -> dict:
-        """Filter a picture.
+        """Filter an image.
 
         Args:
             results: With ``img``, uint8, ``(h, w, 3)``.
@@ -59,7 +59,7 @@ class BilateralFilter(BaseTransform):
         image, diameter = results['img'], self._draw_diameter()
         if image.dtype != np.uint8:
             raise ValueError(
-                'BilateralFilter needs a picture of 0 to 255 as it is loaded, before any '
+                'BilateralFilter needs an image of 0 to 255 as it is loaded, before any '
                 f'normalisation, got {image.dtype}'
             )
         if diameter:
@@ -70,7 +70,7 @@ class BilateralFilter(BaseTransform):
 
     @cache_randomness
     def _draw_diameter(self) -> int:
-        """Draw an odd diameter, or 0 to leave a picture as it is."""
+        """Draw an odd diameter, or 0 to leave an image as it is."""
         if np.random.random() >= self.prob:
             return 0
         return 2 * np.random.randint(1, (self.max_diameter - 1) // 2 + 1) + 1

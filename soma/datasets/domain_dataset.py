@@ -1,4 +1,4 @@
-"""Street pictures of one domain."""
+"""Street images of one domain."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .lists import read_names
 
 @DATASETS.register_module()
 class DomainDataset(CityscapesDataset):
-    """Pictures with the 19 Cityscapes classes that say which domain they belong to.
+    """Images with the 19 Cityscapes classes that say which domain they belong to.
 
     Args:
         domain: Name of the domain, ``gta``, ``citys``, ``fog`` ...; each sample carries it as
             ``domain``.
-        img_suffix: How picture files end.
+        img_suffix: How image files end.
         seg_map_suffix: What label files have in the place of ``img_suffix``.
         **kwargs: As for mmseg's ``BaseSegDataset``. The lines of ``ann_file`` may have the suffix
-            and the folder of the pictures, or not. Without ``seg_map_path`` in ``data_prefix``
+            and the folder of the images, or not. Without ``seg_map_path`` in ``data_prefix``
             there are no labels.
     """
 
@@ -33,10 +33,10 @@ class DomainDataset(CityscapesDataset):
         """List the samples.
 
         Returns:
-            One dict a picture, as mmseg makes them, with the ``domain``.
+            One dict an image, as mmseg makes them, with the ``domain``.
 
         Raises:
-            FileNotFoundError: If there is no picture, or no file that is to list them.
+            FileNotFoundError: If there is no image, or no file that is to list them.
         """
         folder = self.data_prefix.get('img_path')
         if self.ann_file:
@@ -54,7 +54,7 @@ class DomainDataset(CityscapesDataset):
         return [{**sample, 'domain': self.domain} for sample in samples]
 
     def _listed(self) -> list[dict]:
-        pictures, labels = (self.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
+        images, labels = (self.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
         try:
             names = read_names(self.ann_file, self._folder, self.img_suffix)
         except FileNotFoundError as error:
@@ -64,7 +64,7 @@ class DomainDataset(CityscapesDataset):
             ) from error
         samples = []
         for name in names:
-            sample = {'img_path': str(Path(pictures, name + self.img_suffix))}
+            sample = {'img_path': str(Path(images, name + self.img_suffix))}
             if labels is not None:
                 sample['seg_map_path'] = str(Path(labels, name + self.seg_map_suffix))
             sample |= {'label_map': self.label_map, 'reduce_zero_label': self.reduce_zero_label}

@@ -1,4 +1,4 @@
-"""Street pictures of one domain with boxes, in the layout of Pascal VOC."""
+"""Street images of one domain with boxes, in the layout of Pascal VOC."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HELP = 'tools/check_data.py finds all that is wrong with the data of a config'
 
 @DATASETS.register_module()
 class DomainVOCDataset(XMLDataset):
-    """Pictures with boxes of the 7 classes of Diverse Weather that say which domain they belong to.
+    """Images with boxes of the 7 classes of Diverse Weather that say which domain they belong to.
 
     Boxes are read as mmdet reads Pascal VOC: corners count from 1 in the files and from 0 here, and
     objects of other classes are left out. Names of classes may have capitals and blanks around.
@@ -26,12 +26,12 @@ class DomainVOCDataset(XMLDataset):
         domain: Name of the domain, ``DC``, ``NC`` ...; each sample carries it as ``domain``.
         **kwargs: As for mmdet's ``XMLDataset``. ``data_prefix['sub_data_root']`` is the folder with
             ``JPEGImages`` and ``Annotations``; the lines of ``ann_file`` may have the suffix of the
-            pictures, or not.
+            images, or not.
     """
 
     METAINFO: ClassVar[dict] = {
         'classes': BOX_CLASSES,
-        'palette': [  # bright, for night pictures
+        'palette': [  # bright, for night images
             (70, 160, 255),
             (0, 215, 200),
             (255, 215, 0),
@@ -50,17 +50,17 @@ class DomainVOCDataset(XMLDataset):
         """List the files of the samples, without reading them.
 
         Returns:
-            One dict a picture: its name (``img_id``), its ``file_name`` below ``sub_data_root`` and
+            One dict an image: its name (``img_id``), its ``file_name`` below ``sub_data_root`` and
             its ``xml_path``.
 
         Raises:
-            FileNotFoundError: If there is no list, nothing in it, or no folder of pictures.
+            FileNotFoundError: If there is no list, nothing in it, or no folder of images.
         """
-        pictures = Path(self.sub_data_root, self.img_subdir)
+        images = Path(self.sub_data_root, self.img_subdir)
         place = f'domain {self.domain}'
-        if not pictures.is_dir():
+        if not images.is_dir():
             raise FileNotFoundError(
-                f'{place}: no folder {pictures}; docs/detection.md says what belongs there'
+                f'{place}: no folder {images}; docs/detection.md says what belongs there'
             )
         try:
             names = read_names(self.ann_file, self.img_subdir, '.jpg')
@@ -69,7 +69,7 @@ class DomainVOCDataset(XMLDataset):
                 f'{place}: no list {self.ann_file}; docs/detection.md says what belongs there'
             ) from error
         if not names:
-            raise FileNotFoundError(f'{place}: {self.ann_file} lists no picture')
+            raise FileNotFoundError(f'{place}: {self.ann_file} lists no image')
         return [
             {
                 'img_id': name,
@@ -83,7 +83,7 @@ class DomainVOCDataset(XMLDataset):
         """List the samples.
 
         Returns:
-            One dict a picture, as mmdet makes them, with the ``domain``.
+            One dict an image, as mmdet makes them, with the ``domain``.
 
         Raises:
             FileNotFoundError: As for `list_files`, or if an XML file is missing.
@@ -93,7 +93,7 @@ class DomainVOCDataset(XMLDataset):
         return [self.parse_data_info(files) for files in self.list_files()]
 
     def parse_data_info(self, img_info: dict) -> dict:
-        """Read the boxes of one picture.
+        """Read the boxes of one image.
 
         Args:
             img_info: Its files, as `list_files` gives them.

@@ -19,8 +19,8 @@ def read_labels(path: Path, channel: int | None = None) -> np.ndarray:
     """Read the values that a label file holds: palette indices or numbers, 8 or 16 bits, no alpha.
 
     Args:
-        path: A picture file, or the polygons of Cityscapes (``*.json``), which give train ids.
-        channel: Channel of a colour picture that holds the class, in the order red, green, blue;
+        path: An image file, or the polygons of Cityscapes (``*.json``), which give train ids.
+        channel: Channel of a colour image that holds the class, in the order red, green, blue;
             None if all of them must.
 
     Returns:
@@ -28,7 +28,7 @@ def read_labels(path: Path, channel: int | None = None) -> np.ndarray:
 
     Raises:
         ImportError: It holds polygons, and cityscapesscripts is not installed.
-        OSError: The file is missing, cut off or no picture.
+        OSError: The file is missing, cut off or no image.
         ValueError: It does not hold one value a pixel.
     """
     if path.suffix == '.json':
@@ -48,7 +48,7 @@ def read_labels(path: Path, channel: int | None = None) -> np.ndarray:
     if channel is not None:
         return colours[..., channel]
     if (colours != colours[..., :1]).any():
-        raise ValueError('is a colour picture, not one of classes')
+        raise ValueError('is a colour image, not one of classes')
     return colours[..., 0]
 
 
@@ -78,10 +78,10 @@ def _reading_polygons() -> Iterator[None]:
 
 
 def stored_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture file as it is stored, or of what polygons are drawn into.
+    """Width and height of an image file as it is stored, or of what polygons are drawn into.
 
     Raises:
-        OSError: The file is missing or no picture.
+        OSError: The file is missing or no image.
         ValueError: It is JSON, but has no polygons of Cityscapes.
     """
     if path.suffix == '.json':
@@ -93,24 +93,24 @@ def stored_size(path: Path) -> tuple[int, int]:
 
 
 def orientation(image: Image.Image) -> int:
-    """How a picture says that it must be turned to be seen: 1 if not at all, else 2 to 8 (EXIF)."""
+    """How an image says that it must be turned to be seen: 1 if not at all, else 2 to 8 (EXIF)."""
     if image.format == 'PNG' and 'exif' not in image.info:
-        return 1  # Pillow would read the whole picture to look behind it
+        return 1  # Pillow would read the whole image to look behind it
     value = image.getexif().get(_EXIF_ORIENTATION, 1)
     return value if value in range(1, 9) else 1
 
 
 def shown_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of a picture when it is turned as its EXIF orientation says."""
+    """Width and height of an image when it is turned as its EXIF orientation says."""
     return image.size[::-1] if orientation(image) >= 5 else image.size
 
 
 def why_unreadable(path: Path, error: Exception) -> str:
-    """Say why a file could not be read as a picture, without its name."""
+    """Say why a file could not be read as an image, without its name."""
     if not path.exists():
         return 'is missing'
     if not path.stat().st_size:
         return 'is empty'
     if isinstance(error, UnidentifiedImageError):
-        return 'is no picture'
+        return 'is no image'
     return str(error).replace(str(path), '').strip(' :') or type(error).__name__

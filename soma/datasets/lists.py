@@ -1,4 +1,4 @@
-"""Lists of pictures: subsets to train on, good pairs; a name a line, as mmseg reads them."""
+"""Lists of images: subsets to train on, good pairs; a name a line, as mmseg reads them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_path
+from ..io.files import atomic_path
 
 
 def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
-    """Read a list of pictures.
+    """Read a list of images.
 
     Args:
-        path: A file with a picture a line: its path below ``folder``, with or without the suffix,
+        path: A file with an image a line: its path below ``folder``, with or without the suffix,
             or with the folder before it.
-        folder: Folder of the pictures, such as ``leftImg8bit/train``.
-        suffix: How the names of the pictures end.
+        folder: Folder of the images, such as ``leftImg8bit/train``.
+        suffix: How the names of the images end.
 
     Returns:
         Names below the folder, without the suffix.
@@ -30,7 +30,7 @@ def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
     try:
         lines = [line.strip() for line in Path(path).read_text().splitlines()]
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is no text file with a picture a line') from error
+        raise ValueError(f'{path} is no text file with an image a line') from error
     prefix = folder.rstrip('/') + '/'
     names = []
     for line in filter(None, lines):
@@ -46,7 +46,7 @@ def write_names(path: str | Path, names: Sequence[str]) -> None:
 
 
 def parse_subset(text: str) -> Fraction | Path:
-    """Read which part of the pictures is wanted: a fraction such as ``1/16``, or a user's list.
+    """Read which part of the images is wanted: a fraction such as ``1/16``, or a user's list.
 
     Raises:
         ValueError: It is neither a file nor a fraction above 0 and at most 1.
@@ -64,21 +64,21 @@ def parse_subset(text: str) -> Fraction | Path:
 
 def write_subset(
     subset: Fraction | Path,
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     root: Path,
     folder: str,
     suffix: str,
     out: Path,
     seed: int = 1,
 ) -> Path:
-    """Write a list of some of the pictures to train on.
+    """Write a list of some of the images to train on.
 
     Args:
         subset: A share of them, drawn at random, or a file with the user's own list.
-        pictures: All pictures that have labels.
+        images: All images that have labels.
         root: Folder of the dataset.
         folder: Folder below it that the names are relative to.
-        suffix: How the names of the pictures end.
+        suffix: How the names of the images end.
         out: Folder to write to: ``train_1_16_v1.txt``, with the seed as the version, or a file of
             the name that the user's list has.
         seed: Seed of the draw.
@@ -88,12 +88,12 @@ def write_subset(
 
     Raises:
         FileExistsError: There is another list of this name.
-        FileNotFoundError: There are no pictures, or the user's list names others.
+        FileNotFoundError: There are no images, or the user's list names others.
         ValueError: The user's list is empty or no text.
     """
     everything = sorted(
         path.relative_to(root / folder).as_posix().removesuffix(suffix)
-        for path in pictures
+        for path in images
         if path.is_relative_to(root / folder)
     )
     if not everything:
@@ -101,10 +101,10 @@ def write_subset(
     if isinstance(subset, Path):
         names = list(dict.fromkeys(read_names(subset, folder, suffix)))
         if not names:
-            raise ValueError(f'{subset} lists no picture')
+            raise ValueError(f'{subset} lists no image')
         if missing := sorted(set(names) - set(everything)):
             raise FileNotFoundError(
-                f'{subset} names pictures that are not in {root / folder}, or have no labels: '
+                f'{subset} names images that are not in {root / folder}, or have no labels: '
                 f'{missing[:3]} ({len(missing)} of {len(names)})'
             )
         target = out / subset.name
@@ -119,5 +119,5 @@ def write_subset(
         write_names(target, names)
     elif read_names(target, folder, suffix) != names:
         way = 'rename yours' if isinstance(subset, Path) else 'choose another --seed'
-        raise FileExistsError(f'{target} lists other pictures: remove it or {way}')
+        raise FileExistsError(f'{target} lists other images: remove it or {way}')
     return target

@@ -1,4 +1,4 @@
-"""Pictures mixed with copies of themselves and with fractals (PixMix, arXiv 2112.05135)."""
+"""Images mixed with copies of themselves and with fractals (PixMix, arXiv 2112.05135)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmseg.datasets.transforms import PhotoMetricDistortion
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg')
 _LOWEST = 1e-37  # in the place of 0, whose negative powers are infinite, in float32 too
-_MARGIN = 1.125  # how much larger than the picture a fractal is, before the cut
+_MARGIN = 1.125  # how much larger than the image a fractal is, before the cut
 
 
 def mix_by_addition(x: np.ndarray, y: np.ndarray, a: float, b: float) -> np.ndarray:
@@ -36,7 +36,7 @@ class Round(NamedTuple):
     Attributes:
         fractal: Whether the fractal is mixed in, else an augmented copy.
         mixing: Index of ``MIXINGS``.
-        a: Weight or exponent of the picture so far, about 1.
+        a: Weight or exponent of the image so far, about 1.
         b: Of what is mixed in, about 0.
     """
 
@@ -47,12 +47,12 @@ class Round(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What happens to one picture.
+    """What happens to one image.
 
     Attributes:
-        augmented: Whether an augmented copy is the start, else the picture as it is.
+        augmented: Whether an augmented copy is the start, else the image as it is.
         rounds: The rounds, perhaps none.
-        fractal: Index of the fractal picture.
+        fractal: Index of the fractal image.
         place: Where it is cut out, from 0 (top, left) to 1.
     """
 
@@ -64,21 +64,21 @@ class Plan(NamedTuple):
 
 @TRANSFORMS.register_module()
 class PixMix(BaseTransform):
-    """Mixes a picture with augmented copies of itself and with a fractal, in up to ``k`` rounds.
+    """Mixes an image with augmented copies of itself and with a fractal, in up to ``k`` rounds.
 
     As in ReVT (arXiv 2308.13331), which trains with it in the place of flips and
-    ``PhotoMetricDistortion``. The start is the picture or an augmented copy; each of 0 to ``k``
+    ``PhotoMetricDistortion``. The start is the image or an augmented copy; each of 0 to ``k``
     rounds adds or multiplies another augmented copy, or the fractal. It computes with values from 0
     to 1, and returns whole numbers from 0 to 255 as it got them. Labels stay as they are.
 
     Args:
-        mixing_set: Folder of fractals, or other complex pictures; those in its folders count too.
+        mixing_set: Folder of fractals, or other complex images; those in its folders count too.
         k: The largest number of rounds.
         beta: Of the beta distributions of the weights; the larger it is, the less is mixed in.
-        prob: Share of the pictures that are mixed.
+        prob: Share of the images that are mixed.
 
     Raises:
-        FileNotFoundError: If there is no picture in ``mixing_set``.
+        FileNotFoundError: If there is no image in ``mixing_set``.
         ValueError: If another value is out of range.
     """
 
@@ -94,7 +94,7 @@ class PixMix(BaseTransform):
         self.fractals = sorted(str(file) for file in files if file.suffix.lower() in _SUFFIXES)
         if not self.fractals:
             raise FileNotFoundError(
-                f'PixMix: no pictures in {mixing_set}; to make fractals: '
+                f'PixMix: no images in {mixing_set}; to make fractals: '
                 f'python tools/make_fractals.py {mixing_set}'
             )
         self.mixing_set, self.k, self.beta, self.prob = mixing_set, k, beta, prob
@@ -103,7 +103,7 @@ class PixMix(BaseTransform):
         self.augment = PhotoMetricDistortion()
 
     def transform(self, results: dict) -> dict:
-        """Mix a picture.
+        """Mix an image.
 
         Args:
             results: With ``img``, uint8, ``(h, w, 3)``.
@@ -117,7 +117,7 @@ class PixMix(BaseTransform):
         plan, image = self._draw_plan(), results['img']
         if image.dtype != np.uint8 or image.shape[2:] != (3,):
             raise ValueError(
-                'PixMix needs a colour picture of 0 to 255 as it is loaded, before any '
+                'PixMix needs a colour image of 0 to 255 as it is loaded, before any '
                 f'normalisation, got {image.dtype} of shape {image.shape}'
             )
         if plan is None:
@@ -134,7 +134,7 @@ class PixMix(BaseTransform):
 
     @cache_randomness
     def _draw_plan(self) -> Plan | None:
-        """Draw all that is random, but for the augmented copies; None to leave a picture as is."""
+        """Draw all that is random, but for the augmented copies; None to leave an image as is."""
         if np.random.random() >= self.prob:
             return None
         augmented, count = np.random.random() < 0.5, np.random.randint(self.k + 1)
@@ -156,11 +156,11 @@ class PixMix(BaseTransform):
         return self.augment.transform({'img': image})['img']
 
     def _read_fractal(self, plan: Plan, size: tuple[int, int]) -> np.ndarray:
-        """Read a fractal, resize it to a little more than a picture's size and cut that out."""
+        """Read a fractal, resize it to a little more than an image's size and cut that out."""
         path = self.fractals[plan.fractal]
         fractal = mmcv.imread(path)
         if fractal is None:
-            raise OSError(f'PixMix: {path} is no picture that can be read: delete it')
+            raise OSError(f'PixMix: {path} is no image that can be read: delete it')
         scale = _MARGIN * max(side / own for side, own in zip(size, fractal.shape, strict=False))
         height, width = (max(round(scale * side), 1) for side in fractal.shape[:2])
         fractal = mmcv.imresize(fractal, (width, height))

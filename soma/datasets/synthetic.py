@@ -1,4 +1,4 @@
-"""Pictures to measure with, where there is no data."""
+"""Images to measure with, where there is no data."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch.utils.data import Dataset
 
 @DATASETS.register_module()
 class SyntheticDataset(Dataset):
-    """Pictures of noise in memory, with labels in a grid of 4 x 4 rectangles.
+    """Images of noise in memory, with labels in a grid of 4 x 4 rectangles.
 
     Args:
         size: Width and height.
-        num_classes: Number of classes, of which a picture has 16 at most.
-        length: Number of pictures.
+        num_classes: Number of classes, of which an image has 16 at most.
+        length: Number of images.
     """
 
     def __init__(self, size: Sequence[int], num_classes: int, length: int = 8) -> None:

@@ -1,4 +1,4 @@
-"""Pictures with boxes to measure detectors with, where there is no data."""
+"""Images with boxes to measure detectors with, where there is no data."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _BOXES = 8
 
 @DATASETS.register_module()
 class SyntheticBoxDataset(Dataset):
-    """Pictures of noise in memory, each with 8 boxes of random classes.
+    """Images of noise in memory, each with 8 boxes of random classes.
 
-    The sides of a box are a tenth to a half of the picture's.
+    The sides of a box are a tenth to a half of the image's.
 
     Args:
         size: Width and height.
         num_classes: Number of classes.
-        length: Number of pictures.
+        length: Number of images.
     """
 
     def __init__(self, size: Sequence[int], num_classes: int, length: int = 8) -> None:

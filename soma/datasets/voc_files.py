@@ -1,4 +1,4 @@
-"""Reads and writes the XML files of Pascal VOC, which hold the boxes of one picture."""
+"""Reads and writes the XML files of Pascal VOC, which hold the boxes of one image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ..files import atomic_path
+from ..io.files import atomic_path
 
 
 class VOCBox(NamedTuple):
@@ -19,7 +19,7 @@ class VOCBox(NamedTuple):
         name: Its class.
         corners: First column, first row, last column and last row, counted from 1.
         difficult: Whether tests leave it out.
-        truncated: Whether it goes on beyond the picture.
+        truncated: Whether it goes on beyond the image.
     """
 
     name: str
@@ -29,7 +29,7 @@ class VOCBox(NamedTuple):
 
 
 def read_voc(path: str | Path) -> tuple[tuple[int, int] | None, list[VOCBox]]:
-    """Read the boxes of a picture.
+    """Read the boxes of an image.
 
     Returns:
         Width and height that the file says, None if it does not, and the objects. Their classes are
@@ -52,16 +52,16 @@ def read_voc(path: str | Path) -> tuple[tuple[int, int] | None, list[VOCBox]]:
 def tidy_boxes(
     boxes: Sequence[VOCBox], size: tuple[int, int], classes: Sequence[str]
 ) -> tuple[list[VOCBox], dict[str, str]]:
-    """Clip boxes to their picture and drop those that are no good.
+    """Clip boxes to their image and drop those that are no good.
 
     Args:
         boxes: The objects.
-        size: Width and height of the picture.
+        size: Width and height of the image.
         classes: The classes that there are.
 
     Returns:
         The good boxes, and what was odd by its kind: ``unknown class``, ``empty box`` (without
-        width or height), ``outside`` the picture, or ``beyond`` its edges in part.
+        width or height), ``outside`` the image, or ``beyond`` its edges in part.
     """
     odd: dict[str, list[VOCBox]] = {}
     good = []
@@ -122,19 +122,19 @@ def _number(element: ElementTree.Element, key: str, kind: type = float) -> int:
         raise ValueError(f'has {text!r} where the number {key} belongs') from None
 
 
-def write_voc(path: Path, picture: str, size: tuple[int, int], boxes: Sequence[VOCBox]) -> bool:
-    """Write the boxes of a picture, unless the file holds just these.
+def write_voc(path: Path, image: str, size: tuple[int, int], boxes: Sequence[VOCBox]) -> bool:
+    """Write the boxes of an image, unless the file holds just these.
 
     Args:
         path: The file.
-        picture: Name of the picture's file.
+        image: Name of the image's file.
         size: Its width and height.
         boxes: Its objects.
 
     Returns:
         Whether the file was written.
     """
-    text = _text(picture, size, boxes)
+    text = _text(image, size, boxes)
     if path.exists() and path.read_bytes() == text.encode():
         return False
     with atomic_path(path) as temporary:
@@ -142,9 +142,9 @@ def write_voc(path: Path, picture: str, size: tuple[int, int], boxes: Sequence[V
     return True
 
 
-def _text(picture: str, size: tuple[int, int], boxes: Sequence[VOCBox]) -> str:
+def _text(image: str, size: tuple[int, int], boxes: Sequence[VOCBox]) -> str:
     root = ElementTree.Element('annotation')
-    ElementTree.SubElement(root, 'filename').text = picture
+    ElementTree.SubElement(root, 'filename').text = image
     _add(ElementTree.SubElement(root, 'size'), width=size[0], height=size[1], depth=3)
     for box in boxes:
         element = ElementTree.SubElement(root, 'object')

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner.amp import autocast
@@ -26,3 +27,24 @@ class BFloat16OptimWrapper(OptimWrapper):
         """Autocast a training step's forward pass."""
         with super().optim_context(model), autocast(dtype=torch.bfloat16):
             yield
+
+
+def amp_dtype() -> str:
+    """Name what mixed precision computes in on this machine: bfloat16, or on older GPUs float16."""
+    # GPUs before compute capability 8.0 only emulate bfloat16.
+    older = torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0)
+    return 'float16' if older else 'bfloat16'
+
+
+def use_amp(config: Config) -> None:
+    """Make a config train in mixed precision; in float16 with loss scaling.
+
+    Args:
+        config: Changed in place.
+    """
+    if amp_dtype() == 'bfloat16':
+        config.optim_wrapper.type = 'BFloat16OptimWrapper'
+        for key in ('dtype', 'loss_scale', 'use_fsdp'):  # of AmpOptimWrapper
+            config.optim_wrapper.pop(key, None)
+    else:
+        config.optim_wrapper.update(type='AmpOptimWrapper', dtype='float16')

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from ..adapters import adapter_card, base_card
-from ..files import pretrained_file
-from ..version import __version__
-
-
-def plain_model(model: nn.Module) -> nn.Module:
-    """The model itself, without wrappers for several processes or test-time augmentation."""
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
-
-
-def base_prefix(model: nn.Module) -> str:
-    """Where the frozen base stands in a model: in its backbone, if it has one."""
-    return 'backbone.' if hasattr(model, 'backbone') else ''
+from ..io.checkpoint_files import pretrained_file
+from ..models.build import base_prefix, plain_model
+from ..utils.version import __version__
 
 
 def training_card(runner: Runner) -> dict:

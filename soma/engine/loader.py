@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmengine.runner import CheckpointLoader
 
-from ..files import read_checkpoint
+from ..io.checkpoint_files import read_checkpoint
 
 
 def load_from_local(filename: str, map_location: str | None = None) -> dict:

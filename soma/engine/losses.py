@@ -36,7 +36,7 @@ def check_losses(losses: Mapping[str, float], iteration: int, data_batch: object
         losses: By name, as :func:`fetch_losses` returns them. As in mmengine, what has no ``loss``
             in its name (an accuracy) is only logged.
         iteration: The step, counted from 1.
-        data_batch: What the data loader gave; its samples name their pictures.
+        data_batch: What the data loader gave; its samples name their images.
 
     Raises:
         LossError: If a loss is NaN or infinite.
@@ -45,8 +45,8 @@ def check_losses(losses: Mapping[str, float], iteration: int, data_batch: object
     if wrong:
         values = ', '.join(f'{name} = {value}' for name, value in wrong.items())
         raise LossError(
-            f'iteration {iteration}: {values}. {_ADVICE}, or look at these pictures: '
-            f'{", ".join(_pictures(data_batch)) or "(the batch does not name them)"}'
+            f'iteration {iteration}: {values}. {_ADVICE}, or look at these images: '
+            f'{", ".join(_images(data_batch)) or "(the batch does not name them)"}'
         )
 
 
@@ -73,7 +73,7 @@ def check_weights(model: nn.Module, filename: str) -> None:
         )
 
 
-def _pictures(data_batch: object) -> list[str]:
+def _images(data_batch: object) -> list[str]:
     """Files of a batch, one for each sample."""
     samples = data_batch.get('data_samples') if isinstance(data_batch, Mapping) else None
     return [str(sample.get('img_path', 'one without a name')) for sample in samples or []]

@@ -19,17 +19,18 @@ from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
 from ..adapters import base_of, check_adapter, check_base, from_release, split_together
-from ..files import (
+from ..io.checkpoint_files import (
     CheckpointError,
-    atomic_path,
     card_of,
     load_strictly,
     read_checkpoint,
     state_dict_of,
 )
-from .card import base_prefix, plain_model, training_card
+from ..io.files import atomic_path
+from ..models.build import base_prefix, plain_model
+from .card import training_card
 from .losses import LossError, check_losses, check_weights, fetch_losses
-from .newest import newest_checkpoint
+from .resume import newest_checkpoint
 from .seeding import seed_samples, seed_step
 
 
@@ -199,8 +200,8 @@ class SomaRunner(Runner):
     ) -> dict:
         """Load a checkpoint of any kind into the model; names and shapes must be the model's.
 
-        A file without base weights, as ``AdapterCheckpointHook`` and the extraction write it, goes
-        onto those that the model has.
+        A file without pretrained weights, as ``AdapterCheckpointHook`` and the extraction write it,
+        goes onto those that the model has.
 
         Args:
             filename: Local file.
@@ -213,7 +214,7 @@ class SomaRunner(Runner):
         Raises:
             FileNotFoundError: If there is no such file.
             CheckpointError: If the file is damaged, holds more than tensors and plain data, or
-                does not fit the model or its base weights.
+                does not fit the model or its pretrained weights.
         """
         content = read_checkpoint(filename, map_location)
         model = plain_model(self.model)
@@ -240,7 +241,7 @@ class SomaRunner(Runner):
 
 
 def _with_base(state: dict, model: nn.Module, card: dict, filename: str) -> dict:
-    """Names of this package, and the model's own base weights if the file has none."""
+    """Names of this package, and the model's own pretrained weights if the file has none."""
     try:
         state = from_release(state)
     except ValueError as error:

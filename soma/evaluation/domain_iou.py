@@ -10,21 +10,21 @@ from mmengine.registry import METRICS
 from PIL import Image
 
 from ..datasets.labels import TRAIN_TO_CITYSCAPES
-from ..files import atomic_path
+from ..io.files import atomic_path
 from .domain_metric import DomainMetric
 from .scores import Scores, confusion_matrix
 
 
 class _Domain:
-    """What was counted of a domain: a confusion matrix and the number of pictures."""
+    """What was counted of a domain: a confusion matrix and the number of images."""
 
     def __init__(self, classes: int) -> None:
         self.counts = np.zeros((classes, classes), np.int64)
-        self.pictures = 0
+        self.images = 0
 
-    def add(self, counts: np.ndarray, pictures: int = 1) -> None:
+    def add(self, counts: np.ndarray, images: int = 1) -> None:
         self.counts += counts
-        self.pictures += pictures
+        self.images += images
 
 
 @METRICS.register_module()
@@ -37,9 +37,9 @@ class DomainIoUMetric(DomainMetric):
     Args:
         ignore_index: Label of pixels that do not count.
         mean_over: Domains whose scores are averaged; all if None.
-        output_dir: Folder for the predictions, ``<output_dir>/<domain>/<picture>.png`` with
+        output_dir: Folder for the predictions, ``<output_dir>/<domain>/<image>.png`` with
             Cityscapes ids; None writes none.
-        format_only: Only write predictions, as of pictures without labels.
+        format_only: Only write predictions, as of images without labels.
         prefix: As for mmengine's ``BaseMetric``.
 
     Raises:
@@ -84,12 +84,12 @@ class DomainIoUMetric(DomainMetric):
         for part in results:
             for name, domain in part.items():
                 total = domains.setdefault(name, _Domain(len(names)))
-                total.add(domain.counts, domain.pictures)
+                total.add(domain.counts, domain.images)
         scores = {name: Scores.of(domain.counts) for name, domain in domains.items()}
         return {
             name: {
                 **{key: getattr(score, key) for key in self.keys},
-                'pictures': domains[name].pictures,
+                'images': domains[name].images,
                 'IoU': dict(zip(names, score.iou, strict=True)),
                 'Acc': dict(zip(names, score.acc, strict=True)),
                 'absent': [names[index] for index in np.flatnonzero(np.isnan(score.acc))],

@@ -14,24 +14,24 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich.table import Table
 
-from ..reporting import as_text
+from ..utils.tables import as_text
 from .scores import mean
 
 
 class DomainMetric(BaseMetric):
     """Scores of each domain, and their means, in percent.
 
-    The domain of a picture is what its dataset says (``domain`` in the meta information). A
-    subclass counts a picture, keeps that by domain, and computes the scores from all processes'.
+    The domain of an image is what its dataset says (``domain`` in the meta information). A
+    subclass counts an image, keeps that by domain, and computes the scores from all processes'.
 
-    Each process keeps its newest picture apart: samplers pad their shards at the end, so that the
-    newest may be another's picture over again. As for all of mmengine's metrics, processes must
-    take pictures in turn (``DefaultSampler``).
+    Each process keeps its newest image apart: samplers pad their shards at the end, so that the
+    newest may be another's image over again. As for all of mmengine's metrics, processes must
+    take images in turn (``DefaultSampler``).
 
     Args:
         mean_over: Domains whose scores are averaged; all if None.
         output_dir: Folder for the predictions; None writes none.
-        format_only: Only write predictions, as of pictures without labels.
+        format_only: Only write predictions, as of images without labels.
         prefix: As for mmengine's ``BaseMetric``.
 
     Attributes:
@@ -75,7 +75,7 @@ class DomainMetric(BaseMetric):
 
     @abstractmethod
     def _count(self, sample: dict) -> Any:
-        """What there is to keep of a picture, or None."""
+        """What there is to keep of an image, or None."""
 
     @abstractmethod
     def _keep(self, domain: str, counted: Any) -> None:
@@ -89,7 +89,7 @@ class DomainMetric(BaseMetric):
         """
 
     def _claim(self, sample: dict, place: str) -> None:
-        """Make sure that no other picture's prediction is written to a place."""
+        """Make sure that no other image's prediction is written to a place."""
         if self._written.setdefault(place, sample['img_path']) != sample['img_path']:
             raise ValueError(
                 f'{self._written[place]} and {sample["img_path"]} would both be written to {place}'
@@ -104,7 +104,7 @@ class DomainMetric(BaseMetric):
 
         Raises:
             KeyError: If a sample does not name its domain.
-            ValueError: If a class is out of range, or if two pictures of a domain have one name
+            ValueError: If a class is out of range, or if two images of a domain have one name
                 and predictions are written.
         """
         for sample in data_samples:
@@ -125,7 +125,7 @@ class DomainMetric(BaseMetric):
         """Compute the scores over all processes.
 
         Args:
-            size: Number of pictures in the dataset.
+            size: Number of images in the dataset.
 
         Returns:
             ``<domain>_<key>`` for each of ``keys`` and their means, ``mean_<key>``, in percent; the
@@ -143,7 +143,7 @@ class DomainMetric(BaseMetric):
         seen = sum(count for _, count in parts)
         if seen != size:
             print_log(
-                f'the scores are of {seen} pictures, and the dataset has {size}: a picture was '
+                f'the scores are of {seen} images, and the dataset has {size}: an image was '
                 'counted twice or left out',
                 logger='current',
                 level=logging.WARNING,

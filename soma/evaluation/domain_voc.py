@@ -16,11 +16,11 @@ from .domain_metric import DomainMetric
 from .predictions import Boxes, write_boxes
 
 
-class _Picture(NamedTuple):
-    """What is kept of a picture.
+class _Image(NamedTuple):
+    """What is kept of an image.
 
     Attributes:
-        index: Its place in the dataset, by which the processes' pictures are put in order.
+        index: Its place in the dataset, by which the processes' images are put in order.
         matches: Label, whether it is a true positive, whether a false one, and score of each
             detection ``(n, 4)``.
         counts: Number of boxes to find of each class.
@@ -52,7 +52,7 @@ class DomainVOCMetric(DomainMetric):
         mean_over: Domains whose scores are averaged; all if None.
         output_dir: Folder for the predictions, ``<output_dir>/<domain>.json``, see
             :func:`write_boxes`; None writes none.
-        format_only: Only write predictions, as of pictures without boxes to compare with.
+        format_only: Only write predictions, as of images without boxes to compare with.
         prefix: As for mmengine's ``BaseMetric``.
 
     Raises:
@@ -82,7 +82,7 @@ class DomainVOCMetric(DomainMetric):
         if eval_mode not in ('11points', 'area'):
             raise ValueError(f"eval_mode must be '11points' or 'area', got {eval_mode!r}")
 
-    def _count(self, sample: dict) -> _Picture:
+    def _count(self, sample: dict) -> _Image:
         scores = sample['pred_instances']['scores'].float().cpu().numpy()
         labels, boxes = self._boxes(sample, 'pred_instances')
         boxes = np.hstack([boxes, scores[:, None]])
@@ -95,7 +95,7 @@ class DomainVOCMetric(DomainMetric):
             wanted, to_find = self._boxes(sample, 'gt_instances')
             matches = self._match(sample, labels, boxes, wanted, to_find)
             counts = np.bincount(wanted, minlength=len(self.dataset_meta['classes']))
-        return _Picture(self._seen * get_world_size() + get_rank(), matches, counts, found)
+        return _Image(self._seen * get_world_size() + get_rank(), matches, counts, found)
 
     def _match(
         self,
@@ -143,10 +143,10 @@ class DomainVOCMetric(DomainMetric):
         boxes = getattr(instances['bboxes'], 'tensor', instances['bboxes'])  # of mmdet's BaseBoxes
         return labels, boxes.float().cpu().numpy().reshape(-1, 4)
 
-    def _keep(self, domain: str, counted: _Picture) -> None:
+    def _keep(self, domain: str, counted: _Image) -> None:
         self._domains.setdefault(domain, []).append(counted)
 
-    def compute_metrics(self, results: list[dict[str, list[_Picture]]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[dict[str, list[_Image]]]) -> dict[str, float]:
         """Write the predictions, compute the scores and log a table as the base class.
 
         Args:
@@ -159,22 +159,22 @@ class DomainVOCMetric(DomainMetric):
             ValueError: As :meth:`evaluate`.
         """
         if self.output_dir is not None and is_main_process():
-            for name, pictures in _in_order(results).items():
-                found = [picture.found for picture in pictures]
+            for name, images in _in_order(results).items():
+                found = [image.found for image in images]
                 write_boxes(found, self.dataset_meta['classes'], self.output_dir / f'{name}.json')
         return super().compute_metrics(results)
 
-    def _score(self, results: list[dict[str, list[_Picture]]]) -> dict[str, dict]:
+    def _score(self, results: list[dict[str, list[_Image]]]) -> dict[str, dict]:
         return {name: self._score_of(name, part) for name, part in _in_order(results).items()}
 
-    def _score_of(self, domain: str, pictures: list[_Picture]) -> dict:
+    def _score_of(self, domain: str, images: list[_Image]) -> dict:
         """The entry of a domain in the report."""
         from mmdet.evaluation.functional import eval_map
 
         names = self.dataset_meta['classes']
-        matches = np.concatenate([picture.matches for picture in pictures])
-        counts = np.sum([picture.counts for picture in pictures], axis=0)
-        # All is given as one picture whose detections are matched already: more would make a pool
+        matches = np.concatenate([image.matches for image in images])
+        counts = np.sum([image.counts for image in images], axis=0)
+        # All is given as one image whose detections are matched already: more would make a pool
         # of processes.
         found = [matches[matches[:, 0] == label, 1:] for label in range(len(names))]
         labels = np.repeat(np.arange(len(names)), counts)
@@ -195,7 +195,7 @@ class DomainVOCMetric(DomainMetric):
         recalls = [entry['recall'][-1] if entry['num_dets'] else 0 for entry in classes]
         return {
             'mAP': 100 * mean_ap,
-            'pictures': len(pictures),
+            'images': len(images),
             'AP': _percent(names, [entry['ap'] for entry in classes], counts),
             'recall': _percent(names, recalls, counts),
             'boxes': dict(zip(names, counts.tolist(), strict=True)),
@@ -209,13 +209,13 @@ def _known(found: np.ndarray, *_: object, **__: object) -> tuple[np.ndarray, np.
     return found[None, :, 0], found[None, :, 1]
 
 
-def _in_order(results: list[dict[str, list[_Picture]]]) -> dict[str, list[_Picture]]:
-    """All processes' pictures by domain, in the dataset's order, on which equal scores depend."""
-    domains: dict[str, list[_Picture]] = {}
+def _in_order(results: list[dict[str, list[_Image]]]) -> dict[str, list[_Image]]:
+    """All processes' images by domain, in the dataset's order, on which equal scores depend."""
+    domains: dict[str, list[_Image]] = {}
     for part in results:
-        for name, pictures in part.items():
-            domains.setdefault(name, []).extend(pictures)
-    return {n: sorted(pictures, key=lambda p: p.index) for n, pictures in domains.items()}
+        for name, images in part.items():
+            domains.setdefault(name, []).extend(images)
+    return {n: sorted(images, key=lambda p: p.index) for n, images in domains.items()}
 
 
 def _percent(names: Sequence[str], values: Sequence[float], counts: np.ndarray) -> dict[str, float]:

@@ -11,8 +11,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ..files import write_json
-from ..reporting import save_bars
+from ..io.files import write_json
+from ..utils.tables import save_bars
 
 
 @HOOKS.register_module()

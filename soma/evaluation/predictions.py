@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files import atomic_path
+from ..io.files import atomic_path
 
 
 class Boxes(NamedTuple):
-    """The detections of a picture.
+    """The detections of an image.
 
     Attributes:
-        name: File name of the picture.
+        name: File name of the image.
         labels: Class of each, ``(n,)``.
         boxes: Left, top, right, bottom in pixels, and score, ``(n, 5)``.
     """
@@ -27,32 +27,32 @@ class Boxes(NamedTuple):
     boxes: np.ndarray
 
 
-def write_boxes(pictures: Iterable[Boxes], classes: Sequence[str], path: Path) -> None:
+def write_boxes(images: Iterable[Boxes], classes: Sequence[str], path: Path) -> None:
     """Write detections as JSON, a line each, much as COCO's results are.
 
-    A line has ``image_id`` (the picture's name without suffix), ``file_name``, ``category`` (the
+    A line has ``image_id`` (the image's name without suffix), ``file_name``, ``category`` (the
     class's name), ``bbox`` (left, top, width, height in pixels) and ``score``.
 
     Args:
-        pictures: The detections.
+        images: The detections.
         classes: Name of each class.
         path: The file; written under a temporary name.
     """
     with atomic_path(path) as temporary, temporary.open('w') as file:
         file.write('[')
-        lines = chain.from_iterable(_lines(picture, classes) for picture in pictures)
+        lines = chain.from_iterable(_lines(image, classes) for image in images)
         for index, line in enumerate(lines):  # one at a time: a domain may have millions
             file.write((',\n' if index else '\n') + line)
         file.write('\n]\n')
 
 
-def _lines(picture: Boxes, classes: Sequence[str]) -> Iterator[str]:
-    for label, box in zip(picture.labels, picture.boxes.astype(float).tolist(), strict=True):
+def _lines(image: Boxes, classes: Sequence[str]) -> Iterator[str]:
+    for label, box in zip(image.labels, image.boxes.astype(float).tolist(), strict=True):
         left, top, right, bottom, score = box
         yield json.dumps(
             dict(
-                image_id=Path(picture.name).stem,
-                file_name=picture.name,
+                image_id=Path(image.name).stem,
+                file_name=image.name,
                 category=classes[label],
                 bbox=[left, top, right - left, bottom - top],
                 score=score,

@@ -11,10 +11,10 @@ from PIL import Image
 
 from ..datasets.label_files import stored_size
 from ..datasets.labels import CITYSCAPES_TO_TRAIN, TRAIN_TO_CITYSCAPES
-from ..files import atomic_path, check_output
-from ..progress import track
+from ..io.files import atomic_path, check_output
+from ..utils.progress import track
 
-# Pictures of the test split below the dataset's folder, their domain (None: the second folder of
+# Images of the test split below the dataset's folder, their domain (None: the second folder of
 # their path), and the config that predicts them.
 _SERVERS = {
     'acdc': ('rgb_anon/*/test/*/*_rgb_anon.png', None, 'acdc_server.py'),
@@ -26,11 +26,11 @@ def pack_submission(server: str, predictions: Path, data: Path, out: Path) -> in
     """Write the zip file that a test server wants.
 
     ACDC's wants train ids in ``labelTrainIds/``, Cityscapes' its own ids; both one file for each
-    picture of the test split, of its size, with its name.
+    image of the test split, of its size, with its name.
 
     Args:
         server: ``'acdc'`` or ``'cityscapes'``.
-        predictions: Folder that ``tools/test.py --out`` wrote: ``<domain>/<picture>.png``, with
+        predictions: Folder that ``tools/test.py --out`` wrote: ``<domain>/<image>.png``, with
             Cityscapes ids.
         data: Folder of the dataset.
         out: The zip file.
@@ -39,25 +39,25 @@ def pack_submission(server: str, predictions: Path, data: Path, out: Path) -> in
         The number of predictions.
 
     Raises:
-        FileNotFoundError: If there are no test pictures, or some have no prediction.
+        FileNotFoundError: If there are no test images, or some have no prediction.
         CheckpointError: If ``out`` cannot be written.
-        ValueError: If a prediction is no picture, of another size than its picture or has other
-            ids, or if two pictures have one name.
+        ValueError: If a prediction is no image, of another size than its image or has other
+            ids, or if two images have one name.
     """
     check_output(out, suffixes=('.zip',))
     pattern, domain, config = _SERVERS[server]
-    pictures = sorted(path for path in data.glob(pattern) if not path.name.startswith('.'))
-    if not pictures:
-        raise FileNotFoundError(f'no test pictures {pattern} in {data}')
+    images = sorted(path for path in data.glob(pattern) if not path.name.startswith('.'))
+    if not images:
+        raise FileNotFoundError(f'no test images {pattern} in {data}')
     made = {
         path: predictions / (domain or path.relative_to(data).parts[1]) / path.name
-        for path in pictures
+        for path in images
     }
-    if len({path.name for path in pictures}) < len(pictures):
-        raise ValueError(f'some test pictures in {data} have one name, which the server forbids')
+    if len({path.name for path in images}) < len(images):
+        raise ValueError(f'some test images in {data} have one name, which the server forbids')
     if missing := [path for path in made.values() if not path.exists()]:
         raise FileNotFoundError(
-            f'{len(missing)} of the {len(pictures)} test pictures have no prediction, such as '
+            f'{len(missing)} of the {len(images)} test images have no prediction, such as '
             f'{missing[0]}; make them with tools/test.py --test-data '
             f'configs/_base_/datasets/{config}'
         )
@@ -65,27 +65,27 @@ def pack_submission(server: str, predictions: Path, data: Path, out: Path) -> in
         atomic_path(out) as temporary,
         zipfile.ZipFile(temporary, 'w', zipfile.ZIP_STORED) as archive,  # PNG is compressed
     ):
-        for picture, path in track(made.items(), len(made), 'packing'):
+        for image, path in track(made.items(), len(made), 'packing'):
             content = path.read_bytes()
-            ids = _check(path, content, picture)
+            ids = _check(path, content, image)
             if server == 'acdc':
                 buffer = io.BytesIO()
                 Image.fromarray(CITYSCAPES_TO_TRAIN[ids]).save(buffer, 'png')
                 archive.writestr(f'labelTrainIds/{path.name}', buffer.getvalue())
             else:
                 archive.writestr(path.name, content)
-    return len(pictures)
+    return len(images)
 
 
-def _check(path: Path, content: bytes, picture: Path) -> np.ndarray:
+def _check(path: Path, content: bytes, image: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as image:
             ids = np.array(image)
     except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path} is damaged or no picture') from error
-    size, wanted = ids.shape[1::-1], stored_size(picture)
+        raise ValueError(f'{path} is damaged or no image') from error
+    size, wanted = ids.shape[1::-1], stored_size(image)
     if size != wanted:
-        raise ValueError('{} is {} x {} pixels, its picture {} x {}'.format(path, *size, *wanted))
+        raise ValueError('{} is {} x {} pixels, its image {} x {}'.format(path, *size, *wanted))
     if ids.ndim != 2 or not np.isin(np.unique(ids), TRAIN_TO_CITYSCAPES).all():
         raise ValueError(f'{path} holds other values than the 19 Cityscapes ids')
     return ids

@@ -1,4 +1,4 @@
-"""Inference: segment pictures or find objects in them, and draw the results."""
+"""Inference: segment images or find objects in them, and draw the results."""
 
 from .drawing import colour_overlay, draw_boxes, draw_result, side_by_side, stack_rows
 from .hooks import DrawPredictionsHook

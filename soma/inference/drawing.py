@@ -1,4 +1,4 @@
-"""Pictures of segmentations and of boxes."""
+"""Images of segmentations and of boxes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _GAP = 6
 def colour_overlay(
     image: np.ndarray, labels: np.ndarray, palette: np.ndarray, opacity: float = 0.6
 ) -> np.ndarray:
-    """Lay the colours of the classes over a picture.
+    """Lay the colours of the classes over an image.
 
     Args:
         image: Shape ``(h, w, 3)``, uint8, RGB.
         labels: Class of each pixel, shape ``(h, w)``; values without a colour (ignore) show the
-            picture.
+            image.
         palette: RGB colours, shape ``(classes, 3)``.
         opacity: Share of the colour, 0 to 1.
 
@@ -30,7 +30,7 @@ def colour_overlay(
         ValueError: If the sizes differ.
     """
     if image.shape[:2] != labels.shape:
-        raise ValueError(f'picture {image.shape[:2]} and labels {labels.shape} differ in size')
+        raise ValueError(f'image {image.shape[:2]} and labels {labels.shape} differ in size')
     known = (labels < len(palette))[..., None]
     colours = np.asarray(palette, np.float32)[np.minimum(labels, len(palette) - 1)]
     mixed = image * (1 - opacity) + colours * opacity
@@ -68,7 +68,7 @@ def draw_boxes(
         # the surest on top
         order = [index for index in np.argsort(scores, kind='stable') if scores[index] >= score_thr]
     colours = [tuple(map(int, palette[label])) for label in objects.labels]
-    # of the text, and of an edge that shows dark frames on a picture at night
+    # of the text, and of an edge that shows dark frames on an image at night
     edges = ['black' if _is_bright(colour) else 'white' for colour in colours]
     boxes = objects.bboxes.tolist()
     for index in order:
@@ -97,7 +97,7 @@ def draw_result(
     palette: np.ndarray,
     score_thr: float = 0.3,
 ) -> np.ndarray:
-    """Draw what a segmentor or a detector has found in a picture, see the functions for each.
+    """Draw what a segmentor or a detector has found in an image, see the functions for each.
 
     Args:
         image: Shape ``(h, w, 3)``, uint8, RGB.
@@ -115,24 +115,24 @@ def draw_result(
 
 
 def side_by_side(
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     titles: Sequence[str],
     classes: Sequence[str] = (),
     palette: Sequence = (),
 ) -> np.ndarray:
-    """Put pictures of one height beside each other, titles above and a legend below.
+    """Put images of one height beside each other, titles above and a legend below.
 
     Args:
-        pictures: Each of shape ``(h, w, 3)``, uint8, RGB.
-        titles: One for each picture.
+        images: Each of shape ``(h, w, 3)``, uint8, RGB.
+        titles: One for each image.
         classes: Names for the legend; none if empty.
         palette: RGB colour of each class.
 
     Returns:
         The sheet, shape ``(H, W, 3)``, uint8.
     """
-    height = max(p.shape[0] for p in pictures)
-    width = sum(p.shape[1] for p in pictures) + _GAP * (len(pictures) - 1)
+    height = max(p.shape[0] for p in images)
+    width = sum(p.shape[1] for p in images) + _GAP * (len(images) - 1)
     font = ImageFont.load_default(max(12, min(width // 70, height // 12)))
     line = round(font.size * 1.6)
     cell = max((round(font.getlength(name)) for name in classes), default=0) + 2 * line
@@ -141,10 +141,10 @@ def side_by_side(
     sheet = Image.new('RGB', (width, line + height + rows * line + _GAP), 'white')
     draw = ImageDraw.Draw(sheet)
     x = 0
-    for picture, title in zip(pictures, titles, strict=True):
+    for image, title in zip(images, titles, strict=True):
         draw.text((x + _GAP, line // 6), title, 'black', font)
-        sheet.paste(Image.fromarray(picture), (x, line))
-        x += picture.shape[1] + _GAP
+        sheet.paste(Image.fromarray(image), (x, line))
+        x += image.shape[1] + _GAP
     for index, name in enumerate(classes):
         x, y = index % columns * cell, line + height + _GAP + index // columns * line
         draw.rectangle((x + 4, y + 2, x + line - 2, y + line - 6), tuple(map(int, palette[index])))

@@ -12,17 +12,17 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from PIL import Image
 
-from ..files import atomic_path
+from ..io.files import atomic_path
 from .drawing import draw_result, side_by_side
 from .inferencer import result_of
 
 
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
-    """Write picture, truth and prediction of each test sample to ``<out_dir>/<domain>``.
+    """Write image, truth and prediction of each test sample to ``<out_dir>/<domain>``.
 
     Without labels, the truth is left out. The boxes of a truth are taken as metrics take them, in
-    pixels of the picture's file: the test pipeline loads them after it has resized the picture.
+    pixels of the image's file: the test pipeline loads them after it has resized the image.
 
     Args:
         out_dir: Folder to write to.
@@ -47,7 +47,7 @@ class DrawPredictionsHook(Hook):
                 for name, result in results.items()
                 if result is not None
             }
-            panels = {'picture': image, **drawn}
+            panels = {'image': image, **drawn}
             sheet = side_by_side([*panels.values()], [*panels], classes, palette)
             name = Path(sample.img_path).with_suffix('.png').name
             with atomic_path(self.out_dir / sample.domain / name) as temporary:

@@ -1,4 +1,4 @@
-"""A trained model, ready to segment pictures or to find objects in them."""
+"""A trained model, ready to segment images or to find objects in them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from mmengine.registry import DATASETS
 from mmengine.structures import BaseDataElement, InstanceData
 
 from ..checkpoints import load_plain
-from ..config import build_model, load_config, use_plain_model
+from ..models.build import build_model, use_plain_model
+from ..utils.config import load_config
 
 
 class Inferencer:
-    """Segments pictures, or finds objects in them, with the ``test_pipeline`` of a config.
+    """Segments images, or finds objects in them, with the ``test_pipeline`` of a config.
 
     Args:
         config: File or config, of a segmentor or a detector.
         checkpoint: Training checkpoint, adapter file or merged file; adapters are folded in.
         device: Where to run; the first GPU, or the CPU without one, if None.
-        backbone: File of the base weights of an adapter; the one of the config's ``init_cfg`` if
-            None.
-        force: Accept other base weights than those that the adapter was trained on.
+        backbone: File of the pretrained weights of an adapter; the one of the config's ``init_cfg``
+            if None.
+        force: Accept other pretrained weights than those that the adapter was trained on.
 
     Raises:
         FileNotFoundError: If a file does not exist.
@@ -60,14 +61,14 @@ class Inferencer:
         self.palette = np.array(palette, np.uint8)
 
     def __call__(self, image: str | np.ndarray) -> np.ndarray | InstanceData:
-        """Segment a picture, or find the objects in it.
+        """Segment an image, or find the objects in it.
 
         Args:
             image: File, or array ``(h, w, 3)`` in BGR order as OpenCV reads it.
 
         Returns:
             Of a segmentor the class of each pixel, shape ``(h, w)``, uint8. Of a detector
-            ``bboxes`` (left, top, right and bottom in pixels of the picture, shape ``(n, 4)``),
+            ``bboxes`` (left, top, right and bottom in pixels of the image, shape ``(n, 4)``),
             ``labels`` and ``scores`` (shape ``(n,)``) as arrays.
         """
         if isinstance(image, np.ndarray):
@@ -80,7 +81,7 @@ class Inferencer:
 
 
 def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | InstanceData | None:
-    """Take what a data sample of mmseg or mmdet holds of a picture.
+    """Take what a data sample of mmseg or mmdet holds of an image.
 
     Args:
         sample: The data sample.

@@ -1,4 +1,4 @@
-"""Show a model a picture, or a folder of them, and write what it sees."""
+"""Show a model an image, or a folder of them, and write what it sees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import mmcv
 from PIL import Image
 from rich.progress import track
 
-from ..files import atomic_path
+from ..io.files import atomic_path
 from .drawing import draw_result, side_by_side
 from .inferencer import Inferencer
 
@@ -17,22 +17,22 @@ _SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
 
 
 def list_images(path: str | os.PathLike) -> list[Path]:
-    """List the picture files at a path.
+    """List the image files at a path.
 
     Args:
-        path: A picture, or a folder that is searched with its subfolders.
+        path: An image, or a folder that is searched with its subfolders.
 
     Returns:
         The files, sorted.
 
     Raises:
-        FileNotFoundError: If there is no picture.
+        FileNotFoundError: If there is no image.
     """
     path = Path(path)
     files = sorted(path.rglob('*')) if path.is_dir() else [path]
     images = [file for file in files if file.is_file() and file.suffix.lower() in _SUFFIXES]
     if not images:
-        raise FileNotFoundError(f'no picture at {path} (looked for {", ".join(sorted(_SUFFIXES))})')
+        raise FileNotFoundError(f'no image at {path} (looked for {", ".join(sorted(_SUFFIXES))})')
     return images
 
 
@@ -42,11 +42,11 @@ def visualize(
     save_dir: str | os.PathLike,
     score_thr: float = 0.3,
 ) -> list[Path]:
-    """Write each picture beside its segmentation or its boxes, with a legend.
+    """Write each image beside its segmentation or its boxes, with a legend.
 
     Args:
         inferencer: The model.
-        path: A picture or a folder; the folder's structure is kept.
+        path: An image or a folder; the folder's structure is kept.
         save_dir: Folder to write to.
         score_thr: A detector's boxes with lower scores are not drawn.
 
@@ -54,15 +54,15 @@ def visualize(
         The files written, PNG.
 
     Raises:
-        FileNotFoundError: If there is no picture.
-        ValueError: If a picture cannot be read.
+        FileNotFoundError: If there is no image.
+        ValueError: If an image cannot be read.
     """
     images, written = list_images(path), []
     root = Path(path) if Path(path).is_dir() else Path(path).parent
     for file in track(images, 'predicting', disable=len(images) == 1):
         image = mmcv.imread(str(file))
         if image is None:
-            raise ValueError(f'{file} cannot be read as a picture')
+            raise ValueError(f'{file} cannot be read as an image')
         rgb, meaning = image[..., ::-1], (inferencer.classes, inferencer.palette)
         drawn = draw_result(rgb, inferencer(image), *meaning, score_thr)
         sheet = side_by_side([rgb, drawn], [file.name, 'prediction'], *meaning)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints.spectrum import drift, total_drift
-from ..checkpoints.spectrum_files import read_matrices
-from ..config import build_model, load_config
-from ..files import read_checkpoint, read_state_dict
+from ..checkpoints.analysis import read_matrices
+from ..checkpoints.drift import drift, total_drift
+from ..io.checkpoint_files import read_checkpoint, read_state_dict
+from ..models.build import build_model
+from ..utils.config import load_config
 
 _BACKBONE = 'backbone.'
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from ..config import REPOSITORY, load_config
+from ..utils.config import REPOSITORY, load_config
 from .jobs import Job
 
 SOURCES = ('gta', 'synthia', 'urbansyn')
@@ -59,7 +59,7 @@ train_dataloader = dict(
         ],
     )
 )
-# The unseen domains, and pictures of the source that training does not see
+# The unseen domains, and images of the source that training does not see
 val_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
@@ -103,7 +103,7 @@ class Run:
     Attributes:
         method: One of ``METHODS``.
         source: Domain to train on, one of ``SOURCES``.
-        seed: Of the head's weights, the adapter's, and the order and augmentation of the pictures.
+        seed: Of the head's weights, the adapter's, and the order and augmentation of the images.
     """
 
     method: str
@@ -130,8 +130,8 @@ class Study:
         sources: Out of ``SOURCES``.
         seeds: One run of each method and source for each.
         iterations: Length of a training.
-        images: Pictures of a source to train on.
-        held_out: Pictures of each domain to test on, those of the source included.
+        images: Images of a source to train on.
+        held_out: Images of each domain to test on, those of the source included.
         data: Folder of the toy streets and the toy foundation model, relative to the repository.
 
     Raises:
@@ -218,7 +218,7 @@ class Study:
         """The scripts that make data and foundation model and have not run yet.
 
         Args:
-            jobs: Number of processes that render; the pictures do not depend on it.
+            jobs: Number of processes that render; the images do not depend on it.
         """
         data, nproc, done = Path(self.data), ('--nproc', str(jobs)), []
 

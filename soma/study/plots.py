@@ -1,11 +1,11 @@
-"""Pictures of a study."""
+"""Images of a study."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..files import atomic_path
+from ..io.files import atomic_path
 from .tables import SHARES
 
 _MARKERS = 'os^vD<>pP*Xhd8H'
@@ -36,7 +36,7 @@ def plot_generalisation(summary: Mapping[str, Mapping], path: Path) -> None:
                 label=name,
             )
         axes.set_title(f'trained on the toy {source}', fontsize='medium')
-        axes.set_xlabel(f'held-out pictures of {source}, mIoU (%)')
+        axes.set_xlabel(f'held-out images of {source}, mIoU (%)')
         axes.grid(alpha=0.3)
         for axis in (axes.xaxis, axes.yaxis):
             low, high = axis.get_view_interval()

@@ -9,18 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..benchmark import machine
-from ..files import atomic_path, write_json
+from ..engine.speed import machine
+from ..io.files import atomic_path, write_json
 from .plan import UNSEEN, Study
 from .plots import plot_drift, plot_generalisation
-from .tables import (
-    Spread,
-    accuracy_table,
-    as_json,
-    cost_table,
-    drift_table,
-    summarise,
-)
+from .tables import Spread, accuracy_table, as_json, cost_table, drift_table, summarise
 
 _INTRODUCTION = """\
 # Who generalises on the toy streets
@@ -30,10 +23,10 @@ one head. `tools/study.py` made this page with all of its numbers{spread}.
 
 - Backbone: a ViT of width 64 with 6 blocks, pretrained once by `tools/pretrain_toy.py`. Head:
   SemFPN.
-- Training: {iterations} iterations of 4 crops of 256 x 256 on {images} pictures of the source, in
+- Training: {iterations} iterations of 4 crops of 256 x 256 on {images} images of the source, in
   one thread. The configs are `configs/toy/*_dinov2-toy_semfpn_gta2all_256x256.py`. A seed sets the
-  weights of the head and of the adapter, and the order and augmentation of the pictures.
-- Test: {held_out} pictures of each domain, and as many of the source that the training did not see
+  weights of the head and of the adapter, and the order and augmentation of the images.
+- Test: {held_out} images of each domain, and as many of the source that the training did not see
   (*source, held out*), which do not count in *mean of unseen*.
 - Methods (docs/methods.md): {methods}
 - Learning rates: {learning_rates}
@@ -41,14 +34,14 @@ one head. `tools/study.py` made this page with all of its numbers{spread}.
 ## What this does not tell
 
 - The foundation model is a toy. It has learned the same 19 classes from labels, on other scenes of
-  the same generator in random styles. DINOv2 has learned from 142 million pictures without labels;
+  the same generator in random styles. DINOv2 has learned from 142 million images without labels;
   what fine-tuning should keep of it is another thing.
 - One program draws all domains. They differ in camera, light, paint and weather, and in nothing
   that it does not know.
 - {iterations} iterations are a short training, with a high learning rate. Longer ones may change
   the order.
-- Each domain has {held_out} test pictures, the same for all runs. The standard deviations are those
-  of training, not of the choice of pictures, scenes or foundation model.
+- Each domain has {held_out} test images, the same for all runs. The standard deviations are those
+  of training, not of the choice of images, scenes or foundation model.
 - Differences within one or two standard deviations mean nothing, and those of few seeds are rough
   themselves. One of many methods is the best by chance.
 - None of this is about real data; `configs/` has the real settings.
@@ -92,7 +85,7 @@ values.
 
 
 def write_report(study: Study, results: Sequence[Mapping], folder: Path) -> None:
-    """Write ``summary.json``, ``accuracy.md`` and the document ``study.md`` with its pictures.
+    """Write ``summary.json``, ``accuracy.md`` and the document ``study.md`` with its images.
 
     Args:
         study: What was run.
@@ -108,7 +101,7 @@ def write_report(study: Study, results: Sequence[Mapping], folder: Path) -> None
 
 
 def write_document(study: Study, results: Sequence[Mapping], path: Path) -> None:
-    """Write the document, and its pictures into a folder of its name beside it.
+    """Write the document, and its images into a folder of its name beside it.
 
     Args:
         study: What was run.
@@ -118,9 +111,9 @@ def write_document(study: Study, results: Sequence[Mapping], path: Path) -> None
     if not results:
         return
     summary = {source: rows for source, rows in summarise(study, results).items() if rows}
-    pictures = path.with_suffix('')
-    plot_generalisation(summary, pictures / 'generalisation.png')
-    plot_drift(summary, pictures / 'drift.png')
+    images = path.with_suffix('')
+    plot_generalisation(summary, images / 'generalisation.png')
+    plot_drift(summary, images / 'drift.png')
     seeds = ', '.join(map(str, study.seeds))
     spread = f'. They are means over the seeds {seeds} ± their standard deviation (n - 1)'
     introduction = _INTRODUCTION.format(
@@ -135,10 +128,10 @@ def write_document(study: Study, results: Sequence[Mapping], path: Path) -> None
         introduction,
         _accuracy(study, summary),
         '\n'.join(conclusions(summary)),
-        f'![mean of unseen domains against source]({pictures.name}/generalisation.png)',
+        f'![mean of unseen domains against source]({images.name}/generalisation.png)',
         _DRIFT.format(iterations=study.iterations, pretrained=study.pretrained),
         *(f'{_title(source)}\n\n{drift_table(study, rows)}' for source, rows in summary.items()),
-        f'![shares of the change]({pictures.name}/drift.png)',
+        f'![shares of the change]({images.name}/drift.png)',
         _COSTS.format(**machine()),
         *(f'{_title(source)}\n\n{cost_table(study, rows)}' for source, rows in summary.items()),
     ]

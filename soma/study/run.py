@@ -8,16 +8,10 @@ import shutil
 from collections import defaultdict
 from functools import partial
 
-from ..config import REPOSITORY
-from ..files import atomic_path, write_json
+from ..io.files import atomic_path, write_json
+from ..utils.config import REPOSITORY
 from .jobs import Job, Usage, run_jobs
-from .measure import (
-    measure_drift,
-    read_scores,
-    shared_bytes,
-    trained_parameters,
-    training_seconds,
-)
+from .measure import measure_drift, read_scores, shared_bytes, trained_parameters, training_seconds
 from .plan import ENVIRONMENT, Run, Study
 from .report import write_report
 

@@ -24,7 +24,7 @@ from soma.adapters import (
     save_adapter,
 )
 from soma.adapters.config import LayerConfig
-from soma.files import CheckpointError, card_of, read_checkpoint, state_dict_of
+from soma.io.checkpoint_files import CheckpointError, card_of, read_checkpoint, state_dict_of
 
 LAYERS = ('blocks.0.conv', 'blocks.0.qkv', 'blocks.1.conv', 'blocks.1.qkv')
 # Options that differ from the defaults, and which parameters of a layer train with them.
@@ -186,7 +186,7 @@ def test_a_file_brings_the_adapter_onto_the_base(kind, images, tmp_path):
         report = load_adapter(model, path)
         assert torch.equal(model(images), net(images))
         assert str(report) == str(adapter_report(net))
-    with pytest.raises(CheckpointError, match='base weights'):
+    with pytest.raises(CheckpointError, match='pretrained weights'):
         load_adapter(Net(), path)
     other = make('SoMA' if kind != 'SoMA' else 'LoRA', plain)
     with pytest.raises(CheckpointError, match=f'has an adapter {kind}'):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from soma.adapters import inject_adapter, load_adapter, merge_adapter, save_adapter
-from soma.files import CheckpointError, card_of, read_checkpoint, write_checkpoint
+from soma.io.checkpoint_files import CheckpointError, card_of, read_checkpoint, write_checkpoint
 
 
 class Model(nn.Module):
@@ -91,7 +91,7 @@ def test_other_base_weights_are_refused(tmp_path):
     model = trained(Model())
     save_adapter(model, tmp_path / 'x.safetensors')
     wanted = card_of(read_checkpoint(tmp_path / 'x.safetensors'))['base']['hash']
-    with pytest.raises(CheckpointError, match=f'trained on the base weights {wanted[:12]}'):
+    with pytest.raises(CheckpointError, match=f'trained on the pretrained weights {wanted[:12]}'):
         load_adapter(Model(), tmp_path / 'x.safetensors')
     other = Model()
     load_adapter(other, tmp_path / 'x.safetensors', force=True)

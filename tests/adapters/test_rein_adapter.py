@@ -20,7 +20,7 @@ from soma.adapters import (
     parse_adapter,
     save_adapter,
 )
-from soma.files import CheckpointError, card_of, read_checkpoint
+from soma.io.checkpoint_files import CheckpointError, card_of, read_checkpoint
 
 SMALL = dict(type='Rein', num_tokens=5, rank=2, query_dims=6)
 STAGES = dict(SMALL, targets=r'stages\.\d+\.blocks\.\d+')
@@ -124,7 +124,7 @@ def test_a_file_brings_the_tokens_onto_the_base(config, inside, tmp_path):
         assert str(report) == str(adapter_report(model))
         torch.testing.assert_close(other(X), expected, rtol=0, atol=0)
     other = convnext() if config is STAGES else vit()
-    with pytest.raises(CheckpointError, match='base weights'):
+    with pytest.raises(CheckpointError, match='pretrained weights'):
         load_adapter(other, tmp_path / 'rein.safetensors', prefix)
 
 

@@ -7,7 +7,13 @@ from scipy.stats import trim_mean
 
 from soma.adapters import adapted_layers, adapter_delta
 from soma.checkpoints import average_files, extract_adapter, load_plain, merge_files
-from soma.files import CheckpointError, card_of, read_checkpoint, read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import (
+    CheckpointError,
+    card_of,
+    read_checkpoint,
+    read_state_dict,
+    write_checkpoint,
+)
 
 
 def state(seed, **changes):
@@ -215,7 +221,7 @@ def test_adapters_of_different_bases_are_not_averaged(adapters, tmp_path):
     content = read_checkpoint(adapters[1])
     content['meta']['soma']['base']['hash'] = '0' * 64
     write_checkpoint(content, adapters[1])
-    with pytest.raises(CheckpointError, match='different base weights'):
+    with pytest.raises(CheckpointError, match='different pretrained weights'):
         average_files(adapters, tmp_path / 'out.pth')
     average_files(adapters, tmp_path / 'out.pth', force=True)
 

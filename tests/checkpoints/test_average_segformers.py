@@ -6,7 +6,7 @@ from mmengine.registry import MODELS
 
 from soma.adapters import adapted_layers, adapter_delta
 from soma.checkpoints import average_files
-from soma.files import card_of, read_checkpoint, read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import card_of, read_checkpoint, read_state_dict, write_checkpoint
 
 MIT = dict(type='MixVisionTransformer', embed_dims=8, num_layers=[1] * 4, num_heads=[1, 2, 2, 2])
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
-from small_detectors import adapted, picture_sample, write_dinov2, write_resnet
+from small_detectors import adapted, image_sample, write_dinov2, write_resnet
 
 from soma.adapters import SoMALayer, adapted_layers
 from soma.checkpoints import (
@@ -16,9 +16,15 @@ from soma.checkpoints import (
     load_plain,
     merge_files,
 )
-from soma.config import use_plain_model
 from soma.datasets.labels import BOX_CLASSES
-from soma.files import CheckpointError, card_of, read_checkpoint, read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import (
+    CheckpointError,
+    card_of,
+    read_checkpoint,
+    read_state_dict,
+    write_checkpoint,
+)
+from soma.models.build import use_plain_model
 
 KINDS = ['faster_rcnn', 'dino', 'deformable_detr']
 HOOKS = {
@@ -70,10 +76,10 @@ def plain_model(config):
 
 @torch.no_grad()
 def predictions(model):
-    """All that a detector says of two pictures: its feature maps, and boxes by score."""
+    """All that a detector says of two images: its feature maps, and boxes by score."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 3, 48, 64), generator=generator, dtype=torch.uint8)
-    samples = [picture_sample(0, shape=(48, 64)) for _ in images]
+    samples = [image_sample(0, shape=(48, 64)) for _ in images]
     batch = model.eval().data_preprocessor(dict(inputs=[*images], data_samples=samples))
     values = [*model.extract_feat(batch['inputs'])]
     for found in model(**batch, mode='predict'):
@@ -177,10 +183,10 @@ def test_another_base_is_refused(config, build_runner, plain_model, base, tmp_pa
     state[name[0]] += 1e-3
     write_checkpoint(state, tmp_path / 'other.pth')
     arguments = (tmp_path / 'other.pth', tmp_path / 'adapter.pth', tmp_path / 'merged.pth')
-    with pytest.raises(CheckpointError, match='was trained on the base weights'):
+    with pytest.raises(CheckpointError, match='was trained on the pretrained weights'):
         merge_files(*arguments)
     merge_files(*arguments, force=True)
-    with pytest.raises(CheckpointError, match='was trained on the base weights'):
+    with pytest.raises(CheckpointError, match='was trained on the pretrained weights'):
         load_plain(plain_model(), tmp_path / 'adapter.pth', tmp_path / 'other.pth')
     del state[name[0]]
     write_checkpoint(state, tmp_path / 'other.pth')

@@ -22,11 +22,11 @@ from transformers import (
 from soma.adapters import save_adapter
 from soma.adapters.fold import LOW_RANK
 from soma.checkpoints import export_backbone, export_peft, merge_files
-from soma.checkpoints.onnx import export_onnx
-from soma.config import REPOSITORY, load_config
-from soma.files import CheckpointError, read_state_dict, write_checkpoint
+from soma.checkpoints.export.onnx import export_onnx
+from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.vit_layers import SwiGLU
+from soma.utils.config import REPOSITORY, load_config
 
 DIM = dict(embed_dim=16, depth=4, num_heads=2)
 KINDS = {
@@ -207,7 +207,7 @@ def test_what_is_missing_is_asked_for(tmp_path):
     adapter, out = tmp_path / 'adapter.safetensors', tmp_path / 'out'
     with pytest.raises(CheckpointError, match=r'trained biases.*--backbone'):
         export_peft(adapter, out)
-    with pytest.raises(CheckpointError, match=r'holds no base weights: .* --backbone'):
+    with pytest.raises(CheckpointError, match=r'holds no pretrained weights: .* --backbone'):
         export_backbone(adapter, tmp_path / 'out.pth', 'timm')
     with pytest.raises(CheckpointError, match='holds no adapter to export'):
         export_peft(tmp_path / 'base.pth', out)
@@ -243,7 +243,7 @@ def test_another_base_is_refused(tmp_path):
     state['blocks.0.norm1.weight'] += 1
     write_checkpoint(state, tmp_path / 'other.pth')
     files = (tmp_path / 'adapter.safetensors', tmp_path / 'out', tmp_path / 'other.pth')
-    with pytest.raises(CheckpointError, match='was trained on the base weights'):
+    with pytest.raises(CheckpointError, match='was trained on the pretrained weights'):
         export_peft(*files)
     export_peft(*files, force=True)
 

@@ -17,9 +17,15 @@ from soma.checkpoints import (
     open_checkpoint,
     plain_weights,
 )
-from soma.config import use_plain_model
-from soma.files import CheckpointError, card_of, read_checkpoint, read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import (
+    CheckpointError,
+    card_of,
+    read_checkpoint,
+    read_state_dict,
+    write_checkpoint,
+)
 from soma.models import DINOv2
+from soma.models.build import use_plain_model
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 HOOKS = [dict(type='BlockFreezeHook')]
@@ -264,9 +270,12 @@ def test_the_card_says_what_the_file_is(adapter, converted):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda s: s['blocks.3.mlp.fc1.weight'].add_(1e-5), 'was trained on the base weights'),
+        (
+            lambda s: s['blocks.3.mlp.fc1.weight'].add_(1e-5),
+            'was trained on the pretrained weights',
+        ),
         (lambda s: s['blocks.0.norm1.weight'].add_(1), 'arch .*img_size .*file'),
-        (lambda s: s.pop('blocks.3.norm1.weight'), 'was trained on the base weights'),
+        (lambda s: s.pop('blocks.3.norm1.weight'), 'was trained on the pretrained weights'),
         (lambda s: s.update(pos_embed=torch.randn(1, 26, 16)), 'another pos_embed than'),
         (lambda s: s['pos_embed'].add_(0.01), 'another pos_embed than'),
         (lambda s: s.pop('cls_token'), 'no DINOv2 weights'),
@@ -282,7 +291,7 @@ def test_another_base_is_refused(adapter, converted, plain_model, tmp_path, chan
     with pytest.raises(CheckpointError, match=message):
         load_plain(plain_model(), adapter, tmp_path / 'other.pth')
     assert not (tmp_path / 'merged.pth').exists()
-    if 'base weights' in message or 'pos_embed' in message:
+    if 'pretrained weights' in message or 'pos_embed' in message:
         merge_files(*arguments, force=True)
         assert (tmp_path / 'merged.pth').exists()
 
@@ -326,7 +335,9 @@ def test_the_base_may_have_other_names(converted, adapter, plain_model, tmp_path
 
 
 def test_an_adapter_alone_asks_for_its_base(adapter, plain_model):
-    with pytest.raises(CheckpointError, match='no base weights: name their file with --backbone'):
+    with pytest.raises(
+        CheckpointError, match='no pretrained weights: name their file with --backbone'
+    ):
         load_plain(plain_model(), adapter)
 
 

@@ -19,11 +19,17 @@ from soma.checkpoints import (
     merge_files,
     open_checkpoint,
 )
-from soma.checkpoints.onnx import export_onnx
-from soma.config import use_plain_model
-from soma.files import CheckpointError, card_of, read_checkpoint, read_state_dict, write_checkpoint
+from soma.checkpoints.export.onnx import export_onnx
 from soma.inference import Inferencer
+from soma.io.checkpoint_files import (
+    CheckpointError,
+    card_of,
+    read_checkpoint,
+    read_state_dict,
+    write_checkpoint,
+)
 from soma.models import DINOv2
+from soma.models.build import use_plain_model
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 REIN = dict(type='Rein', num_tokens=5, rank=2)
@@ -123,7 +129,7 @@ def trained(config, build_runner):
     return f'{config.work_dir}/iter_4.pth'
 
 
-def test_pictures_and_scripts(config, trained, config_file, run_here, street_data, tmp_path):
+def test_images_and_scripts(config, trained, config_file, run_here, street_data, tmp_path):
     inferencer = Inferencer(config, trained, 'cpu')
     assert isinstance(inferencer.model.backbone.reins, Rein)
     run_here('test.py', config_file, trained, '--work-dir', tmp_path / 'test')
@@ -202,7 +208,9 @@ def test_the_releases_files(config, release, converted, build_runner, run_here, 
     base = {f'backbone.{n}': v for n, v in read_state_dict(converted).items() if n != 'mask_token'}
     model.load_state_dict({**base, **state})
     expected = logits(model, x)
-    with pytest.raises(CheckpointError, match='no base weights: name their file with --backbone'):
+    with pytest.raises(
+        CheckpointError, match='no pretrained weights: name their file with --backbone'
+    ):
         load_plain(model_to_test(config), release)
     load_plain(model := model_to_test(config), release, converted)
     for ours, theirs in zip(logits(model, x), expected, strict=True):

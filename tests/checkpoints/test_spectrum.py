@@ -6,9 +6,9 @@ from dinov2_names import to_timm, to_transformers
 
 import soma.adapters.split
 from soma.checkpoints import drift, spectra, total_drift, weight_matrices
+from soma.checkpoints.drift import Shares, matrix_drift, spectrum
 from soma.checkpoints.matrices import unmatched
-from soma.checkpoints.spectrum import Shares, matrix_drift, spectrum
-from soma.files import read_state_dict
+from soma.io.checkpoint_files import read_state_dict
 
 
 def orthogonal(size):

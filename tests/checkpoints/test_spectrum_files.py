@@ -17,8 +17,8 @@ from soma.checkpoints import (
     total_drift,
     weight_matrices,
 )
-from soma.checkpoints.spectrum_files import analyze_file
-from soma.files import read_state_dict, write_checkpoint
+from soma.checkpoints.analysis import analyze_file
+from soma.io.checkpoint_files import read_state_dict, write_checkpoint
 
 
 @pytest.fixture
@@ -74,12 +74,12 @@ def test_every_file_of_a_training_has_the_same_drift(
     assert found['total_drift']['change'] == total_drift(expected.values()).change
     row = re.search(r'^│ blocks\.3\.mlp\.fc2 .*$', printed.partition('change from')[2], re.M)[0]
     assert f'{100 * expected["blocks.3.mlp.fc2"].change:.3g}' in row
-    for picture in ('spectrum.png', 'drift.png'):
-        with Image.open(tmp_path / 'out' / picture) as image:
+    for image in ('spectrum.png', 'drift.png'):
+        with Image.open(tmp_path / 'out' / image) as image:
             assert min(image.size) > 300
 
     files = {final: converted, tmp_path / 'merged.pth': public_file}
-    files[tmp_path / 'adapter.safetensors'] = public_file  # of other patches and pictures
+    files[tmp_path / 'adapter.safetensors'] = public_file  # of other patches and images
     for file, base in files.items():
         again, *_ = analyze(file, '--against', base, '--rank', '4')
         assert again['drift'] == found['drift']
@@ -109,7 +109,7 @@ def test_a_frozen_backbone_has_not_moved(train, analyze, run_here, converted):
     assert not any(n.startswith('backbone.') for n in read_state_dict(final))
     found, *_ = analyze(final, '--against', converted)
     assert len(found['drift']) == 24 and found['total_drift']['change'] == 0
-    message = rf'holds no base weights: name .* --backbone \(in training it was {converted}\)'
+    message = rf'holds no pretrained weights: name .* --backbone \(in training it was {converted}\)'
     with pytest.raises(SystemExit, match=message):
         run_here('analyze_spectrum.py', final)
 

@@ -19,7 +19,7 @@ def read_labels(path):
 
 
 def png(image):
-    """The bytes of a PNG file of an array or a picture."""
+    """The bytes of a PNG file of an array or an image."""
     buffer = io.BytesIO()
     (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, 'png')
     return buffer.getvalue()
@@ -38,11 +38,11 @@ VOC_BOXES = [VOCBox('car', (11, 21, 60, 50)), VOCBox('person', (71, 11, 80, 50))
 
 
 def write_voc_data(root, lists):
-    """Pictures of noise with a car and a person each, in folders of Pascal VOC.
+    """Images of noise with a car and a person each, in folders of Pascal VOC.
 
     Args:
         root: Folder of the dataset.
-        lists: Names of the pictures by list: ``{'daytime_clear/train': ['a', 'b']}``.
+        lists: Names of the images by list: ``{'daytime_clear/train': ['a', 'b']}``.
     """
     pixels = np.random.default_rng(0).integers(0, 256, (*VOC_SIZE[::-1], 3), np.uint8)
     for place, names in lists.items():

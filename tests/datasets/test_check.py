@@ -8,9 +8,9 @@ from dataset_files import check
 from mmengine.config import Config
 from PIL import Image
 
-from soma.config import load_config
-from soma.datasets.convert import convert_dataset
+from soma.datasets.prepare.convert import convert_dataset
 from soma.datasets.toy import write_toy_streets
+from soma.utils.config import load_config
 
 SUFFIX = '_labelTrainIds.png'
 
@@ -60,7 +60,7 @@ def data(streets, tmp_path):
 def test_clean_data_passes(data, run_here, capsys):
     code, report = check(run_here, data, '--nproc', '2')
     assert code == 0
-    assert {name: (part['pictures'], part['good']) for name, part in report.items()} == {
+    assert {name: (part['images'], part['good']) for name, part in report.items()} == {
         'train gta': (12, 12),
         'val bdd': (12, 12),  # the test's, too
     }
@@ -79,7 +79,7 @@ def spoil(data):
     def label(index):
         return labels / f'{index:05d}{SUFFIX}'
 
-    def picture(index):
+    def image(index):
         return images / f'{index:05d}.png'
 
     def change(path, function):
@@ -108,23 +108,23 @@ def spoil(data):
         return str(path)
 
     label(1).unlink()
-    planted = {str(picture(1)): 'no label'}
+    planted = {str(image(1)): 'no label'}
     change(label(2), lambda array: array[:-3])
-    planted[str(picture(2))] = 'sizes'
+    planted[str(image(2))] = 'sizes'
     change(label(3), np.transpose)
-    planted[str(picture(3))] = 'transposed'
+    planted[str(image(3))] = 'transposed'
     jpegs = sorted((data / 'bdd100k/images/10k/val').glob('*.jpg'))
     planted[exif(jpegs[0])] = 'turned'
     planted[change(label(4), wrong_value)] = 'values'
     planted[change(label(5), lambda array: array.astype(np.uint16) + 300)] = 'values'
-    planted[cut(picture(6))] = 'unreadable'
+    planted[cut(image(6))] = 'unreadable'
     planted[cut(label(7))] = 'unreadable'
     planted[cut(jpegs[1])] = 'unreadable'
     planted[empty(label(8))] = 'unreadable'
     planted[change(label(9), lambda array: np.dstack([array] * 3))] = 'channels'
     harmless = {change(label(10), lambda array: np.full_like(array, 255)): 'unlabelled'}
-    picture(11).unlink()
-    harmless[str(label(11))] = 'no picture'
+    image(11).unlink()
+    harmless[str(label(11))] = 'no image'
     return planted, harmless
 
 
@@ -171,9 +171,7 @@ def test_good_pairs_are_listed_and_used(data, run_here, capsys):
     ]
     code, after = check(run_here, data, '--cfg-options', *options)
     assert code == 0
-    assert [part['pictures'] for part in after.values()] == [
-        part['good'] for part in before.values()
-    ]
+    assert [part['images'] for part in after.values()] == [part['good'] for part in before.values()]
     config = load_config(data.parent / 'config.py', dict(o.split('=') for o in options))
     assert config.train_dataloader.dataset.ann_file.endswith('train_gta.txt')
 
@@ -207,7 +205,7 @@ def test_two_datasets_of_one_domain_are_told_apart(data, run_here):
 
 def test_a_part_of_the_data_has_no_orphans(data, run_here):
     code, report = check(run_here, data, '--cfg-options', 'train_dataloader.dataset.indices=2')
-    assert code == 0 and report['train gta']['pictures'] == 2
+    assert code == 0 and report['train gta']['images'] == 2
     assert not report['train gta']['faults']
 
 

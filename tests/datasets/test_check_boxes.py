@@ -6,8 +6,8 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
-from soma.config import load_config
 from soma.datasets.voc_files import write_voc
+from soma.utils.config import load_config
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def data(tmp_path):
 def test_clean_boxes_pass(data, run_here, capsys):
     code, report = check(run_here, data, '--nproc', '2')
     assert code == 0
-    assert {name: (part['pictures'], part['good']) for name, part in report.items()} == {
+    assert {name: (part['images'], part['good']) for name, part in report.items()} == {
         'train DC': (14, 14),
         'val DF': (3, 3),  # the test's, too
     }
@@ -49,7 +49,7 @@ def test_clean_boxes_pass(data, run_here, capsys):
     counts = dict.fromkeys(('bus', 'bike', 'car', 'motor', 'person', 'rider', 'truck'), 0)
     counts |= dict(car=14, person=14)
     labels = report['train DC']['labels']
-    assert labels == {'total': 14, 'boxes': counts, 'pictures': counts}
+    assert labels == {'total': 14, 'boxes': counts, 'images': counts}
     assert Image.open(data.parent / 'out/classes.png').width > 500
     assert '14 (14)' in capsys.readouterr().out
 
@@ -61,7 +61,7 @@ def spoil(data):
     def xml(index):
         return folder / f'Annotations/{index:02d}.xml'
 
-    def picture(index):
+    def image(index):
         return folder / f'JPEGImages/{index:02d}.jpg'
 
     def write(index, *corners, name='car', size=VOC_SIZE):
@@ -73,16 +73,16 @@ def spoil(data):
         return str(path)
 
     xml(0).unlink()
-    planted = {str(picture(0)): 'no XML', cut(xml(1)): 'unreadable'}
+    planted = {str(image(0)): 'no XML', cut(xml(1)): 'unreadable'}
     xml(2).write_bytes(b'')
-    picture(3).unlink()
-    planted |= {str(xml(2)): 'unreadable', str(picture(3)): 'no picture'}
-    planted[cut(picture(4))] = 'unreadable'
+    image(3).unlink()
+    planted |= {str(xml(2)): 'unreadable', str(image(3)): 'no image'}
+    planted[cut(image(4))] = 'unreadable'
     write(5, 110, 10, 130, 30)
     planted[str(xml(5))] = 'outside'
     write(6, 11, 21, 60, 50, size=(200, 120))
     write(7, 11, 21, 60, 50, size=VOC_SIZE[::-1])
-    planted |= {str(picture(6)): 'sizes', str(picture(7)): 'transposed'}
+    planted |= {str(image(6)): 'sizes', str(image(7)): 'transposed'}
     write(8, 20, 10, 20, 30)
     write(9, 0, 10, 20, 30)
     write(10, 10, 10, 20, 30, name='bicycle')
@@ -110,7 +110,7 @@ def test_every_planted_fault_is_found(data, run_here, capsys):
     assert '1 object whose box is outside the 100 x 60 pixels: car (110, 10, 130, 30)' in printed
 
 
-def test_good_pictures_are_listed_and_used(data, run_here, capsys):
+def test_good_images_are_listed_and_used(data, run_here, capsys):
     spoil(data)
     code, before = check(run_here, data, '--fix-list')
     assert code == 1
@@ -119,14 +119,14 @@ def test_good_pictures_are_listed_and_used(data, run_here, capsys):
     assert [option.split('=')[0] for option in options] == ['train_dataloader.dataset.ann_file']
     code, after = check(run_here, data, '--cfg-options', *options)
     assert code == 0
-    assert after['train DC']['pictures'] == before['train DC']['good']
+    assert after['train DC']['images'] == before['train DC']['good']
     config = load_config(data.parent / 'config.py', dict(o.split('=') for o in options))
     with DefaultScope.overwrite_default_scope('mmdet'):
         dataset = DATASETS.build({**config.train_dataloader.dataset, 'pipeline': []})
     assert [sample['img_id'] for sample in dataset] == ['08', '09', '10', '11', '12', '13']
 
 
-def test_a_picture_that_is_listed_twice_is_found(data, run_here, capsys):
+def test_a_image_that_is_listed_twice_is_found(data, run_here, capsys):
     path = data / 'clear/VOC2007/ImageSets/Main/train.txt'
     path.write_text(path.read_text() + '03\n')
     code, report = check(run_here, data, '--fix-list')
@@ -156,4 +156,4 @@ def test_a_part_of_the_data(data, run_here, indices, count):
     (data / 'clear/VOC2007/Annotations/03.xml').unlink()
     option = f'train_dataloader.dataset.indices={indices}'
     code, report = check(run_here, data, '--cfg-options', option)
-    assert code == 0 and report['train DC']['pictures'] == count
+    assert code == 0 and report['train DC']['images'] == count

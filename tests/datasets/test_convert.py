@@ -14,9 +14,9 @@ import pytest
 from dataset_files import digests, png, read_labels
 from PIL import Image
 
-from soma.datasets.convert import convert_dataset
 from soma.datasets.label_files import read_labels as read_file
-from soma.datasets.layouts import LAYOUTS
+from soma.datasets.prepare.convert import convert_dataset
+from soma.datasets.prepare.layouts import LAYOUTS
 from soma.datasets.toy import (
     DIVERSE_WEATHER_STYLES,
     DOMAIN_STYLES,
@@ -49,7 +49,7 @@ def data(tmp_path_factory):
     before = digests(root)
     for name in LAYOUTS:
         summary = convert_dataset(name, root / name)
-        # small pictures may have no box that is large enough
+        # small images may have no box that is large enough
         assert not summary.failures and {*summary.remarks.values()} <= {'has no object'}
         already = {'bdd100k': 4, 'acdc': 8, 'diverseWeather': 12 + 6}  # boxes and lists
         assert summary.skipped == already.get(name, 0)
@@ -198,7 +198,7 @@ def test_another_folder_holds_all_that_the_configs_read(data, tmp_path, name):
     assert set(made) == {*targets, 'conversion.json'}
     del made['conversion.json']
     assert {file: there[file] for file in made} == made
-    folder = LAYOUTS[name].pictures[0]
+    folder = LAYOUTS[name].images[0]
     assert sum(path.is_file() for path in (tmp_path / folder).resolve().rglob('*')) > 0
 
 
@@ -233,15 +233,15 @@ def test_killed_in_the_middle_it_finishes_on_the_next_run(data, tmp_path):
 
 @pytest.mark.parametrize(('label_turned', 'turned'), [(True, True), (False, False)])
 def test_exif_rotation(tmp_path, label_turned, turned):
-    """Mapillary's halved pictures lie as their labels do, and say so no more."""
+    """Mapillary's halved images lie as their labels do, and say so no more."""
     root = tmp_path / 'validation'
     (root / 'images').mkdir(parents=True)
     (root / 'labels').mkdir()
-    picture = Image.new('RGB', (40, 20))
-    picture.paste((250, 0, 0), (0, 0, 10, 20))  # red on the left
-    exif = picture.getexif()
+    image = Image.new('RGB', (40, 20))
+    image.paste((250, 0, 0), (0, 0, 10, 20))  # red on the left
+    exif = image.getexif()
     exif[0x0112] = 6  # turn clockwise: the left becomes the top
-    picture.save(root / 'images/a.jpg', exif=exif, quality=95)
+    image.save(root / 'images/a.jpg', exif=exif, quality=95)
     size = (20, 40) if label_turned else (40, 20)
     Image.new('L', size, 13).save(root / 'labels/a.png')
     summary = convert_dataset('mapillary', tmp_path)
@@ -299,16 +299,16 @@ def test_script_prints_counts_and_says_what_failed(data, tmp_path, run_here, cap
     assert (tmp_path / 'raw/train_1_2_v1.txt').read_text() == 'rgb_0002\n'
 
 
-def test_a_damaged_picture_is_a_remark(data, tmp_path):
+def test_a_damaged_image_is_a_remark(data, tmp_path):
     shutil.copytree(data / 'gta', tmp_path / 'raw')
     (tmp_path / 'raw/images/00001.png').write_bytes(b'')
     summary = convert_dataset('gta', tmp_path / 'raw', tmp_path / 'out')
     assert summary.converted == 2 and not summary.failures
     (remark,) = summary.remarks.values()
-    assert remark.startswith('its picture') and remark.endswith('is damaged')
+    assert remark.startswith('its image') and remark.endswith('is damaged')
 
 
-def test_links_follow_pictures_that_have_moved(data, tmp_path):
+def test_links_follow_images_that_have_moved(data, tmp_path):
     shutil.copytree(data / 'gta', tmp_path / 'raw')
     convert_dataset('gta', tmp_path / 'raw', tmp_path / 'out')
     (tmp_path / 'raw').rename(tmp_path / 'moved')
@@ -316,7 +316,7 @@ def test_links_follow_pictures_that_have_moved(data, tmp_path):
     assert (tmp_path / 'out/images/00001.png').exists()
 
 
-def test_labels_of_urbansyn_are_named_before_their_pictures_are_there(data, tmp_path):
+def test_labels_of_urbansyn_are_named_before_their_images_are_there(data, tmp_path):
     shutil.copytree(data / 'urbansyn/ss', tmp_path / 'ss', ignore=shutil.ignore_patterns('rgb_*'))
     convert_dataset('urbansyn', tmp_path)
     assert (tmp_path / 'ss/rgb_0001_labelTrainIds.png').exists()

@@ -6,7 +6,7 @@ import pytest
 from dataset_files import VOC_BOXES, VOC_SIZE, digests, write_voc_data
 from PIL import Image
 
-from soma.datasets.convert import convert_dataset
+from soma.datasets.prepare.convert import convert_dataset
 from soma.datasets.voc_files import VOCBox, read_voc, write_voc
 
 SCRIPT = 'convert_datasets/diverse_weather.py'
@@ -63,7 +63,7 @@ def test_another_folder_gets_clean_files(root, tmp_path):
         '1 object whose box has no width or no height: person (30, 10, 30, 40)',
         '1 object whose box is outside the 100 x 60 pixels: person (101, 10, 140, 40)',
         '1 object whose box reaches beyond the 100 x 60 pixels: car (-1, 0, 40, 99)',
-        'is of 200 x 120 pixels, its picture of 100 x 60',
+        'is of 200 x 120 pixels, its image of 100 x 60',
     ):
         assert part in remark
     assert (out / FOLDER / 'ImageSets/Main/train.txt').read_text() == 'a\nb\n'
@@ -93,11 +93,11 @@ def test_in_place_oddities_are_named(root):
 def test_broken_files_fail_and_the_others_do_not(root, tmp_path):
     annotation(root, 'a').write_text('<annotation>')
     annotation(root, 'b').unlink()
-    (root / FOLDER / 'JPEGImages/c.jpg').write_text('no picture')
+    (root / FOLDER / 'JPEGImages/c.jpg').write_text('no image')
     summary = convert_dataset('diverseWeather', root, tmp_path / 'clean')
     reasons = {name: summary.failures[str(annotation(root, name))] for name in 'abc'}
     assert reasons['a'].startswith('is no XML') and reasons['b'] == 'is missing'
-    assert reasons['c'].endswith('JPEGImages/c.jpg is no picture')
+    assert reasons['c'].endswith('JPEGImages/c.jpg is no image')
     assert summary.failed == 3 and summary.counts.total == 1
 
 
@@ -106,7 +106,7 @@ def test_the_script(root, run_here, capsys):
         run_here(SCRIPT, root)
     assert exit.value.code == 0
     printed = capsys.readouterr().out
-    assert 'boxes (pictures)' in printed and '4 (4)' in printed and '7 already there' in printed
+    assert 'boxes (images)' in printed and '4 (4)' in printed and '7 already there' in printed
     annotation(root, 'a').write_text('<annotation>')
     with pytest.raises(SystemExit) as exit:
         run_here(SCRIPT, root)

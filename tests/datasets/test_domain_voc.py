@@ -91,7 +91,7 @@ def test_samples_of_the_train_pipeline_go_through_a_loader(root):
         assert (boxes[:, 2:] > boxes[:, :2]).all()
 
 
-def test_samples_of_the_test_pipeline_have_boxes_of_the_whole_picture(root):
+def test_samples_of_the_test_pipeline_have_boxes_of_the_whole_image(root):
     data = DATASETS.build(small_config(root).val_dataloader.dataset)
     samples = [sample['data_samples'] for sample in data]
     domains = [sample.domain for sample in samples]
@@ -112,7 +112,7 @@ def test_harmless_oddities_are_read(root):
     first, _ = dataset(root)
     assert [i['bbox_label'] for i in first['instances']] == [2, 4]
     assert first['instances'][1]['bbox'][0] == -1
-    path.write_text('<annotation/>')  # without a size, which the picture has
+    path.write_text('<annotation/>')  # without a size, which the image has
     assert read_voc(path) == (None, [])
     assert dataset(root)[0]['instances'] == [] and dataset(root)[0]['width'] == VOC_SIZE[0]
     names = path.parents[1] / 'ImageSets/Main/train.txt'
@@ -157,11 +157,11 @@ def test_missing_files_are_named(root):
         dataset(root)
     names = folder / 'ImageSets/Main/train.txt'
     names.write_text('\n')
-    with pytest.raises(FileNotFoundError, match=r'train.txt lists no picture'):
+    with pytest.raises(FileNotFoundError, match=r'train.txt lists no image'):
         dataset(root)
     names.unlink()
     with pytest.raises(FileNotFoundError, match=r'domain DC: no list .*train.txt'):
         dataset(root)
-    (folder / 'JPEGImages').rename(folder / 'Pictures')
+    (folder / 'JPEGImages').rename(folder / 'Images')
     with pytest.raises(FileNotFoundError, match=r'domain DC: no folder .*JPEGImages'):
         dataset(root)

@@ -7,16 +7,16 @@ import pytest
 from dataset_files import digests
 from PIL import Image
 
-from soma.datasets.fractals import BENDS, draw_fractal, sample_functions, write_fractals
+from soma.datasets.prepare.fractals import BENDS, draw_fractal, sample_functions, write_fractals
 
 
 @pytest.fixture(scope='module')
-def pictures():
+def images():
     return [draw_fractal(96, np.random.default_rng([0, index])) for index in range(12)]
 
 
-def test_pictures_are_structured_neither_blank_nor_noise(pictures):
-    for image in pictures:
+def test_images_are_structured_neither_blank_nor_noise(images):
+    for image in images:
         assert image.shape == (96, 96, 3) and image.dtype == np.uint8
         assert image.std((0, 1)).max() > 30
         # things go on everywhere: nearly no tile of 8 x 8 pixels is even
@@ -27,10 +27,10 @@ def test_pictures_are_structured_neither_blank_nor_noise(pictures):
         assert np.corrcoef(grey[:, 1:].ravel(), grey[:, :-1].ravel())[0, 1] > 0.5
 
 
-def test_pictures_differ_in_colour_and_form(pictures):
-    colours = np.stack([image.mean((0, 1)) for image in pictures])
+def test_images_differ_in_colour_and_form(images):
+    colours = np.stack([image.mean((0, 1)) for image in images])
     assert (colours.std(0) > 15).all()
-    grey = np.stack([image.mean(2).ravel() for image in pictures])
+    grey = np.stack([image.mean(2).ravel() for image in images])
     alike = np.corrcoef(grey)[np.triu_indices(len(grey), 1)]
     assert np.abs(alike).mean() < 0.4
 
@@ -47,7 +47,7 @@ def test_maps_stay_in_the_plane():
     assert (np.linalg.norm(functions.affine[:, :, :2], ord=2, axis=(1, 2)) < 1).all()
 
 
-def test_same_bytes_for_any_number_of_pictures_and_processes(tmp_path):
+def test_same_bytes_for_any_number_of_images_and_processes(tmp_path):
     assert write_fractals(tmp_path / 'one', 3, 32, seed=1) == 3
     assert write_fractals(tmp_path / 'two', 5, 32, seed=1, nproc=2) == 5
     one, two = digests(tmp_path / 'one'), digests(tmp_path / 'two')

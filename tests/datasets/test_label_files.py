@@ -8,13 +8,13 @@ import pytest
 from dataset_files import png, read_labels
 from PIL import Image
 
-from soma.datasets.convert import convert_dataset
 from soma.datasets.label_files import read_labels as read_file
 from soma.datasets.labels import CITYSCAPES_TO_TRAIN
+from soma.datasets.prepare.convert import convert_dataset
 
 
 def labels_file(root, content):
-    """A GTA with one picture and the label file given."""
+    """A GTA with one image and the label file given."""
     for folder in ('images', 'labels'):
         (root / folder).mkdir()
     Image.new('RGB', (4, 3)).save(root / 'images/00001.png')
@@ -64,12 +64,12 @@ COLOURS = np.dstack([VALUES, VALUES, VALUES // 2])
     ('content', 'message'),
     [
         (png(TRANSPARENT), 'transparent in places'),
-        (png(COLOURS), 'is a colour picture'),
+        (png(COLOURS), 'is a colour image'),
         (png(np.full((3, 4), 77, np.uint8)), 'holds 77, which the dataset does not define'),
         (png(np.full((3, 4), 300, np.uint16)), 'holds 300, which'),
         (png(VALUES)[:45], ''),
         (b'', 'is empty'),
-        (b'text', 'is no picture'),
+        (b'text', 'is no image'),
     ],
     ids=['transparent', 'colour', 'unknown value', 'large value', 'cut off', 'empty', 'text'],
 )
@@ -95,8 +95,8 @@ def test_few_grey_levels_are_not_stretched(tmp_path):
 def test_other_sizes_are_reported(tmp_path):
     summary = labels_file(tmp_path, png(VALUES[:, :2]))
     assert summary.converted == 1
-    assert list(summary.remarks.values()) == ['is 2 x 3 pixels, its picture 4 x 3']
+    assert list(summary.remarks.values()) == ['is 2 x 3 pixels, its image 4 x 3']
     assert convert_dataset('gta', tmp_path).remarks == summary.remarks
     (tmp_path / 'images/00001.png').unlink()
     (remark,) = convert_dataset('gta', tmp_path).remarks.values()
-    assert remark.startswith('has no picture')
+    assert remark.startswith('has no image')

@@ -18,8 +18,8 @@ def root(tmp_path):
 
 
 def subset(text, root, out=None, **options):
-    pictures = [path for path in root.rglob('*.png') if 'aachen_00' not in path.name]
-    return write_subset(parse_subset(text), pictures, root, *TRAIN, out or root, **options)
+    images = [path for path in root.rglob('*.png') if 'aachen_00' not in path.name]
+    return write_subset(parse_subset(text), images, root, *TRAIN, out or root, **options)
 
 
 def test_a_fraction_is_drawn_by_seed(root):
@@ -33,7 +33,7 @@ def test_a_fraction_is_drawn_by_seed(root):
     other = subset('1/4', root, seed=2)
     assert other.name == 'train_1_4_v2.txt' and other.read_bytes() != before
     path.write_text('bonn/bonn_15\n')  # another's list of this name stays
-    with pytest.raises(FileExistsError, match=r'train_1_4_v1\.txt lists other pictures'):
+    with pytest.raises(FileExistsError, match=r'train_1_4_v1\.txt lists other images'):
         subset('1/4', root)
     assert path.read_text() == 'bonn/bonn_15\n'
     path.write_text(f'{names[0]}_leftImg8bit.png\n' + '\n'.join(names[1:]))  # the same
@@ -82,7 +82,7 @@ def test_what_is_wrong_with_a_subset_is_said(root, tmp_path):
     with pytest.raises(FileExistsError, match='remove it or rename yours'):
         subset(str(mine), root, tmp_path / 'out')
     mine.write_text('\n')
-    with pytest.raises(ValueError, match=r'mine\.txt lists no picture'):
+    with pytest.raises(ValueError, match=r'mine\.txt lists no image'):
         subset(str(mine), root)
     mine.write_bytes(b'\x89\xff')
     with pytest.raises(ValueError, match=r'mine\.txt is no text file'):

@@ -7,7 +7,6 @@ from mmcv.transforms.utils import cache_random_params
 from mmengine.registry import TRANSFORMS
 from PIL import Image
 
-from soma.config import load_config
 from soma.datasets.pixmix import (
     MIXINGS,
     PixMix,
@@ -16,11 +15,12 @@ from soma.datasets.pixmix import (
     mix_by_addition,
     mix_by_multiplication,
 )
+from soma.utils.config import load_config
 
 
 @pytest.fixture(scope='module')
 def image():
-    """A BGR picture of edges and texture, 40 x 60."""
+    """A BGR image of edges and texture, 40 x 60."""
     rng = np.random.default_rng(0)
     image = rng.integers(60, 120, (40, 60, 3))
     image[:, 30:] += 100
@@ -30,7 +30,7 @@ def image():
 
 @pytest.fixture(scope='module')
 def mixing_set(tmp_path_factory):
-    """Two pictures, one in a folder, and what is none."""
+    """Two images, one in a folder, and what is none."""
     root = tmp_path_factory.mktemp('fractals')
     rng = np.random.default_rng(1)
     (root / 'more').mkdir()
@@ -71,7 +71,7 @@ def test_black_has_negative_powers():
     assert mix_by_multiplication(black, black, 1.5, -0.5) == 0
 
 
-def test_the_picture_keeps_its_kind_and_nothing_else_changes(image, mixing_set):
+def test_the_image_keeps_its_kind_and_nothing_else_changes(image, mixing_set):
     transform = build(mixing_set)
     labels = np.arange(40 * 60, dtype=np.uint8).reshape(40, 60)
     before, changed = image.copy(), 0
@@ -84,7 +84,7 @@ def test_the_picture_keeps_its_kind_and_nothing_else_changes(image, mixing_set):
         assert done.keys() == results.keys() - {'img'}
         assert done['gt_seg_map'] is labels and done['img_shape'] == (40, 60)
         changed += not np.array_equal(mixed, image)
-    assert changed > 20  # all but those of no round that start from the picture
+    assert changed > 20  # all but those of no round that start from the image
     assert np.array_equal(image, before)  # mmcv may have it in a cache
     assert np.array_equal(labels.ravel(), np.arange(40 * 60, dtype=np.uint8))
 
@@ -101,7 +101,7 @@ def test_values_are_mixed_from_0_to_1(image, mixing_set, mixing):
     assert np.abs(found - image.astype(float)).max() > 20
 
 
-def test_no_round_leaves_the_picture(image, mixing_set):
+def test_no_round_leaves_the_image(image, mixing_set):
     transform = planned(mixing_set, Plan(False, [], 0, (0, 0)))
     assert np.array_equal(transform({'img': image})['img'], image)
     # and an augmented copy differs in brightness and colour, not in place
@@ -113,7 +113,7 @@ def test_no_round_leaves_the_picture(image, mixing_set):
     assert np.corrcoef(before, after)[0, 1] > 0.9
 
 
-def test_a_fractal_covers_pictures_of_any_size(mixing_set):
+def test_a_fractal_covers_images_of_any_size(mixing_set):
     transform = build(mixing_set)
     for index in range(2):
         for size in ((40, 60), (33, 17), (5, 200), (300, 20)):
@@ -160,7 +160,7 @@ def test_numpys_seed_decides(image, mixing_set, kind):
     assert not all(map(np.array_equal, first, other))
 
 
-def test_pictures_share_what_is_drawn(image, mixing_set):
+def test_images_share_what_is_drawn(image, mixing_set):
     transform = build(mixing_set)
     with cache_random_params(transform):
         assert transform._draw_plan() is transform._draw_plan()
@@ -177,7 +177,7 @@ def test_bad_options_of_pixmix_are_refused(mixing_set, options):
         build(mixing_set, **options)
 
 
-def test_a_folder_without_pictures_says_how_to_make_them(tmp_path):
+def test_a_folder_without_images_says_how_to_make_them(tmp_path):
     (tmp_path / 'x.txt').touch()
     for folder in (tmp_path, tmp_path / 'none'):
         with pytest.raises(FileNotFoundError, match=rf'make_fractals\.py {folder}'):
@@ -185,7 +185,7 @@ def test_a_folder_without_pictures_says_how_to_make_them(tmp_path):
 
 
 def test_a_broken_fractal_is_named(image, tmp_path):
-    (tmp_path / 'broken.png').write_bytes(b'no picture')
+    (tmp_path / 'broken.png').write_bytes(b'no image')
     plan = Plan(False, [Round(True, 0, 1.0, 0.1)], 0, (0, 0))
     transform = planned(tmp_path, plan)
     with pytest.raises(OSError, match=r'broken\.png'):
@@ -193,7 +193,7 @@ def test_a_broken_fractal_is_named(image, tmp_path):
 
 
 @pytest.mark.parametrize('wrong', [lambda x: x / 255, lambda x: x[..., 0].astype(float)])
-def test_normalised_pictures_are_refused(image, mixing_set, wrong):
+def test_normalised_images_are_refused(image, mixing_set, wrong):
     for transform in (build(mixing_set), TRANSFORMS.build(dict(type='BilateralFilter'))):
         with pytest.raises(ValueError, match='as it is loaded'):
             transform({'img': wrong(image)})
@@ -206,7 +206,7 @@ def test_configs_find_their_fractals_in_the_repository(mixing_set, tmp_path, mon
     (root / 'config.py').write_text(
         "pipeline = [dict(type='PixMix', mixing_set='data/fractals', k=2)]\n"
     )
-    monkeypatch.setattr('soma.config.REPOSITORY', root)
+    monkeypatch.setattr('soma.utils.config.REPOSITORY', root)
     (step,) = load_config(root / 'config.py').pipeline
     transform = TRANSFORMS.build(step)
     assert len(transform.fractals) == 2

@@ -3,7 +3,7 @@ import torch
 from soma.datasets import SyntheticBoxDataset, SyntheticDataset
 
 
-def test_synthetic_pictures():
+def test_synthetic_images():
     data = SyntheticDataset((12, 8), 5, 3)
     assert len(data) == 3
     sample = data[1]

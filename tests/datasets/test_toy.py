@@ -23,7 +23,7 @@ def rendering(domain, seed, size=SIZE):
 
 
 @pytest.mark.parametrize('domain', ALL_STYLES)
-def test_same_seed_same_picture(domain):
+def test_same_seed_same_image(domain):
     first, second = rendering(domain, 3), rendering(domain, 3)
     assert np.array_equal(first.image, second.image)
     assert np.array_equal(first.labels, second.labels)

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from soma.files import read_checkpoint
+from soma.io.checkpoint_files import read_checkpoint
 
 
 @pytest.fixture
 def train(tiny_config, build_runner, tmp_path):
-    """Train on eight pictures without dropout and with an average; the last checkpoint."""
+    """Train on eight images without dropout and with an average; the last checkpoint."""
     config = tiny_config
     config.optim_wrapper.optimizer = dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=1e-4)
     config.custom_hooks.append(dict(type='TrainableEMAHook', momentum=0.3))

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-import soma.files
-from soma.engine.newest import newest_checkpoint
-from soma.files import CheckpointError, card_of, read_checkpoint, write_checkpoint
+import soma.io.files
+from soma.engine.resume import newest_checkpoint
+from soma.io.checkpoint_files import CheckpointError, card_of, read_checkpoint, write_checkpoint
 
 HOOK = {'default_hooks.checkpoint.type': 'AdapterCheckpointHook'}
 
@@ -100,7 +100,7 @@ def test_another_base_is_refused_on_resume(tiny_config, build_runner, public_fil
     state['blocks.2.attn.qkv.weight'] += 1e-4
     write_checkpoint(state, tmp_path / 'other.pth')
     options = {**HOOK, 'model.backbone.init_cfg.checkpoint': str(tmp_path / 'other.pth')}
-    with pytest.raises(CheckpointError, match=r'iter_4\.pth was trained on the base weights'):
+    with pytest.raises(CheckpointError, match=r'iter_4\.pth was trained on the pretrained weights'):
         build_runner(tiny_config, {**options, 'resume': True}).train()
 
 
@@ -135,7 +135,7 @@ def test_nothing_is_lost_when_writing_fails(tiny_config, build_runner, files, mo
             raise OSError(28, 'No space left on device')
         fsync(number)
 
-    monkeypatch.setattr(soma.files.os, 'fsync', full)
+    monkeypatch.setattr(soma.io.files.os, 'fsync', full)
     runner = build_runner(tiny_config, options)
     with pytest.raises(OSError, match='No space left'):
         runner.train()

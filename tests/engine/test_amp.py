@@ -4,8 +4,8 @@ import torch
 from mmseg.models.losses import CrossEntropyLoss
 from torch import nn
 
-from soma.config import use_amp
-from soma.files import read_checkpoint
+from soma.engine.amp import use_amp
+from soma.io.checkpoint_files import read_checkpoint
 
 
 def test_two_iterations_in_bfloat16_on_a_cpu(tiny_config, build_runner, monkeypatch):

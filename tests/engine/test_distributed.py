@@ -6,9 +6,9 @@ import torch
 from small_detectors import adapted, write_resnet
 from timm.models.vision_transformer import VisionTransformer
 
-from soma.config import REPOSITORY
-from soma.files import read_checkpoint, read_state_dict
+from soma.io.checkpoint_files import read_checkpoint, read_state_dict
 from soma.models.backbones.dinov2_weights import convert_dinov2
+from soma.utils.config import REPOSITORY
 
 # Saves what each process sees. It comes from PYTHONPATH, by the config's custom_imports.
 SPY = """

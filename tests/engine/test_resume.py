@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from soma.files import read_checkpoint
+from soma.io.checkpoint_files import read_checkpoint
 
 MAX_ITERS = 180
 

@@ -6,7 +6,12 @@ from mmengine.logging import HistoryBuffer
 from timm.models.vision_transformer import VisionTransformer
 
 from soma.adapters import SoMALayer
-from soma.files import CheckpointError, read_checkpoint, read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import (
+    CheckpointError,
+    read_checkpoint,
+    read_state_dict,
+    write_checkpoint,
+)
 from soma.models.backbones.dinov2_weights import convert_dinov2
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)

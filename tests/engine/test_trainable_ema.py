@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from soma.files import CheckpointError, read_checkpoint, write_checkpoint
+from soma.io.checkpoint_files import CheckpointError, read_checkpoint, write_checkpoint
 
 EMA = dict(momentum=0.3)
 

@@ -18,7 +18,7 @@ CLASSES = 5
 META = dict(classes=[f'class {i}' for i in range(CLASSES)])
 
 
-def picture(rng, domain, classes=CLASSES, size=(6, 7)):
+def image(rng, domain, classes=CLASSES, size=(6, 7)):
     label = rng.integers(0, classes, size)
     prediction = np.where(rng.random(size) < 0.5, label, rng.integers(0, classes, size))
     label[rng.random(size) < 0.2] = 255
@@ -32,17 +32,17 @@ def sample(domain, prediction, label):
     return made.to_dict()
 
 
-def evaluate(pictures, batch_size=1, **options):
+def evaluate(images, batch_size=1, **options):
     metric = METRICS.build(dict(type='DomainIoUMetric', **options))
     metric.dataset_meta = META
-    for start in range(0, len(pictures), batch_size):
-        metric.process({}, [sample(*p) for p in pictures[start : start + batch_size]])
-    return metric.evaluate(len(pictures))
+    for start in range(0, len(images), batch_size):
+        metric.process({}, [sample(*p) for p in images[start : start + batch_size]])
+    return metric.evaluate(len(images))
 
 
-def reference(pictures, ignore=255):
+def reference(images, ignore=255):
     """The scores of one domain by loops over classes, from the definition."""
-    prediction, label = (np.concatenate([p[i].ravel() for p in pictures]) for i in (1, 2))
+    prediction, label = (np.concatenate([p[i].ravel() for p in images]) for i in (1, 2))
     prediction, label = prediction[label != ignore], label[label != ignore]
     ious, accuracies = [], []
     for index in range(CLASSES):
@@ -60,12 +60,12 @@ def reference(pictures, ignore=255):
 def test_scores_of_mixed_domains_equal_a_direct_loop(batch_size):
     rng = np.random.default_rng(0)
     # class 4 is neither in fog nor predicted there
-    pictures = [picture(rng, *which) for which in (('citys',), ('fog', 4), ('bdd',), ('citys',))]
-    pictures += [picture(rng, 'fog', 4, (3, 5)), picture(rng, 'citys')]
-    metrics = evaluate(pictures, batch_size)
+    images = [image(rng, *which) for which in (('citys',), ('fog', 4), ('bdd',), ('citys',))]
+    images += [image(rng, 'fog', 4, (3, 5)), image(rng, 'citys')]
+    metrics = evaluate(images, batch_size)
     expected = {}
     for domain in ('citys', 'fog', 'bdd'):
-        scores = reference([p for p in pictures if p[0] == domain])
+        scores = reference([p for p in images if p[0] == domain])
         expected |= {f'{domain}_{name}': value for name, value in scores.items()}
     for key in ('mIoU', 'aAcc', 'mAcc'):
         means = [value for name, value in expected.items() if name.endswith(key)]
@@ -93,12 +93,12 @@ def test_another_ignore_index():
 
 def test_one_domain_scores_as_in_mmseg():
     rng = np.random.default_rng(1)
-    pictures = [picture(rng, 'citys', 4) for _ in range(4)]
+    images = [image(rng, 'citys', 4) for _ in range(4)]
     theirs = IoUMetric()
     theirs.dataset_meta = META
-    theirs.process({}, [sample(*p) for p in pictures])
+    theirs.process({}, [sample(*p) for p in images])
     theirs = {f'citys_{name}': float(value) for name, value in theirs.evaluate(4).items()}
-    ours = evaluate(pictures)
+    ours = evaluate(images)
     for key in ('mIoU', 'aAcc', 'mAcc'):
         assert ours.pop(f'mean_{key}') == ours[f'citys_{key}']
     assert ours == pytest.approx(theirs, abs=0.011)
@@ -115,7 +115,7 @@ def test_domains_are_weighted_alike():
 def test_a_sample_without_a_domain_is_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(KeyError, match=r'x\.png has no domain: use DomainDataset'):
-        evaluate([picture(rng, None)])
+        evaluate([image(rng, None)])
 
 
 @pytest.mark.parametrize(
@@ -139,61 +139,61 @@ def test_confusion_matrix_has_labels_as_rows():
 
 def test_predictions_are_written_by_domain_with_cityscapes_ids(tmp_path):
     rng = np.random.default_rng(0)
-    pictures = [picture(rng, 'citys'), picture(rng, 'fog')]
-    evaluate(pictures, output_dir=str(tmp_path / 'out'))
+    images = [image(rng, 'citys'), image(rng, 'fog')]
+    evaluate(images, output_dir=str(tmp_path / 'out'))
     written = sorted(f for f in tmp_path.rglob('*') if f.is_file())
     assert written == [tmp_path / 'out' / domain / 'x.png' for domain in ('citys', 'fog')]
-    for file, (_, prediction, _) in zip(written, pictures, strict=True):
+    for file, (_, prediction, _) in zip(written, images, strict=True):
         assert (np.asarray(Image.open(file)) == TRAIN_TO_CITYSCAPES[prediction]).all()
     assert TRAIN_TO_CITYSCAPES[:3].tolist() == [7, 8, 11]
 
 
 def test_the_mean_is_over_the_domains_that_are_asked_for():
     rng = np.random.default_rng(0)
-    pictures = [picture(rng, domain) for domain in ('citys', 'fog', 'snow')]
-    metrics = evaluate(pictures, mean_over=['fog', 'snow'])
+    images = [image(rng, domain) for domain in ('citys', 'fog', 'snow')]
+    metrics = evaluate(images, mean_over=['fog', 'snow'])
     chosen = [metrics['fog_mIoU'], metrics['snow_mIoU']]
     assert metrics['mean_mIoU'] == pytest.approx(np.mean(chosen), abs=0.0101)
     assert 'citys_mIoU' in metrics
     with pytest.raises(ValueError, match=r"mean_over names \['mars'\], the domains are \['citys'"):
-        evaluate(pictures, mean_over=['fog', 'mars'])
+        evaluate(images, mean_over=['fog', 'mars'])
 
 
 def test_a_domain_without_labels_is_left_out_of_the_mean():
     rng = np.random.default_rng(0)
     prediction = rng.integers(0, CLASSES, (3, 4))
-    metrics = evaluate([picture(rng, 'fog'), ('rain', prediction, np.full((3, 4), 255))])
+    metrics = evaluate([image(rng, 'fog'), ('rain', prediction, np.full((3, 4), 255))])
     assert np.isnan(metrics['rain_mIoU']) and metrics['mean_mIoU'] == metrics['fog_mIoU']
 
 
-def test_memory_does_not_grow_with_the_pictures():
+def test_memory_does_not_grow_with_the_images():
     rng = np.random.default_rng(0)
     metric = METRICS.build(dict(type='DomainIoUMetric'))
     metric.dataset_meta = META
     sizes = []
     for count in (4, 40):
         for index in range(count):
-            metric.process({}, [sample(*picture(rng, ('citys', 'fog')[index % 2]))])
+            metric.process({}, [sample(*image(rng, ('citys', 'fog')[index % 2]))])
         sizes.append(len(pickle.dumps(metric.__dict__)))
     assert sizes[1] < sizes[0] + 20
 
 
-def test_pictures_left_out_are_reported(monkeypatch):
+def test_images_left_out_are_reported(monkeypatch):
     said = []
     monkeypatch.setattr(
         'soma.evaluation.domain_metric.print_log', lambda text, **_: said.append(text)
     )
     metric = METRICS.build(dict(type='DomainIoUMetric'))
     metric.dataset_meta = META
-    metric.process({}, [sample(*picture(np.random.default_rng(0), 'fog'))])
+    metric.process({}, [sample(*image(np.random.default_rng(0), 'fog'))])
     metric.evaluate(5)
-    assert 'the scores are of 1 pictures, and the dataset has 5' in said[0]
+    assert 'the scores are of 1 images, and the dataset has 5' in said[0]
 
 
-def test_two_pictures_of_one_name_are_refused(tmp_path):
+def test_two_images_of_one_name_are_refused(tmp_path):
     metric = METRICS.build(dict(type='DomainIoUMetric', output_dir=str(tmp_path)))
     metric.dataset_meta = META
-    made = [sample(*picture(np.random.default_rng(0), 'fog')) for _ in range(2)]
+    made = [sample(*image(np.random.default_rng(0), 'fog')) for _ in range(2)]
     metric.process({}, [made[0], made[0]])  # padding
     made[1]['img_path'] = 'other/x.png'
     with pytest.raises(ValueError, match=r'x\.png and other/x\.png would both be written to'):
@@ -208,13 +208,13 @@ def test_mean_over_must_be_a_list_of_domains(wrong):
 
 def test_several_evaluations_do_not_mix():
     rng = np.random.default_rng(0)
-    first, second = [picture(rng, 'fog') for _ in range(3)], [picture(rng, 'snow')]
+    first, second = [image(rng, 'fog') for _ in range(3)], [image(rng, 'snow')]
     metric = METRICS.build(dict(type='DomainIoUMetric'))
     metric.dataset_meta = META
-    for pictures in (first, second):
-        metric.process({}, [sample(*p) for p in pictures])
-        assert metric.evaluate(len(pictures)) == evaluate(pictures)
-        assert [*metric.report['domains']] == [pictures[0][0]]
+    for images in (first, second):
+        metric.process({}, [sample(*p) for p in images])
+        assert metric.evaluate(len(images)) == evaluate(images)
+        assert [*metric.report['domains']] == [images[0][0]]
 
 
 def test_predictions_alone(tmp_path):
@@ -238,7 +238,7 @@ def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
     report = json.loads((folder / 'domains_iter_4.json').read_text())
     assert report['mean_over'] == ['fog'] and [*report['domains']] == ['citys', 'fog']
     fog = report['domains']['fog']
-    assert report['mean']['mIoU'] == fog['mIoU'] and fog['pictures'] == 4
+    assert report['mean']['mIoU'] == fog['mIoU'] and fog['images'] == 4
     assert (
         'person' in fog['absent'] and fog['Acc']['person'] is None and 'road' not in fog['absent']
     )
@@ -250,14 +250,14 @@ def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
 
 
 def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path):
-    """Seven pictures: one process has four, the other three, or a copy of the first as well."""
+    """Seven images: one process has four, the other three, or a copy of the first as well."""
     rng = np.random.default_rng(3)
     domains = ['citys', 'citys', 'fog', 'bdd', 'fog', 'citys', 'citys']
-    pictures = [picture(rng, domain, 4 if domain == 'fog' else 5) for domain in domains]
+    images = [image(rng, domain, 4 if domain == 'fog' else 5) for domain in domains]
     metric = METRICS.build(dict(type='DomainIoUMetric'))  # one for all cases
     metric.dataset_meta = META
-    results = evaluate_in_two(lambda case: metric, [sample(*p) for p in pictures], tmp_path)
-    expected = evaluate(pictures)
+    results = evaluate_in_two(lambda case: metric, [sample(*p) for p in images], tmp_path)
+    expected = evaluate(images)
     assert [[count for count, *_ in result] for result in results] == [[4, 4, 4], [4, 4, 3]]
     for _, metrics, _, logged in results[0] + results[1]:
         assert metrics == expected

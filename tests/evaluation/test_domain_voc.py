@@ -6,25 +6,25 @@ import pytest
 from mmdet.evaluation import VOCMetric, eval_map
 from mmdet.structures.bbox import HorizontalBoxes
 from two_processes import evaluate_in_two
-from voc_pictures import CLASSES, META, build, evaluate, picture, random_boxes, sample
+from voc_images import CLASSES, META, build, evaluate, image, random_boxes, sample
 
 
-def reference(pictures, eval_mode='11points', iou_thr=0.5):
+def reference(images, eval_mode='11points', iou_thr=0.5):
     """mmdet's mAP in percent, and what its function finds of each class."""
     metric = VOCMetric(iou_thrs=iou_thr, eval_mode=eval_mode)
     metric.dataset_meta = META
-    metric.process({}, pictures)
+    metric.process({}, images)
     boxes, predicted = zip(*metric.results, strict=True)
     options = dict(eval_mode=eval_mode, use_legacy_coordinate=True, logger='silent')
     _, classes = eval_map(predicted, boxes, iou_thr=iou_thr, **options)
-    return 100 * metric.evaluate(len(pictures))['pascal_voc/mAP'], classes
+    return 100 * metric.evaluate(len(images))['pascal_voc/mAP'], classes
 
 
-def check(pictures, domain, metrics, report, **options):
-    expected, classes = reference(pictures, **options)
+def check(images, domain, metrics, report, **options):
+    expected, classes = reference(images, **options)
     entry = report['domains'][domain]
     assert metrics[f'{domain}_mAP'] == round(expected, 2)
-    assert entry['mAP'] == expected and entry['pictures'] == len(pictures)
+    assert entry['mAP'] == expected and entry['images'] == len(images)
     for name, values in zip(CLASSES, classes, strict=True):
         there = values['num_gts'] > 0
         assert entry['boxes'][name] == values['num_gts']
@@ -41,17 +41,17 @@ def check(pictures, domain, metrics, report, **options):
 def test_each_domain_scores_as_in_mmdet(eval_mode, seed):
     rng = np.random.default_rng(seed)
     domains = ['DC', 'NC', 'DC', 'NC', 'DF', 'DC', 'NC']
-    pictures = [picture(rng, domain, str(i)) for i, domain in enumerate(domains)]
-    metrics, report = evaluate(pictures, 1 + 2 * seed, eval_mode=eval_mode)
+    images = [image(rng, domain, str(i)) for i, domain in enumerate(domains)]
+    metrics, report = evaluate(images, 1 + 2 * seed, eval_mode=eval_mode)
     expected = [
         check(
-            [p for p in pictures if p['domain'] == domain],
+            [p for p in images if p['domain'] == domain],
             domain,
             metrics,
             report,
             eval_mode=eval_mode,
         )
-        for domain in ('DC', 'NC', 'DF')  # the last has one picture
+        for domain in ('DC', 'NC', 'DF')  # the last has one image
     ]
     assert min(expected) > 15 and len(set(expected)) == 3  # there is something to compare
     assert metrics['mean_mAP'] == round(np.mean(expected), 2) and len(metrics) == 4
@@ -59,9 +59,9 @@ def test_each_domain_scores_as_in_mmdet(eval_mode, seed):
 
 def test_another_threshold():
     rng = np.random.default_rng(0)
-    pictures = [picture(rng, 'DC', str(i)) for i in range(3)]
-    metrics, report = evaluate(pictures, iou_thr=0.75)
-    assert check(pictures, 'DC', metrics, report, iou_thr=0.75) != reference(pictures)[0]
+    images = [image(rng, 'DC', str(i)) for i in range(3)]
+    metrics, report = evaluate(images, iou_thr=0.75)
+    assert check(images, 'DC', metrics, report, iou_thr=0.75) != reference(images)[0]
 
 
 @pytest.mark.parametrize('eval_mode', ['11points', 'area'])
@@ -69,12 +69,12 @@ def test_what_is_absent_scores_as_in_mmdet(eval_mode):
     rng = np.random.default_rng(0)
     nothing = ((), (), ())
     cases = dict(
-        classes=[picture(rng, 'classes', str(i), classes=2) for i in range(2)],
+        classes=[image(rng, 'classes', str(i), classes=2) for i in range(2)],
         predictions=[sample('predictions', '3', nothing, ([1, 1], random_boxes(rng, 2)))] * 2,
-        boxes=[picture(rng, 'boxes', '5', wanted=0, ignored=0)],
-        difficult=[picture(rng, 'difficult', '6', wanted=0)],
+        boxes=[image(rng, 'boxes', '5', wanted=0, ignored=0)],
+        difficult=[image(rng, 'difficult', '6', wanted=0)],
         all=[sample('all', '7', nothing, ((), ()))],
-        some=[picture(rng, 'some', '8'), sample('some', '9', nothing, ((), ()))],
+        some=[image(rng, 'some', '8'), sample('some', '9', nothing, ((), ()))],
     )
     # class 3 is predicted, but only where it is not
     cases['classes'][0]['pred_instances']['labels'][:2] = 3
@@ -89,17 +89,17 @@ def test_a_hand_made_case():
     """Two boxes of one class: found, found again, missed; a difficult one does no harm."""
     box, other, difficult = [10, 10, 29, 29], [50, 50, 69, 69], [80, 80, 99, 99]
     predicted = ([1, 1, 1], [box, difficult, box], [0.9, 0.8, 0.7])
-    pictures = [sample('DC', 'x', predicted, ([1, 1], [box, other]), ([1], [difficult]))]
-    metrics, report = evaluate(pictures)
+    images = [sample('DC', 'x', predicted, ([1, 1], [box, other]), ([1], [difficult]))]
+    metrics, report = evaluate(images)
     assert metrics['DC_mAP'] == round(100 * 6 / 11, 2)  # precision 1 up to a recall of one half
     entry = report['domains']['DC']
     assert entry['recall']['car'] == 50 and entry['detections']['car'] == 3
-    assert evaluate(pictures, eval_mode='area')[0]['DC_mAP'] == 50
+    assert evaluate(images, eval_mode='area')[0]['DC_mAP'] == 50
 
 
 def test_boxes_of_mmdet_and_half_precision():
     rng = np.random.default_rng(0)
-    plain = picture(rng, 'DC', 'x')
+    plain = image(rng, 'DC', 'x')
     wrapped = {**plain, 'gt_instances': dict(plain['gt_instances'])}
     wrapped['gt_instances']['bboxes'] = HorizontalBoxes(plain['gt_instances']['bboxes'])
     wrapped['pred_instances'] = {
@@ -116,7 +116,7 @@ def test_what_is_kept_is_small():
     metric = build()
     sizes = []
     for found in (300, 600):
-        metric.process({}, [picture(rng, 'DC', 'x', found=found)])
+        metric.process({}, [image(rng, 'DC', 'x', found=found)])
         metric._keep_newest()
         sizes.append(len(pickle.dumps(metric._domains)))
     assert sizes[1] - sizes[0] < 600 * 16 + 400
@@ -124,14 +124,14 @@ def test_what_is_kept_is_small():
 
 def test_the_mean_is_over_the_domains_that_are_asked_for():
     rng = np.random.default_rng(0)
-    pictures = [picture(rng, domain, 'x') for domain in ('DC', 'NC', 'DF')]
-    metrics, report = evaluate(pictures, mean_over=['DF', 'NC'], prefix='voc')
+    images = [image(rng, domain, 'x') for domain in ('DC', 'NC', 'DF')]
+    metrics, report = evaluate(images, mean_over=['DF', 'NC'], prefix='voc')
     chosen = [report['domains'][domain]['mAP'] for domain in ('NC', 'DF')]
     assert metrics['voc/mean_mAP'] == round(np.mean(chosen), 2)
     assert report['mean_over'] == ['DF', 'NC'] and report['mean'] == {'mAP': np.mean(chosen)}
     assert 'voc/DC_mAP' in metrics
     with pytest.raises(ValueError, match=r"mean_over names \['NR'\], the domains are \['DC', "):
-        evaluate(pictures, mean_over=['NC', 'NR'])
+        evaluate(images, mean_over=['NC', 'NR'])
 
 
 @pytest.mark.parametrize(
@@ -167,11 +167,11 @@ def test_unfit_samples_are_refused():
 
 def test_table_and_warnings_are_logged(monkeypatch):
     rng = np.random.default_rng(0)
-    pictures = [picture(rng, 'DC', 'x', classes=3), picture(rng, 'NC', 'x', wanted=0)]
+    images = [image(rng, 'DC', 'x', classes=3), image(rng, 'NC', 'x', wanted=0)]
     said = []
     for module in ('domain_voc', 'domain_metric'):
         monkeypatch.setattr(f'soma.evaluation.{module}.print_log', lambda t, **_: said.append(t))
-    metrics, report = evaluate(pictures, mean_over=['DC'])
+    metrics, report = evaluate(images, mean_over=['DC'])
     warning, table = said  # and none of mmdet's tables
     assert warning == 'NC has no boxes to find: its mAP counts as 0'
     lines = table.splitlines()
@@ -186,14 +186,12 @@ def test_table_and_warnings_are_logged(monkeypatch):
 
 
 def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path):
-    """Seven pictures: one process has four, the other three, or a copy of the first as well."""
+    """Seven images: one process has four, the other three, or a copy of the first as well."""
     rng = np.random.default_rng(3)
     domains = ['DC', 'DC', 'NC', 'DF', 'NC', 'DC', 'DC']
-    pictures = [picture(rng, domain, str(i)) for i, domain in enumerate(domains)]
-    results = evaluate_in_two(
-        lambda case: build(output_dir=str(tmp_path / case)), pictures, tmp_path
-    )
-    expected, report = evaluate(pictures, output_dir=str(tmp_path / 'alone'))
+    images = [image(rng, domain, str(i)) for i, domain in enumerate(domains)]
+    results = evaluate_in_two(lambda case: build(output_dir=str(tmp_path / case)), images, tmp_path)
+    expected, report = evaluate(images, output_dir=str(tmp_path / 'alone'))
     assert [[count for count, *_ in result] for result in results] == [[4, 4, 4], [4, 4, 3]]
     for _, metrics, theirs, logged in results[0] + results[1]:
         assert metrics == expected and theirs == report

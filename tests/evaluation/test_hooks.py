@@ -8,11 +8,11 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 from PIL import Image
 from torch import nn
-from voc_pictures import META
+from voc_images import META
 
 
 class Detector(BaseModel):
-    """Finds the box that each picture has in its second validation only."""
+    """Finds the box that each image has in its second validation only."""
 
     def __init__(self):
         super().__init__()
@@ -32,7 +32,7 @@ class Detector(BaseModel):
         return data_samples
 
 
-class Pictures(list):
+class Images(list):
     metainfo = META
 
 
@@ -43,16 +43,16 @@ def collate(batch):
 
 @pytest.mark.parametrize('rule', [None, 'greater'])
 def test_the_best_checkpoint_is_kept_and_the_report_written(tmp_path, rule):
-    pictures = Pictures()
+    images = Images()
     for domain in ('DC', 'NC'):
         made = DetDataSample(metainfo=dict(img_path='x.jpg', domain=domain))
         boxes = dict(bboxes=torch.tensor([[0.0, 0, 9, 9]]), labels=torch.tensor([2]))
         made.gt_instances, made.ignored_instances = InstanceData(**boxes), InstanceData()
-        pictures.append((len(pictures), made))
+        images.append((len(images), made))
     loader = dict(
         batch_size=1,
         num_workers=0,
-        dataset=pictures,
+        dataset=images,
         sampler=dict(type='DefaultSampler', shuffle=False),
         collate_fn=collate,
     )

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from voc_pictures import build, evaluate, sample
+from voc_images import build, evaluate, sample
 
 
 def test_predictions_are_written_by_domain(tmp_path):
@@ -34,7 +34,7 @@ def test_predictions_alone(tmp_path):
     assert len(json.loads((tmp_path / 'DC.json').read_text())) == 1
 
 
-def test_two_pictures_of_one_name_are_refused(tmp_path):
+def test_two_images_of_one_name_are_refused(tmp_path):
     made = [sample('DC', 'x', ((), (), ()), ((), ())) for _ in range(2)]
     metric = build(output_dir=str(tmp_path))
     metric.process({}, [made[0], made[0]])  # padding

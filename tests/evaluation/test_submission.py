@@ -6,7 +6,7 @@ from PIL import Image
 
 from soma.datasets.labels import TRAIN_TO_CITYSCAPES
 from soma.evaluation.submission import pack_submission
-from soma.files import CheckpointError
+from soma.io.checkpoint_files import CheckpointError
 
 NAMES = {
     'acdc': [
@@ -21,14 +21,14 @@ NAMES = {
 
 @pytest.fixture(params=NAMES)
 def server(request, tmp_path):
-    """Test pictures and predictions; the name of the server."""
+    """Test images and predictions; the name of the server."""
     rng = np.random.default_rng(0)
     for name in NAMES[request.param]:
-        picture = tmp_path / 'data' / name
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        Image.new('RGB', (6, 4)).save(picture)
-        domain = picture.parts[-4] if request.param == 'acdc' else 'citys'
-        prediction = tmp_path / 'out' / domain / picture.name
+        image = tmp_path / 'data' / name
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (6, 4)).save(image)
+        domain = image.parts[-4] if request.param == 'acdc' else 'citys'
+        prediction = tmp_path / 'out' / domain / image.name
         prediction.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(TRAIN_TO_CITYSCAPES[rng.integers(0, 19, (4, 6))]).save(prediction)
     return request.param
@@ -38,7 +38,7 @@ def pack(server, root):
     return pack_submission(server, root / 'out', root / 'data', root / 'x.zip')
 
 
-def test_one_file_a_picture_in_the_ids_of_the_server(server, tmp_path):
+def test_one_file_a_image_in_the_ids_of_the_server(server, tmp_path):
     assert pack(server, tmp_path) == 2
     folder = {'acdc': 'labelTrainIds/', 'cityscapes': ''}[server]
     with zipfile.ZipFile(tmp_path / 'x.zip') as archive:
@@ -61,24 +61,24 @@ def test_what_a_server_would_refuse_is_refused_here(server, tmp_path):
     with pytest.raises(ValueError, match='other values than the 19 Cityscapes ids'):
         pack(server, tmp_path)
     Image.fromarray(np.full((4, 5), 7, np.uint8)).save(path)
-    with pytest.raises(ValueError, match='5 x 4 pixels, its picture 6 x 4'):
+    with pytest.raises(ValueError, match='5 x 4 pixels, its image 6 x 4'):
         pack(server, tmp_path)
     path.write_bytes(b'')
     with pytest.raises(ValueError, match=f'{path.name} is damaged'):
         pack(server, tmp_path)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r'1 of the 2 test pictures .*_server\.py'):
+    with pytest.raises(FileNotFoundError, match=r'1 of the 2 test images .*_server\.py'):
         pack(server, tmp_path)
     assert not (tmp_path / 'x.zip').exists()
     path.write_bytes(whole)
-    with pytest.raises(FileNotFoundError, match='no test pictures'):
+    with pytest.raises(FileNotFoundError, match='no test images'):
         pack_submission(server, tmp_path / 'out', tmp_path / 'nowhere', tmp_path / 'x.zip')
 
 
-def test_pictures_of_one_name_are_refused(server, tmp_path):
-    picture = next((tmp_path / 'data').rglob('*.png'))
-    (picture.parent.parent / 'other').mkdir()
-    (picture.parent.parent / 'other' / picture.name).write_bytes(picture.read_bytes())
+def test_images_of_one_name_are_refused(server, tmp_path):
+    image = next((tmp_path / 'data').rglob('*.png'))
+    (image.parent.parent / 'other').mkdir()
+    (image.parent.parent / 'other' / image.name).write_bytes(image.read_bytes())
     with pytest.raises(ValueError, match='have one name'):
         pack(server, tmp_path)
     with pytest.raises(CheckpointError, match='is a directory'):

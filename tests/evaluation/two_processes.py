@@ -10,20 +10,20 @@ from mmengine.dataset import DefaultSampler
 import soma.evaluation.domain_metric
 
 
-def evaluate_in_two(build, pictures, folder):
-    """Score pictures that two processes share, one or three at a time, in shards as they are.
+def evaluate_in_two(build, images, folder):
+    """Score images that two processes share, one or three at a time, in shards as they are.
 
     Args:
         build: Function from the name of a case to a metric.
-        pictures: The dataset.
+        images: The dataset.
         folder: For files.
 
     Returns:
-        For each process, for each case: how many pictures it took, the metrics, the report, and
+        For each process, for each case: how many images it took, the metrics, the report, and
         what was logged.
     """
     context = get_context('fork')  # which saves the imports
-    arguments = build, pictures, folder
+    arguments = build, images, folder
     processes = [context.Process(target=_evaluate, args=(rank, *arguments)) for rank in range(2)]
     for process in processes:
         process.start()
@@ -33,16 +33,16 @@ def evaluate_in_two(build, pictures, folder):
     return [pickle.loads((folder / f'{rank}.pkl').read_bytes()) for rank in range(2)]
 
 
-def _evaluate(rank, build, pictures, folder):
+def _evaluate(rank, build, images, folder):
     options = dict(rank=rank, world_size=2, timeout=timedelta(minutes=1))
     torch.distributed.init_process_group('gloo', f'file://{folder}/store', **options)
     logged, results = [], []
     soma.evaluation.domain_metric.print_log = lambda text, **_: logged.append(text)
     for batch_size, round_up in ((1, True), (3, True), (1, False)):
         metric = build(f'{batch_size}_{round_up}')
-        mine = list(DefaultSampler(pictures, shuffle=False, round_up=round_up))
+        mine = list(DefaultSampler(images, shuffle=False, round_up=round_up))
         for start in range(0, len(mine), batch_size):
-            metric.process({}, [pictures[index] for index in mine[start : start + batch_size]])
-        results.append((len(mine), metric.evaluate(len(pictures)), metric.report, [*logged]))
+            metric.process({}, [images[index] for index in mine[start : start + batch_size]])
+        results.append((len(mine), metric.evaluate(len(images)), metric.report, [*logged]))
     (folder / f'{rank}.pkl').write_bytes(pickle.dumps(results))
     torch.distributed.destroy_process_group()

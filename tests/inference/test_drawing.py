@@ -27,7 +27,7 @@ def test_colours_are_where_the_labels_say():
             assert np.abs(half[y, x] - (colour / 2 + image[y, x] / 2)).max() <= 0.5
 
 
-def test_no_opacity_shows_the_picture():
+def test_no_opacity_shows_the_image():
     image = noise(3, 3)
     assert (colour_overlay(image, np.zeros((3, 3), np.uint8), PALETTE, 0) == image).all()
 
@@ -37,7 +37,7 @@ def test_labels_of_another_size_are_refused():
         colour_overlay(noise(4, 6), np.zeros((6, 4), np.uint8), PALETTE)
 
 
-def test_pictures_stand_beside_each_other():
+def test_images_stand_beside_each_other():
     left, right = noise(60, 80), noise(60, 100, seed=1)
     sheet = side_by_side([left, right], ['left', 'right'])
     assert sheet.dtype == np.uint8 and sheet.shape[1] >= 180
@@ -110,7 +110,7 @@ def test_the_surest_box_is_on_top():
 
 
 @pytest.mark.parametrize('box', [(-5, -5, 40, 30), (280, 2, 310, 210), (0, 0, 0, 0)])
-def test_labels_stay_in_the_picture(box):
+def test_labels_stay_in_the_image(box):
     image = np.zeros((200, 300, 3), np.uint8)
     drawn = draw_boxes(image, boxes(box, labels=[2], scores=[1]), ['motorbike'] * 3, PALETTE)
     assert (drawn == PALETTE[2]).all(-1).any(0).sum() > 60  # wider than what is seen of the box

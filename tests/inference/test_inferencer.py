@@ -7,8 +7,8 @@ from PIL import Image
 
 from soma.adapters import SoMALayer
 from soma.datasets import DomainVOCDataset
-from soma.files import CheckpointError, read_checkpoint, write_checkpoint
 from soma.inference import Inferencer, list_images, visualize
+from soma.io.checkpoint_files import CheckpointError, read_checkpoint, write_checkpoint
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_checkpoint_of_another_model_is_refused(tiny_config, checkpoint, tmp_p
         Inferencer(tiny_config, str(tmp_path / 'other.pth'), 'cpu')
 
 
-def test_pictures_are_found_in_subfolders(tmp_path):
+def test_images_are_found_in_subfolders(tmp_path):
     for name in ('b.PNG', 'sub/a.jpg', 'sub/deeper/c.webp', 'notes.txt', 'sub/d.json'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -87,7 +87,7 @@ def test_pictures_are_found_in_subfolders(tmp_path):
     ]
     assert list_images(tmp_path / 'b.PNG') == [tmp_path / 'b.PNG']
     for wrong in ('notes.txt', 'nowhere', 'nowhere.png'):
-        with pytest.raises(FileNotFoundError, match=f'no picture at .*{wrong}'):
+        with pytest.raises(FileNotFoundError, match=f'no image at .*{wrong}'):
             list_images(tmp_path / wrong)
 
 
@@ -101,7 +101,7 @@ def test_visualize_mirrors_the_folders(tmp_path):
     assert sorted(p for p in target.rglob('*') if p.is_file()) == written
     sheet = np.asarray(Image.open(written[0]))
     (row,) = {tuple(r) for r in (sheet == (10, 200, 30)).all(-1)[:, :60][20:40].tolist()}
-    assert all(row)  # the picture in its own colours, not with red and blue exchanged
+    assert all(row)  # the image in its own colours, not with red and blue exchanged
     red, blue = (colour * 0.6 + np.array((10, 200, 30)) * 0.4 for colour in Stripes.palette)
     middle = sheet[30, -60:].astype(float)
     assert np.abs(middle[:30] - red).max() < 1 and np.abs(middle[30:] - blue).max() < 1
@@ -110,9 +110,9 @@ def test_visualize_mirrors_the_folders(tmp_path):
     ]
 
 
-def test_a_file_that_is_no_picture_is_named(tmp_path):
-    (tmp_path / 'x.png').write_text('no picture')
-    with pytest.raises(ValueError, match=r'x\.png cannot be read as a picture'):
+def test_a_file_that_is_no_image_is_named(tmp_path):
+    (tmp_path / 'x.png').write_text('no image')
+    with pytest.raises(ValueError, match=r'x\.png cannot be read as an image'):
         visualize(Stripes(), tmp_path, tmp_path / 'out')
 
 

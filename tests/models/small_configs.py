@@ -1,13 +1,13 @@
-"""Configs made small; a tiny detector that trains on pictures with boxes."""
+"""Configs made small; a tiny detector that trains on images with boxes."""
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 from PIL import Image
 
-from soma.config import REPOSITORY, load_config
 from soma.datasets.lists import write_names
 from soma.datasets.voc_files import VOCBox, write_voc
+from soma.utils.config import REPOSITORY, load_config
 
 DETECTORS = sorted(
     path
@@ -100,7 +100,7 @@ def small_model(name, **options):
 
 @pytest.fixture(scope='session')
 def box_data(tmp_path_factory):
-    """Two domains of three pictures in the layout of Pascal VOC: a red bus, a blue car."""
+    """Two domains of three images in the layout of Pascal VOC: a red bus, a blue car."""
     root = tmp_path_factory.mktemp('weather')
     rng = np.random.default_rng(0)
     for folder in ('day', 'night'):

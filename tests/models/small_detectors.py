@@ -1,4 +1,4 @@
-"""Small detectors, pictures with boxes that need no files, and pretrained weights."""
+"""Small detectors, images with boxes that need no files, and pretrained weights."""
 
 import torch
 from mmdet.structures import DetDataSample
@@ -6,7 +6,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 from small_configs import small_model
 
-from soma.files import write_checkpoint
+from soma.io.checkpoint_files import write_checkpoint
 from soma.models import DINOv2
 
 ARCH = dict(embed_dim=16, depth=6, num_heads=2)
@@ -22,8 +22,8 @@ def build(config):
     return model
 
 
-def picture_sample(boxes, seed=0, shape=(64, 64)):
-    """A sample of a picture (height, width) with so many random boxes."""
+def image_sample(boxes, seed=0, shape=(64, 64)):
+    """A sample of an image (height, width) with so many random boxes."""
     generator = torch.Generator().manual_seed(seed)
     size = torch.tensor(shape[::-1])
     corner = torch.rand(boxes, 2, generator=generator) * size * 0.6
@@ -48,7 +48,7 @@ def write_resnet(path):
 
 
 def write_dinov2(path):
-    """Write weights of a DINOv2 of six blocks for pictures of 48 x 64."""
+    """Write weights of a DINOv2 of six blocks for images of 48 x 64."""
     model = DINOv2({**ARCH, 'init_values': 0.5}, img_size=(48, 64), patch_size=8)
     state = {
         name: value + 0.1 * torch.randn_like(value) for name, value in model.state_dict().items()

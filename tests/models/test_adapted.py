@@ -12,8 +12,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from soma.adapters import SoMALayer, low_rank_product
 from soma.adapters.fold import LOW_RANK
-from soma.config import REPOSITORY, load_config, use_plain_model
-from soma.files import CheckpointError, read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint
+from soma.models.build import use_plain_model
+from soma.utils.config import REPOSITORY, load_config
 
 SOMA = dict(type='SoMA', rank=2, targets=TARGETS)
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from soma.adapters import SoMALayer, merge_adapter
 from soma.checkpoints import extract_adapter, load_plain, merge_files
-from soma.config import use_plain_model
-from soma.files import CheckpointError, card_of, read_checkpoint, read_state_dict
+from soma.io.checkpoint_files import CheckpointError, card_of, read_checkpoint, read_state_dict
 from soma.models import DINOv2
 from soma.models.backbones.dinov2_weights import convert_dinov2
+from soma.models.build import use_plain_model
 
 SOMA = dict(type='SoMA', rank=2, start_block=2)
 

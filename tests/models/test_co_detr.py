@@ -9,7 +9,7 @@ from mmdet.models import DINO, DINOHead
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from small_configs import small_model
-from small_detectors import build, picture_sample
+from small_detectors import build, image_sample
 
 NAME = 'dinov2-L_codetr'
 OFF = dict(rpn_head=None, roi_head=None, atss_head=None)
@@ -22,9 +22,9 @@ def model():
 
 
 @pytest.fixture
-def pictures():
+def images():
     torch.manual_seed(1)
-    return torch.randn(2, 3, 64, 64), [picture_sample(3), picture_sample(5, seed=1)]
+    return torch.randn(2, 3, 64, 64), [image_sample(3), image_sample(5, seed=1)]
 
 
 def without_auxiliary_heads(model):
@@ -34,13 +34,13 @@ def without_auxiliary_heads(model):
     return plain
 
 
-def test_without_auxiliary_heads_it_is_dino(model, pictures):
+def test_without_auxiliary_heads_it_is_dino(model, images):
     ours = without_auxiliary_heads(model)
     theirs = dino_of(ours)
     losses = []
     for detector in (ours, theirs):
         torch.manual_seed(2)  # for the noise of the denoising queries
-        losses.append(detector.loss(*pictures))
+        losses.append(detector.loss(*images))
     assert losses[0].keys() == losses[1].keys() and len(losses[0]) == 15
     for name, value in losses[1].items():
         assert torch.equal(losses[0][name], value), name
@@ -58,11 +58,11 @@ def dino_of(model):
     return dino
 
 
-def test_queries_of_auxiliary_heads_leave_those_of_dino_alone(model, pictures):
+def test_queries_of_auxiliary_heads_leave_those_of_dino_alone(model, images):
     losses = []
     for detector in (without_auxiliary_heads(model), model):
         torch.manual_seed(2)
-        losses.append(detector.loss(*pictures))
+        losses.append(detector.loss(*images))
     for name, value in losses[0].items():
         torch.testing.assert_close(losses[1][name], value, rtol=1e-4, atol=1e-6)
     more = losses[1].keys() - losses[0].keys()
@@ -74,7 +74,7 @@ def test_queries_of_auxiliary_heads_leave_those_of_dino_alone(model, pictures):
 def test_every_parameter_gets_a_gradient(model, counts, amp):
     """Also without any box, so that several processes need not look for unused parameters."""
     model.zero_grad()
-    samples = [picture_sample(count, seed) for seed, count in enumerate(counts)]
+    samples = [image_sample(count, seed) for seed, count in enumerate(counts)]
     with torch.autocast('cpu', torch.bfloat16, enabled=amp):
         losses = model.loss(torch.randn(2, 3, 64, 64), samples)
     total, values = model.parse_losses(losses)
@@ -87,13 +87,13 @@ def test_every_parameter_gets_a_gradient(model, counts, amp):
         assert not [name for name, value in values.items() if value == 0 and 'loss' in name]
 
 
-def test_it_learns(model, pictures):
+def test_it_learns(model, images):
     model = copy.deepcopy(model)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-2)
     history = []
     for _ in range(7):
-        total, values = model.parse_losses(model.loss(*pictures))
+        total, values = model.parse_losses(model.loss(*images))
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(trained, 35)
@@ -102,8 +102,8 @@ def test_it_learns(model, pictures):
     assert max(history[-2:]) < 0.6 * history[0]
 
 
-def test_one_loss_a_layer_for_the_queries_of_each_head(model, pictures):
-    names = model.loss(*pictures).keys()
+def test_one_loss_a_layer_for_the_queries_of_each_head(model, images):
+    names = model.loss(*images).keys()
     kinds = [f'query_loss_{kind}' for kind in ('cls', 'bbox', 'iou')]
     expected = {
         f'{head}.{place}{k}' for head in ('roi', 'atss') for place in ('', 'd0.') for k in kinds
@@ -113,7 +113,7 @@ def test_one_loss_a_layer_for_the_queries_of_each_head(model, pictures):
 
 def made_up(count, seed):
     generator = torch.Generator().manual_seed(seed)
-    boxes = picture_sample(count, seed).gt_instances.bboxes
+    boxes = image_sample(count, seed).gt_instances.bboxes
     return InstanceData(
         priors=boxes + 2,
         bboxes=boxes,
@@ -123,8 +123,8 @@ def made_up(count, seed):
 
 
 def decoded(model, memory, positives):
-    """States of the decoder's queries that stand for ``positives``, a list a picture."""
-    samples = [picture_sample(1) for _ in positives]
+    """States of the decoder's queries that stand for ``positives``, a list an image."""
+    samples = [image_sample(1) for _ in positives]
     inputs = dict(
         query=torch.zeros(len(samples), 4, 32),
         reference_points=torch.full((len(samples), 4, 4), 0.5),
@@ -183,7 +183,7 @@ def maps_of_places():
 
 
 def test_positives_of_atss_come_with_their_features(model):
-    samples = [picture_sample(3), picture_sample(5, seed=1)]
+    samples = [image_sample(3), image_sample(5, seed=1)]
     losses, positives = model.atss_head.loss_and_positives(maps_of_places(), samples)
     assert {*losses} == {'loss_cls', 'loss_bbox', 'loss_centerness'}
     for sample, found in zip(samples, positives, strict=True):
@@ -201,7 +201,7 @@ def test_positives_of_atss_come_with_their_features(model):
 def test_positives_of_the_roi_head_are_its_proposals(model):
     torch.manual_seed(0)
     maps = [torch.randn(2, 32, side, side) for side in (16, 8, 4, 2, 1, 1)]
-    samples = [picture_sample(3), picture_sample(5, seed=1)]
+    samples = [image_sample(3), image_sample(5, seed=1)]
     proposals = [InstanceData(bboxes=s.gt_instances.bboxes + 3) for s in samples]
     losses, positives = model.roi_head.loss_and_positives(maps, proposals, samples)
     assert {*losses} == {'loss_cls', 'acc', 'loss_bbox'}
@@ -223,7 +223,7 @@ def test_no_more_queries_than_allowed(model):
     assert len(chosen) == 4 and len(set(chosen.bboxes[:, 0].tolist())) == 4
 
 
-def test_a_test_by_detr_does_nothing_more_than_dino(model, pictures):
+def test_a_test_by_detr_does_nothing_more_than_dino(model, images):
     """And its boxes are DINO's after soft-NMS."""
     model = copy.deepcopy(model).eval()
     for part in ('rpn_head', 'roi_head', 'atss_head', 'downsample', 'aux_queries'):
@@ -231,7 +231,7 @@ def test_a_test_by_detr_does_nothing_more_than_dino(model, pictures):
             module.register_forward_hook(lambda *_: pytest.fail('an auxiliary head ran'))
     nms = dict(type='soft_nms', iou_threshold=0.1)  # few boxes overlap more
     model.bbox_head.test_cfg.nms = nms
-    inputs, samples = pictures
+    inputs, samples = images
     dino = dino_of(model).eval()
     with torch.no_grad():
         found = [sample.pred_instances for sample in model.predict(inputs, samples)]
@@ -243,11 +243,11 @@ def test_a_test_by_detr_does_nothing_more_than_dino(model, pictures):
 
 
 @pytest.mark.parametrize('branch', ['rpn+roi', 'atss'])
-def test_other_branches_predict(model, pictures, branch):
+def test_other_branches_predict(model, images, branch):
     model = copy.deepcopy(model).eval()
     model.branch = branch
     with torch.no_grad():
-        found = model.predict(*pictures)
+        found = model.predict(*images)
     for sample in found:
         boxes = sample.pred_instances
         assert 0 < len(boxes) <= 100 and boxes.bboxes.shape[1] == 4

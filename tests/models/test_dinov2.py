@@ -10,7 +10,7 @@ from mmengine.registry import MODELS
 from timm.models.vision_transformer import VisionTransformer
 
 from soma.adapters import SoMALayer, low_rank_product, merge_adapter
-from soma.files import read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.dinov2_weights import convert_dinov2, resize_pos_embed
 
@@ -75,7 +75,7 @@ def test_pyramid_registers_and_other_sizes(public_file):
 
 @pytest.mark.parametrize('interp', ['exact', 'dinov2'])
 @pytest.mark.parametrize('registers', [0, 2])
-def test_positions_are_resized_from_file_to_model_and_to_picture(
+def test_positions_are_resized_from_file_to_model_and_to_image(
     public_file, tmp_path, interp, registers
 ):
     state = read_state_dict(public_file)

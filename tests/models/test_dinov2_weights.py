@@ -5,7 +5,7 @@ from dinov2_names import to_timm, to_transformers
 from safetensors.torch import save_file
 from timm.layers import resample_abs_pos_embed
 
-from soma.files import read_state_dict
+from soma.io.checkpoint_files import read_state_dict
 from soma.models import DINOv2
 from soma.models.backbones.dinov2_weights import convert_dinov2, public_names, resize_pos_embed
 from soma.models.backbones.vit_layers import SwiGLU

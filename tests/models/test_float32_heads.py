@@ -1,6 +1,6 @@
 import torch
 from small_configs import small_model
-from small_detectors import build, picture_sample
+from small_detectors import build, image_sample
 
 
 def test_boxes_are_exact_in_mixed_precision():
@@ -11,7 +11,7 @@ def test_boxes_are_exact_in_mixed_precision():
     states, boxes = torch.randn(2, 1, 50, 32), [torch.rand(1, 50, 4)] * 2
     # far from the first pixel, where bfloat16 knows every fourth
     maps = [torch.randn(1, 32, side, side) for side in (256, 128, 64, 32, 16, 8)]
-    sample = picture_sample(0, shape=(1024, 1024))
+    sample = image_sample(0, shape=(1024, 1024))
     with torch.no_grad():
         exact = head(states, boxes)
         with torch.autocast('cpu', torch.bfloat16):

@@ -10,7 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from soma.config import REPOSITORY
+from soma.utils.config import REPOSITORY
 
 PYRAMID = (4, 2, 1, 0.5)
 CLASSES = 5
@@ -115,7 +115,7 @@ def test_forward_and_prediction_are_mmsegs(size):
     ('queries', 'classes'),
     [
         (8, [(0, 1, 2, 3, 4, 255), (1, 3)]),
-        (8, [(255,), (2, 255)]),  # a picture without a class
+        (8, [(255,), (2, 255)]),  # an image without a class
         (8, [(255,), (255,)]),
         (3, [(0, 1, 2, 3, 4), (1, 2)]),  # fewer queries than classes
     ],

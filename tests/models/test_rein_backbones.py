@@ -12,9 +12,9 @@ from small_detectors import RESNET, write_resnet
 from timm.models.vision_transformer import VisionTransformer
 
 from soma.adapters import Rein, StageReins, adapter_names
-from soma.config import REPOSITORY, load_config
-from soma.files import CheckpointError, read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models import DINOv2
+from soma.utils.config import REPOSITORY, load_config
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 REIN = dict(type='Rein', num_tokens=5, rank=2, query_dims=32)
@@ -159,7 +159,7 @@ def test_the_head_without_queries(link):
     message = r"needs adapter=dict\(type='Rein', link=True, num_tokens=5, query_dims=32\)"
     with pytest.raises(ValueError, match=message):
         segmentor(link)
-    model = segmentor(link, kind='EncoderDecoder')  # mmseg's notices it at the first picture
+    model = segmentor(link, kind='EncoderDecoder')  # mmseg's notices it at the first image
     with pytest.raises(ValueError, match=f'{message}; it returns maps alone'):
         model(X, mode='tensor')
 

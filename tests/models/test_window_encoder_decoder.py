@@ -6,8 +6,8 @@ from mmengine.registry import MODELS, init_default_scope
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 
-from soma.config import REPOSITORY, load_config
 from soma.models.segmentors import WindowEncoderDecoder
+from soma.utils.config import REPOSITORY, load_config
 
 HEADS = ['semfpn', 'mask2former']
 
@@ -61,7 +61,7 @@ def compare(theirs, ours, inputs, metas):
     return found
 
 
-def picture(count, height, width):
+def image(count, height, width):
     return torch.randn(count, 3, height, width, dtype=torch.float64)
 
 
@@ -72,7 +72,7 @@ def test_predictions_are_those_of_mmseg(pair, count, batch_windows, size):
     ours.test_cfg.batch_windows = batch_windows
     sizes = []
     hook = ours.backbone.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
-    compare(theirs, ours, picture(count, *size), samples(count, size))
+    compare(theirs, ours, image(count, *size), samples(count, size))
     hook.remove()
     windows = count * {(61, 75): 3 * 4, (32, 52): 2, (20, 90): 4, (24, 16): 1}[size]
     assert sum(sizes) == windows and sizes[0] == min(windows, batch_windows)
@@ -90,23 +90,23 @@ def test_predictions_are_those_of_mmseg(pair, count, batch_windows, size):
     ids=str,
 )
 def test_padding_and_flips_are_undone(pair, meta):
-    inputs = picture(2, 40, 50)
+    inputs = image(2, 40, 50)
     mixed = samples(1, (40, 50), **meta) + samples(1, (40, 50), **meta, ori_shape=(23, 91))
     first, second = compare(*pair, inputs, mixed)
     assert first.pred_sem_seg.shape == (40, 50) and second.pred_sem_seg.shape == (23, 91)
 
 
 def test_a_diagonal_flip_is_undone():
-    model, logits = build(), picture(1, 20, 30)
+    model, logits = build(), image(1, 20, 30)
     meta = dict(flip=True, flip_direction='diagonal')
     (found,) = model.postprocess_result(logits, samples(1, (20, 30), **meta))
     assert torch.equal(found.seg_logits.data, logits[0].flip(1, 2))
 
 
 @torch.inference_mode()
-def test_the_padded_size_of_a_picture_is_not_that_of_a_window():
+def test_the_padded_size_of_a_image_is_not_that_of_a_window():
     ours = build('mask2former')  # where mmseg's segmentor fails
-    inputs = picture(1, 40, 50)
+    inputs = image(1, 40, 50)
     plain, padded, alone = (
         ours.predict(inputs, metas)[0].seg_logits.data
         for metas in (samples(1, (40, 50)), samples(1, (40, 50), pad_shape=(40, 50)), None)
@@ -117,7 +117,7 @@ def test_the_padded_size_of_a_picture_is_not_that_of_a_window():
 
 def test_without_samples():
     theirs, ours = build(kind='EncoderDecoder'), build()
-    compare(theirs, ours, picture(2, 40, 50), None)
+    compare(theirs, ours, image(2, 40, 50), None)
 
 
 def test_meta_information_of_the_caller_is_left_alone(pair):
@@ -128,18 +128,18 @@ def test_meta_information_of_the_caller_is_left_alone(pair):
     ours.test_cfg.batch_windows = 5
     hook = ours.decode_head.predict
     ours.decode_head.predict = lambda x, batch, cfg: seen.append(batch) or hook(x, batch, cfg)
-    ours.slide_inference(picture(2, 40, 50), metas)
+    ours.slide_inference(image(2, 40, 50), metas)
     del ours.decode_head.predict
     assert metas == before
     assert [[meta['name'] for meta in batch] for batch in seen] == [['a'] * 4 + ['b'], ['b'] * 3]
     assert all(meta['img_shape'] == (32, 32) for batch in seen for meta in batch)
 
 
-def test_whole_pictures(pair):
+def test_whole_images(pair):
     for model in pair:
         model.test_cfg.mode = 'whole'
     try:
-        compare(*pair, picture(2, 40, 56), samples(2, (40, 56)))
+        compare(*pair, image(2, 40, 56), samples(2, (40, 56)))
     finally:
         for model in pair:
             model.test_cfg.mode = 'slide'
@@ -149,7 +149,7 @@ def test_one_class_has_a_threshold():
     theirs, ours = build(kind='EncoderDecoder'), build()
     for model in (theirs, ours):
         model.decode_head.threshold = 0.3
-    logits, metas = picture(1, 20, 30), samples(1, (30, 20))
+    logits, metas = image(1, 20, 30), samples(1, (30, 20))
     logits = logits[:, :1]
     expected, found = (
         model.postprocess_result(logits, copy.deepcopy(metas))[0] for model in (theirs, ours)
@@ -162,7 +162,7 @@ def test_one_class_has_a_threshold():
 @torch.inference_mode()
 def test_autocast(head):
     models = build(head, 'EncoderDecoder').float(), build(head, batch_windows=1).float()
-    inputs, metas = picture(1, 40, 50).float(), samples(1, (40, 50))
+    inputs, metas = image(1, 40, 50).float(), samples(1, (40, 50))
     with torch.autocast('cpu', dtype=torch.bfloat16):
         expected, found = (
             model.predict(inputs, copy.deepcopy(metas))[0].seg_logits.data for model in models
@@ -179,12 +179,12 @@ def test_a_wrong_number_of_windows_is_named(number):
     model = build()
     model.test_cfg.batch_windows = number
     with wrong:
-        model.predict(picture(1, 40, 50))
+        model.predict(image(1, 40, 50))
 
 
 def test_a_stride_that_leaves_gaps_is_named():
     with pytest.raises(ValueError, match=r'test_cfg\.stride \(20, 40\) leaves gaps'):
-        build(stride=(20, 40)).predict(picture(1, 40, 90))
+        build(stride=(20, 40)).predict(image(1, 40, 90))
 
 
 def test_parameters_are_those_of_mmseg(pair):

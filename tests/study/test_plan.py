@@ -1,7 +1,7 @@
 import pytest
 
-from soma.config import REPOSITORY, load_config
 from soma.study.plan import METHODS, UNSEEN, Run, Study
+from soma.utils.config import REPOSITORY, load_config
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ def of(**unseen):
     return {'gta': {name: {'mIoU': {'unseen': spread}} for name, spread in unseen.items()}}
 
 
-def test_report_has_all_parts_and_its_pictures(study, results, tmp_path):
+def test_report_has_all_parts_and_its_images(study, results, tmp_path):
     write_report(study, results, tmp_path)
     text = (tmp_path / 'study.md').read_text()
     accuracy = (tmp_path / 'accuracy.md').read_text()

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from soma.checkpoints import convert_dinov2_file
-from soma.config import REPOSITORY
-from soma.datasets.convert import convert_dataset
+from soma.datasets.prepare.convert import convert_dataset
 from soma.datasets.toy import write_toy_streets
 from soma.datasets.toy.foundation import pretrain_toy
-from soma.files import read_state_dict, write_checkpoint
+from soma.io.checkpoint_files import read_state_dict, write_checkpoint
 from soma.study import Study, run_study
 from soma.study import run as package
 from soma.study.jobs import Usage
+from soma.utils.config import REPOSITORY
 
 SMALL = """
 train_dataloader.update(batch_size=1)

@@ -1,14 +1,7 @@
 import pytest
 
 from soma.study.plan import UNSEEN, Study
-from soma.study.tables import (
-    Spread,
-    accuracy_table,
-    as_json,
-    cost_table,
-    drift_table,
-    summarise,
-)
+from soma.study.tables import Spread, accuracy_table, as_json, cost_table, drift_table, summarise
 
 
 def cells(table):

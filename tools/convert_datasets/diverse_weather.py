@@ -2,7 +2,7 @@
 
 import sys
 
-from soma.datasets.convert import main
+from soma.datasets.prepare.convert import main
 
 if __name__ == '__main__':
     sys.exit(main('diverseWeather', __doc__))

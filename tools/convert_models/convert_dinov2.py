@@ -1,10 +1,10 @@
-"""Convert public DINOv2 weights to the patch and picture size of a config."""
+"""Convert public DINOv2 weights to the patch and image size of a config."""
 
 import argparse
 
 from soma.checkpoints import convert_dinov2_file
-from soma.cli import add_trust, command
 from soma.models.backbones.dinov2_weights import POS_EMBED_INTERP
+from soma.utils.cli import add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
@@ -12,8 +12,8 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('pretrained', help='public, timm or transformers file (.pth, .safetensors)')
     parser.add_argument('converted', help='file to write (.pth, .safetensors)')
-    parser.add_argument('--height', type=int, default=512, help='of the picture, in pixels')
-    parser.add_argument('--width', type=int, default=512, help='of the picture, in pixels')
+    parser.add_argument('--height', type=int, default=512, help='of the image, in pixels')
+    parser.add_argument('--width', type=int, default=512, help='of the image, in pixels')
     parser.add_argument('--patch-size', '--kernel', type=int, default=16, help='in pixels')
     parser.add_argument(
         '--pos-embed-interp',

@@ -1,4 +1,4 @@
-# Source: Cityscapes, for tests in adverse conditions: larger scales, 4 GPUs with 2 pictures each
+# Source: Cityscapes, for tests in adverse conditions: larger scales, 4 GPUs with 2 images each
 _base_ = './crop_512x512.py'
 
 train_pipeline = [*_base_.train_pipeline]

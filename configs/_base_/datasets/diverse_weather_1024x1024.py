@@ -34,7 +34,7 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackDomainDetInputs'),
 ]
-# What tools/visualize.py does to a picture too
+# What tools/visualize.py does to an image too
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(1024, 1024), keep_ratio=True),

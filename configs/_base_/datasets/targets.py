@@ -34,7 +34,7 @@ val_acdc = [
     )
     for condition in ('fog', 'night', 'rain', 'snow')
 ]
-# What tools/visualize.py does to a picture too
+# What tools/visualize.py does to an image too
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=(2048, 1024), keep_ratio=True),

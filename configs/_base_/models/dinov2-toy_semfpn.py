@@ -16,7 +16,7 @@ model = dict(
         num_classes=19,
         norm_cfg=dict(type='GN', num_groups=16),
         align_corners=False,
-        # half the weight for road, building and sky, which fill most of a picture
+        # half the weight for road, building and sky, which fill most of an image
         loss_decode=dict(
             type='CrossEntropyLoss',
             class_weight=[0.5, 1, 0.5, 1, 1, 1, 1, 1, 1, 1, 0.5, 1, 1, 1, 1, 1, 1, 1, 1],

@@ -1,4 +1,4 @@
-"""The boxes that a careful person would draw around what a picture shows."""
+"""The boxes that a careful person would draw around what an image shows."""
 
 import cv2
 import numpy as np

@@ -12,7 +12,7 @@ from .style import Style
 def _closer(
     style: Callable[[np.random.Generator], Style],
 ) -> Callable[[np.random.Generator], Style]:
-    """A longer lens: of the few pixels of a toy picture, more for what is to be detected."""
+    """A longer lens: of the few pixels of a toy image, more for what is to be detected."""
 
     def longer(rng: np.random.Generator) -> Style:
         drawn = style(rng)
@@ -48,7 +48,7 @@ def _night_rainy(rng: np.random.Generator) -> Style:
 
 
 def _daytime_foggy(rng: np.random.Generator) -> Style:
-    """Foggy Cityscapes: its pictures with fog laid over them."""
+    """Foggy Cityscapes: its images with fog laid over them."""
     grey = rng.uniform(180, 216) * np.array([0.98, 1.0, 1.02])
     return replace(
         cityscapes(rng), haze=rng.uniform(0.012, 0.04), haze_colour=grey, sky=np.stack([grey, grey])

@@ -82,7 +82,7 @@ def _urbansyn(rng: np.random.Generator) -> Style:
 
 
 def cityscapes(rng: np.random.Generator) -> Style:
-    """German cities under a bright, mostly overcast sky; a greenish, soft picture."""
+    """German cities under a bright, mostly overcast sky; a greenish, soft image."""
     return Style(
         palette_of('germany', rng),
         pitched=0.7,

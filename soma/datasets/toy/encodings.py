@@ -12,7 +12,7 @@ import numpy as np
 from mmseg.datasets import CityscapesDataset
 from PIL import Image
 
-from ...files import atomic_path
+from ...io.files import atomic_path
 from ..labels import (
     CITYSCAPES_TO_TRAIN,
     CLASSES,
@@ -25,7 +25,7 @@ from ..voc_files import write_voc
 from .boxes import visible_boxes
 from .render import Rendering
 
-# Writes the labels of a picture to a file in the way of a dataset.
+# Writes the labels of an image to a file in the way of a dataset.
 Writer = Callable[[Path, Rendering], None]
 
 

@@ -18,7 +18,7 @@ from timm.layers import build_sincos2d_pos_embed
 from torch import Tensor, nn
 
 from ...models import DINOv2
-from ..parallel import run_parallel
+from ...utils.parallel import run_parallel
 from .layout import sample_scene
 from .randomised import random_style
 from .render import render
@@ -51,7 +51,7 @@ def pretrain_toy(
     if min(images, steps, batch, nproc) < 1:
         raise ValueError('images, steps, batch and nproc must be positive')
     pool = run_parallel(partial(_render, seed), range(images), nproc, 'rendering scenes')
-    pictures, labels = (np.stack(parts) for parts in zip(*pool, strict=True))
+    images, labels = (np.stack(parts) for parts in zip(*pool, strict=True))
     counts = np.bincount(labels.ravel(), minlength=256)[:19]
     weights = np.sqrt(counts.sum() / np.maximum(counts, 1))
     weights = torch.tensor(np.minimum(weights / weights.mean(), 4), dtype=torch.float32)
@@ -67,7 +67,7 @@ def pretrain_toy(
         lambda i: min(1, (i + 1) / warm_up) * (1 + math.cos(math.pi * i / steps)) / 2,
     )
     for _ in track(range(steps), 'pretraining'):
-        image, target = _sample(pictures, labels, batch, rng)
+        image, target = _sample(images, labels, batch, rng)
         loss = F.cross_entropy(_logits(model, head, image), target, weights, ignore_index=255)
         optimizer.zero_grad()
         loss.backward()
@@ -79,7 +79,7 @@ def pretrain_toy(
 
 
 def _render(seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """One scene in a random style: picture ``(224, 448, 3)`` and labels ``(224, 448)``."""
+    """One scene in a random style: image ``(224, 448, 3)`` and labels ``(224, 448)``."""
     rng = np.random.default_rng([seed, 0xF0, index])
     scene = sample_scene(rng)
     rendering = render(scene, random_style(rng), (2 * SIDE, SIDE), rng)
@@ -97,14 +97,14 @@ def _build() -> tuple[DINOv2, nn.Linear]:
 
 
 def _sample(
-    pictures: np.ndarray, labels: np.ndarray, batch: int, rng: np.random.Generator
+    images: np.ndarray, labels: np.ndarray, batch: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Random crops, mirrored half of the time: pictures ``(n, 3, 224, 224)``, cells' labels."""
+    """Random crops, mirrored half of the time: images ``(n, 3, 224, 224)``, cells' labels."""
     crops = []
-    for index in rng.integers(len(pictures), size=batch):
+    for index in rng.integers(len(images), size=batch):
         columns = slice(start := rng.integers(SIDE + 1), start + SIDE)
         step = rng.choice([-1, 1])
-        crops.append([a[index][:, columns][:, ::step] for a in (pictures, labels)])
+        crops.append([a[index][:, columns][:, ::step] for a in (images, labels)])
     image, target = (
         torch.from_numpy(np.stack(parts).astype(np.float32)) for parts in zip(*crops, strict=True)
     )

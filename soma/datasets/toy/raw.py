@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 
-from ...files import atomic_path
+from ...io.files import atomic_path
 from .encodings import (
     Writer,
     boxes,
@@ -28,7 +28,7 @@ _TOWNS = {
     'test': ('burgstadt',),
 }
 
-# The picture of a sample, and its label files with what writes them.
+# The image of a sample, and its label files with what writes them.
 Files = tuple[Path, list[tuple[Path, Writer]]]
 
 
@@ -105,8 +105,8 @@ class RawLayout:
     Attributes:
         files: Paths of sample `index` of a split, relative to the data folder.
         splits: The splits that are written, out of `SPLITS`.
-        scale: Size of its pictures relative to the size asked for.
-        lists: File that lists the pictures of a split, by split; none by default.
+        scale: Size of its images relative to the size asked for.
+        lists: File that lists the images of a split, by split; none by default.
     """
 
     files: Callable[[str, int], Files]
@@ -121,7 +121,7 @@ RAW_LAYOUTS: dict[str, RawLayout] = {
     'urbansyn': RawLayout(_urbansyn, ('train',)),
     'cityscapes': RawLayout(_cityscapes, SPLITS),
     'bdd100k': RawLayout(_bdd100k),
-    'mapillary': RawLayout(_mapillary, scale=2),  # conversion halves its validation pictures
+    'mapillary': RawLayout(_mapillary, scale=2),  # conversion halves its validation images
     **{name: RawLayout(_acdc(name), ('val', 'test')) for name in ('fog', 'night', 'rain', 'snow')},
     'daytime_clear': RawLayout(
         _diverse_weather('daytime_clear'),
@@ -135,11 +135,11 @@ RAW_LAYOUTS: dict[str, RawLayout] = {
 
 
 def save_sample(root: Path, files: Files, rendering: Rendering) -> None:
-    """Writes a picture and its labels below `root`."""
-    picture, labels = files
+    """Writes an image and its labels below `root`."""
+    image, labels = files
     for path, write in labels:
         write(root / path, rendering)
-    with atomic_path(root / picture) as temporary:
-        options = [cv2.IMWRITE_JPEG_QUALITY, 92] if picture.suffix == '.jpg' else []
+    with atomic_path(root / image) as temporary:
+        options = [cv2.IMWRITE_JPEG_QUALITY, 92] if image.suffix == '.jpg' else []
         if not cv2.imwrite(str(temporary), rendering.image[..., ::-1], options):
-            raise OSError(f'could not write {root / picture}')
+            raise OSError(f'could not write {root / image}')

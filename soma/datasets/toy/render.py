@@ -1,4 +1,4 @@
-"""Renders a scene in a style: picture, labels and depth."""
+"""Renders a scene in a style: image, labels and depth."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Rendering:
     """A rendered scene.
 
     Attributes:
-        image: Picture (H, W, 3) uint8 RGB.
+        image: Image (H, W, 3) uint8 RGB.
         labels: Cityscapes train ids (H, W) uint8, 255 where none applies.
         instances: Which of the things placed in the street is seen (H, W) int32, 0 for the sky.
         depth: Distance along the camera's axis (H, W) float32 in metres; 1000 for the sky.
@@ -90,7 +90,7 @@ def _add_sky(
     coverage = cv2.resize(coverage, (width, height), interpolation=cv2.INTER_AREA)
     rows = int(np.flatnonzero(coverage.any(1)).max(initial=0)) + 1
     right, up = view.directions()
-    sky = weather.sky_picture(style, right[:rows], up[:rows], rng)
+    sky = weather.sky_image(style, right[:rows], up[:rows], rng)
     image[:rows] += coverage[:rows, :, None] * sky
 
 

@@ -17,7 +17,7 @@ IGNORE = 255
 def paint(
     ids: np.ndarray, parts: Parts, style: Style, scale: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Looks up the colours: the picture in even light, and at night the lights by themselves."""
+    """Looks up the colours: the image in even light, and at night the lights by themselves."""
     # Even an overcast sky lights what faces up more, which lets shapes stand out.
     open_sky = 0.9 + parts.normal @ np.array([0.06, 0.14, 0.0])
     direct = style.sun * _towards_sun(parts.normal, style)

@@ -39,7 +39,7 @@ def plain_texture() -> Texture:
 
 @dataclass(frozen=True)
 class Style:
-    """Everything about a picture that the scene leaves open. Colours are RGB, 0 to 255.
+    """Everything about an image that the scene leaves open. Colours are RGB, 0 to 255.
 
     Attributes:
         palette: Paints by the name of the material.

@@ -1,4 +1,4 @@
-"""What each pixel of a picture shows."""
+"""What each pixel of an image shows."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from .street import ROAD, SIDEWALK, TERRAIN
 
 
 class View:
-    """What each pixel of the final picture shows.
+    """What each pixel of the final image shows.
 
     Args:
         ids: Supersampled part numbers.

@@ -1,4 +1,4 @@
-"""Light, weather and sensor effects on a float32 picture (H, W, 3) in 0 to 255."""
+"""Light, weather and sensor effects on a float32 image (H, W, 3) in 0 to 255."""
 
 from functools import lru_cache
 
@@ -31,7 +31,7 @@ def noise_at(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return cv2.remap(_noise_texture(), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
 
 
-def sky_picture(
+def sky_image(
     style: Style, right: np.ndarray, up: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """A sky (H, W, 3) float32 with clouds, for rays of the given directions (H, W) each."""
@@ -56,7 +56,7 @@ def add_lamp_light(
     """Brightens (in place) what stands in the light of lamps.
 
     Args:
-        image: Picture (H, W, 3), lit by the sky alone.
+        image: Image (H, W, 3), lit by the sky alone.
         ground: World x and z of each pixel (2, H, W).
         pools: Lamps (K, 4): x, z, radius in metres, strength.
         colour: Colour of the light (3,), 0 to 255.
@@ -84,7 +84,7 @@ def add_reflections(
     """Mirrors (in place) what stands on wet ground.
 
     Args:
-        image: Picture (H, W, 3).
+        image: Image (H, W, 3).
         ground: Whether a pixel shows flat ground (H, W).
         strength: Share of the mirror image.
         ripple: Unevenness of the ground (H, W), about -1 to 1.
@@ -148,7 +148,7 @@ def add_flakes(image: np.ndarray, amount: float, rng: np.random.Generator) -> No
 
 
 def develop(image: np.ndarray, style: Style, rng: np.random.Generator) -> np.ndarray:
-    """Turns the light that reaches the camera into its picture (H, W, 3) uint8."""
+    """Turns the light that reaches the camera into its image (H, W, 3) uint8."""
     height, width = image.shape[:2]
     if style.blur > 0:
         image = cv2.GaussianBlur(image, (0, 0), max(style.blur * width / 1000, 0.2))

@@ -11,16 +11,16 @@ from zlib import crc32
 
 import numpy as np
 
-from ...files import write_json
+from ...io.files import write_json
+from ...utils.parallel import run_parallel
 from ..lists import write_names
-from ..parallel import run_parallel
 from .diverse import DIVERSE_WEATHER_STYLES
 from .domains import DOMAIN_STYLES
 from .layout import sample_scene
 from .raw import RAW_LAYOUTS, SPLITS, save_sample
 from .render import render
 
-GENERATOR_VERSION = 2  # raise it when the same request would give other pictures
+GENERATOR_VERSION = 2  # raise it when the same request would give other images
 MANIFEST = 'toy_streets.json'
 _STYLES = {**DOMAIN_STYLES, **DIVERSE_WEATHER_STYLES}
 
@@ -30,7 +30,7 @@ class Report:
     """What `write_toy_streets` did.
 
     Attributes:
-        images: Number of pictures written; 0 if all were there.
+        images: Number of images written; 0 if all were there.
         render_ms: Mean time to render one, milliseconds of one core.
         write_ms: Mean time to encode and write one.
     """
@@ -41,9 +41,9 @@ class Report:
 
     def __str__(self) -> str:
         if not self.images:
-            return 'nothing to do: these pictures are there already'
+            return 'nothing to do: these images are there already'
         return (
-            f'{self.images} pictures written; mean time of one on one core: '
+            f'{self.images} images written; mean time of one on one core: '
             f'{self.render_ms:.0f} ms to render, {self.write_ms:.0f} ms to write'
         )
 
@@ -61,7 +61,7 @@ class _Job:
 def _write_one(job: _Job) -> tuple[float, float]:
     """Renders and writes one sample; returns the seconds that each took."""
     layout = RAW_LAYOUTS[job.domain]
-    # Each picture has its own seed: neither order, number nor company of others changes it.
+    # Each image has its own seed: neither order, number nor company of others changes it.
     rng = np.random.default_rng(
         [job.seed, crc32(job.domain.encode()), SPLITS.index(job.split), job.index]
     )
@@ -89,20 +89,20 @@ def write_toy_streets(
 
     Args:
         out: The data folder; `out/toy_streets.json` says what was asked for.
-        images: Number of training pictures of each domain that has a training split.
-        size: Width and height of the pictures in pixels; Mapillary's are twice as large, since
+        images: Number of training images of each domain that has a training split.
+        size: Width and height of the images in pixels; Mapillary's are twice as large, since
             its conversion halves them.
         seed: Seed of all randomness.
         domains: Names out of `DOMAIN_STYLES`, all of them by default, and
             `DIVERSE_WEATHER_STYLES`, which have boxes.
-        nproc: Number of processes; the pictures do not depend on it.
-        val_images: Number of validation pictures of each domain that has a validation split;
+        nproc: Number of processes; the images do not depend on it.
+        val_images: Number of validation images of each domain that has a validation split;
             `images` by default.
         sources: Which of the domains get their training split; all by default.
-        test_images: Number of pictures without labels of each domain that has a test split.
+        test_images: Number of images without labels of each domain that has a test split.
 
     Returns:
-        How many pictures were written, and the mean times.
+        How many images were written, and the mean times.
 
     Raises:
         ValueError: An argument makes no sense.

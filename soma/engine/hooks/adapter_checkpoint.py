@@ -14,13 +14,13 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ...adapters import base_hash, base_of
-from ...files import atomic_path
-from ..card import base_prefix, plain_model
+from ...io.files import atomic_path
+from ...models.build import base_prefix, plain_model
 
 
 @HOOKS.register_module()
 class AdapterCheckpointHook(CheckpointHook):
-    """mmengine's ``CheckpointHook`` without the base weights in the files.
+    """mmengine's ``CheckpointHook`` without the pretrained weights in the files.
 
     A checkpoint holds adapter, head, average, optimizer, schedulers and log, and names the base
     with its hash; the base comes from the backbone's ``init_cfg`` again. If it cannot, since there
@@ -53,7 +53,9 @@ class AdapterCheckpointHook(CheckpointHook):
             model, prefix = plain_model(runner.model), base['prefix']
             self._left_out = {prefix + name for name in base_of(model, prefix)}
         elif base:
-            runner.logger.info('the base weights are not those of an init_cfg: they are saved too')
+            runner.logger.info(
+                'the pretrained weights are not those of an init_cfg: they are saved too'
+            )
         if is_main_process():
             for file in Path(self.out_dir).glob('.*'):
                 if re.fullmatch(r'\.(.+\.\d+\.pth|last_checkpoint\.\d+)', file.name):

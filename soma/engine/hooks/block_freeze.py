@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ...adapters import AdapterLayer, adapter_report
-from ..card import plain_model
+from ...models.build import plain_model
 
 
 @HOOKS.register_module()

@@ -11,8 +11,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ...files import CheckpointError
-from ..card import plain_model
+from ...io.checkpoint_files import CheckpointError
+from ...models.build import plain_model
 
 
 @HOOKS.register_module()

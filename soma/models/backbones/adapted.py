@@ -22,7 +22,7 @@ from ...adapters import (
     split_together,
 )
 from ...adapters.config import PLAIN
-from ...files import CheckpointError, pretrained_file
+from ...io.checkpoint_files import CheckpointError, pretrained_file
 
 if find_spec('mmcv') is not None:
     from mmcv.cnn import Conv2d, Linear  # PyTorch's, but for empty inputs

@@ -22,14 +22,9 @@ from ...adapters import (
     split_together,
 )
 from ...adapters.report import block_index
-from ...files import load_strictly
+from ...io.checkpoint_files import load_strictly
 from ..pyramid import resize_map
-from .dinov2_weights import (
-    POS_EMBED_INTERP,
-    convert_dinov2,
-    read_pretrained,
-    resize_pos_embed,
-)
+from .dinov2_weights import POS_EMBED_INTERP, convert_dinov2, read_pretrained, resize_pos_embed
 from .vit_layers import SwiGLU, XFormersAttention
 
 ARCHS = {
@@ -53,7 +48,7 @@ class DINOv2(VisionTransformer):
         arch: ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``embed_dim``,
             ``depth``, ``num_heads`` and further options of timm's ``VisionTransformer``.
         img_size: Height and width (or one number for both) in pixels that the position embedding
-            is made for. Pictures of another size get it resized.
+            is made for. Images of another size get it resized.
         patch_size: Side of a patch in pixels.
         registers: Number of register tokens (arXiv 2309.16588), 4 in the ``_reg4_`` files.
         out_indices: Blocks whose outputs are returned; by default the ones after a third, half,
@@ -69,7 +64,7 @@ class DINOv2(VisionTransformer):
             and computes in bfloat16, with or without mixed precision. Adapters are split from the
             weights as they are in the file, and train in float32; the maps are float32.
         pos_embed_interp: How the position embedding is resized, from the file to ``img_size`` and
-            from there to the picture: ``'exact'``, or ``'dinov2'`` as DINOv2's own code does
+            from there to the image: ``'exact'``, or ``'dinov2'`` as DINOv2's own code does
             (:func:`~.dinov2_weights.resize_pos_embed`). That code always starts from the file's
             37 x 37 patches: to do the same, let ``img_size`` be 37 patches.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
@@ -212,7 +207,7 @@ class DINOv2(VisionTransformer):
             load_strictly(self, own | converted, checkpoint)
 
     def describe(self) -> dict:
-        """What a file of base weights must be made for, as plain data: the card of a checkpoint."""
+        """What a file of pretrained weights must be made for, as plain data for its card."""
         arch = self.arch
         if not isinstance(arch, str):  # its options may be classes
             arch = {k: v.__name__ if isinstance(v, type) else v for k, v in arch.items()}
@@ -265,7 +260,7 @@ class DINOv2(VisionTransformer):
 
         Args:
             image: Shape ``(n, 3, H, W)``, normalised. If H or W is no multiple of the patch size,
-                the picture is enlarged to the next one.
+                the image is enlarged to the next one.
 
         Returns:
             One map for each of ``out_indices``, of shape ``(n, dim, h * factor, w * factor)`` with
@@ -280,7 +275,7 @@ class DINOv2(VisionTransformer):
         patch = self.patch_embed.patch_size[0]
         height, width = (-(-side // patch) for side in image.shape[2:])
         patches, size = height * width, (height * patch, width * patch)
-        if image.shape[2:] != size:  # padding would shift the maps against the picture
+        if image.shape[2:] != size:  # padding would shift the maps against the image
             image = F.interpolate(image, size=size, mode='bilinear', align_corners=False)
         x = self._embed(image)
         maps = []

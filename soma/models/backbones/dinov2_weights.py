@@ -1,4 +1,4 @@
-"""DINOv2 weights of any origin, resized to the patch and picture size of a model."""
+"""DINOv2 weights of any origin, resized to the patch and image size of a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...files import read_state_dict
+from ...io.checkpoint_files import read_state_dict
 
 # transformers' names of the same weights, piece by piece.
 _TRANSFORMERS = (
@@ -30,7 +30,7 @@ POS_EMBED_INTERP = ('exact', 'dinov2')
 
 
 def read_pretrained(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Read base weights.
+    """Read pretrained weights.
 
     Args:
         path: File with the names of the public files, of timm or of transformers.
@@ -55,7 +55,7 @@ def convert_dinov2(
     patch_size: int,
     pos_embed_interp: str = 'exact',
 ) -> dict[str, Tensor]:
-    """Bring DINOv2 weights to the public names and to a patch and picture size.
+    """Bring DINOv2 weights to the public names and to a patch and image size.
 
     The patch kernel and the position grid are resized bicubically, without antialiasing and with
     ``align_corners=False``; the class token's embedding is kept. Converting what fits already
@@ -63,7 +63,7 @@ def convert_dinov2(
 
     Args:
         state: Weights under the names of the public files, of timm or of transformers.
-        img_size: Height and width of the picture in pixels, multiples of ``patch_size``.
+        img_size: Height and width of the image in pixels, multiples of ``patch_size``.
         patch_size: Side of a patch in pixels.
         pos_embed_interp: How the positions are resized, see :func:`resize_pos_embed`.
 

@@ -64,7 +64,7 @@ class CoDETR(DINO):
         rpn_head: Config of ``Float32RPNHead``, None for neither RPN nor RoI head.
         roi_head: Config of a ``CoRoIHead``.
         atss_head: Config of a ``CoATSSHead``, None for none.
-        max_positives: Largest number of queries that an auxiliary head adds for a picture.
+        max_positives: Largest number of queries that an auxiliary head adds for an image.
         branch: Which heads predict: ``'detr'``, ``'rpn+roi'`` or ``'atss'``.
         train_cfg: Of ``DINO``; and ``rpn``, ``rpn_proposal``, ``rcnn``, ``atss``.
         test_cfg: Of ``DINO``; and ``rpn``, ``rcnn``, ``atss``.
@@ -119,7 +119,7 @@ class CoDETR(DINO):
         """Compute the losses of DINO, of the auxiliary heads, and of their queries.
 
         Args:
-            batch_inputs: Pictures ``(n, 3, H, W)``, normalised.
+            batch_inputs: Images ``(n, 3, H, W)``, normalised.
             batch_data_samples: Ground truth.
 
         Returns:
@@ -191,7 +191,7 @@ class CoDETR(DINO):
         Args:
             inputs: ``query (n, q, dims)``, ``reference_points (n, q, 4)``, ``dn_mask (q, q)``.
             positives: As :class:`CoDINOHead` takes them.
-            samples: For the sizes of the pictures.
+            samples: For the sizes of the images.
 
         Returns:
             How many queries each head has added, padding included.
@@ -217,7 +217,7 @@ class CoDETR(DINO):
 
     @staticmethod
     def _pad(found: list[InstanceData], samples: SampleList) -> tuple[Tensor, Tensor, Tensor]:
-        """Bring the positives of all pictures to one number P.
+        """Bring the positives of all images to one number P.
 
         Returns:
             Boxes ``(n, P, 4)``, ``(cx, cy, w, h)`` from 0 to 1; features ``(n, P, dims)``; which
@@ -242,9 +242,9 @@ class CoDETR(DINO):
         """Detect with the heads of ``branch``.
 
         Args:
-            batch_inputs: Pictures ``(n, 3, H, W)``, normalised.
+            batch_inputs: Images ``(n, 3, H, W)``, normalised.
             batch_data_samples: Their meta information.
-            rescale: Whether boxes are in pixels of the original pictures.
+            rescale: Whether boxes are in pixels of the original images.
 
         Returns:
             The samples, with ``pred_instances``.

@@ -18,7 +18,7 @@ from .float32_heads import Float32DINOHead
 
 
 def image_factor(like: Tensor, meta: dict) -> Tensor:
-    """Width, height, width, height of a picture in pixels, shape ``(4,)``."""
+    """Width, height, width, height of an image in pixels, shape ``(4,)``."""
     height, width = meta['img_shape'][:2]
     return like.new_tensor([width, height, width, height])
 
@@ -34,11 +34,11 @@ class CoRoIHead(StandardRoIHead):
 
         Args:
             x: Maps ``(n, c, h, w)``.
-            proposals: Of the RPN, for each picture.
+            proposals: Of the RPN, for each image.
             samples: Ground truth.
 
         Returns:
-            Losses, and for each picture its P positives: ``priors`` and the ground truth ``bboxes``
+            Losses, and for each image its P positives: ``priors`` and the ground truth ``bboxes``
             that they are to become ``(P, 4)`` in pixels, ``labels (P,)``, ``features (P, c)``.
         """
         losses = self.loss(x, proposals, samples)
@@ -54,9 +54,9 @@ class CoRoIHead(StandardRoIHead):
                 priors=found.pos_priors,
                 bboxes=found.pos_gt_bboxes,
                 labels=found.pos_gt_labels,
-                features=of_picture[: len(found.pos_priors)],  # the negatives come after them
+                features=of_image[: len(found.pos_priors)],  # the negatives come after them
             )
-            for found, of_picture in zip(sampling_results, features, strict=True)
+            for found, of_image in zip(sampling_results, features, strict=True)
         ]
         return results
 
@@ -129,7 +129,7 @@ class CoDINOHead(Float32DINOHead):
             enc_outputs_coord: As for ``DINOHead``.
             batch_data_samples: Ground truth.
             dn_meta: As for ``DINOHead``.
-            positives: By name of the auxiliary head, what its first queries of each picture are to
+            positives: By name of the auxiliary head, what its first queries of each image are to
                 find; further ones are padding.
             query_counts: Number of queries of each auxiliary head.
 
@@ -180,7 +180,7 @@ class CoDINOHead(Float32DINOHead):
     def _predict_by_feat_single(
         self, cls_score: Tensor, bbox_pred: Tensor, img_meta: dict, rescale: bool = True
     ) -> InstanceData:
-        """Predict the boxes of a picture, without those that others cover."""
+        """Predict the boxes of an image, without those that others cover."""
         found = super()._predict_by_feat_single(cls_score, bbox_pred, img_meta, rescale)
         nms = self.test_cfg.get('nms')
         if nms is None or not len(found):

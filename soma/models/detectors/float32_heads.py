@@ -1,6 +1,6 @@
 """mmdet's heads whose boxes are exact in mixed precision.
 
-bfloat16 has 8 bits: a corner in a picture of 1024 pixels would be off by up to 2 pixels.
+bfloat16 has 8 bits: a corner in an image of 1024 pixels would be off by up to 2 pixels.
 """
 
 from __future__ import annotations

@@ -21,14 +21,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from .attention import attend
-from .mask_points import (
-    assign,
-    class_masks,
-    mask_losses,
-    match_costs,
-    sample,
-    uncertain_points,
-)
+from .mask_points import assign, class_masks, mask_losses, match_costs, sample, uncertain_points
 
 
 @MODELS.register_module()
@@ -43,7 +36,7 @@ class LeanMask2FormerHead(Mask2FormerHead):
       there are.
     - Matching and losses are in float32 whatever the rest is in.
 
-    The points at which masks are matched are drawn once for a picture, not for each layer. The
+    The points at which masks are matched are drawn once for an image, not for each layer. The
     settings are those of mmseg, with Mask2Former's losses and costs, and no others.
 
     Args:
@@ -191,7 +184,7 @@ class LeanMask2FormerHead(Mask2FormerHead):
             labels: Shape ``(n, H, W)``.
         """
         matches = self._match(scores, embeddings, features, labels)
-        # A picture without a class counts as one with a mask, as in mmdet.
+        # An image without a class counts as one with a mask, as in mmdet.
         count = sum(max(matched.shape[1] / len(scores), 1) for matched in matches)
         count = reduce_mean(scores.new_full((1,), count)).clamp_min(1)
         eps = torch.finfo(torch.float32).eps
@@ -240,10 +233,10 @@ class LeanMask2FormerHead(Mask2FormerHead):
     def _match(
         self, scores: Tensor, embeddings: Tensor, features: Tensor, labels: Tensor
     ) -> list[np.ndarray]:
-        """Match queries with the classes of each picture, in every layer.
+        """Match queries with the classes of each image, in every layer.
 
         Returns:
-            For each picture the layers, queries and classes of the matches by rising class, shape
+            For each image the layers, queries and classes of the matches by rising class, shape
             ``(3, r)``.
         """
         costs, present = [], []

@@ -1,6 +1,6 @@
 """Masks at points: what Mask2Former matches and trains on (arXiv 2112.01527, section 3.3).
 
-Pure functions on tensors. A point is ``(x, y)``, 0 to 1 across the picture.
+Pure functions on tensors. A point is ``(x, y)``, 0 to 1 across the image.
 """
 
 from __future__ import annotations

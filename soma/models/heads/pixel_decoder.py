@@ -71,7 +71,7 @@ class LeanPixelDecoder(MSDeformAttnPixelDecoder):
         memory = self.encoder(
             query=torch.cat([x.flatten(2).transpose(1, 2) for x in maps], dim=1),
             query_pos=torch.cat(positions, dim=1),
-            key_padding_mask=None,  # no picture is padded
+            key_padding_mask=None,  # no image is padded
             spatial_shapes=shapes,
             level_start_index=torch.cat([shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]]),
             valid_ratios=None,

@@ -21,7 +21,7 @@ class WindowEncoderDecoder(EncoderDecoder):
     """mmseg's ``EncoderDecoder`` with sliding windows that are fast and need little memory.
 
     Windows lie where mmseg's do and their scores are averaged as there. But ``batch_windows`` of
-    them, from all pictures of the batch, go through the model together, and their scores are added
+    them, from all images of the batch, go through the model together, and their scores are added
     up in place.
 
     Args:
@@ -60,11 +60,11 @@ class WindowEncoderDecoder(EncoderDecoder):
             raise ValueError(self.decode_head.queries_hint())
 
     def slide_inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Segment pictures window by window.
+        """Segment images window by window.
 
         Args:
             inputs: Shape ``(n, 3, H, W)``, normalised. A side shorter than the crop is one window.
-            batch_img_metas: Meta information of each picture, left as it is.
+            batch_img_metas: Meta information of each image, left as it is.
 
         Returns:
             Mean scores of the windows at each pixel, shape ``(n, classes, H, W)``.
@@ -105,7 +105,7 @@ class WindowEncoderDecoder(EncoderDecoder):
 
         Args:
             seg_logits: Shape ``(n, classes, H, W)``.
-            data_samples: One for each picture; new ones if None.
+            data_samples: One for each image; new ones if None.
 
         Returns:
             The samples with ``seg_logits``, shape ``(classes, *ori_shape)``, and ``pred_sem_seg``,
@@ -143,7 +143,7 @@ def _batch_windows(test_cfg: dict) -> int:
 
 
 def _window_starts(length: int, crop: int, stride: int) -> list[int]:
-    """First pixels of the windows along one side; the last window ends where the picture does."""
+    """First pixels of the windows along one side; the last window ends where the image does."""
     count = max(length - crop + stride - 1, 0) // stride + 1
     return [max(min(index * stride, length - crop), 0) for index in range(count)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from ..files import CheckpointError, read_checkpoint
+from ..io.checkpoint_files import CheckpointError, read_checkpoint
 
 
 def newest_checkpoint(work_dir: str | os.PathLike) -> str | None:

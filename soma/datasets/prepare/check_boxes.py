@@ -1,4 +1,4 @@
-"""Looks for what is wrong with a picture and its boxes."""
+"""Looks for what is wrong with an image and its boxes."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ..label_files import orientation, shown_size
+from ..voc_files import count_boxes, read_voc, tidy_boxes
 from .check_files import Fault, check_sizes, unreadable
-from .label_files import orientation, shown_size
-from .voc_files import count_boxes, read_voc, tidy_boxes
 
 if TYPE_CHECKING:
-    from .domain_voc import DomainVOCDataset
+    from ..domain_voc import DomainVOCDataset
 
 
 @dataclass(frozen=True)
 class BoxPair:
-    """A picture and its boxes.
+    """An image and its boxes.
 
     Attributes:
-        picture: File of the picture.
+        image: File of the image.
         xml: File of the boxes.
         classes: Names of the classes, without capitals as :func:`read_voc` gives them.
     """
 
-    picture: Path
+    image: Path
     xml: Path
     classes: tuple[str, ...]
 
@@ -62,7 +62,7 @@ def list_box_pairs(
 
 
 def check_box_pair(pair: BoxPair) -> tuple[list[Fault], np.ndarray | None]:
-    """Read a picture and its boxes to their ends and compare them.
+    """Read an image and its boxes to their ends and compare them.
 
     Args:
         pair: The two files.
@@ -74,21 +74,21 @@ def check_box_pair(pair: BoxPair) -> tuple[list[Fault], np.ndarray | None]:
     try:
         said, boxes = read_voc(pair.xml)
     except FileNotFoundError:
-        faults.append(Fault('no XML', str(pair.picture), f'its boxes {pair.xml} are missing'))
+        faults.append(Fault('no XML', str(pair.image), f'its boxes {pair.xml} are missing'))
     except (OSError, ValueError) as error:
         faults.append(unreadable(pair.xml, error))
     try:
-        with Image.open(pair.picture) as image:
+        with Image.open(pair.image) as image:
             image.load()
             stored, shown, tag = image.size, shown_size(image), orientation(image)
     except FileNotFoundError:
-        return [*faults, Fault('no picture', str(pair.picture), 'is missing')], None
+        return [*faults, Fault('no image', str(pair.image), 'is missing')], None
     except Exception as error:  # broken bytes can raise anything
-        return [*faults, unreadable(pair.picture, error)], None
+        return [*faults, unreadable(pair.image, error)], None
     if boxes is None:
         return faults, None
     if said is not None:
-        faults += check_sizes(pair.picture, stored, shown, tag, said)
+        faults += check_sizes(pair.image, stored, shown, tag, said)
     good, oddities = tidy_boxes(boxes, shown, pair.classes)
     # The others are left out while reading, clipped or filtered by the pipelines.
     faults += [

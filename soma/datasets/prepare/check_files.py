@@ -1,4 +1,4 @@
-"""Looks for what is wrong with a picture and its labels."""
+"""Looks for what is wrong with an image and its labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from .label_files import orientation, shown_size, why_unreadable
-from .labels import count_classes
+from ..label_files import orientation, shown_size, why_unreadable
+from ..labels import count_classes
 
 
 class Fault(NamedTuple):
@@ -31,23 +31,23 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture and its labels.
+    """An image and its labels.
 
     Attributes:
-        picture: File of the picture.
+        image: File of the image.
         label: File of the labels; None if there are to be none.
         classes: Number of classes.
         ignore_index: Label of what is not labelled.
     """
 
-    picture: Path
+    image: Path
     label: Path | None
     classes: int
     ignore_index: int = 255
 
 
 def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
-    """Read a picture and its labels to their ends and compare them.
+    """Read an image and its labels to their ends and compare them.
 
     Args:
         pair: The two files.
@@ -60,7 +60,7 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
         faults.append(
             Fault(
                 'no label',
-                str(pair.picture),
+                str(pair.image),
                 f'its labels {pair.label} are missing: tools/convert_datasets makes them',
             )
         )
@@ -75,13 +75,13 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
             counts, found = _check_values(pair, labels)
             faults += found
     try:
-        with Image.open(pair.picture) as image:
+        with Image.open(pair.image) as image:
             image.load()
             stored, shown, tag = image.size, shown_size(image), orientation(image)
     except Exception as error:
-        return [*faults, unreadable(pair.picture, error)], counts
+        return [*faults, unreadable(pair.image, error)], counts
     if size is not None:
-        faults += check_sizes(pair.picture, stored, shown, tag, size)
+        faults += check_sizes(pair.image, stored, shown, tag, size)
     return faults, counts
 
 
@@ -113,9 +113,9 @@ def _check_values(pair: Pair, labels: np.ndarray) -> tuple[np.ndarray | None, li
     return count_classes(counts), []
 
 
-def check_sizes(picture: Path, stored: tuple, shown: tuple, tag: int, labels: tuple) -> list[Fault]:
-    """Compare sizes, which are width and height; pictures are loaded as they are to be shown."""
-    file = str(picture)
+def check_sizes(image: Path, stored: tuple, shown: tuple, tag: int, labels: tuple) -> list[Fault]:
+    """Compare sizes, which are width and height; images are loaded as they are to be shown."""
+    file = str(image)
     if shown == labels:
         if tag == 1:
             return []

@@ -6,9 +6,10 @@ import os
 
 import torch
 
-from ..files import CheckpointError, check_output, write_checkpoint
-from ..models.backbones.dinov2_weights import timm_names
-from .load import check_folds, open_checkpoint, plain_weights
+from ...io.checkpoint_files import CheckpointError, write_checkpoint
+from ...io.files import check_output
+from ...models.backbones.dinov2_weights import timm_names
+from ..load import check_folds, open_checkpoint, plain_weights
 
 
 def export_backbone(
@@ -24,8 +25,8 @@ def export_backbone(
         adapter: Any checkpoint.
         out: File to write, ``*.pth`` or ``*.safetensors``.
         names: ``'timm'`` or ``'dinov2'``.
-        backbone: File of the base weights, where ``adapter`` has none.
-        force: Accept other base weights than those that the adapter was trained on.
+        backbone: File of the pretrained weights, where ``adapter`` has none.
+        force: Accept other pretrained weights than those that the adapter was trained on.
 
     Returns:
         The number of tensors written.
@@ -40,7 +41,9 @@ def export_backbone(
     prefix, state = checkpoint.prefix, plain_weights(checkpoint, backbone, force)
     own = {k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)}
     if not own:
-        raise CheckpointError(f'{adapter} holds no base weights: name their file with --backbone')
+        raise CheckpointError(
+            f'{adapter} holds no pretrained weights: name their file with --backbone'
+        )
     if 'cls_token' not in own:
         raise CheckpointError(f'{adapter} has another backbone than DINOv2: {sorted(own)[:3]}')
     if names == 'timm':

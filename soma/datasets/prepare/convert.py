@@ -12,14 +12,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..cli import command
-from ..files import write_json
-from ..reporting import as_text
+from ...io.files import write_json
+from ...utils.cli import command
+from ...utils.parallel import run_parallel
+from ...utils.tables import as_text
+from ..lists import parse_subset, write_subset
 from .convert_files import Job, run_job
 from .counts import Counts, counts_table
 from .layouts import LAYOUTS
-from .lists import parse_subset, write_subset
-from .parallel import run_parallel
 
 REPORT = 'conversion.json'
 
@@ -35,7 +35,7 @@ class Summary:
         failures: Why a source could not be converted, by its path.
         remarks: What is unusual about a source, by its path.
         counts: How often each class occurs in the labels.
-        pictures: The pictures that have labels now.
+        images: The images that have labels now.
     """
 
     converted: int
@@ -44,7 +44,7 @@ class Summary:
     failures: dict[str, str]
     remarks: dict[str, str]
     counts: Counts
-    pictures: list[Path]
+    images: list[Path]
 
     def __str__(self) -> str:
         text = f'{self.converted} files converted, {self.skipped} already there'
@@ -75,7 +75,7 @@ def convert(
     _remove_leftovers([job.target for job in jobs])
     outcomes = run_parallel(run_job, jobs, nproc, title)
     counts = Counts() if counts is None else counts
-    failures, remarks, pictures = {}, {}, []
+    failures, remarks, images = {}, {}, []
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.failure:
             failures[str(job.source)] = outcome.failure
@@ -83,12 +83,12 @@ def convert(
             remarks[str(job.source)] = outcome.remark
         if outcome.counts is not None:
             counts.add(outcome.counts)
-            if job.picture.exists():
-                pictures.append(job.picture)
+            if job.image.exists():
+                images.append(job.image)
     made = sum(outcome.made for outcome in outcomes)
     failed = sum(bool(outcome.failure) for outcome in outcomes)
     skipped = len(jobs) - made - failed
-    return Summary(made, skipped, failed, failures, remarks, counts, pictures)
+    return Summary(made, skipped, failed, failures, remarks, counts, images)
 
 
 def _remove_leftovers(targets: Sequence[Path]) -> None:
@@ -114,7 +114,7 @@ def convert_dataset(
         name: One of `LAYOUTS`.
         root: Folder of the dataset.
         out: Folder to write below, in the same layout; `root` by default. Another folder gets links
-            to the pictures, so that the configs find all that they read there.
+            to the images, so that the configs find all that they read there.
         nproc: Number of processes.
 
     Returns:
@@ -128,7 +128,7 @@ def convert_dataset(
     root, out = Path(root), Path(out or root)
     layout = LAYOUTS[name]
     jobs = layout.jobs(root, out)
-    for folder in layout.pictures:
+    for folder in layout.images:
         _link(out / folder, root / folder)
     summary = convert(jobs, nproc, f'converting {name}', layout.counts())
     report = {'failures': summary.failures, 'remarks': summary.remarks, **summary.counts.to_dict()}
@@ -161,7 +161,7 @@ def main(name: str, description: str) -> int:
     parser.add_argument('--nproc', type=int, default=1, help='number of processes (default: 1)')
     if LAYOUTS[name].train:
         parser.add_argument(
-            '--subset', help='also write a list of some training pictures: 1/16, or your own list'
+            '--subset', help='also write a list of some training images: 1/16, or your own list'
         )
         parser.add_argument('--seed', type=int, help='seed of the fraction (default: 1)')
     args = parser.parse_args()
@@ -186,6 +186,6 @@ def main(name: str, description: str) -> int:
     if subset:
         with command(False, ValueError):
             place = Path(args.root), *LAYOUTS[name].train, out
-            path = write_subset(subset, summary.pictures, *place, 1 if seed is None else seed)
-        console.print(f'pictures in {path}: {len(path.read_text().splitlines())}')
+            path = write_subset(subset, summary.images, *place, 1 if seed is None else seed)
+        console.print(f'images in {path}: {len(path.read_text().splitlines())}')
     return 1 if summary.failures else 0

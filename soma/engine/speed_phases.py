@@ -1,4 +1,4 @@
-"""One phase of the benchmark: training or testing, on synthetic pictures."""
+"""One phase of the benchmark: training or testing, on synthetic images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, RUNNERS
 
-from .checkpoints import load_plain
-from .config import amp_dtype, build_model, load_config, use_amp, use_plain_model
-from .files import pretrained_file
-from .unpickle import trust_files
+from ..checkpoints import load_plain
+from ..io.checkpoint_files import pretrained_file
+from ..io.unpickle import trust_files
+from ..models.build import build_model, use_plain_model
+from ..utils.config import load_config
+from .amp import amp_dtype, use_amp
 
 _SEGMENTOR = 'decode_head.num_classes'
 _DETECTORS = ('bbox_head.num_classes', 'roi_head.bbox_head.num_classes')
@@ -34,8 +36,8 @@ class Settings:
     Attributes:
         config: Config file of a segmentor or a detector.
         checkpoint: File to start from; speed does not depend on it.
-        batch_size: Pictures a step; the config's if None.
-        size: Width and height of the pictures: of a segmentor's in testing (2048 x 1024 if None),
+        batch_size: Images a step; the config's if None.
+        size: Width and height of the images: of a segmentor's in testing (2048 x 1024 if None),
             while training takes the config's crops; of a detector's in both (the config's if None).
         iterations: Number of steps that are timed.
         warmup: Number of steps before them.
@@ -71,7 +73,7 @@ class Settings:
 
 
 def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:
-    """Choose the pictures to measure a model with.
+    """Choose the images to measure a model with.
 
     Args:
         config: Of the model.
@@ -83,7 +85,7 @@ def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:
 
     Raises:
         ValueError: If the model is neither segmentor nor detector, or nothing says how large its
-            pictures are.
+            images are.
     """
     model, size = config.get('model', {}), settings.size
     found = [_part(model, name) for name in (_SEGMENTOR, *_DETECTORS)]
@@ -106,7 +108,7 @@ def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:
         size = size or _detector_size(config)
         if size is None:
             raise ValueError(
-                f'{settings.config} does not say how large its pictures are: it has neither '
+                f'{settings.config} does not say how large its images are: it has neither '
                 'a Pad with a size in train_pipeline nor model.backbone.img_size; '
                 'give --size WIDTH HEIGHT'
             )
@@ -118,7 +120,7 @@ def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:
 
 
 def _detector_size(config: Config) -> tuple[int, int] | None:
-    """Width and height of the pictures that a detector trains with, None if nothing says it."""
+    """Width and height of the images that a detector trains with, None if nothing says it."""
     sizes = [step.get('size') for step in config.get('train_pipeline', []) if step.type == 'Pad']
     if sizes and sizes[-1]:
         return tuple(sizes[-1])
@@ -178,7 +180,7 @@ def run_phase(phase: str, settings: Settings) -> dict:
 
 
 def _train(config: Config, settings: Settings) -> dict:
-    """Train with the config's own runner, hooks and optimizer, on synthetic pictures."""
+    """Train with the config's own runner, hooks and optimizer, on synthetic images."""
     data = synthetic_data(config, 'train', settings)
     batch_size = settings.batch_size or config.train_dataloader.batch_size
     weights = _start(config, settings.checkpoint)
@@ -219,7 +221,7 @@ def _train(config: Config, settings: Settings) -> dict:
 
 
 def _test(config: Config, settings: Settings) -> dict:
-    """Predict with the plain model, as ``tools/test.py`` does, on synthetic pictures."""
+    """Predict with the plain model, as ``tools/test.py`` does, on synthetic images."""
     data = synthetic_data(config, 'test', settings)
     batch_size = settings.batch_size or config.test_dataloader.batch_size
     device = 'cuda' if torch.cuda.is_available() else 'cpu'

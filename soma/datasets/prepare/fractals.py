@@ -1,4 +1,4 @@
-"""Fractal pictures to mix into training pictures (PixMix, arXiv 2112.05135)."""
+"""Fractal images to mix into training images (PixMix, arXiv 2112.05135)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..files import atomic_path, write_json
-from .parallel import run_parallel
+from ...io.files import atomic_path, write_json
+from ...utils.parallel import run_parallel
 
-GENERATOR_VERSION = 1  # raise it when the same request would give other pictures
+GENERATOR_VERSION = 1  # raise it when the same request would give other images
 MANIFEST = 'fractals.json'
 _SETTLE, _STEPS = 20, 60  # moves of each point before it counts, and after
 _POINTS = 0.3  # of a layer, for each pixel
@@ -134,42 +134,42 @@ def draw_fractal(size: int, rng: np.random.Generator) -> np.ndarray:
         rng: Of all randomness.
 
     Returns:
-        An RGB picture, uint8, ``(size, size, 3)``.
+        An RGB image, uint8, ``(size, size, 3)``.
     """
     palette = _sample_palette(rng)
     # a background in one direction, in the colours of the rest
     rows, columns = np.mgrid[:size, :size] / size
     angle = rng.uniform(0, 2 * np.pi)
-    picture = palette(rng.uniform() + 0.3 * (np.cos(angle) * rows + np.sin(angle) * columns))
+    image = palette(rng.uniform() + 0.3 * (np.cos(angle) * rows + np.sin(angle) * columns))
     bare = np.ones((size, size))
     for _ in range(_MAX_LAYERS):
         density, colour = render_functions(sample_functions(rng), size, rng)
         opacity = (1 - (1 - density) ** 3)[..., None]
-        picture = picture * (1 - opacity) + opacity * palette(colour) * (0.2 + 0.8 * opacity)
+        image = image * (1 - opacity) + opacity * palette(colour) * (0.2 + 0.8 * opacity)
         bare *= density == 0
         if bare.mean() < 1 - _COVERED:
             break
         palette = _sample_palette(rng)
-    return (255 * picture.clip(0, 1)).round().astype(np.uint8)
+    return (255 * image.clip(0, 1)).round().astype(np.uint8)
 
 
 def write_fractals(
     out: str | Path, images: int, size: int = 512, seed: int = 0, nproc: int = 1
 ) -> int:
-    """Write fractal pictures, ``out/00000.jpg`` and so on.
+    """Write fractal images, ``out/00000.jpg`` and so on.
 
     Each has its own seed, so that neither order nor number changes it; whole ones that are there
     stay.
 
     Args:
         out: Folder to write to; ``out/fractals.json`` says how they were made.
-        images: Number of pictures.
+        images: Number of images.
         size: Width and height in pixels.
         seed: Seed of all randomness.
         nproc: Number of processes.
 
     Returns:
-        How many pictures were written.
+        How many images were written.
 
     Raises:
         ValueError: An argument makes no sense.
@@ -205,13 +205,13 @@ def _path(out: Path, index: int) -> Path:
 
 
 def _write_one(out: Path, size: int, seed: int, index: int) -> None:
-    picture = draw_fractal(size, np.random.default_rng([seed, index]))
+    image = draw_fractal(size, np.random.default_rng([seed, index]))
     with atomic_path(_path(out, index)) as temporary:
-        Image.fromarray(picture).save(temporary, quality=90)
+        Image.fromarray(image).save(temporary, quality=90)
 
 
 def _is_whole(path: Path, size: int) -> bool:
-    """Whether a picture of the size is there and can be read to its end."""
+    """Whether an image of the size is there and can be read to its end."""
     try:
         with Image.open(path) as image:
             image.load()

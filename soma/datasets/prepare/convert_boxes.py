@@ -1,4 +1,4 @@
-"""Single files of a conversion of boxes: XML of Pascal VOC, and lists of pictures."""
+"""Single files of a conversion of boxes: XML of Pascal VOC, and lists of images."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..label_files import shown_size, why_unreadable
+from ..labels import BOX_CLASSES
+from ..lists import write_names
+from ..voc_files import count_boxes, read_voc, tidy_boxes, write_voc
 from .convert_files import Outcome
-from .label_files import shown_size, why_unreadable
-from .labels import BOX_CLASSES
-from .lists import write_names
-from .voc_files import count_boxes, read_voc, tidy_boxes, write_voc
 
 
 @dataclass(frozen=True)
@@ -21,40 +21,40 @@ class BoxJob:
     Attributes:
         source: An XML file of Pascal VOC.
         target: The file to write. It may be the source, which then is checked and left as it is.
-        picture: The picture whose boxes they are.
+        image: The image whose boxes they are.
     """
 
     source: Path
     target: Path
-    picture: Path
+    image: Path
 
     def run(self) -> Outcome:
         """Make the file unless it is there and the same.
 
         Raises:
             OSError: The source cannot be read.
-            ValueError: It is no XML of Pascal VOC, or its picture is missing or damaged.
+            ValueError: It is no XML of Pascal VOC, or its image is missing or damaged.
         """
         said, boxes = read_voc(self.source)
         try:
-            with Image.open(self.picture) as image:
+            with Image.open(self.image) as image:
                 size = shown_size(image)
         except (OSError, SyntaxError) as error:
-            reason = why_unreadable(self.picture, error)
-            raise ValueError(f'its picture {self.picture} {reason}') from error
+            reason = why_unreadable(self.image, error)
+            raise ValueError(f'its image {self.image} {reason}') from error
         boxes, oddities = tidy_boxes(boxes, size, BOX_CLASSES)
         remarks = [f'has {text}' for text in oddities.values()]
         if said is not None and said != size:
-            remarks.append('is of {} x {} pixels, its picture of {} x {}'.format(*said, *size))
+            remarks.append('is of {} x {} pixels, its image of {} x {}'.format(*said, *size))
         made = not _is_same(self.source, self.target) and write_voc(
-            self.target, self.picture.name, size, boxes
+            self.target, self.image.name, size, boxes
         )
         return Outcome(made, remark='; '.join(remarks), counts=count_boxes(boxes, BOX_CLASSES))
 
 
 @dataclass(frozen=True)
 class ListJob:
-    """A list of pictures to write again, a name a line.
+    """A list of images to write again, a name a line.
 
     Attributes:
         source: The list.

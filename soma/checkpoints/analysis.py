@@ -12,11 +12,11 @@ import numpy as np
 from rich.table import Table
 from torch import Tensor
 
-from ..files import atomic_path, write_json
-from ..reporting import save_bars
+from ..io.files import atomic_path, write_json
+from ..utils.tables import save_bars
+from .drift import Drift, Shares, SpectrumSummary, drift, spectra, total_drift
 from .load import Checkpoint, check_folds, no_base, open_checkpoint, plain_weights
 from .matrices import unmatched, weight_matrices
-from .spectrum import Drift, Shares, SpectrumSummary, drift, spectra, total_drift
 
 _ROWS = 48  # more layers are shown by the block
 # The block of a layer: its name up to the first number and those that follow at once.
@@ -55,11 +55,11 @@ def analyze_file(
 
     Args:
         path: Any checkpoint.
-        against: Any checkpoint, mostly of the base weights. None compares nothing.
-        backbone: File of the base weights where a checkpoint has none; ``against`` if None.
+        against: Any checkpoint, mostly of the pretrained weights. None compares nothing.
+        backbone: File of the pretrained weights where a checkpoint has none; ``against`` if None.
         layers: As for :func:`~soma.checkpoints.matrices.weight_matrices`.
         rank: Number of components that count as minor.
-        force: Accept other base weights than those that the adapter was trained on.
+        force: Accept other pretrained weights than those that the adapter was trained on.
 
     Returns:
         What was found.
@@ -91,9 +91,9 @@ def read_matrices(
 
     Args:
         path: Any checkpoint.
-        backbone: File of the base weights; read only where the checkpoint has none.
+        backbone: File of the pretrained weights; read only where the checkpoint has none.
         layers: As for :func:`~soma.checkpoints.matrices.weight_matrices`.
-        force: Accept other base weights than those that the adapter was trained on.
+        force: Accept other pretrained weights than those that the adapter was trained on.
 
     Returns:
         Matrices by name.
@@ -118,7 +118,7 @@ def read_matrices(
 def _lacks_base(checkpoint: Checkpoint) -> bool:
     if checkpoint.layers:
         return any(f'{layer}.weight' not in checkpoint.state for layer in checkpoint.layers)
-    # Every backbone for pictures has a kernel: without any, its frozen weights are elsewhere.
+    # Every backbone for images has a kernel: without any, its frozen weights are elsewhere.
     own = (value for name, value in checkpoint.state.items() if name.startswith(checkpoint.prefix))
     return 'base' in checkpoint.card and not any(value.ndim == 4 for value in own)
 

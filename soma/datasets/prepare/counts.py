@@ -9,13 +9,13 @@ import numpy as np
 from mmseg.datasets import CityscapesDataset
 from rich.table import Table
 
-from ..reporting import save_bars
+from ...utils.tables import save_bars
 
 _NAMES = (*CityscapesDataset.METAINFO['classes'], 'ignored')
 
 
 class Counts:
-    """How often each class occurs, and how many pictures have it.
+    """How often each class occurs, and how many images have it.
 
     Args:
         names: The K classes; by default those of Cityscapes and what is not labelled.
@@ -23,20 +23,20 @@ class Counts:
 
     Attributes:
         amounts: Pixels or boxes of each class (K,) int64.
-        pictures: (K,) int64.
-        total: Number of pictures.
+        images: (K,) int64.
+        total: Number of images.
     """
 
     def __init__(self, names: Sequence[str] = _NAMES, unit: str = 'pixels') -> None:
         self.names, self.unit = tuple(names), unit
         self.amounts = np.zeros(len(names), np.int64)
-        self.pictures = np.zeros(len(names), np.int64)
+        self.images = np.zeros(len(names), np.int64)
         self.total = 0
 
     def add(self, amounts: np.ndarray) -> None:
-        """Add one picture's pixels or boxes (K,)."""
+        """Add one image's pixels or boxes (K,)."""
         self.amounts += amounts
-        self.pictures += amounts > 0
+        self.images += amounts > 0
         self.total += 1
 
     def shares(self) -> dict[str, float]:
@@ -49,7 +49,7 @@ class Counts:
         return {
             'total': self.total,
             self.unit: dict(zip(self.names, self.amounts.tolist(), strict=True)),
-            'pictures': dict(zip(self.names, self.pictures.tolist(), strict=True)),
+            'images': dict(zip(self.names, self.images.tolist(), strict=True)),
         }
 
     def cell(self, name: str) -> str:
@@ -58,19 +58,19 @@ class Counts:
         if index is None or not self.amounts[index]:
             return '-'
         if self.unit == 'boxes':
-            return f'{self.amounts[index]} ({self.pictures[index]})'
-        pictures = 100 * self.pictures[index] / max(1, self.total)
-        return f'{self.shares()[name]:.2f} ({pictures:.0f})'
+            return f'{self.amounts[index]} ({self.images[index]})'
+        images = 100 * self.images[index] / max(1, self.total)
+        return f'{self.shares()[name]:.2f} ({images:.0f})'
 
 
 def counts_table(counts: Mapping[str, Counts]) -> Table:
     """Make a table: a row a class; for each domain what there is of it.
 
-    That is its share of the pixels and of the pictures, or the number of its boxes and pictures.
+    That is its share of the pixels and of the images, or the number of its boxes and images.
     """
     titles = {
-        'pixels': 'share of pixels (pictures) in percent',
-        'boxes': 'boxes (pictures)',
+        'pixels': 'share of pixels (images) in percent',
+        'boxes': 'boxes (images)',
     }
     units = dict.fromkeys(count.unit for count in counts.values())
     table = Table(title=', '.join(titles[unit] for unit in units))

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import cv2
 
-from ..progress import track
+from .progress import track
 
 T = TypeVar('T')
 R = TypeVar('R')

@@ -14,10 +14,10 @@ import mmengine
 import torch
 from rich.table import Table
 
-from .benchmark_phases import Settings, run_phase, synthetic_data
-from .config import load_config
-from .reporting import as_text
-from .version import __version__
+from ..utils.config import load_config
+from ..utils.tables import as_text
+from ..utils.version import __version__
+from .speed_phases import Settings, run_phase, synthetic_data
 
 
 def run_benchmark(settings: Settings, phases: Sequence[str] = ('train', 'test')) -> dict:
@@ -75,7 +75,7 @@ def benchmark_table(found: Mapping) -> str:
     """Draw what :func:`run_benchmark` returned."""
     machine = found['machine']
     table = Table(title=f'{found["config"]}, soma {found["soma"]}')
-    for name in ('phase', 'pictures', 'batch', 'precision', 'weights'):
+    for name in ('phase', 'images', 'batch', 'precision', 'weights'):
         table.add_column(name)
     for name in ('images/s', 's/iteration', 'peak memory'):
         table.add_column(name, justify='right')

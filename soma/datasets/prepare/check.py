@@ -14,12 +14,12 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets import BaseSegDataset
 from rich.table import Table
 
-from ..files import write_json
+from ...io.files import write_json
+from ...utils.parallel import run_parallel
+from ..lists import write_names
 from .check_boxes import BoxPair, check_box_pair, list_box_pairs
 from .check_files import Fault, Pair, check_pair
 from .counts import Counts, save_counts_chart
-from .lists import write_names
-from .parallel import run_parallel
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Part:
 
 
 def check_config(config: Config, nproc: int = 1) -> list[Part]:
-    """Read every picture and label file that a config trains and tests on.
+    """Read every image and label file that a config trains and tests on.
 
     Args:
         config: The config.
@@ -98,7 +98,7 @@ def _find_repeated(part: Part) -> None:
     for index, name in enumerate(part.names):
         if name in seen:
             text = 'is listed before: it would count twice'
-            part.faults.append(Fault('repeated', str(part.pairs[index].picture), text))
+            part.faults.append(Fault('repeated', str(part.pairs[index].image), text))
             part.bad.add(index)
         seen.add(name)
 
@@ -141,21 +141,21 @@ def _list_pairs(part: Part, config: Mapping) -> Part:
     if not isinstance(dataset, BaseSegDataset):
         kind = config['type']
         raise ValueError(f'{part.places[0]}: a {kind} has no label maps to check, nor boxes')
-    pictures, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
+    images, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
     classes = len(dataset.label_map or dataset.metainfo['classes']) + dataset.reduce_zero_label
     for index in range(len(dataset)):
         sample = dataset.get_data_info(index)
         label = sample.get('seg_map_path')
         label = None if label is None else Path(label)
         part.pairs.append(Pair(Path(sample['img_path']), label, classes, dataset.ignore_index))
-        name = os.path.relpath(sample['img_path'], pictures)
+        name = os.path.relpath(sample['img_path'], images)
         part.names.append(name.removesuffix(dataset.img_suffix))
     if labels is not None and not dataset.ann_file:
         for path in sorted(Path(labels).rglob(f'*{dataset.seg_map_suffix}')):
             name = path.relative_to(labels).as_posix().removesuffix(dataset.seg_map_suffix)
-            picture = Path(pictures, name + dataset.img_suffix)
-            if not picture.exists() and not path.name.startswith('.'):
-                part.faults.append(Fault('no picture', str(path), 'has no picture', False))
+            image = Path(images, name + dataset.img_suffix)
+            if not image.exists() and not path.name.startswith('.'):
+                part.faults.append(Fault('no image', str(path), 'has no image', False))
     return part
 
 
@@ -165,7 +165,7 @@ def parts_table(parts: list[Part]) -> Table:
     kinds = list(dict.fromkeys(kind for counter in counted for kind in counter))
     table = Table()
     table.add_column('data')
-    for title in ('pictures', 'good', *kinds):
+    for title in ('images', 'good', *kinds):
         table.add_column(title, justify='right')
     for part, counter in zip(parts, counted, strict=True):
         good = len(part.pairs) - len(part.bad)
@@ -193,7 +193,7 @@ def write_report(parts: list[Part], folder: Path) -> None:
     """Write ``report.json`` and ``classes.png``, the share of each class in each dataset."""
     content = {
         part.name: {
-            'pictures': len(part.pairs),
+            'images': len(part.pairs),
             'good': len(part.pairs) - len(part.bad),
             'faults': [fault._asdict() for fault in part.faults],
             'labels': part.counts.to_dict(),

@@ -1,4 +1,4 @@
-"""Pictures with boxes, as ``DomainVOCMetric`` gets them."""
+"""Images with boxes, as ``DomainVOCMetric`` gets them."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ META = dict(classes=CLASSES)
 
 
 def sample(domain, name, predicted, wanted, ignored=((), ())):
-    """A picture's boxes: ``predicted`` is labels, boxes and scores, the others labels and boxes."""
+    """An image's boxes: ``predicted`` is labels, boxes and scores, the others labels and boxes."""
     metainfo = dict(img_path=f'folder/{name}.jpg', **({'domain': domain} if domain else {}))
     made = DetDataSample(metainfo=metainfo)
     for key, (labels, boxes, *scores) in dict(
@@ -35,7 +35,7 @@ def random_boxes(rng, count):
     return np.hstack([corner, corner + rng.integers(3, 12, (count, 2))])
 
 
-def picture(rng, domain, name, classes=4, wanted=6, found=16, ignored=2):
+def image(rng, domain, name, classes=4, wanted=6, found=16, ignored=2):
     labels, boxes = rng.integers(0, classes, wanted), random_boxes(rng, wanted)
     difficult = rng.integers(0, classes, ignored), random_boxes(rng, ignored)
     near = np.concatenate([boxes, difficult[1], random_boxes(rng, 4)])
@@ -55,8 +55,8 @@ def build(**options):
     return metric
 
 
-def evaluate(pictures, batch_size=1, **options):
+def evaluate(images, batch_size=1, **options):
     metric = build(**options)
-    for start in range(0, len(pictures), batch_size):
-        metric.process({}, pictures[start : start + batch_size])
-    return metric.evaluate(len(pictures)), metric.report
+    for start in range(0, len(images), batch_size):
+        metric.process({}, images[start : start + batch_size])
+    return metric.evaluate(len(images)), metric.report

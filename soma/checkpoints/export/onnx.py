@@ -14,16 +14,17 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ..config import build_model, load_config, use_plain_model
-from ..files import atomic_path, check_output
-from .load import load_plain
+from ...io.files import atomic_path, check_output
+from ...models.build import build_model, use_plain_model
+from ...utils.config import load_config
+from ..load import load_plain
 
 TOLERANCE = 1e-3
 LIMIT = 2**31  # bytes; larger ones must keep their weights in other files
 
 
 class Window(nn.Module):
-    """A segmentor for pictures of one size.
+    """A segmentor for images of one size.
 
     Args:
         model: A plain segmentor of mmseg.
@@ -56,7 +57,7 @@ class Exported(NamedTuple):
 
     Attributes:
         size: Height and width of the window in pixels.
-        difference: The largest one of a score between onnxruntime and PyTorch, on a random picture.
+        difference: The largest one of a score between onnxruntime and PyTorch, on a random image.
     """
 
     size: tuple[int, int]
@@ -79,11 +80,11 @@ def export_onnx(
         adapter: Any checkpoint of it.
         out: File to write, ``*.onnx``.
         size: Height and width of the window in pixels; the window that the config tests with, or
-            the size of its training pictures, if None.
-        backbone: File of the base weights, where ``adapter`` has none; the one of the config's
-            ``init_cfg`` if None.
+            the size of its training images, if None.
+        backbone: File of the pretrained weights, where ``adapter`` has none; the one of the
+            config's ``init_cfg`` if None.
         opset: Version of ONNX's operators.
-        force: Accept other base weights than those that the adapter was trained on.
+        force: Accept other pretrained weights than those that the adapter was trained on.
 
     Returns:
         The size, and how much the outputs differ.

@@ -1,4 +1,4 @@
-"""Single files of a conversion: labels to train ids, pictures to half their size."""
+"""Single files of a conversion: labels to train ids, images to half their size."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..files import atomic_path
-from .label_files import (
-    orientation,
-    read_labels,
-    shown_size,
-    stored_size,
-    why_unreadable,
-)
-from .labels import CLASSES, IGNORE, count_classes, to_train_ids
+from ...io.files import atomic_path
+from ..label_files import orientation, read_labels, shown_size, stored_size, why_unreadable
+from ..labels import CLASSES, IGNORE, count_classes, to_train_ids
 
 
 class Outcome(NamedTuple):
@@ -44,7 +38,7 @@ class LabelJob:
         source: Raw labels.
         target: Train ids. It may be the source, which then is checked and left as it is.
         table: Train id of each raw value (256,).
-        picture: The picture whose labels they are.
+        image: The image whose labels they are.
         channel: As for ``read_labels``.
         half: Whether to halve width and height.
     """
@@ -52,7 +46,7 @@ class LabelJob:
     source: Path
     target: Path
     table: np.ndarray
-    picture: Path
+    image: Path
     channel: int | None = None
     half: bool = False
 
@@ -65,7 +59,7 @@ class LabelJob:
             ValueError: It holds something else than labels of the dataset.
         """
         size = stored_size(self.source)
-        remark = self._look_at_picture(size)
+        remark = self._look_at_image(size)
         if self.target.exists() and self.target.samefile(self.source):
             return Outcome(False, remark=remark, counts=_count(self._check_source()))
         labels = self._read_target(_half(size) if self.half else size)
@@ -99,31 +93,31 @@ class LabelJob:
         try:
             with Image.open(self.target) as image:
                 labels = np.array(image)
-        except (OSError, SyntaxError):  # missing, cut off or no picture
+        except (OSError, SyntaxError):  # missing, cut off or no image
             return None
         if labels.shape[::-1] != size:
             return None
         return labels if ((labels < CLASSES) | (labels == IGNORE)).all() else None
 
-    def _look_at_picture(self, size: tuple[int, int]) -> str:
-        if not self.picture.exists():
-            return f'has no picture {self.picture}'
+    def _look_at_image(self, size: tuple[int, int]) -> str:
+        if not self.image.exists():
+            return f'has no image {self.image}'
         try:
-            with Image.open(self.picture) as picture:
-                shown, tag = shown_size(picture), orientation(picture)
+            with Image.open(self.image) as image:
+                shown, tag = shown_size(image), orientation(image)
         except (OSError, SyntaxError):
-            return f'its picture {self.picture} is damaged'
+            return f'its image {self.image} is damaged'
         if size != shown:
-            return 'is {} x {} pixels, its picture {} x {}'.format(*size, *shown)
-        return f'its picture is shown turned (EXIF orientation {tag})' if tag > 1 else ''
+            return 'is {} x {} pixels, its image {} x {}'.format(*size, *shown)
+        return f'its image is shown turned (EXIF orientation {tag})' if tag > 1 else ''
 
 
 @dataclass(frozen=True)
-class PictureJob:
-    """A picture to halve in width and height.
+class ImageJob:
+    """An image to halve in width and height.
 
     Attributes:
-        source: The picture.
+        source: The image.
         target: The file to write.
         label: Its raw labels.
     """
@@ -135,25 +129,25 @@ class PictureJob:
     def run(self) -> Outcome:
         """Make the file unless it is there and whole.
 
-        A picture that EXIF says to turn is turned, unless its labels lie as it is stored.
+        An image that EXIF says to turn is turned, unless its labels lie as it is stored.
 
         Raises:
             OSError: The source cannot be read to its end.
         """
-        with Image.open(self.source) as picture:
-            tag, turn, remark = orientation(picture), False, ''
+        with Image.open(self.source) as image:
+            tag, turn, remark = orientation(image), False, ''
             if tag > 1:
                 try:
                     labelled = stored_size(self.label)
                 except (OSError, SyntaxError):  # missing or damaged: its own job says so
                     labelled = None
-                turn = shown_size(picture) == labelled or picture.size != labelled
+                turn = shown_size(image) == labelled or image.size != labelled
                 done = 'turned' if turn else 'not turned, for its labels are not'
                 remark = f'{done} (EXIF orientation {tag})'
-            size = _half(shown_size(picture) if turn else picture.size)
+            size = _half(shown_size(image) if turn else image.size)
             if _is_whole(self.target, size):
                 return Outcome(False, remark=remark)
-            result = ImageOps.exif_transpose(picture) if turn else picture
+            result = ImageOps.exif_transpose(image) if turn else image
             result = result.convert('RGB').resize(size, Image.Resampling.BICUBIC)
         with atomic_path(self.target) as path:
             result.save(path, quality=95)
@@ -187,7 +181,7 @@ def _count(labels: np.ndarray) -> np.ndarray:
 
 
 def _is_whole(path: Path, size: tuple[int, int]) -> bool:
-    """Whether a picture is there, can be read to its end and has the size."""
+    """Whether an image is there, can be read to its end and has the size."""
     try:
         with Image.open(path) as image:
             image.load()

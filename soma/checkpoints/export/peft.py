@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters import ADAPTERS
-from ..adapters.fold import LOW_RANK
-from ..files import CheckpointError, write_checkpoint
-from .load import Checkpoint, check_folds, open_checkpoint, read_base
+from ...adapters import ADAPTERS
+from ...adapters.fold import LOW_RANK
+from ...io.checkpoint_files import CheckpointError, write_checkpoint
+from ..load import Checkpoint, check_folds, open_checkpoint, read_base
 
 # The layers of other implementations by ours; several stand for its rows in equal parts.
 _NEW = {
@@ -69,11 +69,11 @@ def export_peft(
     Args:
         adapter: Adapter file or training checkpoint, of this package or of the original release.
         out: Directory to make.
-        backbone: File of the base weights; needed where biases have trained.
+        backbone: File of the pretrained weights; needed where biases have trained.
         base_model: Whose DINOv2 it is for: ``'transformers'`` (5.18 or newer),
             ``'transformers-old'`` or ``'timm'``.
         base_name: Name or folder of the base model, for peft's ``base_model_name_or_path``.
-        force: Accept other base weights than those that the adapter was trained on.
+        force: Accept other pretrained weights than those that the adapter was trained on.
 
     Returns:
         What stands in ``adapter_config.json``.
@@ -169,7 +169,7 @@ def _loras(
             if base is None:
                 raise CheckpointError(
                     f'{checkpoint.path} holds trained biases, of which peft wants the change: name '
-                    'the file of the base weights with --backbone'
+                    'the file of the pretrained weights with --backbone'
                 )
             change = state[f'{layer}.bias'] - base[f'{own}.bias']
             biases = change.chunk(groups)

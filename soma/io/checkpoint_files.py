@@ -6,8 +6,7 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,14 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .files import CheckpointError, atomic_path
 from .unpickle import unpickle
 
 # Where the parameters may be, outermost first.
 _WRAPPERS = ('state_dict', 'ema_state_dict', 'model', 'teacher')
-
-
-class CheckpointError(ValueError):
-    """A checkpoint file that cannot be used; the message names it and says why, in one line."""
 
 
 def read_checkpoint(
@@ -193,63 +189,6 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
         mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata)
         temporary.chmod(mode)  # it makes files that nobody else can read
-
-
-def write_json(content: dict, path: str | os.PathLike) -> None:
-    """Write plain data as JSON that a person can read, under a temporary name, then rename it."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + '\n')
-
-
-def check_output(
-    path: str | os.PathLike,
-    inputs: Iterable[str | os.PathLike | None] = (),
-    suffixes: tuple[str, ...] = ('.pth', '.pt', '.safetensors'),
-) -> None:
-    """Make sure that a file can be written, before the work is done.
-
-    Args:
-        path: The file; it may exist.
-        inputs: Files that must not be written over.
-        suffixes: The kinds that it may be of.
-
-    Raises:
-        CheckpointError: If it is a directory, one of the inputs or of another kind.
-    """
-    path = Path(path).expanduser()
-    if path.is_dir():
-        raise CheckpointError(f'{path} is a directory: name a file in it')
-    if path.suffix not in suffixes:
-        raise CheckpointError(f'{path} must end in {" or ".join(suffixes)}')
-    for file in filter(None, inputs):
-        file = Path(file).expanduser()
-        if path.exists() and file.exists() and path.samefile(file):
-            raise CheckpointError(f'{path} is read too: name another file to write')
-
-
-@contextmanager
-def atomic_path(path: str | os.PathLike, flush: bool = False) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; rename it when all went well.
-
-    Args:
-        path: The file to write; its folder is made if need be.
-        flush: Whether to wait until the disk has it before the name changes.
-
-    Yields:
-        The temporary path. It is removed if the body raises.
-    """
-    path = Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since writers of pictures choose their format by it.
-    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
-    try:
-        yield temporary
-        if flush:
-            with open(temporary, 'rb+') as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read_safetensors(path: Path, device: str | torch.device) -> dict:

@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from .files import atomic_path
+from ..io.files import atomic_path
 
 
 def as_text(table: Table, width: int = 200) -> str:

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from .convert_boxes import BoxJob, ListJob
-from .convert_files import Job, LabelJob, PictureJob
-from .counts import Counts
-from .labels import (
+from ..labels import (
     BOX_CLASSES,
     CITYSCAPES_TO_TRAIN,
     MAPILLARY_TO_TRAIN,
@@ -18,7 +15,10 @@ from .labels import (
     TRAIN_TO_TRAIN,
     URBANSYN_TO_TRAIN,
 )
-from .lists import read_names
+from ..lists import read_names
+from .convert_boxes import BoxJob, ListJob
+from .convert_files import ImageJob, Job, LabelJob
+from .counts import Counts
 
 Jobs = list[Job]
 _TRAIN_IDS = '_labelTrainIds.png'
@@ -30,13 +30,13 @@ class Layout:
 
     Attributes:
         jobs: Function from the dataset's folder and the folder to write below to the files to make.
-        pictures: Folders that hold what the configs read as it is.
-        train: Folder of the pictures to train on, and how their names end, for lists of them.
+        images: Folders that hold what the configs read as it is.
+        train: Folder of the images to train on, and how their names end, for lists of them.
         counts: Makes what counts its classes.
     """
 
     jobs: Callable[[Path, Path], Jobs]
-    pictures: tuple[str, ...]
+    images: tuple[str, ...]
     train: tuple[str, str] | None = None
     counts: Callable[[], Counts] = Counts
 
@@ -103,12 +103,12 @@ def _synthia(root: Path, out: Path) -> Jobs:
 def _urbansyn(root: Path, out: Path) -> Jobs:
     jobs = []
     for path in _originals(root / 'ss'):
-        # rgb_0001.png goes with ss_0001.png; configs look for labels by the name of the picture.
-        picture = root / 'rgb' / path.name
-        if path.name.startswith('ss_') and not picture.exists():
-            picture = picture.with_name('rgb_' + path.name.removeprefix('ss_'))
-        target = out / 'ss' / (picture.stem + _TRAIN_IDS)
-        jobs.append(LabelJob(path, target, URBANSYN_TO_TRAIN, picture))
+        # rgb_0001.png goes with ss_0001.png; configs look for labels by the name of the image.
+        image = root / 'rgb' / path.name
+        if path.name.startswith('ss_') and not image.exists():
+            image = image.with_name('rgb_' + path.name.removeprefix('ss_'))
+        target = out / 'ss' / (image.stem + _TRAIN_IDS)
+        jobs.append(LabelJob(path, target, URBANSYN_TO_TRAIN, image))
     return jobs
 
 
@@ -122,8 +122,8 @@ def _cityscapes(root: Path, out: Path) -> Jobs:
         for path, name in _first_of(root / folder, '*', ids, polygons):
             town = path.parent.name
             target = out / folder / town / f'{name}_gtFine{_TRAIN_IDS}'
-            picture = root / 'leftImg8bit' / split / town / f'{name}_leftImg8bit.png'
-            jobs.append(LabelJob(path, target, CITYSCAPES_TO_TRAIN, picture))
+            image = root / 'leftImg8bit' / split / town / f'{name}_leftImg8bit.png'
+            jobs.append(LabelJob(path, target, CITYSCAPES_TO_TRAIN, image))
     return jobs
 
 
@@ -133,9 +133,9 @@ def _bdd100k(root: Path, out: Path) -> Jobs:
         folder = Path('labels/sem_seg/masks', split)
         if split == 'train' and not (root / folder).exists():
             continue
-        pictures = root / 'images/10k' / split
+        images = root / 'images/10k' / split
         jobs += [
-            LabelJob(path, out / folder / path.name, TRAIN_TO_TRAIN, pictures / f'{path.stem}.jpg')
+            LabelJob(path, out / folder / path.name, TRAIN_TO_TRAIN, images / f'{path.stem}.jpg')
             for path in find(root / folder, '*.png')
         ]
     return jobs
@@ -146,20 +146,20 @@ def _mapillary(root: Path, out: Path) -> Jobs:
     for split, source in (('val', root / 'validation'), ('train', root / 'training')):
         if split == 'train' and not source.exists():
             continue
-        pictures = source / 'images'
+        images = source / 'images'
         # Downloads since version 2.0 hold both versions.
         labels = source / ('v1.2/labels' if (source / 'v1.2').exists() else 'labels')
         for path in find(labels, '*.png'):
-            picture = pictures / f'{path.stem}.jpg'
+            image = images / f'{path.stem}.jpg'
             target = out / 'cityscapes_trainIdLabel' / split / 'label' / path.name
-            jobs.append(LabelJob(path, target, MAPILLARY_TO_TRAIN, picture))
+            jobs.append(LabelJob(path, target, MAPILLARY_TO_TRAIN, image))
             if split == 'val':
                 target = half / 'val_label' / path.name
-                jobs.append(LabelJob(path, target, MAPILLARY_TO_TRAIN, picture, half=True))
+                jobs.append(LabelJob(path, target, MAPILLARY_TO_TRAIN, image, half=True))
         if split == 'val':
             jobs += [
-                PictureJob(path, half / 'val_img' / path.name, labels / f'{path.stem}.png')
-                for path in find(pictures, '*.jpg')
+                ImageJob(path, half / 'val_img' / path.name, labels / f'{path.stem}.png')
+                for path in find(images, '*.jpg')
             ]
     return jobs
 
@@ -170,8 +170,8 @@ def _acdc(root: Path, out: Path) -> Jobs:
     for path, name in _first_of(root / 'gt', '*/*/*', f'_gt{_TRAIN_IDS}', ids):
         table = CITYSCAPES_TO_TRAIN if path.name.endswith(ids) else TRAIN_TO_TRAIN
         folder = path.parent.relative_to(root / 'gt')
-        picture = root / 'rgb_anon' / folder / f'{name}_rgb_anon.png'
-        jobs.append(LabelJob(path, out / 'gt' / folder / f'{name}_gt{_TRAIN_IDS}', table, picture))
+        image = root / 'rgb_anon' / folder / f'{name}_rgb_anon.png'
+        jobs.append(LabelJob(path, out / 'gt' / folder / f'{name}_gt{_TRAIN_IDS}', table, image))
     return jobs
 
 
@@ -190,8 +190,8 @@ def _diverse_weather(root: Path, out: Path) -> Jobs:
             jobs.append(ListJob(path, made / 'ImageSets/Main' / path.name, listed))
             names |= dict.fromkeys(listed)
         for name in names:
-            file, picture = f'Annotations/{name}.xml', folder / f'JPEGImages/{name}.jpg'
-            jobs.append(BoxJob(folder / file, made / file, picture))
+            file, image = f'Annotations/{name}.xml', folder / f'JPEGImages/{name}.jpg'
+            jobs.append(BoxJob(folder / file, made / file, image))
     if not jobs:
         weathers = ', '.join(_WEATHERS)
         raise FileNotFoundError(

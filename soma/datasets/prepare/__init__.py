@@ -1,0 +1,1 @@
+"""Bring datasets into shape: converters, checks, fractals."""

@@ -1,0 +1,58 @@
+"""What a test takes from a config, and from another one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from mmengine.config import Config
+
+from ..utils.config import load_config
+
+_TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
+
+
+def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | None = None) -> None:
+    """Make a config test on what another one tests on.
+
+    Args:
+        config: Changed in place.
+        path: A config file with a ``test_dataloader`` and a ``test_evaluator``.
+        options: Values that replace those of this file, by dotted key.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it lacks one of the two, or an option does not fit.
+    """
+    other = load_config(path, options)
+    for key in ('test_dataloader', 'test_evaluator'):
+        if key not in other:
+            raise ValueError(f'{path} has no {key}, which --test-data needs')
+    for key in _TEST_DATA:
+        if key in other:
+            config[key] = other[key]  # where update() would keep keys that the other one lacks
+
+
+def split_test_options(options: Mapping | None) -> tuple[dict, dict]:
+    """Split ``--cfg-options`` into those of the test data and the others."""
+    options = dict(options or {})
+    ours = {key: options.pop(key) for key in list(options) if key.split('.')[0] in _TEST_DATA}
+    return ours, options
+
+
+def use_tta(config: Config) -> None:
+    """Make a config test with its test-time augmentation.
+
+    Args:
+        config: Changed in place; needs ``tta_pipeline`` and ``tta_model``.
+
+    Raises:
+        ValueError: If the config has none.
+    """
+    for key in ('tta_pipeline', 'tta_model'):
+        if key not in config:
+            raise ValueError(f'the config has no {key}, which --tta needs')
+    dataset = config.test_dataloader.dataset
+    for part in dataset.get('datasets', [dataset]):
+        part.pipeline = config.tta_pipeline
+    config.model = dict(config.tta_model, module=config.model)

@@ -1,0 +1,70 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class CheckpointError(ValueError):
+    """A checkpoint file that cannot be used; the message names it and says why, in one line."""
+
+
+def check_output(
+    path: str | os.PathLike,
+    inputs: Iterable[str | os.PathLike | None] = (),
+    suffixes: tuple[str, ...] = ('.pth', '.pt', '.safetensors'),
+) -> None:
+    """Make sure that a file can be written, before the work is done.
+
+    Args:
+        path: The file; it may exist.
+        inputs: Files that must not be written over.
+        suffixes: The kinds that it may be of.
+
+    Raises:
+        CheckpointError: If it is a directory, one of the inputs or of another kind.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a directory: name a file in it')
+    if path.suffix not in suffixes:
+        raise CheckpointError(f'{path} must end in {" or ".join(suffixes)}')
+    for file in filter(None, inputs):
+        file = Path(file).expanduser()
+        if path.exists() and file.exists() and path.samefile(file):
+            raise CheckpointError(f'{path} is read too: name another file to write')
+
+
+def write_json(content: dict, path: str | os.PathLike) -> None:
+    """Write plain data as JSON that a person can read, under a temporary name, then rename it."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + '\n')
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike, flush: bool = False) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; rename it when all went well.
+
+    Args:
+        path: The file to write; its folder is made if need be.
+        flush: Whether to wait until the disk has it before the name changes.
+
+    Yields:
+        The temporary path. It is removed if the body raises.
+    """
+    path = Path(path).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays, since writers of images choose their format by it.
+    temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
+    try:
+        yield temporary
+        if flush:
+            with open(temporary, 'rb+') as file:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""Build the model of a config."""
+
+from __future__ import annotations
+
+import copy
+
+from mmengine.config import Config
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+
+from ..adapters import ADAPTERS
+from ..io.checkpoint_files import pretrained_file
+
+
+def use_plain_model(config: Config) -> str | None:
+    """Take the adapter and the loading of pretrained weights out of a config, for testing.
+
+    An adapter that cannot be folded into the weights (Rein) stays.
+
+    Args:
+        config: Changed in place.
+
+    Returns:
+        The file of pretrained weights that the backbone would have loaded.
+    """
+    config.load_from, config.resume = None, False
+    backbone = config.model.get('backbone', {})
+    adapter = backbone.get('adapter') or {}
+    folds = getattr(ADAPTERS.get(adapter.get('type')), 'folds', True)
+    if folds:
+        backbone.pop('adapter', None)
+    if backbone.get('type') == 'AdaptedBackbone':
+        inner = backbone.backbone
+        if folds:
+            config.model.backbone = inner
+        backbone = inner
+    backbone.pop('base_dtype', None)
+    return pretrained_file(backbone.pop('init_cfg', None))
+
+
+def build_model(config: Config) -> nn.Module:
+    """Build the model of a config, segmentor or detector, in the config's ``default_scope``.
+
+    Args:
+        config: Left as it is. Without a scope, its model is taken for one of mmseg's.
+
+    Returns:
+        The model with random weights, ready to predict.
+    """
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    # DINO writes into the config that it is given.
+    return MODELS.build(copy.deepcopy(config.model)).eval()
+
+
+def plain_model(model: nn.Module) -> nn.Module:
+    """The model itself, without wrappers for several processes or test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def base_prefix(model: nn.Module) -> str:
+    """Where the frozen base stands in a model: in its backbone, if it has one."""
+    return 'backbone.' if hasattr(model, 'backbone') else ''

@@ -1,0 +1,1 @@
+"""What rooms and scripts share: tables, progress, the command line, configs."""

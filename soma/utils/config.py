@@ -1,0 +1,75 @@
+"""Configs: read one, point its paths at the right folders, apply the command line's wishes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.config import Config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+_PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """Read the config that the arguments of :func:`runner_parser` ask for.
+
+    Args:
+        args: Parsed arguments.
+
+    Returns:
+        The config.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))  # mmengine reads it from there
+    config = load_config(args.config, args.cfg_options)
+    config.launcher = args.launcher
+    config.work_dir = args.work_dir or config.work_dir
+    return config
+
+
+def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
+    """Read a config file.
+
+    Relative ``data_root``, ``mixing_set``, ``checkpoint`` and ``load_from`` are looked for in the
+    current folder, then in the repository, so that scripts work from any folder.
+
+    Args:
+        path: The file.
+        options: Values that replace the file's, by dotted key (``--cfg-options``).
+
+    Returns:
+        The config. ``work_dir`` defaults to ``work_dirs/<name of the file>``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If an option names a place in a list that is not there.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no config file {path}')
+    config = Config.fromfile(str(path))
+    try:
+        config.merge_from_dict(dict(options or {}))
+    except KeyError as error:  # a place in a list that is not there
+        raise ValueError(f'{path} does not fit the options: {error.args[0]}') from error
+    _resolve_paths(config)
+    if config.get('work_dir') is None:
+        config.work_dir = str(Path('work_dirs') / path.stem)
+    return config
+
+
+def _resolve_paths(node) -> None:
+    """Make relative paths absolute that exist in the repository but not in the current folder."""
+    items = node.items() if isinstance(node, Mapping | Config) else enumerate(node)
+    for key, value in list(items):
+        if isinstance(value, Mapping | list | tuple):
+            _resolve_paths(value)
+        elif key in _PATH_KEYS and isinstance(value, str):
+            elsewhere = REPOSITORY / value
+            if elsewhere.exists() and not Path(value).exists():
+                node[key] = str(elsewhere)
