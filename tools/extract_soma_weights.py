@@ -28,7 +28,8 @@ def main() -> None:
     with command(args.trust):
         card = extract_adapter(args.final_ckpt, args.soma_ckpt, args.part, args.alpha)
         size = os.path.getsize(args.soma_ckpt) / 1e6
-        print(f'{card["method"]} of rank {card["rank"]}, {size:.1f} MB: {args.soma_ckpt}')
+        rank = card.settings.get('rank')
+        print(f'{card.method}{rank and f" of rank {rank}" or ""}, {size:.1f} MB: {args.soma_ckpt}')
 
 
 if __name__ == '__main__':

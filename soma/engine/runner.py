@@ -21,11 +21,8 @@ from ..adapters.describe import check_adapter
 from ..adapters.pretrained import base_of
 from ..adapters.split import split_together
 from ..checkpoints.open import open_checkpoint
-from ..io.checkpoint_files import (
-    CheckpointError,
-    load_strictly,
-)
-from ..io.files import atomic_path
+from ..io.checkpoint_files import card_of, load_strictly
+from ..io.files import CheckpointError, atomic_path
 from ..models.build import base_prefix, plain_model
 from .card import training_card
 from .losses import LossError, check_losses, check_weights, fetch_losses
