@@ -5,7 +5,7 @@ import argparse
 from mmengine.registry import RUNNERS
 
 from soma.engine.amp import use_amp
-from soma.engine.losses import LossError
+from soma.engine.hooks.finite_loss import LossError
 from soma.utils.cli import command, runner_parser
 from soma.utils.config import config_from
 

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..io.checkpoint_files import CheckpointError
-from ..io.unpickle import trust_files
+from ..io.files import CheckpointError
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +37,8 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
         SystemExit: With the message of such an exception, a ``CheckpointError``,
             ``FileNotFoundError`` or ``FileExistsError``; with 130 when the user interrupts.
     """
+    from ..io.unpickle import trust_files  # here, so that --help need not wait for torch
+
     try:
         with trust_files(trust):
             yield

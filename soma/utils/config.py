@@ -6,8 +6,10 @@ import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
+if TYPE_CHECKING:  # who only parses arguments need not wait for it
+    from mmengine.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
@@ -49,6 +51,8 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
         FileNotFoundError: If there is no such file.
         ValueError: If an option names a place in a list that is not there.
     """
+    from mmengine.config import Config
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no config file {path}')
@@ -65,7 +69,7 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
 
 def _resolve_paths(node) -> None:
     """Make relative paths absolute that exist in the repository but not in the current folder."""
-    items = node.items() if isinstance(node, Mapping | Config) else enumerate(node)
+    items = node.items() if hasattr(node, 'items') else enumerate(node)
     for key, value in list(items):
         if isinstance(value, Mapping | list | tuple):
             _resolve_paths(value)
