@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from functools import partial
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
+
+from .ops.install import install_ops
+from .utils.noise import without_prints
 
 _PACKAGES = ('mmengine', 'mmcv', 'mmseg', 'mmdet', 'mmpretrain')
 # What registers something, and the packages that it needs.
@@ -42,9 +44,7 @@ def register() -> None:
         return
     _registered = True
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watch)]
-    from .ops.install import install_ops
-
-    with redirect_stdout(_WithoutOneDL(sys.stdout)):
+    with without_prints():
         install_ops()  # before anything imports mmcv.ops
         for room, packages in _ROOMS.items():
             if all(map(find_spec, packages)):
@@ -91,23 +91,3 @@ class _Watch:
             self.depth -= 1
         if not self.depth:
             register()
-
-
-class _WithoutOneDL:
-    """A stream without the lines that mmseg and mmdet print of an optional package."""
-
-    def __init__(self, stream) -> None:
-        self.stream, self.dropped = stream, False
-
-    def write(self, text: str) -> int:
-        """Pass text on; ``print`` writes the end of a line by itself."""
-        if text.startswith('Could not import OneDL'):
-            self.dropped = not text.endswith('\n')
-        elif self.dropped and text == '\n':
-            self.dropped = False
-        else:
-            self.stream.write(text)
-        return len(text)
-
-    def __getattr__(self, name: str):
-        return getattr(self.stream, name)

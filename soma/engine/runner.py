@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -32,6 +33,7 @@ from ..io.checkpoint_files import (
 from ..io.files import atomic_path
 from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
+from ..utils.noise import is_ours
 from ..utils.version import __version__
 from .hooks.card import CardHook, training_card
 from .hooks.finite_loss import FiniteLossHook
@@ -71,6 +73,12 @@ class SomaRunner(Runner):
                 atexit.register(_leave_group)
         super().setup_env(env_cfg)
 
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger; without lines of mmengine that every run would show."""
+        logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(is_ours)
+        return logger
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes, on CPU without a device."""
         if self.distributed and not torch.cuda.is_available():
@@ -95,6 +103,10 @@ class SomaRunner(Runner):
         self.register_hook(FiniteLossHook())
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(CardHook())
+
+    def get_hooks_info(self) -> str:
+        """Name the hooks in their order, for the log; it is the same at each moment."""
+        return ', '.join(f'{type(hook).__name__} ({hook.priority})' for hook in self.hooks)
 
     def _log_env(self, env_cfg: dict) -> None:
         """Log what a run depends on, and where its whole config is; mmengine logs all of it."""

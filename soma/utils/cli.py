@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..io.files import CheckpointError
+from .noise import without_warnings
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,7 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
     from ..io.unpickle import trust_files  # here, so that --help need not wait for torch
 
     try:
-        with trust_files(trust):
+        with trust_files(trust), without_warnings():
             yield
     except KeyboardInterrupt:
         sys.stderr.write('interrupted\n')
