@@ -9,8 +9,6 @@ import re
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -110,14 +108,14 @@ class SomaRunner(Runner):
 
     def _log_env(self, env_cfg: dict) -> None:
         """Log what a run depends on, and where its whole config is; mmengine logs all of it."""
-        names = [name for name in ('mmengine', 'mmcv', 'mmseg', 'mmdet') if find_spec(name)]
+        names = ('torch', 'mmengine', 'mmcv', 'mmseg', 'mmdet')
         versions = {'soma': __version__, 'Python': platform.python_version()}
-        versions |= {name: import_module(name).__version__ for name in ('torch', *names)}
-        gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
+        versions |= {name: sys.modules[name].__version__ for name in names if name in sys.modules}
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
         file = Path(self.work_dir, Path(self.cfg.filename or f'{self.timestamp}.py').name)
         self.logger.info(
-            f'{", ".join(f"{name} {version}" for name, version in versions.items())}; {gpu}, '
-            f'{self.world_size} processes, seed {self.seed}; config: {file}'
+            f'{", ".join(f"{name} {version}" for name, version in versions.items())}; '
+            f'{self.world_size} x {device}, seed {self.seed}; the whole config is in {file}'
         )
 
     @cached_property

@@ -12,6 +12,7 @@ _PRINTED = 'Could not import OneDL'  # an optional package of mmseg and mmdet
 _WARNED = (
     'faster_coco_eval is not installed',
     'torch.meshgrid: in an upcoming release',
+    'The shape of value will convert',  # of PixelData
     'Default ``avg_non_ignore`` is False',
 )
 _LOGGED = (
