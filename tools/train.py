@@ -24,7 +24,7 @@ def main() -> None:
     from mmengine.registry import RUNNERS  # here, as all below, so that --help need not wait
 
     from soma.engine.amp import use_amp
-    from soma.engine.losses import LossError
+    from soma.engine.hooks.finite_loss import LossError
 
     with command(args.trust, LossError):
         config = config_from(args)

@@ -19,7 +19,11 @@ from .inferencer import result_of
 
 
 def browse_dataset(
-    config: Config, out_dir: str | os.PathLike, split: str = 'train', number: int = 20, seed: int = 0
+    config: Config,
+    out_dir: str | os.PathLike,
+    split: str = 'train',
+    number: int = 20,
+    seed: int = 0,
 ) -> list[Path]:
     """Write images of a config's data beside their ground truth.
 

@@ -12,7 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DATASETS
 from mmengine.structures import BaseDataElement, InstanceData
 
-from ..checkpoints import load_plain
+from ..checkpoints.load import load_plain
 from ..models.build import build_model, use_plain_model
 from ..utils.config import load_config
 

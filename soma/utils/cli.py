@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..io.files import CheckpointError
 from .config import load_config
+from .noise import without_warnings
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -209,10 +210,10 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
         SystemExit: With the message of such an exception, a ``CheckpointError``,
             ``FileNotFoundError`` or ``FileExistsError``; with 130 when the user interrupts.
     """
-    from ..io.unpickle import trust_files
+    from ..io.unpickle import trust_files  # here, so that --help need not wait for torch
 
     try:
-        with trust_files(trust):
+        with trust_files(trust), without_warnings():
             yield
     except KeyboardInterrupt:
         sys.stderr.write('interrupted\n')

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # who only parses arguments need not wait for it
     from mmengine.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
