@@ -129,6 +129,30 @@ def test_other_test_data_with_options_for_the_model(config_file, run_here, tmp_p
     assert tested['citys_mIoU'] > 0
 
 
+def test_a_config_is_printed_whole(config_file, run_here, public_file, tmp_path, capsys):
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = 'tiny.py'\ntrain_cfg = dict(max_iters=7)\n")
+    options = ['--cfg-options', 'model.backbone.adapter.rank=3']
+    run_here('misc/print_config.py', child, '--out', 'whole.py', *options)
+    printed = capsys.readouterr().out
+    for text in (printed, (tmp_path / 'elsewhere/whole.py').read_text()):
+        config = Config.fromstring(text, '.py')
+        expected = Config.fromfile(config_file)
+        expected.merge_from_dict(
+            {'train_cfg.max_iters': 7, 'model.backbone.adapter.rank': 3, 'work_dir': None}
+        )
+        expected.work_dir = 'work_dirs/child'
+        assert config.to_dict() == expected.to_dict()
+    run_here('misc/print_config.py', child, '--out', 'whole.json')
+    assert (
+        json.loads((tmp_path / 'elsewhere/whole.json').read_text())['train_cfg']['max_iters'] == 7
+    )
+    for out, message in ((child, r'child\.py is read too'), ('x.txt', r'x\.txt must end in \.py')):
+        with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+            run_here('misc/print_config.py', child, '--out', out)
+    assert child.read_text().startswith('_base_')
+
+
 def test_an_interrupt_is_no_traceback(capsys):
     with pytest.raises(SystemExit, match='130'), command():
         raise KeyboardInterrupt
