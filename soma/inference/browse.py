@@ -59,12 +59,13 @@ def browse_dataset(
         item = dataset[index]
         sample = item['data_samples']
         file = Path(sample.img_path)
-        image = mmcv.imread(file, channel_order='rgb')
         if split == 'train':  # from BGR, channels first
             image = item['inputs'].numpy().transpose(1, 2, 0)[..., ::-1].astype(np.uint8)
+        else:
+            image = mmcv.imread(file, channel_order='rgb')
         panels = {f'{sample.get("domain", split)}: {file.name}': image}
-        if (truth := result_of(sample, 'gt')) is not None:
-            panels['ground truth'] = draw_result(image, truth, classes, palette)
+        if (ground_truth := result_of(sample, 'gt')) is not None:
+            panels['ground truth'] = draw_result(image, ground_truth, classes, palette)
         written.append(Path(out_dir) / f'{index:06d}_{file.stem}.png')
         with atomic_path(written[-1]) as temporary:
             sheet = side_by_side([*panels.values()], [*panels], classes, palette)

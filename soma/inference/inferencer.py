@@ -85,7 +85,7 @@ def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | Insta
 
     Args:
         sample: The data sample.
-        kind: ``'pred'`` for what was predicted, ``'gt'`` for the truth.
+        kind: ``'pred'`` for what was predicted, ``'gt'`` for the ground truth.
 
     Returns:
         As :class:`Inferencer` returns it; None if there is no such thing.
