@@ -195,7 +195,10 @@ def parse_conversion(name: str, description: str, subset: bool = True) -> argpar
             '--subset', help='also write a list of some training images: 1/16, or your own list'
         )
         parser.add_argument('--seed', type=int, help='seed of the fraction (default: 1)')
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.seed is not None and (args.subset is None or os.path.isfile(args.subset)):
+        parser.error('--seed belongs to --subset with a fraction')
+    return args
 
 
 @contextmanager

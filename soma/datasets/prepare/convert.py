@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
@@ -157,8 +156,6 @@ def main(args: argparse.Namespace) -> int:
     name, subset, seed = args.dataset, args.subset, args.seed
     with command(False, ValueError):
         subset = subset and parse_subset(subset)
-        if seed is not None and not isinstance(subset, Fraction):
-            raise ValueError('--seed belongs to --subset with a fraction')
     out = Path(args.out or args.root)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with command(False, ImportError, ValueError):
