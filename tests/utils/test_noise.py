@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 
-from soma.utils.noise import is_ours, without_prints, without_warnings
+from soma.utils.noise import is_not_noise, without_prints, without_warnings
 
 
 def test_other_prints_pass(capsys):
@@ -42,4 +42,4 @@ def test_other_warnings_pass():
 )
 def test_other_lines_of_the_log_pass(message, passes):
     record = logging.LogRecord('mmengine', logging.WARNING, 'file', 1, message, None, None)
-    assert is_ours(record) == passes
+    assert is_not_noise(record) == passes
