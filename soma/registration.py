@@ -8,7 +8,7 @@ it waits for that. The rooms that cannot do without mmengine call :func:`registe
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -44,11 +44,15 @@ def register() -> None:
         return
     _registered = True
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Watch)]
-    with without_prints():
-        install_ops()  # before anything imports mmcv.ops
-        for room, packages in _ROOMS.items():
-            if all(map(find_spec, packages)):
-                import_module(f'{__package__}.{room}')
+    try:
+        with without_prints():
+            install_ops()  # before anything imports mmcv.ops
+            for room, packages in _ROOMS.items():
+                if all(map(find_spec, packages)):
+                    import_module(f'{__package__}.{room}')
+    except BaseException:  # a package that does not import; who tries again is to hear of it again
+        _registered = False
+        raise
 
 
 def register_with_mmengine() -> None:
@@ -83,7 +87,7 @@ class _Watch:
             spec.loader.exec_module = partial(self._execute, spec.loader.exec_module)
         return spec
 
-    def _execute(self, execute, module: ModuleType) -> None:
+    def _execute(self, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
         self.depth += 1
         try:
             execute(module)

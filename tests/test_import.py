@@ -209,6 +209,22 @@ print(json.dumps(calls))
     assert calls == ([complete] if complete else [])
 
 
+def test_a_package_that_does_not_import_is_told_of_each_time(tmp_path):
+    program = """
+import json
+import soma.registration
+soma.registration._ROOMS, soma.registration.install_ops = {'nowhere': ()}, lambda: None
+missing = []
+for _ in range(2):
+    try:
+        soma.registration.register()
+    except ModuleNotFoundError as error:
+        missing.append(error.name)
+print(json.dumps(missing))
+"""
+    assert python(program, tmp_path) == ([], ['soma.nowhere'] * 2)
+
+
 def test_custom_imports_make_the_names_known_in_any_scope(tmp_path):
     (tmp_path / 'config.py').write_text(
         "custom_imports = dict(imports=['soma'], allow_failed_imports=False)\n"

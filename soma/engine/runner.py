@@ -31,7 +31,7 @@ from ..io.checkpoint_files import (
 from ..io.files import atomic_path
 from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
-from ..utils.noise import is_ours
+from ..utils.noise import is_not_noise
 from ..utils.version import __version__
 from .hooks.card import CardHook, training_card
 from .hooks.finite_loss import FiniteLossHook
@@ -74,7 +74,7 @@ class SomaRunner(Runner):
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build the logger; without lines of mmengine that every run would show."""
         logger = super().build_logger(*args, **kwargs)
-        logger.addFilter(is_ours)
+        logger.addFilter(is_not_noise)
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:

@@ -39,8 +39,8 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-def is_ours(record: logging.LogRecord) -> bool:
-    """Filter of a logger that drops such lines."""
+def is_not_noise(record: logging.LogRecord) -> bool:
+    """Filter for a logger that drops such lines."""
     return not record.getMessage().startswith(_LOGGED)
 
 
