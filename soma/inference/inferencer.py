@@ -85,15 +85,18 @@ def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | Insta
 
     Args:
         sample: The data sample.
-        kind: ``'pred'`` for what was predicted, ``'gt'`` for the truth.
+        kind: ``'pred'`` for what was predicted, ``'gt'`` for the ground truth.
 
     Returns:
         As :class:`Inferencer` returns it; None if there is no such thing.
     """
     if (labels := sample.get(f'{kind}_sem_seg')) is not None:
         return labels.data.squeeze(0).cpu().numpy().astype(np.uint8)
-    objects = sample.get(f'{kind}_instances')
-    return None if objects is None else objects.numpy()
+    if (objects := sample.get(f'{kind}_instances')) is None:
+        return None
+    objects = objects.numpy()
+    objects.bboxes = getattr(objects.bboxes, 'tensor', objects.bboxes)  # of mmdet's train pipelines
+    return objects
 
 
 def _test_classes(config: Config) -> dict:

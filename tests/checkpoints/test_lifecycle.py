@@ -124,7 +124,9 @@ def test_the_same_logits_all_along(
         made[f'adapter{suffix}'] = dict(path=adapter, base=converted)
         made[f'merged{suffix}'] = dict(path=merged)
         made[f'kept{suffix}'] = dict(path=tmp_path / f'kept{suffix}')
-        assert card.settings.get('alpha', 2) == METHODS[method].get('model.backbone.adapter.alpha', 2)
+        assert card.settings.get('alpha', 2) == METHODS[method].get(
+            'model.backbone.adapter.alpha', 2
+        )
     for name, files in made.items():
         model = plain_model()
         load_plain(model, **files)
