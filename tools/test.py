@@ -26,8 +26,8 @@ def main() -> None:
     """Build a plain model, load, test."""
     args = parse_args()
     from mmengine.registry import RUNNERS  # here, as all below, so that --help need not wait
-    from soma.checkpoints.open import load_plain
 
+    from soma.checkpoints.open import load_plain
     from soma.evaluation.test_config import prepare_test
 
     with command(args.trust, ValueError):
