@@ -122,9 +122,9 @@ class LowRankLayer(AdapterLayer):
     def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
         """``W + s (B A - B0 A0)``, as in the parent class."""
         made_for = [len(tensors['B']), tensors['A'].shape[1]]
-        if made_for != (found := list(weight.flatten(1).shape)):
+        if made_for != (shape := list(weight.flatten(1).shape)):
             raise ValueError(
-                f'the adapter is made for a weight of {made_for}, the base has {found}'
+                f'the adapter is made for a weight of {made_for}, the base has {shape}'
             )
         return weight + low_rank_delta(tensors, settings).view_as(weight)
 

@@ -47,8 +47,8 @@ def test_report_counts_and_reads_as_a_table():
     total = sum(p.numel() for p in model.parameters())
     report = inject_adapter(model, SOMA)
     expected = 2 * (3 * 2 * 2 * 16 + 2 * 2 * 16 + 2 * 2 * (16 + 64))  # r (in + out) per matrix
-    assert report.trained['adapter A, B'] == expected
-    assert sum(report.frozen.values()) + report.trained['adapted biases'] == total
+    assert report.trainable['adapter A, B'] == expected
+    assert sum(report.frozen.values()) + report.trainable['adapted biases'] == total
     text = str(report)
     assert '8 layers (12 matrices) adapted; 2 of 4 blocks frozen whole: 0, 1' in text
     assert f'{expected:,}' in text
@@ -57,7 +57,7 @@ def test_report_counts_and_reads_as_a_table():
 def test_biases_can_stay_frozen():
     model = tiny_vit()
     report = inject_adapter(model, {**SOMA, 'train_bias': False})
-    assert report.trained['adapted biases'] == 0
+    assert report.trainable['adapted biases'] == 0
 
 
 def test_merge_twice():

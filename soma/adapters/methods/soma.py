@@ -136,5 +136,7 @@ class SoMAConfig(LowRankConfig):
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
         """A low-rank change that has taken components out of the weight."""
-        found = recognise_low_rank(state, lambda t: len(t['A0']) > 0 and 'magnitude' not in t)
-        return found and found._replace(settings={**found.settings, 'component': 'minor'})
+        recognised = recognise_low_rank(state, lambda t: len(t['A0']) > 0 and 'magnitude' not in t)
+        return recognised and recognised._replace(
+            settings={**recognised.settings, 'component': 'minor'}
+        )
