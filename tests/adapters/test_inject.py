@@ -132,7 +132,7 @@ def test_a_second_adapter_is_refused():
     for config in (SOMA, {'type': 'LoRA', 'targets': r'blocks\.0\.attn\.qkv'}, {'type': 'Rein'}):
         with pytest.raises(ValueError, match=r"has an adapter already, in 'blocks\.2\.attn\.qkv'"):
             inject_adapter(model, config)
-    assert adapter_report(model).trained['adapter A, B']
+    assert adapter_report(model).trainable['adapter A, B']
 
 
 def test_blocks_in_several_places():
