@@ -3,10 +3,9 @@
 import argparse
 from pathlib import Path
 
-from toy_streets.demo import DEMOS, run_demo
-
 from soma.utils.cli import command
 from soma.utils.config import REPOSITORY
+from toy_streets.demo import DEMOS, run_demo
 
 
 def parse_args() -> argparse.Namespace:

@@ -2,9 +2,8 @@
 
 import argparse
 
-from toy_streets import DIVERSE_WEATHER_STYLES, DOMAIN_STYLES, write_toy_streets
-
 from soma.utils.cli import command
+from toy_streets import DIVERSE_WEATHER_STYLES, DOMAIN_STYLES, write_toy_streets
 
 TASKS = {'segmentation': DOMAIN_STYLES, 'detection': DIVERSE_WEATHER_STYLES}
 

@@ -2,9 +2,8 @@
 
 import argparse
 
-from toy_streets.foundation import pretrain_toy
-
 from soma.io.checkpoint_files import write_checkpoint
+from toy_streets.foundation import pretrain_toy
 
 
 def parse_args() -> argparse.Namespace:

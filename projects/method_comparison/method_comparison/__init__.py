@@ -1,11 +1,19 @@
-"""The methods side by side: each one trained on toy sources with several seeds, and a report.
+"""Methods side by side: each trained in several settings with several seeds, and a report.
 
-Every run is one of the scripts in ``tools/``, on a config that says how it differs from its
-method's in ``configs/toy``.
+Every run is a training and a test by the scripts in ``tools/``, on a config of its own.
 """
 
-from .plan import METHODS, SOURCES, Run, Study
+from .plan import Comparison, Run
+from .recipe import Recipe, read_recipe
 from .report import write_document
-from .run import read_results, run_study
+from .run import read_results, run_comparison
 
-__all__ = ['METHODS', 'SOURCES', 'Run', 'Study', 'read_results', 'run_study', 'write_document']
+__all__ = [
+    'Comparison',
+    'Recipe',
+    'Run',
+    'read_recipe',
+    'read_results',
+    'run_comparison',
+    'write_document',
+]

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
 
-from ..checkpoints.analysis import read_matrices
-from ..checkpoints.drift import drift, total_drift
-from ..io.checkpoint_files import read_checkpoint, read_state_dict
-from ..models.build import build_model
-from ..utils.config import load_config
+from soma.checkpoints.analysis import read_matrices
+from soma.checkpoints.drift import drift, total_drift
+from soma.io.checkpoint_files import read_checkpoint, read_state_dict
+from soma.models.build import build_model
 
 _BACKBONE = 'backbone.'
 
 
-def read_scores(folder: Path, source: str) -> dict[str, float]:
+def read_scores(folder: Path, sources: Sequence[str]) -> dict[str, float]:
     """Read the newest report of a validation or test below a work dir.
 
     Args:
         folder: The work dir.
-        source: The domain that was trained on; the mean leaves it out.
+        sources: The domains that were trained on. If the test has such a one, its mean leaves it
+            out (``mean_over`` of the evaluator).
 
     Returns:
-        mIoU in percent by domain, with ``unseen`` for the mean and ``source``.
+        mIoU in percent by unseen domain, with ``unseen`` for their mean, and ``source`` for the
+        mean of the sources if they were tested.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -36,14 +40,16 @@ def read_scores(folder: Path, source: str) -> dict[str, float]:
         raise FileNotFoundError(f'no report of a test below {folder}')
     report = json.loads(files[-1].read_text())
     scores = {name: scores['mIoU'] for name, scores in report['domains'].items()}
-    return {'source': scores.pop(source), 'unseen': report['mean']['mIoU'], **scores}
+    seen = [scores.pop(name) for name in sources if name in scores]
+    source = {'source': statistics.fmean(seen)} if seen else {}
+    return {**source, 'unseen': report['mean']['mIoU'], **scores}
 
 
-def trained_parameters(config_file: Path) -> dict[str, int]:
+def trained_parameters(config: Config) -> dict[str, int]:
     """Count the parameters that a config trains, in the backbone and outside of it."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # mmseg warns at each loss
-        model = build_model(load_config(config_file))
+        model = build_model(config)
     trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     backbone = sum(count for name, count in trained.items() if name.startswith(_BACKBONE))
     return {'backbone': backbone, 'head': sum(trained.values()) - backbone}

@@ -1,42 +1,46 @@
-"""Images of a study."""
+"""Plots of a comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..io.files import atomic_path
+from soma.io.files import atomic_path
+
 from .tables import SHARES
 
 _MARKERS = 'os^vD<>pP*Xhd8H'
 
 
-def plot_generalisation(summary: Mapping[str, Mapping], path: Path) -> None:
-    """Draw the mean over unseen domains against the source's own score, a panel a source.
+def plot_generalisation(
+    summary: Mapping[str, Mapping], titles: Mapping[str, str], path: Path
+) -> None:
+    """Draw the mean over unseen domains against the source's own score, a panel a setting.
 
     Args:
-        summary: Of :func:`~soma.study.tables.summarise`.
+        summary: Of :func:`~method_comparison.tables.summarise`.
+        titles: What was trained on, by setting.
         path: The PNG file; bars are one standard deviation over seeds.
     """
     from matplotlib import colormaps
 
     figure, panels = _panels(len(summary), 5.2)
     colours = colormaps['tab20']
-    for axes, (source, methods) in zip(panels, summary.items(), strict=True):
+    for axes, (setting, methods) in zip(panels, summary.items(), strict=True):
         for index, (name, row) in enumerate(methods.items()):
-            own, unseen = row['mIoU']['source'], row['mIoU']['unseen']
+            source, unseen = row['mIoU']['source'], row['mIoU']['unseen']
             axes.errorbar(
-                own.mean,
+                source.mean,
                 unseen.mean,
                 unseen.std,
-                own.std,
+                source.std,
                 fmt=_MARKERS[index % len(_MARKERS)],
                 color=colours(index),
                 elinewidth=0.8,
                 label=name,
             )
-        axes.set_title(f'trained on the toy {source}', fontsize='medium')
-        axes.set_xlabel(f'held-out images of {source}, mIoU (%)')
+        axes.set_title(f'trained on {titles[setting]}', fontsize='medium')
+        axes.set_xlabel(f'held-out images of {setting}, mIoU (%)')
         axes.grid(alpha=0.3)
         for axis in (axes.xaxis, axes.yaxis):
             low, high = axis.get_view_interval()
@@ -47,15 +51,16 @@ def plot_generalisation(summary: Mapping[str, Mapping], path: Path) -> None:
     _save(figure, path)
 
 
-def plot_drift(summary: Mapping[str, Mapping], path: Path) -> None:
-    """Draw where training has moved the weights to, a panel a source; methods that move none lack.
+def plot_drift(summary: Mapping[str, Mapping], titles: Mapping[str, str], path: Path) -> None:
+    """Draw where training has moved the weights to, a panel a setting, without unmoved methods.
 
     Args:
         summary: As for :func:`plot_generalisation`.
+        titles: As for :func:`plot_generalisation`.
         path: The PNG file.
     """
     figure, panels = _panels(len(summary), 5.2)
-    for axes, (source, methods) in zip(panels, summary.items(), strict=True):
+    for axes, (setting, methods) in zip(panels, summary.items(), strict=True):
         moved = {name: row['drift'] for name, row in methods.items() if row['drift']['change'].mean}
         left = [0.0] * len(moved)
         for index, share in enumerate(SHARES):
@@ -69,7 +74,7 @@ def plot_drift(summary: Mapping[str, Mapping], path: Path) -> None:
         axes.set_xlim(0, 115)
         axes.set_xticks(range(0, 101, 25))
         axes.set_xlabel('share of the energy of the change (%); right: size of the change')
-        axes.set_title(f'trained on the toy {source}', fontsize='medium')
+        axes.set_title(f'trained on {titles[setting]}', fontsize='medium')
     panels[-1].legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5))
     _save(figure, path)
 

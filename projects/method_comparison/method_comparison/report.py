@@ -1,68 +1,31 @@
-"""The report of a study: its files, and the document with all that there is to say."""
+"""The report of a comparison: its files, and the document with all that there is to say."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.config import Config
 
-from ..engine.speed import machine
-from ..io.files import atomic_path, write_json
-from .plan import UNSEEN, Study
+from soma.engine.speed import machine
+from soma.io.checkpoint_files import pretrained_file
+from soma.io.files import atomic_path, write_json
+
+from .plan import Comparison
 from .plots import plot_drift, plot_generalisation
-from .tables import Spread, accuracy_table, as_json, cost_table, drift_table, summarise
+from .tables import (
+    Spread,
+    accuracy_table,
+    as_json,
+    cost_table,
+    drift_table,
+    summarise,
+    unseen_domains,
+)
 
-_INTRODUCTION = """\
-# Who generalises on the toy streets
-
-Each method trains on one toy domain and is tested on seven that it has never seen: one backbone,
-one head. `tools/study.py` made this page with all of its numbers{spread}.
-
-- Backbone: a ViT of width 64 with 6 blocks, pretrained once by `tools/pretrain_toy.py`. Head:
-  SemFPN.
-- Training: {iterations} iterations of 4 crops of 256 x 256 on {images} images of the source, in
-  one thread. The configs are `configs/toy/*_dinov2-toy_semfpn_gta2all_256x256.py`. A seed sets the
-  weights of the head and of the adapter, and the order and augmentation of the images.
-- Test: {held_out} images of each domain, and as many of the source that the training did not see
-  (*source, held out*), which do not count in *mean of unseen*.
-- Methods (docs/methods.md): {methods}
-- Learning rates: {learning_rates}
-
-## What this does not tell
-
-- The foundation model is a toy. It has learned the same 19 classes from labels, on other scenes of
-  the same generator in random styles. DINOv2 has learned from 142 million images without labels;
-  what fine-tuning should keep of it is another thing.
-- One program draws all domains. They differ in camera, light, paint and weather, and in nothing
-  that it does not know.
-- {iterations} iterations are a short training, with a high learning rate. Longer ones may change
-  the order.
-- Each domain has {held_out} test images, the same for all runs. The standard deviations are those
-  of training, not of the choice of images, scenes or foundation model.
-- Differences within one or two standard deviations mean nothing, and those of few seeds are rough
-  themselves. One of many methods is the best by chance.
-- None of this is about real data; `configs/` has the real settings.
-"""
-# What a name does not say of a method.
-_METHODS = {
-    'last2': '`last2` trains the last two blocks.',
-    'soma': '`soma` is the only one whose weight decay is annealed, as its recipe has it. Of the '
-    'adapters it and `svf` alone leave the first two blocks as they are.',
-    'bitfit': '`bitfit` trains biases, and moves no matrix.',
-    'rein': '`rein` changes the features between the blocks, and moves no matrix.',
-    'full-pixmix': '`full-pixmix` and `full-bilateral` are `full` with other augmentation.',
-    'revt': '`revt` averages the backbones of `full`, `full-pixmix` and `full-bilateral`, with the '
-    'head of `full`.',
-}
-_LEARNING_RATES = """\
-AdamW at 4e-3, one schedule for all. What trains in the backbone has a multiple of
-  it (`lr_mult` in the method's config), the best of 0.15, 0.5 and 1.5, and beyond as long as the
-  best was at the end: one run for each on a third source, the toy UrbanSyn, with seed 10 and 350
-  iterations, judged by the mean over the same unseen domains. `full-pixmix` and
-  `full-bilateral` have that of `full`. One run each is a rough choice, as rough for all."""
 _DRIFT = """\
 ## Where the weights move to
 
@@ -71,7 +34,7 @@ norm, percent). The other columns say where its energy lies, in percent: between
 of the pretrained matrix in the larger half on both sides (*principal*), in the smaller half on both
 sides (*minor*), or one in each (*between*); and *outside* of all components of a matrix that is not
 square. In a square matrix a change without any direction has 25, 25 and 50. Layer by layer:
-`tools/analyze_spectrum.py work_dirs/study/SOURCE/METHOD/seed0/work/iter_{iterations}.pth --against
+`tools/analyze_spectrum.py WORK_DIR/SETTING/METHOD/seed{seed}/work/iter_{iterations}.pth --against
 {pretrained}`.
 """
 _COSTS = """\
@@ -84,67 +47,78 @@ values.
 """
 
 
-def write_report(study: Study, results: Sequence[Mapping], folder: Path) -> None:
+def write_report(comparison: Comparison, results: Sequence[Mapping], folder: Path) -> None:
     """Write ``summary.json``, ``accuracy.md`` and the document ``study.md`` with its images.
 
     Args:
-        study: What was run.
+        comparison: What was run.
         results: What there is of it; nothing is written where there is none.
         folder: Where to write.
     """
     if not results:
         return
-    summary = summarise(study, results)
+    summary = summarise(comparison, results)
     write_json(as_json(summary), folder / 'summary.json')
-    _write(folder / 'accuracy.md', _accuracy(study, summary))
-    write_document(study, results, folder / 'study.md')
+    _write(folder / 'accuracy.md', _accuracy(comparison, summary))
+    write_document(comparison, results, folder / 'study.md')
 
 
-def write_document(study: Study, results: Sequence[Mapping], path: Path) -> None:
+def write_document(comparison: Comparison, results: Sequence[Mapping], path: Path) -> None:
     """Write the document, and its images into a folder of its name beside it.
 
     Args:
-        study: What was run.
+        comparison: What was run; its configs are written.
         results: What there is of it.
         path: The Markdown file; not written where there is no result.
     """
     if not results:
         return
-    summary = {source: rows for source, rows in summarise(study, results).items() if rows}
+    recipe = comparison.recipe
+    titles = {name: setting.title for name, setting in recipe.settings.items()}
+    summary = {name: rows for name, rows in summarise(comparison, results).items() if rows}
     images = path.with_suffix('')
-    plot_generalisation(summary, images / 'generalisation.png')
-    plot_drift(summary, images / 'drift.png')
-    seeds = ', '.join(map(str, study.seeds))
-    spread = f'. They are means over the seeds {seeds} ± their standard deviation (n - 1)'
-    introduction = _INTRODUCTION.format(
-        spread=spread if study.seeds[1:] else f', of seed {seeds}',
-        methods=' '.join(text for name, text in _METHODS.items() if name in study.methods),
-        iterations=study.iterations,
-        images=study.images,
-        held_out=study.held_out,
-        learning_rates=_LEARNING_RATES,
+    tested = all('source' in result['mIoU'] for result in results)
+    if tested:
+        plot_generalisation(summary, titles, images / 'generalisation.png')
+    plot_drift(summary, titles, images / 'drift.png')
+    config = Config.fromfile(comparison.config_file(comparison.runs[0]))
+    words = dict(
+        spread=_spread(comparison.seeds),
+        methods=' '.join(filter(None, (recipe.methods[name].note for name in comparison.methods))),
+        iterations=config.train_cfg.max_iters,
+        pretrained=pretrained_file(config.model.backbone.init_cfg),
+        seed=comparison.seeds[0],
     )
+
+    def per_setting(table: Callable) -> list[str]:
+        return [
+            f'### Trained on {titles[name]}\n\n{table(comparison, rows)}'
+            for name, rows in summary.items()
+        ]
+
     parts = [
-        introduction,
-        _accuracy(study, summary),
-        '\n'.join(conclusions(summary)),
-        f'![mean of unseen domains against source]({images.name}/generalisation.png)',
-        _DRIFT.format(iterations=study.iterations, pretrained=study.pretrained),
-        *(f'{_title(source)}\n\n{drift_table(study, rows)}' for source, rows in summary.items()),
+        recipe.introduction.format(**words),
+        _accuracy(comparison, summary),
+        '\n'.join(conclusions(summary, titles)),
+        f'![mean of unseen domains against source]({images.name}/generalisation.png)'
+        if tested
+        else '',
+        _DRIFT.format(**words),
+        *per_setting(drift_table),
         f'![shares of the change]({images.name}/drift.png)',
         _COSTS.format(**machine()),
-        *(f'{_title(source)}\n\n{cost_table(study, rows)}' for source, rows in summary.items()),
+        *per_setting(cost_table),
     ]
-    _write(path, '\n\n'.join(part.strip() for part in parts))
+    _write(path, '\n\n'.join(part.strip() for part in parts if part))
 
 
-def conclusions(summary: Mapping[str, Mapping]) -> list[str]:
-    """Say what the numbers say: list items, for each source and for the order of the methods."""
+def conclusions(summary: Mapping[str, Mapping], titles: Mapping[str, str]) -> list[str]:
+    """Say what the numbers say: list items, for each setting and for the order of the methods."""
     items = []
-    for source, methods in summary.items():
+    for setting, methods in summary.items():
         unseen = {name: row['mIoU']['unseen'] for name, row in methods.items()}
         best = max(unseen, key=lambda name: unseen[name].mean)
-        text = f'- On the toy {source}, `{best}` has the highest mean, {unseen[best].text(1)}.'
+        text = f'- On {titles[setting]}, `{best}` has the highest mean, {unseen[best].text(1)}.'
         others = {name: spread for name, spread in unseen.items() if name != best}
         if unseen[best].std is None:
             text += ' With one seed no difference means anything.'
@@ -180,18 +154,27 @@ def differ(one: Spread, two: Spread) -> bool:
     return abs(one.mean - two.mean) > 2 * math.hypot(one.std or 0, two.std or 0)
 
 
-def _accuracy(study: Study, summary: Mapping[str, Mapping]) -> str:
-    tables = (
-        f'{_title(source)}\n\n{accuracy_table(study, rows)}'
-        for source, rows in summary.items()
-        if rows
+def _accuracy(comparison: Comparison, summary: Mapping[str, Mapping]) -> str:
+    settings = comparison.recipe.settings
+    tables = {name: rows for name, rows in summary.items() if rows}
+    methods = next(iter(tables.values()))
+    count = len(unseen_domains(next(iter(methods.values()))['mIoU']))
+    return '\n\n'.join(
+        [
+            f'## mIoU in percent on {count} unseen domains',
+            *(
+                f'### Trained on {settings[name].title}\n\n{accuracy_table(comparison, rows)}'
+                for name, rows in tables.items()
+            ),
+        ]
     )
-    title = f'## mIoU in percent on {len(UNSEEN)} unseen domains'
-    return '\n\n'.join([title, *tables])
 
 
-def _title(source: str) -> str:
-    return f'### Trained on the toy {source}'
+def _spread(seeds: Sequence[int]) -> str:
+    numbers = ', '.join(map(str, seeds))
+    if not seeds[1:]:
+        return f', of seed {numbers}'
+    return f'. They are means over the seeds {numbers} ± their standard deviation (n - 1)'
 
 
 def _names(names: Sequence[str]) -> str:

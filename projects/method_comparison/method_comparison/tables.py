@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .plan import UNSEEN, Study
+from .plan import Comparison
 
 SHARES = ('principal', 'minor', 'between', 'outside')
 
@@ -29,23 +29,23 @@ class Spread(NamedTuple):
         return mean if self.std is None else f'{mean} ± {self.std:.{digits}f}'
 
 
-def summarise(study: Study, results: Sequence[Mapping]) -> dict:
+def summarise(comparison: Comparison, results: Sequence[Mapping]) -> dict:
     """Average results over their seeds.
 
     Args:
-        study: What was run.
+        comparison: What was run.
         results: Contents of the files of results.
 
     Returns:
-        By source and method, in the study's order: ``seeds`` that are there and ``Spread`` by name
-        in ``mIoU``, ``drift`` (in percent), ``trained`` parameters, ``shared`` kB and ``cost``.
-        Methods without a result are left out.
+        By setting and method, in the comparison's order: ``seeds`` that are there, and ``Spread``
+        by name in ``mIoU``, ``drift`` (in percent), ``trained`` parameters, ``shared`` kB and
+        ``cost``. Methods without a result are left out.
     """
     summary = {}
-    for source in study.sources:
-        summary[source] = {}
-        for method in study.methods:
-            rows = [r for r in results if (r['source'], r['method']) == (source, method)]
+    for setting in comparison.settings:
+        summary[setting] = {}
+        for method in comparison.methods:
+            rows = [r for r in results if (r['source'], r['method']) == (setting, method)]
             if not rows:
                 continue
 
@@ -53,7 +53,7 @@ def summarise(study: Study, results: Sequence[Mapping]) -> dict:
                 names = rows[0][key]
                 return {name: Spread.of(factor * row[key][name] for row in rows) for name in names}
 
-            summary[source][method] = {
+            summary[setting][method] = {
                 'seeds': [row['seed'] for row in rows],
                 'mIoU': spreads('mIoU'),
                 'drift': spreads('drift', 100),
@@ -62,6 +62,11 @@ def summarise(study: Study, results: Sequence[Mapping]) -> dict:
                 'cost': spreads('cost'),
             }
     return summary
+
+
+def unseen_domains(scores: Mapping) -> list[str]:
+    """The domains among the keys of a result's scores that the training did not see."""
+    return [name for name in scores if name not in ('unseen', 'source')]
 
 
 def as_json(summary: Mapping) -> dict:
@@ -82,9 +87,12 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
-def accuracy_table(study: Study, methods: Mapping[str, Mapping]) -> str:
-    """The table of a source: a row a method, a column a domain, the best of a column in bold."""
-    keys = (*UNSEEN, 'unseen', 'source')
+def accuracy_table(comparison: Comparison, methods: Mapping[str, Mapping]) -> str:
+    """The table of a setting: a row a method, a column a domain, the best of a column in bold."""
+    scored = next(iter(methods.values()))['mIoU']
+    domains = unseen_domains(scored)
+    titles = {'unseen': 'mean of unseen', 'source': 'source, held out'}
+    keys = [*domains, *(key for key in titles if key in scored)]
     best = {key: max(round(row['mIoU'][key].mean, 1) for row in methods.values()) for key in keys}
     rows = []
     for name, row in methods.items():
@@ -93,21 +101,21 @@ def accuracy_table(study: Study, methods: Mapping[str, Mapping]) -> str:
             spread = row['mIoU'][key]
             text = spread.text(1)
             cells.append(f'**{text}**' if round(spread.mean, 1) == best[key] else text)
-        rows.append([_label(study, name, row), *cells])
-    return markdown(['method', *UNSEEN, 'mean of unseen', 'source, held out'], rows)
+        rows.append([_label(comparison, name, row), *cells])
+    return markdown(['method', *(titles.get(key, key) for key in keys)], rows)
 
 
-def drift_table(study: Study, methods: Mapping[str, Mapping]) -> str:
+def drift_table(comparison: Comparison, methods: Mapping[str, Mapping]) -> str:
     """How far the backbone's matrices have moved from the pretrained ones, in percent."""
     rows = [
-        [_label(study, name, row), row['drift']['change'].text(2)]
+        [_label(comparison, name, row), row['drift']['change'].text(2)]
         + ['-' if not row['drift']['change'].mean else row['drift'][key].text(1) for key in SHARES]
         for name, row in methods.items()
     ]
     return markdown(['method', 'change', *SHARES], rows)
 
 
-def cost_table(study: Study, methods: Mapping[str, Mapping]) -> str:
+def cost_table(comparison: Comparison, methods: Mapping[str, Mapping]) -> str:
     """Parameters and sizes, and the seconds and memory that this machine measured."""
     header = [
         'method',
@@ -123,7 +131,7 @@ def cost_table(study: Study, methods: Mapping[str, Mapping]) -> str:
         shared = row['shared']
         rows.append(
             [
-                _label(study, name, row),
+                _label(comparison, name, row),
                 f'{row["trained"]["backbone"]:,}',
                 f'{row["trained"]["head"]:,}',
                 f'{shared["backbone"].mean:,.0f}',
@@ -135,6 +143,6 @@ def cost_table(study: Study, methods: Mapping[str, Mapping]) -> str:
     return markdown(header, rows)
 
 
-def _label(study: Study, method: str, row: Mapping) -> str:
-    there, wanted = len(row['seeds']), len(study.seeds)
-    return method if there == wanted else f'{method} ({there} of {wanted} seeds)'
+def _label(comparison: Comparison, method: str, row: Mapping) -> str:
+    done, all_seeds = len(row['seeds']), len(comparison.seeds)
+    return method if done == all_seeds else f'{method} ({done} of {all_seeds} seeds)'

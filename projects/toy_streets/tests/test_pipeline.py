@@ -4,9 +4,6 @@ import json
 
 import pytest
 import torch
-from toy_streets import DIVERSE_WEATHER_STYLES, write_toy_streets
-from toy_streets.demo import DEMOS, draw_panel, read_metrics, summary_table
-from toy_streets.foundation import pretrain_toy
 
 from soma.checkpoints import convert_dinov2_file
 from soma.checkpoints.export.onnx import export_onnx
@@ -14,6 +11,9 @@ from soma.datasets.prepare.convert import convert_dataset
 from soma.io.checkpoint_files import read_state_dict, write_checkpoint
 from soma.models.build import build_model, use_plain_model
 from soma.utils.config import REPOSITORY, load_config
+from toy_streets import DIVERSE_WEATHER_STYLES, write_toy_streets
+from toy_streets.demo import DEMOS, draw_panel, read_metrics, summary_table
+from toy_streets.foundation import pretrain_toy
 
 
 @pytest.fixture(scope='session')

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from toy_streets import (
     DIVERSE_WEATHER_STYLES,
     DOMAIN_STYLES,

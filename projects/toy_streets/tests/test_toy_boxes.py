@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+
+from soma.datasets.voc_files import VOCBox, read_voc
 from toy_streets import DIVERSE_WEATHER_STYLES, render, sample_scene, write_toy_streets
 from toy_streets.boxes import NAMES, visible_boxes
 from toy_streets.render import Rendering
-
-from soma.datasets.voc_files import VOCBox, read_voc
 
 SIZE = (256, 128)
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from dataset_files import digests
+
 from toy_streets import write_toy_streets
 
 SIZE = (128, 64)

@@ -138,7 +138,7 @@ DEMOS = {
         convert=('gta', 'cityscapes', 'mapillary'),
         seconds=dict(streets=25, convert=8, train=115, test=30),
         panel=('citys', 'fog', 'night', 'snow'),
-        readme=('fog', 'night', 'snow'),
+        readme=('citys', 'fog', 'night'),
         folder='demo',
     ),
     'detection': Demo(

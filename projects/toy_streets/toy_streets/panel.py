@@ -65,7 +65,7 @@ def write_panels(
         for domain in readme
     ]
     # Few colours make a small file.
-    sheet = Image.fromarray(_sheet(small, *legend)).quantize(192, dither=Image.Dither.NONE)
+    sheet = Image.fromarray(_sheet(small, *legend)).quantize(256, dither=Image.Dither.NONE)
     _save(sheet, folder / 'readme.png')
 
 
