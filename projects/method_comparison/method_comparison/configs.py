@@ -57,7 +57,8 @@ def run_config(method: Method, setting: Setting, seed: int, iterations: int | No
         test_dataloader=target['test_dataloader'],
         test_evaluator=target['test_evaluator'],
     )
-    config['visualizer']['vis_backends'] = [dict(type='LocalVisBackend')]
+    if config.get('visualizer'):
+        config['visualizer']['vis_backends'] = [dict(type='LocalVisBackend')]
     return config
 
 

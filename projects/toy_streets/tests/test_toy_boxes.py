@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from soma.datasets.voc_files import VOCBox, read_voc
+from soma.utils.config import REPOSITORY
 from toy_streets import DIVERSE_WEATHER_STYLES, render, sample_scene, write_toy_streets
 from toy_streets.boxes import NAMES, visible_boxes
 from toy_streets.render import Rendering
 
 SIZE = (256, 128)
+SCRIPT = REPOSITORY / 'projects/toy_streets/make_toy_streets.py'
 
 
 def seen(*things, brightness=200):
@@ -107,7 +109,7 @@ def test_files(tmp_path):
 
 def test_the_script_makes_all_domains_of_a_task(tmp_path, run_here):
     out = tmp_path / 'data'
-    run_here('make_toy_streets.py', out, '--task', 'detection', '--images', 1, '--size', '64x48')
+    run_here(SCRIPT, out, '--task', 'detection', '--images', 1, '--size', '64x48')
     folders = {'daytime_clear', 'Night-Sunny', 'dusk_rainy', 'night_rainy', 'daytime_foggy'}
     assert {path.name for path in (out / 'diverseWeather').iterdir()} == folders
     assert {path.name for path in out.iterdir()} == {'diverseWeather', 'toy_streets.json'}

@@ -1,4 +1,4 @@
-# Source: the toy GTA (projects/toy_streets/make_toy_streets.py data/toy)
+# Source: the toy GTA (make_toy_streets.py data/toy)
 _base_ = '../../../../../configs/_base_/datasets/crop_512x512.py'
 
 train_pipeline = [*_base_.train_pipeline]

@@ -1,4 +1,4 @@
-# The toy Diverse Weather (projects/toy_streets/make_toy_streets.py data/toy_weather --task detection)
+# The toy Diverse Weather (make_toy_streets.py data/toy_weather --task detection)
 _base_ = '../../../../../configs/_base_/datasets/diverse_weather_1024x1024.py'
 
 toy_weather = {

@@ -1,4 +1,4 @@
-# A small ViT (projects/toy_streets/pretrain_toy.py) and a small DINO, for the toy streets on a CPU
+# A small ViT (pretrain_toy.py) and a small DINO, for the toy streets on a CPU
 _base_ = '../../../../../configs/_base_/models/dinov2-L_dino.py'
 
 # One map of stride 16: the toys' things are larger, and a finer one takes four times as long.

@@ -1,4 +1,4 @@
-# A small ViT (projects/toy_streets/pretrain_toy.py) and a small Mask2Former, for the toy streets on a CPU
+# A small ViT (pretrain_toy.py) and a small Mask2Former, for the toy streets on a CPU
 _base_ = '../../../../../configs/_base_/models/dinov2-L_mask2former.py'
 
 toy_attention = dict(embed_dims=64, num_heads=4)
