@@ -8,7 +8,6 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
 
 from soma.checkpoints.export.onnx import export_onnx
-from soma.datasets.prepare.layouts import LAYOUTS
 from soma.engine.speed import Settings
 from soma.engine.speed_phases import synthetic_data
 from soma.evaluation.test_config import use_tta
@@ -107,11 +106,12 @@ def test_some_train_test_and_are_exported(name, short, build_runner, tmp_path):
     runner.train()
     assert len(losses) == 2 and all(map(math.isfinite, losses))
     score = 'mAP' if '_dino_' in name else 'mIoU'
-    metrics = runner.test()
-    assert [key for key in metrics if key.endswith(score)] == [
-        f'{domain}_{score}' for domain in (*domains(config.test_dataloader), 'mean')
-    ]
-    assert all(0 <= value <= 100 for value in metrics.values())
+    if '_mask2former_' not in name:  # which takes its time
+        metrics = runner.test()
+        assert [key for key in metrics if key.endswith(score)] == [
+            f'{domain}_{score}' for domain in (*domains(config.test_dataloader), 'mean')
+        ]
+        assert all(0 <= value <= 100 for value in metrics.values())
     if score == 'mIoU':
         done = export_onnx(config, tmp_path / 'iter_2.pth', tmp_path / 'x.onnx')
         assert done.size == (256, 256) and done.difference <= 1e-3
@@ -126,9 +126,3 @@ def test_time_augmentation_is_the_configs(name, short):
     assert config.model.type.endswith('TTAModel')
     pipelines = [part.pipeline for part in config.test_dataloader.dataset.datasets]
     assert all(pipeline == config.tta_pipeline for pipeline in pipelines)
-
-
-def test_raw_layouts_are_those_of_the_datasets(toy):
-    assert {path.name for path in (toy / 'data/toy').iterdir() if path.is_dir()} == set(LAYOUTS) - {
-        'diverseWeather'
-    }
