@@ -130,9 +130,8 @@ def run_jobs(
                     progress.console.print(f'{each.job.name}:', message, highlight=False)
                 now = [(each.job.kind, each.seconds) for each in running]
                 left = seconds_left([job.kind for job in waiting], now, known, workers)
-                text = ', '.join(each.job.name for each in running)
-                if left is not None:
-                    text = f'about {left / 60:.0f} min left; {text}'
+                text = f'about {left / 60:.0f} min left; ' if left else ''
+                text += ', '.join(each.job.name for each in running)
                 done = len(jobs) - len(waiting) - len(running)
                 progress.update(task, completed=done, description=text)
                 time.sleep(0.2 if running else 0)

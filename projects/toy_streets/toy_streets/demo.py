@@ -136,7 +136,7 @@ DEMOS = {
         images=(300, 12),
         options=('--sources', 'gta'),
         convert=('gta', 'cityscapes', 'mapillary'),
-        seconds=dict(streets=25, convert=8, train=115, test=30),
+        seconds=dict(streets=25, convert=8, train=120, test=25),
         panel=('citys', 'fog', 'night', 'snow'),
         readme=('citys', 'fog', 'night'),
         folder='demo',
