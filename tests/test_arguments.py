@@ -39,8 +39,7 @@ SAME = {
         'c.py f.pth --out s.json',
         'c.py --adapter f.pth --out s.json',
     ],
-    'benchmark.py': ['--config c.py --checkpoint f.pth --out s.json', 'c.py f.pth --out s.json'],
-    'analyze_spectrum.py': [
+    'analysis_tools/analyze_spectrum.py': [
         '--checkpoint f.pth --base b.pth --against a.pth --out o',
         'f.pth --backbone b.pth --against a.pth --out o',
         '--adapter f.pth --backbone_ckpt b.pth --against a.pth --out o',
@@ -82,7 +81,7 @@ SAME = {
         'acdc p d o.zip',
         'acdc p d --out o.zip',
     ],
-    'make_fractals.py': ['--out o --images 5', 'o --images 5'],
+    'misc/make_fractals.py': ['--out o --images 5', 'o --images 5'],
     'misc/print_config.py': [
         '--config c.py --out o.py',
         'c.py --out o.py',
@@ -97,6 +96,12 @@ SAME = {
         )
     },
 }
+# Scripts that have moved, and still run under the name that they had.
+MOVED = {
+    'analyze_spectrum.py': 'analysis_tools/analyze_spectrum.py',
+    'benchmark.py': 'analysis_tools/benchmark.py',
+    'make_fractals.py': 'misc/make_fractals.py',
+}
 # Other options that there have been, which must stay.
 OPTIONS = {
     'train.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --resume '
@@ -104,8 +109,9 @@ OPTIONS = {
     'test.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --force '
     '--test-data --out --show-dir --tta',
     'visualize.py': '--score-thr --device --force --trust',
-    'benchmark.py': '--phase --batch-size --iters --warmup --size --amp --cfg-options --trust',
-    'analyze_spectrum.py': '--force --rank --layers --trust',
+    'analysis_tools/benchmark.py': '--phase --batch-size --iters --warmup --size --amp '
+    '--cfg-options --trust',
+    'analysis_tools/analyze_spectrum.py': '--force --rank --layers --trust',
     'check_data.py': '--fix-list --cfg-options',
     'extract_soma_weights.py': '--part --alpha --trust',
     'merge_soma_weights.py': '--force --keep-adapter --alpha --trust',
@@ -113,7 +119,7 @@ OPTIONS = {
     '--force --trust',
     'export_adapter.py': '--to --force --base-model --base-name --config --window --opset --trust',
     'convert_models/convert_dinov2.py': '--height --width --pos-embed-interp --trust',
-    'make_fractals.py': '--size --seed --nproc',
+    'misc/make_fractals.py': '--size --seed --nproc',
     'convert_datasets/gta.py': '--nproc --subset --seed',
 }
 
@@ -144,8 +150,24 @@ def parse(monkeypatch):
 def test_no_script_is_forgotten():
     # Scripts that install, and that draw and learn streets, take no checkpoints.
     others = {'install.py', 'demo.py', 'make_toy_streets.py', 'pretrain_toy.py', 'study.py'}
-    scripts = {file.relative_to(TOOLS).as_posix() for file in TOOLS.rglob('*.py')}
-    assert scripts - others == set(SAME)
+    files = [file for file in TOOLS.rglob('*.py') if '__main__' in file.read_text()]
+    scripts = {file.relative_to(TOOLS).as_posix() for file in files}
+    assert scripts - others == {*SAME, *MOVED}
+
+
+@pytest.mark.parametrize('script', MOVED)
+def test_a_moved_script_runs_under_its_old_name(script):
+    """With all of its arguments, one with a space among them."""
+    for arguments in (['--help'], ['a b', 'c', 'd', 'e']):
+        old, new = (
+            subprocess.run(
+                [sys.executable, TOOLS / file, *arguments], capture_output=True, text=True
+            )
+            for file in (script, MOVED[script])
+        )
+        assert old.stdout == new.stdout and old.stderr == new.stderr
+        assert old.returncode == new.returncode == (0 if arguments == ['--help'] else 2)
+        assert 'usage' in old.stdout + old.stderr
 
 
 @pytest.mark.parametrize('script', SAME)

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+from fractals import write_fractals
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from raw_data import write_raw_data
@@ -17,7 +18,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from soma.datasets.lists import write_subset
 from soma.datasets.prepare.convert import convert_dataset
-from soma.datasets.prepare.fractals import write_fractals
 from soma.datasets.prepare.layouts import LAYOUTS
 from soma.evaluation.test_config import use_test_data, use_tta
 from soma.utils.config import REPOSITORY, load_config

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import get_start_method
 from pathlib import Path
 
@@ -18,12 +19,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, RUNNERS
 
-from ..checkpoints.open import load_plain
-from ..io.checkpoint_files import pretrained_file
-from ..io.unpickle import trust_files
-from ..models.build import build_model, use_plain_model
-from ..utils.config import load_config
-from .amp import amp_dtype, use_amp
+from soma.checkpoints.open import load_plain
+from soma.engine.amp import amp_dtype, use_amp
+from soma.io.checkpoint_files import pretrained_file
+from soma.io.unpickle import trust_files
+from soma.models.build import build_model, use_plain_model
+from soma.utils.config import load_config
 
 _SEGMENTOR = 'decode_head.num_classes'
 _DETECTORS = ('bbox_head.num_classes', 'roi_head.bbox_head.num_classes')
@@ -112,6 +113,7 @@ def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:
                 'a Pad with a size in train_pipeline nor model.backbone.img_size; '
                 'give --size WIDTH HEIGHT'
             )
+    import_module('noise_images' if is_segmentor else 'noise_boxes')  # which registers it
     return dict(
         type='SyntheticDataset' if is_segmentor else 'SyntheticBoxDataset',
         size=tuple(size),

@@ -5,9 +5,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from small_configs import DETECTORS, SMALL
+from speed import Settings, measure_speed
+from speed_phases import _start, run_phase, synthetic_data
 
-from soma.engine.speed import Settings, measure_speed
-from soma.engine.speed_phases import _start, run_phase, synthetic_data
 from soma.io.checkpoint_files import CheckpointError
 from soma.utils.config import load_config
 
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_said_in_one_line(run_here, tmp_path, arguments, messag
         'model = dict(backbone=dict(), bbox_head=dict(num_classes=7))\n'
     )
     with pytest.raises(SystemExit, match=f'^error: [^\n]*{message}$'):
-        run_here('benchmark.py', *arguments)
+        run_here('analysis_tools/benchmark.py', *arguments)
 
 
 def test_a_detector_in_both_phases(tiny_detector, tmp_path):

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...io.files import atomic_path, write_json
-from ...utils.parallel import run_parallel
+from soma.io.files import atomic_path, write_json
+from soma.utils.parallel import run_parallel
 
 GENERATOR_VERSION = 1  # raise it when the same request would give other images
 MANIFEST = 'fractals.json'
