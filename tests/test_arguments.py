@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from submission import _SERVERS
 
 from soma.checkpoints.average import OPERATIONS
 from soma.checkpoints.export.peft import NAMES
 from soma.datasets.prepare.layouts import LAYOUTS
-from soma.evaluation.submission import _SERVERS
 from soma.models.backbones.dinov2_weights import POS_EMBED_INTERP
 from soma.utils.cli import ScriptParser
 
@@ -76,7 +76,7 @@ SAME = {
         '--pretrained b.pth o.pth --patch-size 14',
         'o.pth --backbone_ckpt b.pth --patch-size 14',
     ],
-    'pack_submission.py': [
+    'misc/pack_submission.py': [
         'acdc --predictions p --data d --out o.zip',
         'acdc p d o.zip',
         'acdc p d --out o.zip',
@@ -101,6 +101,7 @@ MOVED = {
     'analyze_spectrum.py': 'analysis_tools/analyze_spectrum.py',
     'benchmark.py': 'analysis_tools/benchmark.py',
     'make_fractals.py': 'misc/make_fractals.py',
+    'pack_submission.py': 'misc/pack_submission.py',
 }
 # Other options that there have been, which must stay.
 OPTIONS = {
@@ -223,7 +224,7 @@ for script in sys.argv[1:]:
         ('visualize.py', 'c.py f.pth i --image j', "'i' is one too many beside --image"),
         ('merge_soma_weights.py', '--base b.pth --out m.pth', 'required: --adapter'),
         ('model_reparameterization.py', 'o.pth --out p.pth --checkpoints a.pth', "'o.pth' is one"),
-        ('pack_submission.py', 'bdd p d o.zip', "invalid choice: 'bdd'"),
+        ('misc/pack_submission.py', 'bdd p d o.zip', "invalid choice: 'bdd'"),
         ('convert_datasets/gta.py', '', 'required: root (or --root)'),
     ],
 )
@@ -240,7 +241,7 @@ def test_what_does_not_fit_is_said_in_one_line(script, line, message, monkeypatc
         ('model_reparameterization.py', '--operation', OPERATIONS),
         ('export_adapter.py', '--base-model', NAMES),
         ('convert_models/convert_dinov2.py', '--pos-embed-interp', POS_EMBED_INTERP),
-        ('pack_submission.py', '', _SERVERS),
+        ('misc/pack_submission.py', '', _SERVERS),
     ],
 )
 def test_choices_are_those_of_the_package(script, option, choices, monkeypatch, capsys):

@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from soma.datasets.lists import write_subset
 from soma.datasets.prepare.convert import convert_dataset
 from soma.datasets.prepare.layouts import LAYOUTS
-from soma.evaluation.test_config import use_test_data, use_tta
+from soma.evaluation.prepare import use_test_data, use_tta
 from soma.utils.config import REPOSITORY, load_config
 
 CONFIGS = sorted(

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from speed_phases import Settings, synthetic_data
 
 from soma.checkpoints.export.onnx import export_onnx
-from soma.evaluation.test_config import use_tta
+from soma.evaluation.prepare import use_tta
 from soma.models.build import build_model
 from soma.utils.config import load_config
 from toy_streets.demo import PROJECT

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+from dataset_sheets import browse_dataset
 from mmengine.config import Config
 from PIL import Image
 
 from soma.datasets import DomainVOCDataset
-from soma.inference.browse import browse_dataset
 
 
 def panels(path, width):
