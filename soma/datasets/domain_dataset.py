@@ -30,10 +30,7 @@ class DomainDataset(CityscapesDataset):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the samples.
-
-        Returns:
-            One dict an image, as mmseg makes them, with the ``domain``.
+        """List the samples as mmseg makes them, with the ``domain``.
 
         Raises:
             FileNotFoundError: If there is no image, or no file that is to list them.

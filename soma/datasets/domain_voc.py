@@ -80,10 +80,7 @@ class DomainVOCDataset(XMLDataset):
         ]
 
     def load_data_list(self) -> list[dict]:
-        """List the samples.
-
-        Returns:
-            One dict an image, as mmdet makes them, with the ``domain``.
+        """List the samples as mmdet makes them, with the ``domain``.
 
         Raises:
             FileNotFoundError: As for `list_files`, or if an XML file is missing.
@@ -93,13 +90,7 @@ class DomainVOCDataset(XMLDataset):
         return [self.parse_data_info(files) for files in self.list_files()]
 
     def parse_data_info(self, img_info: dict) -> dict:
-        """Read the boxes of one image.
-
-        Args:
-            img_info: Its files, as `list_files` gives them.
-
-        Returns:
-            A sample as mmdet makes it, with the ``domain``.
+        """Read the boxes of an image, of the files that `list_files` gives.
 
         Raises:
             FileNotFoundError: If the XML file is missing.

@@ -139,12 +139,7 @@ def add_nproc(parser: ScriptParser) -> None:
 def runner_parser(description: str) -> ScriptParser:
     """Make a parser with the arguments that training and testing share.
 
-    Args:
-        description: What ``--help`` says of the script.
-
-    Returns:
-        The parser, with ``--config``, ``--cfg-options``, ``--work-dir``, ``--trust`` and
-        ``--launcher``.
+    These are ``--config``, ``--cfg-options``, ``--work-dir``, ``--trust`` and ``--launcher``.
     """
     parser = ScriptParser(description)
     add_config(parser)
@@ -157,12 +152,6 @@ def runner_parser(description: str) -> ScriptParser:
 
 def config_from(args: argparse.Namespace) -> Config:
     """Read the config that the arguments of :func:`runner_parser` ask for.
-
-    Args:
-        args: Parsed arguments.
-
-    Returns:
-        The config.
 
     Raises:
         FileNotFoundError: If there is no such file.
