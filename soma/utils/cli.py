@@ -58,15 +58,15 @@ class ScriptParser(argparse.ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, namespace=None) -> argparse.Namespace:
         """Parse, whatever the order of options and places is; errors end the script."""
         parsed = self.parse_intermixed_args(args, namespace)
-        given = [vars(parsed).pop(f'{name}_by_place') for name in self._places]
-        given = [value for value in given if value is not None]
+        by_place = [vars(parsed).pop(f'{name}_by_place') for name in self._places]
+        by_place = [value for value in by_place if value is not None]
         free = [name for name in self._places if getattr(parsed, name) is None]
-        if len(given) > len(free):
+        if len(by_place) > len(free):
             named = ', '.join(f'--{name}' for name in self._places if name not in free)
-            self.error(f'{given[-1]!r} is one too many beside {named}: give each file once')
-        for name, value in zip(free, given, strict=False):
+            self.error(f'{by_place[-1]!r} is one too many beside {named}: give each file once')
+        for name, value in zip(free, by_place, strict=False):
             setattr(parsed, name, value)
-        if missing := [name for name in free[len(given) :] if self._places[name]]:
+        if missing := [name for name in free[len(by_place) :] if self._places[name]]:
             names = ', '.join(f'{name} (or --{name})' for name in missing)
             self.error(f'the following arguments are required: {names}')
         return parsed

@@ -38,16 +38,16 @@ def spectra_table(analysis: Analysis) -> Table:
         if row == 'all':
             table.add_section()
         summaries = [analysis.spectra[name] for name in members]
-        energy = sum(each.energy for each in summaries)
-        minor = sum(each.minor * each.energy for each in summaries) / (energy or 1)
-        conditions = [each.condition for each in summaries]
+        energy = sum(summary.energy for summary in summaries)
+        minor = sum(summary.minor * summary.energy for summary in summaries) / (energy or 1)
+        conditions = [summary.condition for summary in summaries]
         table.add_row(
             row,
             str(len(summaries)),
             f'{energy**0.5:.4g}',
             f'{100 * minor:.3g}',
-            f'{np.mean([each.effective_rank for each in summaries]):.1f}',
-            f'{np.mean([len(each.values) for each in summaries]):.4g}',
+            f'{np.mean([summary.effective_rank for summary in summaries]):.1f}',
+            f'{np.mean([len(summary.values) for summary in summaries]):.4g}',
             'singular' if None in conditions else f'{max(conditions):.3g}',
         )
     table.caption = 'of several matrices: norm of all, mean effective rank, largest condition'
@@ -91,8 +91,8 @@ def save_analysis(analysis: Analysis, out: str | os.PathLike) -> list[Path]:
         'checkpoint': analysis.path,
         'against': analysis.against,
         'rank': analysis.rank,
-        'spectra': {name: each._asdict() for name, each in analysis.spectra.items()},
-        'drift': {name: _plain(each) for name, each in analysis.drift.items()},
+        'spectra': {name: summary._asdict() for name, summary in analysis.spectra.items()},
+        'drift': {name: _plain(drift) for name, drift in analysis.drift.items()},
         'total_drift': _plain(total) if total else None,
         'left_out': analysis.left_out,
     }
@@ -120,11 +120,11 @@ def save_spectra_chart(path: Path, analysis: Analysis) -> None:
         axes.set_title(kind or 'others', fontsize='medium')
         axes.set_yscale('log')
         axes.grid(alpha=0.3)
-        for name, each in analysis.spectra.items():
+        for name, summary in analysis.spectra.items():
             block, kind_of_layer = _split(name)
             if kind_of_layer == kind:
                 colour = colormaps['viridis'](blocks.index(block) / max(1, len(blocks) - 1))
-                values = np.array(each.values)
+                values = np.array(summary.values)
                 place = np.arange(1, len(values) + 1) / len(values)
                 axes.plot(place, np.where(values > 0, values, np.nan), color=colour, linewidth=1)
     for axes in [*panels][len(kinds) :]:
@@ -141,7 +141,7 @@ def save_drift_chart(path: Path, analysis: Analysis) -> None:
     groups = _rows(list(analysis.drift))
     totals = [total_drift(analysis.drift[name] for name in names) for names in groups.values()]
     series = {
-        part: [100 * each.change * getattr(each.shares, part) ** 0.5 for each in totals]
+        part: [100 * drift.change * getattr(drift.shares, part) ** 0.5 for drift in totals]
         for part in Shares._fields
     }
     title = f'change from {Path(analysis.against).name}: norm of each of its parts'
@@ -166,15 +166,15 @@ def _rows(names: list[str]) -> dict[str, list[str]]:
     return rows
 
 
-def _cells(each: Drift) -> list[str]:
-    shares = _percent(each.shares) if each.change else [''] * len(each.shares)
-    return [f'{100 * each.change:.3g}', *shares, *_percent((each.leading, each.trailing))]
+def _cells(drift: Drift) -> list[str]:
+    shares = _percent(drift.shares) if drift.change else [''] * len(drift.shares)
+    return [f'{100 * drift.change:.3g}', *shares, *_percent((drift.leading, drift.trailing))]
 
 
 def _percent(values: Iterable[float]) -> list[str]:
     return [f'{100 * value:.1f}' for value in values]
 
 
-def _plain(each: Drift) -> dict:
-    shares = {'shares': each.shares._asdict(), 'isotropic': each.isotropic._asdict()}
-    return {**each._asdict(), **shares}
+def _plain(drift: Drift) -> dict:
+    shares = {'shares': drift.shares._asdict(), 'isotropic': drift.isotropic._asdict()}
+    return {**drift._asdict(), **shares}
