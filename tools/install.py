@@ -18,7 +18,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-# The annotations are plain because Pythons that are too old must get as far as being told so.
+# The annotations are plain because Pythons that are too old must get as far as that message.
 PYTHONS = ((3, 10), (3, 11), (3, 12))
 GIB = 2**30
 # Of the CUDA build of torch from PyPI: what it and all else take in .venv, its download beside it,

@@ -12,7 +12,7 @@ from .lists import read_names
 
 @DATASETS.register_module()
 class DomainDataset(CityscapesDataset):
-    """Images with the 19 Cityscapes classes that say which domain they belong to.
+    """Images of a domain, with labels of the 19 Cityscapes classes.
 
     Args:
         domain: Name of the domain, ``gta``, ``citys``, ``fog`` ...; each sample carries it as

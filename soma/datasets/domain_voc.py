@@ -17,7 +17,7 @@ _HELP = 'tools/check_data.py finds all that is wrong with the data of a config'
 
 @DATASETS.register_module()
 class DomainVOCDataset(XMLDataset):
-    """Images with boxes of the 7 classes of Diverse Weather that say which domain they belong to.
+    """Images of a domain, with boxes of the 7 classes of Diverse Weather.
 
     Boxes are read as mmdet reads Pascal VOC: corners count from 1 in the files and from 0 here, and
     objects of other classes are left out. Names of classes may have capitals and blanks around.

@@ -32,7 +32,7 @@ def read_voc(path: str | Path) -> tuple[tuple[int, int] | None, list[VOCBox]]:
     """Read the boxes of an image.
 
     Returns:
-        Width and height that the file says, None if it does not, and the objects. Their classes are
+        Width and height in the file, None if there are none, and the objects. Their classes are
         without capitals and without blanks around.
 
     Raises:

@@ -30,7 +30,7 @@ from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
 from ..utils.noise import is_not_noise
 from ..utils.version import __version__
-from .hooks.card import CardHook, training_card
+from .hooks.checkpoint_card import CardHook, training_card
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.seed import SeedHook
 from .resume import newest_checkpoint
@@ -196,7 +196,7 @@ class SomaRunner(Runner):
         opened = open_checkpoint(filename, map_location=map_location, mmap=False)
         opened = opened.renamed(revise_keys)
         model = plain_model(self.model)
-        if card_of(opened.content):  # a file without a card does not say its alpha
+        if card_of(opened.content):  # a file without a card has no alpha
             check_adapter(model, opened.card, filename)
         prefix = base_prefix(model)
         base = {prefix + name: value.clone() for name, value in base_of(model, prefix).items()}

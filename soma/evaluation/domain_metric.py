@@ -21,7 +21,7 @@ from .scores import mean
 class DomainMetric(BaseMetric):
     """Scores of each domain, and their means, in percent.
 
-    The domain of an image is what its dataset says (``domain`` in the meta information). A
+    The domain of an image is ``domain`` in its meta information. A
     subclass counts an image, keeps that by domain, and computes the scores from all processes'.
 
     Each process keeps its newest image apart: samplers pad their shards at the end, so that the
@@ -83,7 +83,7 @@ class DomainMetric(BaseMetric):
 
     @abstractmethod
     def _score(self, results: list[dict[str, Any]]) -> dict[str, dict]:
-        """Each domain's ``keys``, ``class_key`` by class, ``absent`` classes and what else to tell.
+        """Each domain's ``keys``, ``class_key`` by class, ``absent`` classes and more to report.
 
         ``results`` is the ``self._domains`` of each process. What cannot be scored is NaN.
         """

@@ -38,7 +38,7 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
     if args.out:
         config.test_evaluator.output_dir = args.out
     elif config.test_evaluator.get('format_only'):
-        raise ValueError('this test has no labels and only writes predictions: --out says where')
+        raise ValueError('this test has no labels and only writes predictions: give --out')
     if args.show_dir:
         config.setdefault('custom_hooks', []).append(
             dict(type='DrawPredictionsHook', out_dir=args.show_dir)

@@ -38,7 +38,7 @@ class ScriptParser(argparse.ArgumentParser):
 
         Args:
             name: What the parsed arguments call it.
-            help: What ``--help`` says of it.
+            help: Its text in ``--help``.
             *aliases: Further options that mean the same, such as ``--backbone``.
             place: Whether it can be given by place, too.
             required: Whether it must be given.
@@ -168,7 +168,7 @@ def parse_conversion(name: str, description: str, subset: bool = True) -> argpar
 
     Args:
         name: Of the dataset.
-        description: What ``--help`` says of the script.
+        description: Text at the top of ``--help``.
         subset: Whether it can list a part of the training images.
 
     Returns:

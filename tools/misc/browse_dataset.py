@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Draw, say where."""
+    """Draw, print where."""
     args = parse_args()
     from dataset_sheets import browse_dataset  # here, so that --help need not wait
 

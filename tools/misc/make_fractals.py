@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Write the images, say how many."""
+    """Write the images, print how many."""
     args = parse_args()
     # here, so that --help need not wait
     from fractals import write_fractals

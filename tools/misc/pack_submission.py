@@ -17,7 +17,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Pack, say how many."""
+    """Pack, print how many."""
     args = parse_args()
     # here, so that --help need not wait
     from submission import pack_submission

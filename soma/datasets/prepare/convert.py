@@ -61,7 +61,7 @@ def convert(
     Args:
         jobs: The files to make.
         nproc: Number of processes.
-        title: What the progress bar says.
+        title: Of the progress bar.
         counts: What counts the classes, by default those of Cityscapes.
 
     Returns:
@@ -107,7 +107,7 @@ def _remove_leftovers(targets: Sequence[Path]) -> None:
 def convert_dataset(
     name: str, root: str | Path, out: str | Path | None = None, nproc: int = 1
 ) -> Summary:
-    """Converts a dataset; ``conversion.json`` says what is in it.
+    """Converts a dataset; ``conversion.json`` is the report.
 
     Args:
         name: One of `LAYOUTS`.

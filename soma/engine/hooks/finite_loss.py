@@ -39,7 +39,7 @@ class FiniteLossHook(Hook):
         outputs.update(fetch_losses(outputs))
         try:
             check_losses(outputs, runner.iter + 1, data_batch)
-        except LossError as error:  # the log should say why it ends
+        except LossError as error:  # the log should end with the reason
             runner.logger.error(error)
             raise
 

@@ -111,7 +111,7 @@ def resize_pos_embed(
         raise ValueError(f'pos_embed_interp must be one of {POS_EMBED_INTERP}, got {interp!r}')
     patches = pos_embed.shape[1] - 1
     if old_grid is None:
-        # A file says nothing of its grid. One of the new size fits as it is.
+        # A file does not hold its grid. One of the new size fits as it is.
         side = round(patches**0.5)
         old_grid = grid if patches == grid[0] * grid[1] else (side, side)
     if old_grid[0] * old_grid[1] != patches:

@@ -1,4 +1,4 @@
-"""mmdet's heads, made to say which boxes they take as positive: the parts of Co-DETR."""
+"""The parts of Co-DETR: mmdet's heads that also return the boxes that they take as positive."""
 
 from __future__ import annotations
 
