@@ -1,4 +1,4 @@
-"""What metrics by domain share."""
+"""The base of metrics by domain."""
 
 from __future__ import annotations
 

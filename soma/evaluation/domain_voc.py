@@ -49,32 +49,19 @@ class DomainVOCMetric(DomainMetric):
         iou_thr: Overlap from which a detection finds a box.
         eval_mode: ``'11points'`` (VOC 2007): precision at recalls of 0, 0.1 ... 1, averaged.
             ``'area'``: area under the curve.
-        mean_over: Domains whose scores are averaged; all if None.
-        output_dir: Folder for the predictions, ``<output_dir>/<domain>.json``, see
-            :func:`write_boxes`; None writes none.
-        format_only: Only write predictions, as of images without boxes to compare with.
-        prefix: As for mmengine's ``BaseMetric``.
+        **kwargs: As for :class:`DomainMetric`: ``mean_over``, ``output_dir``, ``format_only``,
+            ``prefix``. Predictions are ``<output_dir>/<domain>.json``, see :func:`write_boxes`.
 
     Raises:
-        ValueError: If ``iou_thr`` is not in (0, 1], ``eval_mode`` is none of the two,
-            ``mean_over`` is no list of different domains, or ``format_only`` comes without
-            ``output_dir``.
+        ValueError: If ``iou_thr`` is not in (0, 1] or ``eval_mode`` is none of the two.
     """
 
     keys = ('mAP',)
     class_key = 'AP'
     needs = 'DomainVOCDataset and PackDomainDetInputs'
 
-    def __init__(
-        self,
-        iou_thr: float = 0.5,
-        eval_mode: str = '11points',
-        mean_over: Sequence[str] | None = None,
-        output_dir: str | None = None,
-        format_only: bool = False,
-        prefix: str | None = None,
-    ) -> None:
-        super().__init__(mean_over, output_dir, format_only, prefix)
+    def __init__(self, iou_thr: float = 0.5, eval_mode: str = '11points', **kwargs) -> None:
+        super().__init__(**kwargs)
         self.iou_thr = iou_thr
         self.eval_mode = eval_mode
         if not 0 < iou_thr <= 1:

@@ -142,7 +142,7 @@ def run_jobs(
 
 
 def _finish(run: _Running, status: int, finish: Finish, failed: dict[str, str]) -> RenderableType:
-    """Say what to print of a job that has ended; note in ``failed`` why it failed if it did."""
+    """What to print of a job that has ended; notes in ``failed`` why it failed if it did."""
     if status:
         lines = run.job.log.read_text(errors='replace').splitlines()
         reason = f'exit status {status}; the end of {run.job.log}:'
