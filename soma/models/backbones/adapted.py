@@ -88,7 +88,8 @@ class _Adapted:
 
         Raises:
             FileNotFoundError: If the file of ``init_cfg`` does not exist.
-            CheckpointError: If it lacks weights of the backbone, or they have another shape.
+            CheckpointError: If it is an address, lacks weights of the backbone, or has them in
+                another shape.
         """
         if self.is_init:
             return
@@ -107,6 +108,8 @@ class _Adapted:
                 if isinstance(module, Rein):  # whose layers the backbone takes for its own
                     module.reset_parameters()
             return
+        if '://' in path:  # an adapter's pretrained weights are read again, to test and to merge
+            raise CheckpointError(f'{path} is no local file: download it first')
         # mmengine only warns of what a file lacks, and backbones have loaders of their own.
         loaded = {}
         note = self._register_load_state_dict_pre_hook(
