@@ -113,7 +113,7 @@ class LowRankLayer(AdapterLayer):
 
     @torch.no_grad()
     def start_from_(self, parts: Components) -> None:
-        """Start the adapter from its first ``A`` and ``B``, or from components that it takes over."""
+        """Start the adapter from its first ``A`` and ``B``, as taken over."""
         self.unsplit = None
         if self.takes_over:
             parts = Components(*(value / self.scale**0.5 for value in parts))
