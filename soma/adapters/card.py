@@ -258,11 +258,8 @@ def _plain(card: Card | BaseCard) -> dict:
         value = getattr(card, entry.name)
         if entry.name in ('settings', 'extra') or value is None:
             continue
-        if isinstance(value, Card | BaseCard):
-            value = value.to_dict()
-        if isinstance(value, tuple):
-            value = list(value)
         is_said = getattr(card, 'method', None) is not None and entry.name in _OWN_FIELDS
         if is_said or entry.name == 'prefix' or value != getattr(defaults, entry.name):
-            plain[entry.name] = value
+            value = value.to_dict() if isinstance(value, Card | BaseCard) else value
+            plain[entry.name] = list(value) if isinstance(value, tuple) else value
     return plain

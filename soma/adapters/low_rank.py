@@ -113,8 +113,12 @@ class LowRankLayer(AdapterLayer):
 
     @torch.no_grad()
     def start_from_(self, parts: Components) -> None:
-        """Start the adapter from its first ``A`` and ``B``."""
+        """Start the adapter from its first ``A`` and ``B``, as taken over."""
         self.unsplit = None
+        if self.takes_over:
+            parts = Components(*(value / self.scale**0.5 for value in parts))
+            self.A0.copy_(parts.A)
+            self.B0.copy_(parts.B)
         self.A.copy_(parts.A)
         self.B.copy_(parts.B)
 

@@ -54,14 +54,6 @@ class SoMALayer(LowRankLayer):
         """The components of the weight, as :func:`~soma.adapters.split_components`."""
         return split_components(self.matrix(), self.rank, self.component, self.groups)
 
-    @torch.no_grad()
-    def start_from_(self, parts: Components) -> None:
-        """Start the adapter from components of the weight."""
-        parts = Components(*(value / self.scale**0.5 for value in parts))
-        super().start_from_(parts)
-        self.A0.copy_(parts.A)
-        self.B0.copy_(parts.B)
-
     def settings(self) -> dict:
         """``rank``, ``alpha`` and ``component``."""
         return {**super().settings(), 'component': self.component}
