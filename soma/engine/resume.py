@@ -48,7 +48,7 @@ def newest_checkpoint(work_dir: str | os.PathLike) -> str | None:
 
 
 def can_resume(file: str | os.PathLike) -> bool:
-    """Verify a checkpoint; without an optimizer in it, nothing can be resumed.
+    """Whether a checkpoint, which must be whole, holds an optimizer to resume with.
 
     Raises:
         CheckpointError: If it is damaged.
