@@ -63,7 +63,8 @@ def _train_speed(config: Path, batch_size: int, iterations: int, options: list[s
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, 'speed.json')
         files = [sys.executable, str(script), str(config), '--out', str(out)]
-        subprocess.run([*files, '--phase', 'train', *numbers, *options], check=True)
+        command = [*files, '--phase', 'train', *numbers, *options]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return json.loads(out.read_text())['phases']['train']
 
 
