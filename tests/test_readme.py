@@ -13,7 +13,7 @@ COMMANDS = re.findall(r'^python (tools/\S+)(.*)$', README, re.M)
 LISTED = dict(re.findall(r'`(\w+\.py)` takes (.*?)[;.]\s', README, re.S))
 
 
-@pytest.mark.parametrize('file', ['README.md', 'docs/methods.md'])
+@pytest.mark.parametrize('file', ['README.md', 'docs/user_guides/methods.md'])
 def test_python_snippets_run(file):
     text = (ROOT / file).read_text()
     for snippet in re.findall(r'```python\n(.*?)```', text, re.S):

@@ -49,7 +49,7 @@ class DomainDataset(CityscapesDataset):
         if not samples:
             raise FileNotFoundError(
                 f'domain {self.domain}: no *{self.img_suffix} in {self.ann_file or folder}; '
-                'docs/datasets.md says what belongs there'
+                'docs/user_guides/datasets.md says what belongs there'
             )
         return [{**sample, 'domain': self.domain} for sample in samples]
 
@@ -59,8 +59,8 @@ class DomainDataset(CityscapesDataset):
             names = read_names(self.ann_file, self._folder, self.img_suffix)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f'domain {self.domain}: no list {self.ann_file}; docs/datasets.md says how to '
-                'make one'
+                f'domain {self.domain}: no list {self.ann_file}; docs/user_guides/datasets.md '
+                'says how to make one'
             ) from error
         samples = []
         for name in names:

@@ -60,13 +60,15 @@ class DomainVOCDataset(XMLDataset):
         place = f'domain {self.domain}'
         if not images.is_dir():
             raise FileNotFoundError(
-                f'{place}: no folder {images}; docs/detection.md says what belongs there'
+                f'{place}: no folder {images}; docs/user_guides/detection.md says '
+                'what belongs there'
             )
         try:
             names = read_names(self.ann_file, self.img_subdir, '.jpg')
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f'{place}: no list {self.ann_file}; docs/detection.md says what belongs there'
+                f'{place}: no list {self.ann_file}; docs/user_guides/detection.md says '
+                'what belongs there'
             ) from error
         if not names:
             raise FileNotFoundError(f'{place}: {self.ann_file} lists no image')

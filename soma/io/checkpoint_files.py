@@ -128,7 +128,7 @@ def state_dict_of(
 def card_of(content: Mapping) -> dict:
     """The card of an adapter or training checkpoint: what :func:`read_checkpoint` returned, or {}.
 
-    A card is plain data: method, rank, alpha, base, classes ... (docs/checkpoints.md).
+    A card is plain data: method, rank, alpha, base, classes ... (docs/user_guides/checkpoints.md).
     """
     meta = content.get('meta') if isinstance(content, Mapping) else None
     return dict(meta.get('soma') or {}) if isinstance(meta, Mapping) else {}
