@@ -45,8 +45,8 @@ def _missing_operator(name: str) -> Callable:
         raise MissingOperatorError(
             f"operator '{name}' needs mmcv's compiled module, and this mmcv has none. To compile "
             'it (with a C++ compiler; docs/get_started.md): pip install ninja wheel packaging '
-            'psutil "setuptools>=80,<82", then pip install --no-build-isolation --no-cache-dir --no-deps '
-            '--force-reinstall onedl-mmcv'
+            'psutil "setuptools>=80,<82", then pip install --no-build-isolation --no-cache-dir '
+            '--no-deps --force-reinstall onedl-mmcv'
         )
 
     missing.__name__ = missing.__qualname__ = name
