@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.registry import DATASETS
 from mmseg.datasets import CityscapesDataset
@@ -24,7 +25,9 @@ class DomainDataset(CityscapesDataset):
             there are no labels.
     """
 
-    def __init__(self, domain: str, img_suffix: str, seg_map_suffix: str = '', **kwargs) -> None:
+    def __init__(
+        self, domain: str, img_suffix: str, seg_map_suffix: str = '', **kwargs: Any
+    ) -> None:
         self.domain = domain
         self._folder = (kwargs.get('data_prefix') or {}).get('img_path') or ''
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

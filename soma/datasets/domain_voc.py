@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 from mmdet.datasets import XMLDataset
@@ -42,7 +42,7 @@ class DomainVOCDataset(XMLDataset):
         ],
     }
 
-    def __init__(self, domain: str, **kwargs) -> None:
+    def __init__(self, domain: str, **kwargs: Any) -> None:
         self.domain = domain
         super().__init__(**kwargs)
 

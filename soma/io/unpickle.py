@@ -7,6 +7,7 @@ import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ def trust_files(trust: bool = True) -> Iterator[None]:
         _trusted = before
 
 
-def unpickle(path: str | os.PathLike, map_location: str | torch.device, mmap: bool = False):
+def unpickle(path: str | os.PathLike, map_location: str | torch.device, mmap: bool = False) -> Any:
     """Read a file of ``torch.save``.
 
     Args:
