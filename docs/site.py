@@ -1,4 +1,8 @@
-"""Hooks of the site (`make docs`): links that leave docs/ lead to pages and files of the site."""
+"""Hooks of the site (`make docs`).
+
+Links that leave docs/ lead to pages and files of the site. A reference page, which names a room of
+the package (`::: soma.io`), shows each file of it.
+"""
 
 import posixpath
 import re
@@ -33,4 +37,11 @@ def on_page_markdown(markdown, page, config, files):
         link = posixpath.relpath(target, posixpath.dirname(page.file.src_uri) or '.')
         return f']({link}{hash_sign}{anchor})'
 
-    return re.sub(r'\]\((?!\w+:|#)([^)\s]+)\)', translate, markdown)
+    markdown = re.sub(r'\]\((?!\w+:|#)([^)\s]+)\)', translate, markdown)
+    return re.sub(r'^::: soma\.(\w+)$', _files_of_room, markdown, flags=re.M)
+
+
+def _files_of_room(match):
+    paths = sorted((ROOT / 'soma' / match[1]).rglob('[!_]*.py'))
+    names = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in paths]
+    return '\n\n'.join(f'::: {name}' for name in names)
