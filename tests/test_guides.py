@@ -1,0 +1,122 @@
+"""The worked examples of docs/advanced_guides run, in a folder outside of the package."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from soma.adapters import AdapterLayer
+from soma.io.checkpoint_files import write_checkpoint
+from soma.utils.config import REPOSITORY
+
+GUIDES = REPOSITORY / 'docs' / 'advanced_guides'
+
+
+@pytest.fixture
+def example(tmp_path, tiny_config, monkeypatch):
+    """Write the files of a guide into a folder: blocks that begin with their name, `# name.py`.
+
+    The base config of each, which is one of `configs/`, becomes the tiny one.
+    """
+    folder = tmp_path / 'example'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    modules = set(sys.modules)
+
+    def write(guide, **model):
+        for part, settings in model.items():
+            tiny_config.model.pop(part, None)
+            tiny_config.model[part] = settings
+        tiny_config.train_pipeline = tiny_config.train_dataloader.dataset.pipeline
+        tiny_config.dump(folder / 'tiny.py')
+        text = (GUIDES / guide).read_text()
+        for name, code in re.findall(r'```python\n# (\w+\.py)\n(.*?)```', text, re.DOTALL):
+            base = re.search(r"^_base_ = '(.*)'$", code, re.MULTILINE)
+            if base:
+                assert (REPOSITORY / base[1]).is_file()
+                code = code.replace(base[1], 'tiny.py')
+            (folder / name).write_text(code)
+        return folder
+
+    yield write
+    for name in set(sys.modules) - modules:  # the examples' own
+        if Path(getattr(sys.modules[name], '__file__', None) or '').parent == folder:
+            del sys.modules[name]
+
+
+def write_domain(folder, classes):
+    for name in ('images', 'labels'):
+        (folder / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for index in range(2):
+        labels = rng.integers(0, classes, (40, 48), np.uint8)
+        image = rng.integers(0, 256, (40, 48, 3), np.uint8)
+        Image.fromarray(image).save(folder / 'images' / f'{index}.jpg')
+        Image.fromarray(labels).save(folder / 'labels' / f'{index}.png')
+
+
+def train_and_test(build_runner, config):
+    runner = build_runner(Config.fromfile(config), {'train_cfg.max_iters': 1})
+    before = {name: value.clone() for name, value in runner.model.state_dict().items()}
+    runner.train()
+    return runner, before, runner.test()
+
+
+def test_add_dataset_by_a_config(example, build_runner):
+    folder = example('add_dataset.md')
+    write_domain(folder / 'data/mycity', 19)
+    _, _, scores = train_and_test(build_runner, 'gta2mycity.py')
+    assert 0 <= scores['mycity_mIoU'] <= 100 and scores['mycity_mIoU'] == scores['mean_mIoU']
+    assert not any(name.startswith('citys') for name in scores)
+
+
+def test_add_dataset_by_a_class(example, build_runner):
+    folder = example('add_dataset.md')
+    write_domain(folder / 'data/harbour', 3)
+    runner, _, scores = train_and_test(build_runner, 'soma_harbour.py')
+    assert 0 <= scores['harbour_mIoU'] <= 100
+    (metric,) = runner.test_evaluator.metrics
+    assert [*metric.report['domains']['harbour']['IoU']] == ['water', 'quay', 'ship']
+
+
+def test_add_metric(example, build_runner):
+    example('add_metric.md')
+    _, _, scores = train_and_test(build_runner, 'soma_confidence.py')
+    for domain in ('citys', 'fog'):
+        assert 100 / 19 < scores[f'{domain}_confidence'] <= 100
+        assert f'{domain}_mIoU' in scores
+
+
+def test_add_backbone(example, build_runner):
+    neck = dict(type='FPN', in_channels=[16] * 4, out_channels=8, num_outs=4)
+    head = dict(
+        type='FPNHead',
+        in_channels=[8] * 4,
+        in_index=[0, 1, 2, 3],
+        feature_strides=[4, 8, 16, 32],
+        channels=8,
+        num_classes=19,
+        loss_decode=dict(type='CrossEntropyLoss'),
+    )
+    folder = example('add_backbone.md', neck=neck, decode_head=head)
+    from mixer import Mixer
+
+    pretrained = Mixer()
+    write_checkpoint(pretrained.state_dict(), folder / 'checkpoints/mixer.pth')
+    runner, _, scores = train_and_test(build_runner, 'soma_mixer.py')
+    assert 'citys_mIoU' in scores
+    backbone = runner.model.backbone
+    layers = {n: m for n, m in backbone.named_modules() if isinstance(m, AdapterLayer)}
+    assert sorted(layers) == sorted(f'blocks.{i}.fc{k}' for i in range(4) for k in (1, 2))
+    trained = backbone.state_dict()
+    for name, value in pretrained.state_dict().items():
+        changed = not torch.equal(trained[name], value)
+        assert changed == any(name == f'{layer}.bias' for layer in layers), name
+    for layer in layers.values():
+        assert not torch.equal(layer.A, layer.A0) or not torch.equal(layer.B, layer.B0)
