@@ -41,6 +41,14 @@ def on_page_markdown(markdown, page, config, files):
     return re.sub(r'^::: soma\.(\w+)$', _files_of_room, markdown, flags=re.M)
 
 
+def on_page_content(html, page, config, files):
+    """Show names in docstrings (:func:`~soma.io.read`) as code alone, and no double colons."""
+    html = re.sub(
+        r':(?:func|class|meth|attr):<code>~?(?:[\w.]*\.)?(\w+)</code>', r'<code>\1</code>', html
+    )
+    return html.replace('::</p>', ':</p>')
+
+
 def _files_of_room(match):
     paths = sorted((ROOT / 'soma' / match[1]).rglob('[!_]*.py'))
     names = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in paths]
