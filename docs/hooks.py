@@ -52,4 +52,6 @@ def on_page_content(html, page, config, files):
 def _files_of_room(match):
     paths = sorted((ROOT / 'soma' / match[1]).rglob('[!_]*.py'))
     names = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in paths]
-    return '\n\n'.join(f'::: {name}' for name in names)
+    options = 'members: false, show_root_heading: false, show_root_toc_entry: false'
+    introduction = f'::: soma.{match[1]}\n    options: {{{options}}}'
+    return '\n\n'.join([introduction, *(f'::: {name}' for name in names)])
