@@ -7,7 +7,6 @@ import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +62,7 @@ def trust_files(trust: bool = True) -> Iterator[None]:
         _trusted = before
 
 
-def unpickle(path: str | os.PathLike, map_location: str | torch.device, mmap: bool = False) -> Any:
+def unpickle(path: str | os.PathLike, map_location: str | torch.device, mmap: bool = False):
     """Read a file of ``torch.save``.
 
     Args:
