@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import soma.utils.cli  # noqa: F401, whose parsers are patched
 from soma.utils.config import REPOSITORY
 
 DOCS = sorted(
@@ -20,7 +21,6 @@ DOCS = sorted(
 CURRENT = [name for name in DOCS if not name.startswith(('docs/notes/', 'CHANGELOG'))]
 # Their Python blocks stand alone; those of add_*.md run in test_guides.py.
 RUN = ['README.md', 'docs/user_guides/methods.md']
-PARSERS = [argparse.ArgumentParser, *argparse.ArgumentParser.__subclasses__()]
 
 
 def read(name):
@@ -59,7 +59,7 @@ def parse(monkeypatch):
         return parse_args
 
     def run(script, *arguments):
-        for parser in PARSERS:
+        for parser in (argparse.ArgumentParser, *argparse.ArgumentParser.__subclasses__()):
             if 'parse_args' in vars(parser):
                 monkeypatch.setattr(parser, 'parse_args', stop_after(parser.parse_args))
         monkeypatch.setattr(sys, 'argv', [script, *arguments])
