@@ -120,7 +120,7 @@ def test_files_and_targets_that_are_named_exist(name):
     named = re.findall(r'(?:`|^)make ([a-z]+(?:-[a-z]+)*)\b', text, re.MULTILINE)
     assert {*named} <= {*targets}
     folders = 'soma|tools|configs|docs|benchmarks|projects|tests'
-    for path in re.findall(rf'(?<![\w./-])((?:{folders})/[\w./-]*\w\.(?:py|md|sh|yml))\b', text):
+    for path in re.findall(rf'(?<![\w./(-])((?:{folders})/[\w./-]*\w\.(?:py|md|sh|yml))\b', text):
         assert (REPOSITORY / path).exists(), path
 
 
