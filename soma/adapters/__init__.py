@@ -1,52 +1,28 @@
 """Adapters for any ``nn.Module``, in pure PyTorch."""
 
-from .config import (
-    ADAPTERS,
-    AdapterConfig,
-    BitFitConfig,
-    DoRAConfig,
-    LayerConfig,
-    LoRAConfig,
-    MiCAConfig,
-    MiLoRAConfig,
-    PiSSAConfig,
-    SoMAConfig,
-    SVFConfig,
-    parse_adapter,
-)
-from .inject import adapter_names, adapter_state, decompose, inject_adapter, merge_adapter
-from .io import (
-    adapter_card,
-    base_card,
-    base_of,
-    check_adapter,
-    check_base,
-    layers_card,
-    load_adapter,
-    save_adapter,
-    weights_card,
-    without_base,
-)
-from .layer import Adapter, AdapterLayer
-from .lora import DoRAConv2d, DoRALinear, LoRAConv2d, LoRALinear, MiCAConv2d, MiCALinear
-from .rein import Rein, StageReins, attach_rein
-from .rein_config import ReinConfig
+from .base import ADAPTERS, Adapter, AdapterConfig, parse_adapter, register_adapter
+from .card import BaseCard, Card, read_card
+from .describe import adapter_card, base_card, check_adapter
+from .files import load_adapter, save_adapter
+from .inject import adapter_names, adapter_state, inject_adapter, merge_adapter
+from .layer import AdapterLayer
+from .layer_config import LayerConfig
+from .low_rank import LowRankConfig, LowRankConv2d, LowRankLayer, LowRankLinear
+from .methods.bitfit import BitFitConfig
+from .methods.dora import DoRAConfig, DoRAConv2d, DoRALinear
+from .methods.lora import LoRAConfig, LoRAConv2d, LoRALinear
+from .methods.mica import MiCAConfig, MiCAConv2d, MiCALinear
+from .methods.milora import MiLoRAConfig
+from .methods.pissa import PiSSAConfig
+from .methods.rein import Rein, ReinConfig, StageReins, attach_rein
+from .methods.soma import SoMAConfig, SoMAConv2d, SoMALayer, SoMALinear
+from .methods.svf import SVFConfig, SVFConv2d, SVFLinear, decompose
+from .pretrained import as_trained, base_hash, base_of, check_base, without_base
+from .release import from_release
 from .report import AdapterReport, adapter_report
-from .soma import SoMAConv2d, SoMALayer, SoMALinear
-from .spectrum import Spectrum, decompose_matrix
 from .split import split_layers, split_together
-from .state import (
-    adapted_layers,
-    adapter_delta,
-    adapter_tensors,
-    as_trained,
-    base_hash,
-    from_release,
-    is_block_matrix,
-    merge_state,
-)
-from .svd import Components, low_rank_product, split_components
-from .svf import SVFConv2d, SVFLinear
+from .state import card_from_tensors, merge_state
+from .svd import Components, Spectrum, decompose_matrix, low_rank_product, split_components
 
 __all__ = [
     'ADAPTERS',
@@ -54,7 +30,9 @@ __all__ = [
     'AdapterConfig',
     'AdapterLayer',
     'AdapterReport',
+    'BaseCard',
     'BitFitConfig',
+    'Card',
     'Components',
     'DoRAConfig',
     'DoRAConv2d',
@@ -63,6 +41,10 @@ __all__ = [
     'LoRAConfig',
     'LoRAConv2d',
     'LoRALinear',
+    'LowRankConfig',
+    'LowRankConv2d',
+    'LowRankLayer',
+    'LowRankLinear',
     'MiCAConfig',
     'MiCAConv2d',
     'MiCALinear',
@@ -79,35 +61,32 @@ __all__ = [
     'SoMALinear',
     'Spectrum',
     'StageReins',
-    'adapted_layers',
     'adapter_card',
-    'adapter_delta',
     'adapter_names',
     'adapter_report',
     'adapter_state',
-    'adapter_tensors',
     'as_trained',
     'attach_rein',
     'base_card',
     'base_hash',
     'base_of',
+    'card_from_tensors',
     'check_adapter',
     'check_base',
     'decompose',
     'decompose_matrix',
     'from_release',
     'inject_adapter',
-    'is_block_matrix',
-    'layers_card',
     'load_adapter',
     'low_rank_product',
     'merge_adapter',
     'merge_state',
     'parse_adapter',
+    'read_card',
+    'register_adapter',
     'save_adapter',
     'split_components',
     'split_layers',
     'split_together',
-    'weights_card',
     'without_base',
 ]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import Tensor, nn
 
-from .config import AdapterConfig, SVFConfig, parse_adapter
-from .layer import Adapter, AdapterLayer
+from .base import Adapter, AdapterConfig, parse_adapter
+from .layer import AdapterLayer
 from .report import AdapterReport, adapter_report
 
 
@@ -45,8 +43,8 @@ def inject_adapter(
     model.requires_grad_(False)
     for name, module in adapters.items():
         _put(model, name, module)
-        for own in adapter_names(module):
-            module.get_parameter(own).requires_grad_(True)
+        for parameter in adapter_names(module):
+            module.get_parameter(parameter).requires_grad_(True)
     return adapter_report(model)
 
 
@@ -74,61 +72,22 @@ def merge_adapter(model: nn.Module) -> int:
     return len(adapters)
 
 
-def decompose(
-    module: nn.Module,
-    ratio: float = 1.0,
-    targets: str | Sequence[str] = r'.+',
-    exclude: str | Sequence[str] = (),
-) -> nn.Module:
-    r"""Decompose the linear layers and convolutions of a network, so that singular values train.
-
-    This is SVF (arXiv 2206.06122) for any network::
-
-        decompose(resnet, targets=r'layer[234]\..+')  # train the later stages only
-        print(adapter_report(resnet))  # with the largest error of rebuilding a weight
-
-    Args:
-        module: A network, changed in place, or a single layer.
-        ratio: Share of the singular values that train, the largest first; the rest of a weight
-            stays as it is.
-        targets: Regular expression, or several, that fully match a module's dotted name. What
-            they match beside linear layers and convolutions is left alone.
-        exclude: As ``targets``: which layers stay plain.
-
-    Returns:
-        The network, or the decomposed layer. It computes what it did; all but the singular values
-        is frozen.
-
-    Raises:
-        ValueError: If no layer is left to decompose, or ``ratio`` is out of range.
-    """
-    config = SVFConfig(ratio=ratio, groups={})
-    if (kind := config.layer_class(module)) is not None:
-        if targets != r'.+' or exclude:
-            raise ValueError('a single layer has no layers to choose by targets and exclude')
-        layer = kind.from_plain(module, ratio)
-        layer.split_()
-        return layer
-    patterns = [targets] if isinstance(targets, str) else targets
-    layers = {name: m for name, m in module.named_modules() if config.layer_class(m)}
-    found = [n for n in layers if any(re.fullmatch(pattern, n) for pattern in patterns)]
-    if not found:
-        known = f'{list(layers)[:5]} ...' if layers else 'there are none'
-        raise ValueError(f'{targets!r} matches no linear layer or convolution: {known}')
-    names = [re.escape(name) for name in found]
-    inject_adapter(module, replace(config, targets=names, exclude=exclude))
-    return module
-
-
 def adapter_names(model: nn.Module) -> set[str]:
     """Names of the parameters that train with the adapters of a model."""
     return _names(model, lambda adapter: adapter.adapter_parameters())
 
 
-def adapter_state(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors of a model's state dict that its adapters have added to it, by name."""
-    own = _names(model, lambda adapter: adapter.TENSORS)
-    return {name: value for name, value in model.state_dict().items() if name in own}
+def adapter_state(model: nn.Module, in_layers: bool = True) -> dict[str, Tensor]:
+    """The tensors of a model's state dict that its adapters have added to it, by name.
+
+    Args:
+        model: Any module.
+        in_layers: False leaves out those of adapted layers, which follow from plain weights.
+    """
+    names = _names(
+        model, lambda a: a.TENSORS if in_layers or not isinstance(a, AdapterLayer) else ()
+    )
+    return {name: value for name, value in model.state_dict().items() if name in names}
 
 
 def _names(model: nn.Module, of: Callable[[Adapter], Iterable[str]]) -> set[str]:

@@ -1,4 +1,4 @@
-"""What all adapters have in common."""
+"""Plain layers with an adapter."""
 
 from __future__ import annotations
 
@@ -9,41 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from .base import Adapter
 from .svd import Components
-
-
-class Adapter:
-    """Mixed into a module that trains while all around it is frozen.
-
-    Attributes:
-        method: The ``type`` of the config that it was made by.
-        TENSORS: Names of its own tensors in a state dict, which the plain model lacks.
-        NO_DECAY: Names of parameters that weight decay would draw away from their start.
-    """
-
-    method: str
-    TENSORS: tuple[str, ...] = ()
-    NO_DECAY: tuple[str, ...] = ()
-
-    def adapter_parameters(self) -> dict[str, nn.Parameter]:
-        """The parameters that train with this adapter, by their name in the module."""
-        raise NotImplementedError
-
-    def settings(self) -> dict:
-        """Its options, for the card of a file: those of its config, and perhaps more."""
-        raise NotImplementedError
-
-    def targets(self, name: str) -> list[str]:
-        """Names of the modules that it adapts, from its own: by default itself."""
-        return [name]
 
 
 class AdapterLayer(Adapter):
     """Mixed into a plain layer, whose weight stays untouched and frozen.
 
-    A subclass says in :meth:`_add_adapter` which tensors it adds to the layer and in
-    :meth:`effective_weight` what it computes with. Until :meth:`split_` runs, it computes what the
-    plain layer does.
+    A subclass says in :meth:`_add_adapter` which tensors it adds to the layer and in :meth:`fold`
+    what it computes with. Until :meth:`split_` runs, it computes what the plain layer does.
 
     Attributes:
         cacheable: Whether the split is worth keeping and the same each time.
@@ -114,9 +88,31 @@ class AdapterLayer(Adapter):
         weight = self.weight if self.unsplit is None else self.unsplit
         return weight.detach().flatten(1).to(getattr(self, self.TENSORS[0]))
 
-    def effective_weight(self) -> Tensor:
-        """The weight that the layer computes with, in the shape of the weight, differentiable."""
+    @staticmethod
+    def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
+        """The weight that the layer computes with, a function of its tensors.
+
+        Args:
+            weight: The plain layer's, shape ``(out, in, ...)``.
+            tensors: The adapter's (``TENSORS``), by name.
+            settings: Its options, as :meth:`settings` returns them.
+
+        Returns:
+            In the shape of ``weight``, differentiable.
+
+        Raises:
+            ValueError: If the adapter is made for another weight.
+        """
         raise NotImplementedError
+
+    def adapter_tensors(self) -> dict[str, Tensor]:
+        """What :meth:`fold` takes."""
+        return {name: getattr(self, name) for name in self.TENSORS}
+
+    def effective_weight(self) -> Tensor:
+        """The weight that the layer computes with, in the precision of the adapter."""
+        with torch.autocast(self.weight.device.type, enabled=False):
+            return self.fold(self.weight, self.adapter_tensors(), self.settings())
 
     def delta(self) -> Tensor:
         """The change of the weight so far, in the shape of the weight."""

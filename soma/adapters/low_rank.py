@@ -2,15 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from .fold import LOW_RANK
+from .base import Recognised, is_count
 from .functional import AdaptedConv2d, AdaptedLinear, weight_delta
 from .layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
+from .layer_config import LayerConfig
 from .svd import Components, check_rank
+
+LOW_RANK = ('A', 'B', 'A0', 'B0')
+
+
+def low_rank_delta(tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
+    """Compute the change of a weight, ``s (B A - B0 A0)`` with ``s = alpha / rank``.
+
+    Args:
+        tensors: :data:`LOW_RANK`, by name.
+        settings: ``rank`` and ``alpha``.
+
+    Returns:
+        Shape ``(out, in)``; a convolution's kernel is flattened.
+    """
+    A, B, A0, B0 = (tensors[name] for name in LOW_RANK)
+    groups = len(A) // B.shape[1]
+    return weight_delta(A, B, A0, B0, settings['alpha'] / settings['rank'], groups)
+
+
+def recognise_low_rank(
+    state: Mapping[str, Tensor], fits: Callable[[Mapping[str, Tensor]], bool]
+) -> Recognised | None:
+    """Recognise low-rank changes of one kind by their tensors.
+
+    Args:
+        state: Tensors by name.
+        fits: Takes a layer's tensors by name; whether they are of the kind.
+
+    Returns:
+        What they tell, ``alpha`` equal to the rank; None if there are none.
+
+    Raises:
+        ValueError: If a layer lacks a tensor, or the ranks differ.
+    """
+    groups, ranks, train_bias = {}, set(), False
+    # ``A`` and ``B`` alone may be names of anything.
+    for layer in sorted(name.removesuffix('.A0') for name in state if name.endswith('.A0')):
+        names = (*LOW_RANK, 'magnitude')
+        tensors = {n: state[f'{layer}.{n}'] for n in names if f'{layer}.{n}' in state}
+        if missing := [name for name in LOW_RANK if name not in tensors]:
+            raise ValueError(f'the adapter of {layer} lacks {", ".join(missing)}')
+        if fits(tensors):
+            rank = tensors['B'].shape[1]
+            ranks.add(rank)
+            groups[layer] = len(tensors['A']) // rank
+            train_bias |= f'{layer}.bias' in state
+    if len(ranks) > 1:
+        raise ValueError(f'its layers differ in rank: {sorted(ranks)}; one is expected')
+    if not groups:
+        return None
+    (rank,) = ranks
+    return Recognised(groups, {'rank': rank, 'alpha': float(rank)}, train_bias)
 
 
 class LowRankLayer(AdapterLayer):
@@ -63,16 +118,19 @@ class LowRankLayer(AdapterLayer):
         self.A.copy_(parts.A)
         self.B.copy_(parts.B)
 
+    @staticmethod
+    def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
+        """``W + s (B A - B0 A0)``, as in the parent class."""
+        made_for = [len(tensors['B']), tensors['A'].shape[1]]
+        if made_for != (found := list(weight.flatten(1).shape)):
+            raise ValueError(
+                f'the adapter is made for a weight of {made_for}, the base has {found}'
+            )
+        return weight + low_rank_delta(tensors, settings).view_as(weight)
+
     def delta(self) -> Tensor:
         """The change of the weight so far, ``s (B A - B0 A0)``, in the shape of the weight."""
-        return weight_delta(self.A, self.B, self.A0, self.B0, self.scale, self.groups).view_as(
-            self.weight
-        )
-
-    def effective_weight(self) -> Tensor:
-        """``W_eff`` in the shape of the weight, in the precision of the adapter."""
-        with torch.autocast(self.weight.device.type, enabled=False):
-            return self.weight + self.delta()
+        return low_rank_delta(self.adapter_tensors(), self.settings()).view_as(self.weight)
 
     def settings(self) -> dict:
         """``rank`` and ``alpha``."""
@@ -106,3 +164,41 @@ class LowRankConv2d(LowRankLayer, AdaptedConvLayer):
         return AdaptedConv2d.apply(
             x, self.weight, self.bias, self.A, self.B, self.A0, self.B0, self.scale, conv
         )
+
+
+@dataclass(frozen=True)
+class LowRankConfig(LayerConfig):
+    """Settings of a low-rank change of weights.
+
+    Attributes:
+        rank: Rank of the change, per matrix.
+        alpha: The change is scaled by ``alpha / rank``; None means ``alpha = rank``.
+    """
+
+    low_rank = True
+
+    rank: int = 16
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check each value, as in the parent class."""
+        super().__post_init__()
+        if not is_count(self.rank):
+            raise ValueError(f'rank must be at least 1, and whole, got {self.rank!r}')
+        if self.alpha is not None and not (isinstance(self.alpha, int | float) and self.alpha > 0):
+            raise ValueError(f'alpha must be positive, got {self.alpha!r}')
+
+    @classmethod
+    def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
+        """Check that each layer has all its tensors, of the rank.
+
+        Raises:
+            ValueError: If one lacks some, or has another rank.
+        """
+        targets = list(targets)
+        super().check_tensors(state, targets, settings)
+        for target in targets:
+            if (rank := state[f'{target}.B'].shape[-1]) != settings['rank']:
+                raise ValueError(
+                    f'its card says rank {settings["rank"]}, but {target} has rank {rank}'
+                )

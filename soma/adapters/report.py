@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from rich.table import Table
 from torch import nn
 
 from ..utils.tables import as_text
-from .layer import Adapter, AdapterLayer
-
-_BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)(?:\.|$)')
+from .base import Adapter
+from .blocks import block_index, block_name
+from .layer import AdapterLayer
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,7 @@ def adapter_report(model: nn.Module) -> AdapterReport:
         role = _role(name, adapted)
         frozen[role] += 0 if parameter.requires_grad else parameter.numel()
         trained[role] += parameter.numel() if parameter.requires_grad else 0
-        if found := _BLOCK.search(name):
-            block = name[: found.end(1)]
+        if (block := block_name(name)) is not None:
             block_trains[block] = block_trains.get(block, False) or parameter.requires_grad
     one_place = len({block.rpartition('.')[0] for block in block_trains}) == 1
     idle = [block for block, trains in block_trains.items() if not trains]
@@ -97,12 +95,6 @@ def adapter_report(model: nn.Module) -> AdapterReport:
         trained=dict(trained),
         rebuild_error=max(errors, default=None),
     )
-
-
-def block_index(name: str) -> int | None:
-    """The ``i`` of ``blocks.<i>`` in a dotted name, None where there is none."""
-    found = _BLOCK.search(name)
-    return int(found[1]) if found else None
 
 
 def _role(name: str, adapted: Mapping[str, AdapterLayer]) -> str:

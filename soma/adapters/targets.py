@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from torch import nn
 
-from .report import block_index
-
-if TYPE_CHECKING:
-    from .config import LayerConfig
+from .blocks import block_index
 
 VIT_TARGETS = r'blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2|w12|w3))'
 
 
-def find_layers(model: nn.Module, config: LayerConfig) -> dict[str, nn.Module]:
+class Choice(Protocol):
+    """What :func:`find_layers` asks of a config.
+
+    Attributes:
+        method: Its name, for messages.
+        adapts: What it adapts, in words.
+        targets: Regular expression, or several, that fully match a module's dotted name.
+        exclude: As ``targets``: what is left out.
+        start_block: The first block.
+    """
+
+    method: str
+    adapts: str
+    targets: str | Sequence[str]
+    exclude: str | Sequence[str]
+    start_block: int
+
+    def layer_class(self, layer: nn.Module) -> type[nn.Module] | None:
+        """What stands in the place of a module, None if it cannot be adapted."""
+
+
+def find_layers(model: nn.Module, config: Choice) -> dict[str, nn.Module]:
     """List the layers to adapt; raise if a pattern is of no use.
 
     Args:
         model: Where to look.
-        config: Has ``targets``, ``exclude`` and ``start_block``.
+        config: Which layers.
 
     Returns:
         Layers by dotted name.

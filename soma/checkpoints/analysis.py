@@ -15,8 +15,8 @@ from torch import Tensor
 from ..io.files import atomic_path, write_json
 from ..utils.tables import save_bars
 from .drift import Drift, Shares, SpectrumSummary, drift, spectra, total_drift
-from .load import Checkpoint, check_folds, no_base, open_checkpoint, plain_weights
 from .matrices import unmatched, weight_matrices
+from .open import Checkpoint, open_checkpoint
 
 _ROWS = 48  # more layers are shown by the block
 # The block of a layer: its name up to the first number and those that follow at once.
@@ -46,7 +46,7 @@ class Analysis(NamedTuple):
 def analyze_file(
     path: str | os.PathLike,
     against: str | os.PathLike | None = None,
-    backbone: str | os.PathLike | None = None,
+    base: str | os.PathLike | None = None,
     layers: str | None = None,
     rank: int = 16,
     force: bool = False,
@@ -56,7 +56,7 @@ def analyze_file(
     Args:
         path: Any checkpoint.
         against: Any checkpoint, mostly of the pretrained weights. None compares nothing.
-        backbone: File of the pretrained weights where a checkpoint has none; ``against`` if None.
+        base: File of the pretrained weights where a checkpoint has none; ``against`` if None.
         layers: As for :func:`~soma.checkpoints.matrices.weight_matrices`.
         rank: Number of components that count as minor.
         force: Accept other pretrained weights than those that the adapter was trained on.
@@ -69,21 +69,21 @@ def analyze_file(
         CheckpointError: If a file cannot be used, lacks its base, or the base is not its own.
         ValueError: If no layer fits, none can be compared, or an argument is wrong.
     """
+    checkpoint = open_checkpoint(path)
     if against is not None:
-        check_folds(open_checkpoint(path), 'compared with its base')
-    matrices = read_matrices(path, backbone or against, layers, force)
+        checkpoint.check_folds('compared with its base')
+    matrices = matrices_of(checkpoint, base or against, layers, force)
+    summaries = spectra(matrices, rank)
     if against is None:
-        return Analysis(os.fspath(path), None, rank, spectra(matrices, rank), {}, {})
-    base = read_matrices(against, backbone, layers, force)
-    changes = drift(base, matrices, rank=rank)
-    found = spectra(matrices, rank)
-    left_out = unmatched(base, matrices)
-    return Analysis(os.fspath(path), os.fspath(against), rank, found, changes, left_out)
+        return Analysis(os.fspath(path), None, rank, summaries, {}, {})
+    before = read_matrices(against, base, layers, force)
+    changes, left_out = drift(before, matrices, rank=rank), unmatched(before, matrices)
+    return Analysis(os.fspath(path), os.fspath(against), rank, summaries, changes, left_out)
 
 
 def read_matrices(
     path: str | os.PathLike,
-    backbone: str | os.PathLike | None = None,
+    base: str | os.PathLike | None = None,
     layers: str | None = None,
     force: bool = False,
 ) -> dict[str, Tensor]:
@@ -91,7 +91,7 @@ def read_matrices(
 
     Args:
         path: Any checkpoint.
-        backbone: File of the pretrained weights; read only where the checkpoint has none.
+        base: File of the pretrained weights; read only where the checkpoint has none.
         layers: As for :func:`~soma.checkpoints.matrices.weight_matrices`.
         force: Accept other pretrained weights than those that the adapter was trained on.
 
@@ -103,24 +103,33 @@ def read_matrices(
         CheckpointError: If a file cannot be used, lacks its base, or the base is not its own.
         ValueError: If no layer fits.
     """
-    checkpoint = open_checkpoint(path)
-    if not _lacks_base(checkpoint):
-        backbone = None
-    elif backbone is None:
-        raise no_base(checkpoint)
-    state = plain_weights(checkpoint, backbone, force)
+    return matrices_of(open_checkpoint(path), base, layers, force)
+
+
+def matrices_of(
+    checkpoint: Checkpoint,
+    base: str | os.PathLike | None = None,
+    layers: str | None = None,
+    force: bool = False,
+) -> dict[str, Tensor]:
+    """As :func:`read_matrices`, of an open checkpoint."""
+    if _lacks_base(checkpoint):
+        if base is None:
+            raise checkpoint.no_base()
+        checkpoint = checkpoint.with_base(base, force)
     try:
-        return weight_matrices(state, layers, checkpoint.prefix)
+        return weight_matrices(checkpoint.plain(), layers, checkpoint.card.prefix)
     except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
+        raise ValueError(f'{checkpoint.path}: {error}') from error
 
 
 def _lacks_base(checkpoint: Checkpoint) -> bool:
-    if checkpoint.layers:
-        return any(f'{layer}.weight' not in checkpoint.state for layer in checkpoint.layers)
+    card = checkpoint.card
+    if card.folds:
+        return not checkpoint.has_weights
     # Every backbone for images has a kernel: without any, its frozen weights are elsewhere.
-    own = (value for name, value in checkpoint.state.items() if name.startswith(checkpoint.prefix))
-    return 'base' in checkpoint.card and not any(value.ndim == 4 for value in own)
+    backbone = (v for name, v in checkpoint.tensors.items() if name.startswith(card.prefix))
+    return card.base is not None and not any(value.ndim == 4 for value in backbone)
 
 
 def spectra_table(analysis: Analysis) -> Table:

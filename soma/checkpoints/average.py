@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..adapters import ADAPTERS, adapted_layers, adapter_delta, split_components
-from ..adapters.fold import LOW_RANK
-from ..adapters.svd import low_rank_product
-from ..io.checkpoint_files import CheckpointError, write_checkpoint
-from ..io.files import check_output
+from ..adapters.low_rank import LOW_RANK, low_rank_delta
+from ..adapters.svd import low_rank_product, split_components
+from ..io.files import CheckpointError, check_output
 from ..utils.progress import track
-from .load import Checkpoint, check_folds, meta_of, open_checkpoint
+from .open import Checkpoint, open_checkpoint, write_with_card
 
 OPERATIONS = ('mean', 'min', 'trimmed')
 
@@ -90,47 +89,50 @@ def average_files(
     first = open_checkpoint(files[0])
     layers = _low_rank_layers(first)
     tensors = _floating(first, pattern)
-    found = {layer for layer in layers if _finds(pattern, layer)}
-    if not tensors and not found:
+    averaged = {layer for layer in layers if _finds(pattern, layer)}
+    if not tensors and not averaged:
         raise ValueError(f'{weights_filter!r} finds no floating tensor in {files[0]}')
     ranks = [_check_same(first, open_checkpoint(file), pattern, force) for file in files]
-    if not found:  # adapters stay as they are
-        layers = []
+    if not averaged:  # adapters stay as they are
+        layers = {}
         if rank is not None:
             raise ValueError(f'no adapter is averaged that could have a rank of {rank}')
     elif rank is None:
         rank = min(2 * max(ranks), _largest_rank(first))
 
     combine = _combiner(operation, factors, len(files))
-    state = dict.fromkeys(first.state)  # in this order
+    state = dict.fromkeys(first.tensors)  # in this order
     errors = {}
     jobs = [*tensors, *layers]
-    for name, values in track(_gather(files, jobs, set(layers) - found), len(jobs), 'averaging'):
+    for name, values in track(
+        _gather(files, jobs, layers.keys() - averaged), len(jobs), 'averaging'
+    ):
         value = combine([value.to(device) for value in values])
         if name in tensors:
-            state[name] = value.to(first.state[name])
+            state[name] = value.to(first.tensors[name])
             continue
-        groups = len(first.state[f'{name}.A']) // first.state[f'{name}.B'].shape[1]
+        before = layers[name]
+        groups = _groups(before)
         A, B = split_components(value, rank, 'principal', groups)
         norm = torch.linalg.norm(value).clamp_min(torch.finfo(value.dtype).tiny)
         errors[name] = float(torch.linalg.norm(value - low_rank_product(A, B, groups)) / norm)
-        own = {'A': A, 'B': B}
-        if len(first.state[f'{name}.A0']):  # of this shape where there are any
-            own |= {'A0': 0 * A, 'B0': 0 * B}
-        for key, factor in own.items():
-            state[f'{name}.{key}'] = factor.to(first.state[f'{name}.{key}'])
+        factors = {'A': A, 'B': B}
+        if len(before['A0']):  # of this shape where there are any
+            factors |= {'A0': 0 * A, 'B0': 0 * B}
+        for key, factor in factors.items():
+            state[f'{name}.{key}'] = factor.to(before[key])
     rest = [name for name, value in state.items() if value is None]
-    state.update({name: first.state[name].clone() for name in rest})
+    state.update({name: first.tensors[name].clone() for name in rest})
 
-    card = dict(first.card)
+    about = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
+    about |= {'operation': operation, 'factors': list(factors) if factors else None}
+    card = replace(first.card, average=about)
     if layers:
-        card |= {'rank': rank, 'alpha': float(rank)}
-        if card['method'] == 'MiCA':  # whose directions the average is not in
-            card['method'] = 'LoRA'
-    card['average'] = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
-    card['average'] |= {'operation': operation, 'factors': list(factors) if factors else None}
-    write_checkpoint({'state_dict': state, 'meta': meta_of(card)}, out)
-    return Average(len(tensors), len(rest), len(found), rank, errors)
+        settings = {**card.settings, 'rank': rank, 'alpha': float(rank)}
+        method = card.adapter.averages_to or card.method
+        card = replace(card, method=method, settings=settings)
+    write_with_card(state, card, out)
+    return Average(len(tensors), len(rest), len(averaged), rank, errors)
 
 
 def _check(files: Sequence, operation: str, factors: Sequence[float] | None) -> None:
@@ -163,36 +165,36 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
         raise CheckpointError(
             f'{first.path} and {other.path} differ in shape: {", ".join(wrong[:5])}'
         )
-    hashes = {checkpoint.card.get('base', {}).get('hash') for checkpoint in (first, other)} - {None}
+    bases = (checkpoint.card.base for checkpoint in (first, other))
+    hashes = {base.hash for base in bases if base is not None} - {None}
     if len(hashes) > 1 and not force:
         raise CheckpointError(
             f'{first.path} and {other.path} were trained on different pretrained weights: their '
             'changes do not add up; pass --force to average them all the same'
         )
-    return other.card['rank'] if _low_rank_layers(other) else 0
+    return other.card.settings['rank'] if _low_rank_layers(other) else 0
 
 
-def _low_rank_layers(checkpoint: Checkpoint) -> list[str]:
-    """Names of layers whose adapter is averaged as a weight change."""
-    check_folds(checkpoint, 'averaged')
-    method = checkpoint.card.get('method')
-    if method and not ADAPTERS[method].adds_up:
+def _low_rank_layers(checkpoint: Checkpoint) -> dict[str, dict[str, Tensor]]:
+    """The layers whose adapter is averaged as a weight change, with its tensors by name."""
+    checkpoint.check_folds('averaged')
+    card = checkpoint.card
+    if card.method is not None and not card.adapter.adds_up:
         raise CheckpointError(
-            f'{checkpoint.path} is of {method}, whose changes do not add up: average merged files '
-            '(tools/merge_soma_weights.py)'
+            f'{checkpoint.path} is of {card.method}, whose changes do not add up: average merged '
+            'files (tools/merge_soma_weights.py)'
         )
-    # Singular values (SVF) and biases are averaged as they are.
-    return [n for n in adapted_layers(checkpoint.state) if f'{n}.A' in checkpoint.state]
+    # What is no low-rank change, such as singular values, is averaged as it is.
+    return checkpoint.layers() if card.method is not None and card.adapter.low_rank else {}
 
 
 def _floating(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, Tensor]:
-    """The floating tensors that the filter finds, those of adapters left out."""
-    layers = _low_rank_layers(checkpoint)
-    own = {f'{layer}.{name}' for layer in layers for name in LOW_RANK}
+    """The floating tensors that the filter finds, those of low-rank adapters left out."""
+    factors = checkpoint.adapter_names if _low_rank_layers(checkpoint) else set()
     return {
         name: value
-        for name, value in checkpoint.state.items()
-        if name not in own and value.is_floating_point() and pattern.search(name)
+        for name, value in checkpoint.tensors.items()
+        if name not in factors and value.is_floating_point() and pattern.search(name)
     }
 
 
@@ -201,24 +203,27 @@ def _finds(pattern: re.Pattern, layer: str) -> bool:
     return any(pattern.search(f'{layer}.{name}') for name in ('weight', *LOW_RANK))
 
 
+def _groups(tensors: Mapping[str, Tensor]) -> int:
+    """Number of matrices of a layer."""
+    return len(tensors['A']) // tensors['B'].shape[1]
+
+
 def _shapes(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, tuple[int, ...]]:
     """Shapes of what is to be averaged: tensors, and weight changes in place of their factors."""
-    state = checkpoint.state
     shapes = {name: tuple(value.shape) for name, value in _floating(checkpoint, pattern).items()}
-    for layer in _low_rank_layers(checkpoint):
+    for layer, tensors in _low_rank_layers(checkpoint).items():
         if _finds(pattern, layer):
-            A, B = state[f'{layer}.A'], state[f'{layer}.B']
-            shapes[f'{layer} (groups, out, in)'] = (len(A) // B.shape[1], len(B), A.shape[1])
+            size = (_groups(tensors), len(tensors['B']), tensors['A'].shape[1])
+            shapes[f'{layer} (groups, out, in)'] = size
     return shapes
 
 
 def _largest_rank(checkpoint: Checkpoint) -> int:
     """The rank that the smallest adapted matrix has."""
-    limits = []
-    for layer in _low_rank_layers(checkpoint):
-        A, B = checkpoint.state[f'{layer}.A'], checkpoint.state[f'{layer}.B']
-        limits.append(min(len(B) * B.shape[1] // len(A), A.shape[1]))
-    return min(limits)
+    return min(
+        min(len(tensors['B']) // _groups(tensors), tensors['A'].shape[1])
+        for tensors in _low_rank_layers(checkpoint).values()
+    )
 
 
 def _gather(
@@ -229,29 +234,31 @@ def _gather(
     In each pass as many as make up one file are read from all of them.
 
     Yields:
-        Name of a tensor or an adapted layer, and its value or weight change in each file; of the
-        layers in ``only_first`` the first file's in the place of all.
+        Name of a tensor or layer, and its value or weight change in each file; of the layers in
+        ``only_first`` the first file's in the place of all.
     """
-    for chunk in _chunks(open_checkpoint(files[0]).state, jobs, len(files)):
+    for chunk in _chunks(open_checkpoint(files[0]), jobs, len(files)):
         values = {name: [] for name in chunk}
         for file in files:
             checkpoint = open_checkpoint(file)  # what an earlier pass has read leaves the memory
-            for name, found in values.items():
-                if name in only_first and found:
-                    found.append(found[0])
-                elif name in checkpoint.state:
-                    found.append(checkpoint.state[name].clone())
+            layers = checkpoint.layers()
+            for name, read in values.items():
+                if name in only_first and read:
+                    read.append(read[0])
+                elif name in checkpoint.tensors:
+                    read.append(checkpoint.tensors[name].clone())
                 else:
-                    found.append(adapter_delta(checkpoint.state, name, checkpoint.scale))
+                    read.append(low_rank_delta(layers[name], checkpoint.card.settings))
         yield from values.items()
 
 
-def _chunks(state: Mapping[str, Tensor], jobs: Sequence[str], count: int) -> list[list[str]]:
+def _chunks(checkpoint: Checkpoint, jobs: Sequence[str], count: int) -> list[list[str]]:
     """Divide the jobs into chunks of about equal size, one more than ``count`` at most."""
+    tensors, layers = checkpoint.tensors, checkpoint.layers()
     sizes = [
-        state[name].nbytes
-        if name in state
-        else 4 * len(state[f'{name}.B']) * state[f'{name}.A'].shape[1]
+        tensors[name].nbytes
+        if name in tensors
+        else 4 * len(layers[name]['B']) * layers[name]['A'].shape[1]
         for name in jobs
     ]
     chunks, filled = [[]], 0

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
-from ..adapters import weights_card
-from ..adapters.fold import DORA, SVF
-from ..io.checkpoint_files import CheckpointError, write_checkpoint
-from ..io.files import check_output
+from ..adapters.card import BaseCard, Card
+from ..adapters.pretrained import fingerprint
+from ..io.files import CheckpointError, check_output
 from ..utils.version import __version__
-from .load import meta_of, open_checkpoint
+from .open import Checkpoint, open_checkpoint, write_with_card
 
 
 def extract_adapter(
@@ -17,7 +17,7 @@ def extract_adapter(
     out: str | os.PathLike,
     part: str | None = None,
     alpha: float | None = None,
-) -> dict:
+) -> Card:
     """Write the adapter and the head of a checkpoint, with a card.
 
     Args:
@@ -36,27 +36,25 @@ def extract_adapter(
     """
     check_output(out, [final])
     checkpoint = open_checkpoint(final, part, alpha)
-    state, card = checkpoint.state, checkpoint.card
-    layers = checkpoint.layers
-    if not card.get('method'):
+    card, tensors = checkpoint.card, checkpoint.tensors
+    if card.method is None:
         raise CheckpointError(f'{final} holds no adapter: there is nothing to extract')
-    about = {'prefix': checkpoint.prefix, **card.get('base', {})}
-    kept = set(state)
-    reins = f'{checkpoint.prefix}reins.'
-    if layers:
-        whole = f'{layers[0]}.weight' in state
-    else:
-        whole = any(n.startswith(checkpoint.prefix) and not n.startswith(reins) for n in state)
-    if whole:
-        own = [*DORA, *SVF, *(['bias'] if card['train_bias'] else [])]
-        kept = {f'{layer}.{name}' for layer in layers for name in own} & state.keys()
-        others = {name for name in state if not name.startswith(checkpoint.prefix)}
-        kept |= others | {name for name in state if name.startswith(reins)}
-        if 'names' in about:  # without buffers
-            kept = set(state) - {checkpoint.prefix + name for name in about['names']}
-        base = {n[len(checkpoint.prefix) :]: state[n] for n in state if n not in kept}
-        about = {**weights_card(base), **about}
-    card = {'soma_version': __version__, **card, 'base': about}
-    tensors = {name: value for name, value in state.items() if name in kept}
-    write_checkpoint({'state_dict': tensors, 'meta': meta_of(card)}, out)
+    base = card.base or BaseCard()
+    names = _base_names(checkpoint)
+    if names and base.hash is None:
+        base = replace(base, **fingerprint({n[len(card.prefix) :]: tensors[n] for n in names}))
+    card = replace(card, soma_version=card.soma_version or __version__, base=base)
+    write_with_card({n: value for n, value in tensors.items() if n not in names}, card, out)
     return card
+
+
+def _base_names(checkpoint: Checkpoint) -> set[str]:
+    """Names of the pretrained weights in a checkpoint."""
+    card, tensors = checkpoint.card, checkpoint.tensors
+    if not checkpoint.has_weights:
+        return set()
+    if card.base is not None and card.base.names is not None:  # without buffers
+        return {card.prefix + name for name in card.base.names} & tensors.keys()
+    backbone = {name for name in tensors if name.startswith(card.prefix)}
+    biases = {f'{layer}.bias' for layer in card.targets} if card.train_bias else set()
+    return backbone - checkpoint.adapter_names - biases

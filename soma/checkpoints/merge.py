@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
-from ..adapters import merge_state
-from ..io.checkpoint_files import CheckpointError, write_checkpoint
-from ..io.files import check_output
-from .load import check_folds, join_base, meta_of, open_checkpoint
+from ..adapters.card import Card
+from ..adapters.state import merge_state
+from ..io.files import CheckpointError, check_output
+from .open import open_checkpoint, write_with_card
 
 
 def merge_files(
-    backbone: str | os.PathLike,
+    base: str | os.PathLike,
     adapter: str | os.PathLike,
     out: str | os.PathLike,
     keep_adapter: bool = False,
     force: bool = False,
     alpha: float | None = None,
-) -> dict:
+) -> Card:
     """Put an adapter onto pretrained weights and write all of the model.
 
     Args:
-        backbone: File of the pretrained weights.
+        base: File of the pretrained weights.
         adapter: Adapter file or training checkpoint, of this package or of the original release.
         out: File to write, ``*.safetensors`` or ``*.pth``.
         keep_adapter: Leave the adapter beside the weights, to train on (``load_from``), instead of
@@ -36,23 +37,25 @@ def merge_files(
         FileNotFoundError: If a file does not exist.
         CheckpointError: If a file cannot be used, or the base is not the adapter's.
     """
-    check_output(out, [backbone, adapter])
+    check_output(out, [base, adapter])
     checkpoint = open_checkpoint(adapter, alpha=alpha)
-    if not checkpoint.card.get('method'):
+    card = checkpoint.card
+    if card.method is None:
         raise CheckpointError(f'{adapter} holds no adapter to merge')
     if not keep_adapter:
-        check_folds(
-            checkpoint, 'merged (but --keep-adapter writes it beside the pretrained weights)'
+        checkpoint.check_folds(
+            'merged (but --keep-adapter writes it beside the pretrained weights)'
         )
-    state, card = join_base(checkpoint, backbone, force), checkpoint.card
+    tensors = checkpoint.with_base(base, force).tensors
     try:  # also with keep_adapter, to know that it fits
-        merged = merge_state(state, checkpoint.scale)
+        merged = merge_state(tensors, card)
     except ValueError as error:
-        raise CheckpointError(f'{adapter} does not fit {backbone}: {error}') from error
+        raise CheckpointError(f'{adapter} does not fit {base}: {error}') from error
     if not keep_adapter:
-        state = merged
+        tensors = merged
         # All weights are inside now; the adapter is history.
-        card = {k: card[k] for k in ('classes', 'palette', 'config', 'iteration') if k in card}
-        card['merged'] = {k: v for k, v in checkpoint.card.items() if k not in card}
-    write_checkpoint({'state_dict': state, 'meta': meta_of(card)}, out)
+        training = ('classes', 'palette', 'config', 'iteration')
+        history = replace(card, **dict.fromkeys(training))
+        card = Card(merged=history, **{name: getattr(card, name) for name in training})
+    write_with_card(tensors, card, out)
     return card

@@ -14,7 +14,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from torch import nn
 from torch.optim import Adam, AdamW
 
-from ..adapters import Adapter
+from ..adapters.base import Adapter
 
 
 def group_by_settings(params: list[dict], defaults: dict) -> list[dict]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import gc
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +17,13 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
-from ..adapters import base_of, check_adapter, check_base, from_release, split_together
+from ..adapters.describe import check_adapter
+from ..adapters.pretrained import base_of
+from ..adapters.split import split_together
+from ..checkpoints.open import open_checkpoint
 from ..io.checkpoint_files import (
     CheckpointError,
-    card_of,
     load_strictly,
-    read_checkpoint,
-    state_dict_of,
 )
 from ..io.files import atomic_path
 from ..models.build import base_prefix, plain_model
@@ -122,7 +121,7 @@ class SomaRunner(Runner):
             checkpoint = kwargs['checkpoint']
             checkpoint['message_hub'] = _plain(checkpoint['message_hub'])
             meta = checkpoint['meta']
-            meta['soma'] = {**self.card, 'iteration': meta['iter']}
+            meta['soma'] = {**self.card.to_dict(), 'iteration': meta['iter']}
             checkpoint['meta'] = _plain(meta)
 
     @property
@@ -216,13 +215,16 @@ class SomaRunner(Runner):
             CheckpointError: If the file is damaged, holds more than tensors and plain data, or
                 does not fit the model or its pretrained weights.
         """
-        content = read_checkpoint(filename, map_location)
+        opened = open_checkpoint(filename, map_location=map_location, mmap=False)
+        opened = opened.renamed(revise_keys)
         model = plain_model(self.model)
-        state = state_dict_of(content, filename)
-        checkpoint = dict(content) if 'state_dict' in content else {}  # hooks look for it
-        for pattern, replacement in revise_keys:
-            state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
-        checkpoint['state_dict'] = _with_base(state, model, card_of(content), filename)
+        if card_of(opened.content):  # a file without a card does not say its alpha
+            check_adapter(model, opened.card, filename)
+        prefix = base_prefix(model)
+        base = base_of(model, prefix)
+        if base and not any(prefix + name in opened.tensors for name in base):
+            opened = opened.with_base({name: value.clone() for name, value in base.items()})
+        checkpoint = {**opened.content, 'state_dict': opened.tensors}  # hooks look for it there
         if self._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
             raise CheckpointError(f'{filename} holds no state of training to resume from')
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
@@ -238,18 +240,3 @@ class SomaRunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
-
-
-def _with_base(state: dict, model: nn.Module, card: dict, filename: str) -> dict:
-    """Names of this package, and the model's own pretrained weights if the file has none."""
-    try:
-        state = from_release(state)
-    except ValueError as error:
-        raise CheckpointError(f'{filename}: {error}') from error
-    check_adapter(model, card, filename)
-    prefix = base_prefix(model)
-    base = base_of(model, prefix)
-    if not base or any(prefix + name in state for name in base):
-        return state
-    check_base(card, base, 'the model', filename)
-    return {**{prefix + name: value.clone() for name, value in base.items()}, **state}

@@ -18,7 +18,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, RUNNERS
 
-from ..checkpoints import load_plain
+from ..checkpoints.open import load_plain
 from ..io.checkpoint_files import pretrained_file
 from ..io.unpickle import trust_files
 from ..models.build import build_model, use_plain_model

@@ -12,7 +12,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DATASETS
 from mmengine.structures import BaseDataElement, InstanceData
 
-from ..checkpoints import load_plain
+from ..checkpoints.open import load_plain
 from ..models.build import build_model, use_plain_model
 from ..utils.config import load_config
 
@@ -54,8 +54,8 @@ class Inferencer:
         load, *steps = (s for s in config.test_pipeline if not s.type.endswith('LoadAnnotations'))
         self._of_files = Compose([load, *steps])
         self._of_arrays = Compose([dict(load, type='LoadImageFromNDArray'), *steps])
-        known = card if card.get('classes') else _test_classes(config)
-        self.classes, palette = known['classes'], known.get('palette')
+        meta = vars(card) if card.classes else _test_classes(config)
+        self.classes, palette = meta['classes'], meta.get('palette')
         if not palette:
             palette = np.random.default_rng(0).integers(0, 256, (len(self.classes), 3))
         self.palette = np.array(palette, np.uint8)

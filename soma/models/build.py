@@ -9,14 +9,14 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from ..adapters import ADAPTERS
+from ..adapters.base import ADAPTERS
 from ..io.checkpoint_files import pretrained_file
 
 
 def use_plain_model(config: Config) -> str | None:
     """Take the adapter and the loading of pretrained weights out of a config, for testing.
 
-    An adapter that cannot be folded into the weights (Rein) stays.
+    An adapter that cannot be folded into the weights stays.
 
     Args:
         config: Changed in place.

@@ -10,7 +10,7 @@ from rein_networks import NETWORKS, convnext, make_large, vit
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from soma.adapters.rein import Rein, StageReins, attach_rein
+from soma.adapters.methods.rein import Rein, StageReins, attach_rein
 
 SKIP = {'vit': 1, 'registers': 3}
 

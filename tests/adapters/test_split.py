@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from soma.adapters import SoMALinear, inject_adapter, soma, split, split_layers, split_together
+from soma.adapters import SoMALinear, inject_adapter, split, split_layers, split_together
+from soma.adapters.methods import soma
 
 
 def adapted(component='minor', rank=2, seed=0):

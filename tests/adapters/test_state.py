@@ -7,8 +7,8 @@ from torch import nn
 from soma.adapters import (
     SoMAConv2d,
     SoMALinear,
-    adapted_layers,
     base_hash,
+    card_from_tensors,
     from_release,
     merge_state,
 )
@@ -38,16 +38,17 @@ def layers(draw):
     with torch.no_grad():
         for parameter in layer.adapter_parameters().values():
             parameter += torch.randn(parameter.shape, generator=generator).to(dtype) / 4
-    return layer, x.to(dtype)
+    return layer, x.to(dtype), alpha
 
 
 @settings(max_examples=60, deadline=None)
 @given(layers())
 def test_a_merged_state_computes_what_the_layer_did(made):
-    layer, x = made
+    layer, x, alpha = made
     state = {f'net.{name}': value for name, value in layer.state_dict().items()}
-    assert adapted_layers(state) == ['net']
-    plain = merge_state(state, layer.scale)
+    card = card_from_tensors(state, alpha)
+    assert card.targets == ('net',)
+    plain = merge_state(state, card)
     assert plain.keys() == {f'net.{n}' for n in ('weight', 'bias')} & state.keys()
     assert plain['net.weight'].dtype == layer.weight.dtype
     live = layer._plain().to_empty(device='cpu').to(x.dtype)
@@ -81,7 +82,7 @@ def test_a_state_that_is_no_whole_adapter_is_refused():
 
 def test_names_like_an_adapters_are_no_adapter():
     state = {'ssm.A': torch.ones(2), 'ssm.B': torch.ones(2)}
-    assert adapted_layers(state) == [] and merge_state(state) == state
+    assert card_from_tensors(state).method is None and merge_state(state) == state
 
 
 def test_the_hash_names_the_values():

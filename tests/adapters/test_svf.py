@@ -8,6 +8,7 @@ from torch import nn
 from soma.adapters import (
     SVFConv2d,
     SVFLinear,
+    adapter_card,
     adapter_names,
     adapter_report,
     decompose,
@@ -125,19 +126,21 @@ def test_folding_on_tensors():
     model = nn.Sequential(nn.Linear(8, 6))
     inject_adapter(model, dict(type='SVF', targets='0'))
     model[0].S.data *= 1.5
-    state = model.state_dict()
-    assert torch.allclose(merge_state(state)['0.weight'], model[0].effective_weight(), atol=1e-6)
+    state, card = model.state_dict(), adapter_card(model)
+    assert torch.allclose(
+        merge_state(state, card)['0.weight'], model[0].effective_weight(), atol=1e-6
+    )
     # Of a weight in bfloat16 the fold is in the precision of the singular values.
     half = nn.Sequential(nn.Linear(8, 6))
     inject_adapter(half, dict(type='SVF', targets='0'), split=False)
     half.float()[0].weight.data = half[0].weight.bfloat16()
     half[0].split_()
     half[0].S.data *= 1.5
-    folded = merge_state(half.state_dict())['0.weight']
+    folded = merge_state(half.state_dict(), card)['0.weight']
     assert folded.dtype == torch.float32
     assert torch.allclose(folded, half[0].effective_weight(), atol=1e-6)
     with pytest.raises(ValueError, match='0: the adapter was trained on a weight with other'):
-        merge_state({**state, '0.weight': torch.randn(6, 8)})
+        merge_state({**state, '0.weight': torch.randn(6, 8)}, card)
 
 
 def test_what_cannot_be_decomposed_is_refused():

@@ -5,8 +5,14 @@ import pytest
 import torch
 from scipy.stats import trim_mean
 
-from soma.adapters import adapted_layers, adapter_delta
-from soma.checkpoints import average_files, extract_adapter, load_plain, merge_files
+from soma.adapters.low_rank import low_rank_delta
+from soma.checkpoints import (
+    average_files,
+    extract_adapter,
+    load_plain,
+    merge_files,
+    open_checkpoint,
+)
 from soma.io.checkpoint_files import (
     CheckpointError,
     card_of,
@@ -128,12 +134,10 @@ def test_bad_arguments_are_refused(write, tmp_path, options, message):
 
 
 def deltas(path):
-    content = read_checkpoint(path)
-    tensors, card = content['state_dict'], card_of(content)
-    scale = card['alpha'] / card['rank']
-    return {
-        layer: adapter_delta(tensors, layer, scale).double() for layer in adapted_layers(tensors)
-    }
+    checkpoint = open_checkpoint(path)
+    settings = checkpoint.card.settings
+    layers = checkpoint.layers()
+    return {name: low_rank_delta(tensors, settings).double() for name, tensors in layers.items()}
 
 
 @pytest.fixture

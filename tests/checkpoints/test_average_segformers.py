@@ -4,9 +4,9 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from soma.adapters import adapted_layers, adapter_delta
-from soma.checkpoints import average_files
-from soma.io.checkpoint_files import card_of, read_checkpoint, read_state_dict, write_checkpoint
+from soma.adapters.low_rank import low_rank_delta
+from soma.checkpoints import average_files, open_checkpoint
+from soma.io.checkpoint_files import read_checkpoint, read_state_dict, write_checkpoint
 
 MIT = dict(type='MixVisionTransformer', embed_dims=8, num_layers=[1] * 4, num_heads=[1, 2, 2, 2])
 
@@ -74,10 +74,10 @@ def test_whole_numbers_come_from_the_first(segformers, tmp_path):
 
 def deltas(file):
     """The weight change of each adapted layer."""
-    content = read_checkpoint(file)
-    state, card = content['state_dict'], card_of(content)
-    scale = card['alpha'] / card['rank']
-    return {layer: adapter_delta(state, layer, scale).double() for layer in adapted_layers(state)}
+    checkpoint = open_checkpoint(file)
+    settings = checkpoint.card.settings
+    layers = checkpoint.layers()
+    return {name: low_rank_delta(tensors, settings).double() for name, tensors in layers.items()}
 
 
 def test_adapters_on_a_segformer_are_averaged(segformers, run_here, tmp_path):

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from soma.adapters import save_adapter
-from soma.adapters.fold import LOW_RANK
+from soma.adapters.low_rank import LOW_RANK
 from soma.checkpoints import export_backbone, export_peft, merge_files
 from soma.checkpoints.export.onnx import export_onnx
 from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint

@@ -15,7 +15,6 @@ from soma.checkpoints import (
     load_plain,
     merge_files,
     open_checkpoint,
-    plain_weights,
 )
 from soma.io.checkpoint_files import (
     CheckpointError,
@@ -318,8 +317,8 @@ def test_the_published_file_is_converted_on_the_way(public_file, tmp_path, conve
     kernel = torch.randn(16, 3, 14, 14)
     # what the tests call published has patches of 14 pixels
     assert read_state_dict(public_file)['patch_embed.proj.weight'].shape == kernel.shape
-    state = plain_weights(open_checkpoint(adapter), public_file)
-    again = plain_weights(open_checkpoint(adapter), converted)
+    state = open_checkpoint(adapter).with_base(public_file).plain()
+    again = open_checkpoint(adapter).with_base(converted).plain()
     assert state.keys() == again.keys()
     assert all(torch.equal(state[name], again[name]) for name in state)
 
@@ -335,9 +334,7 @@ def test_the_base_may_have_other_names(converted, adapter, plain_model, tmp_path
 
 
 def test_an_adapter_alone_asks_for_its_base(adapter, plain_model):
-    with pytest.raises(
-        CheckpointError, match='no pretrained weights: name their file with --backbone'
-    ):
+    with pytest.raises(CheckpointError, match='no pretrained weights: name their file with --base'):
         load_plain(plain_model(), adapter)
 
 

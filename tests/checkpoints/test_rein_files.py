@@ -201,16 +201,15 @@ def release(config, tmp_path):
 
 def test_the_releases_files(config, release, converted, build_runner, run_here, tmp_path, tta):
     card = open_checkpoint(release).card
-    assert (card['method'], card['num_tokens'], card['rank']) == ('Rein', 5, 2)
-    assert (card['link'], card['query_dims'], len(card['targets'])) == (True, 32, 4)
+    settings = card.settings
+    assert (card.method, settings['num_tokens'], settings['rank']) == ('Rein', 5, 2)
+    assert (settings['link'], settings['query_dims'], len(card.targets)) == (True, 32, 4)
     x = torch.randn(1, 3, 32, 32)
     model, state = model_to_test(config), read_state_dict(release)
     base = {f'backbone.{n}': v for n, v in read_state_dict(converted).items() if n != 'mask_token'}
     model.load_state_dict({**base, **state})
     expected = logits(model, x)
-    with pytest.raises(
-        CheckpointError, match='no pretrained weights: name their file with --backbone'
-    ):
+    with pytest.raises(CheckpointError, match='no pretrained weights: name their file with --base'):
         load_plain(model_to_test(config), release)
     load_plain(model := model_to_test(config), release, converted)
     for ours, theirs in zip(logits(model, x), expected, strict=True):
@@ -242,5 +241,5 @@ def test_full_tokens_of_the_release(release, tmp_path):
         'backbone.reins.learnable_tokens_b'
     )
     write_checkpoint({**state, 'backbone.reins.learnable_tokens': full}, tmp_path / 'full.pth')
-    card = open_checkpoint(tmp_path / 'full.pth').card
-    assert (card['rank'], card['num_tokens']) == (None, 5)
+    settings = open_checkpoint(tmp_path / 'full.pth').card.settings
+    assert (settings['rank'], settings['num_tokens']) == (None, 5)

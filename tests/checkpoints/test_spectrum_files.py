@@ -13,7 +13,6 @@ from soma.checkpoints import (
     extract_adapter,
     merge_files,
     open_checkpoint,
-    plain_weights,
     total_drift,
     weight_matrices,
 )
@@ -61,7 +60,7 @@ def test_every_file_of_a_training_has_the_same_drift(
     found, printed, warned = analyze(
         tmp_path / 'adapter.safetensors', '--against', converted, '--rank', '4'
     )
-    trained = weight_matrices(plain_weights(open_checkpoint(final), converted))
+    trained = weight_matrices(open_checkpoint(final).with_base(converted).plain())
     expected = drift(weight_matrices(read_state_dict(converted)), trained, rank=4)
     assert list(found['drift']) == list(expected) and len(expected) == 24
     assert found['rank'] == 4 and not found['left_out'] and 'not compared' not in warned

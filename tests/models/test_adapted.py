@@ -11,7 +11,7 @@ from small_detectors import RESNET, TARGETS, write_resnet
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from soma.adapters import SoMALayer, low_rank_product
-from soma.adapters.fold import LOW_RANK
+from soma.adapters.low_rank import LOW_RANK
 from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models.build import use_plain_model
 from soma.utils.config import REPOSITORY, load_config
@@ -174,7 +174,7 @@ def test_the_split_is_kept_beside_the_file(resnet_file, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [resnet_file]
     build(resnet_file, split_cache=True)
     assert Path(f'{resnet_file}.split-r2-minor.safetensors').is_file()
-    monkeypatch.delattr('soma.adapters.soma.split_components')  # not needed any more
+    monkeypatch.delattr('soma.adapters.methods.soma.split_components')  # not needed any more
     again = build(resnet_file, split_cache=True).state_dict()
     assert all(torch.equal(again[name], value) for name, value in expected.items())
 

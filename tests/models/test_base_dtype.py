@@ -132,7 +132,7 @@ def test_train_extract_merge_test(tiny_config, build_runner, public_file, tmp_pa
     assert runner.iter == 4
     final, adapter = f'{runner.work_dir}/iter_4.pth', tmp_path / 'adapter.safetensors'
     card = extract_adapter(final, adapter)
-    assert card['base']['dtype'] == 'bfloat16' == card_of(read_checkpoint(final))['base']['dtype']
+    assert card.base.dtype == 'bfloat16' == card_of(read_checkpoint(final))['base']['dtype']
     merge_files(public_file, adapter, tmp_path / 'merged.pth')
     merge_files(public_file, adapter, tmp_path / 'kept.pth', keep_adapter=True)
 

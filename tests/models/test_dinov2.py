@@ -216,7 +216,7 @@ def test_split_is_kept_beside_the_file(public_file, tmp_path, monkeypatch):
         'converted.pth',
         'converted.pth.split-r2-minor.safetensors',
     }
-    monkeypatch.delattr('soma.adapters.soma.split_components')  # not needed any more
+    monkeypatch.delattr('soma.adapters.methods.soma.split_components')  # not needed any more
     states = [m.state_dict() for m in (plain, first, build(path, adapter=SOMA))]
     for name, value in states[0].items():
         assert all(torch.equal(state[name], value) for state in states), name

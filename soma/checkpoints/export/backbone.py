@@ -6,17 +6,17 @@ import os
 
 import torch
 
-from ...io.checkpoint_files import CheckpointError, write_checkpoint
-from ...io.files import check_output
+from ...io.checkpoint_files import write_checkpoint
+from ...io.files import CheckpointError, check_output
 from ...models.backbones.dinov2_weights import timm_names
-from ..load import check_folds, open_checkpoint, plain_weights
+from ..open import open_checkpoint
 
 
 def export_backbone(
     adapter: str | os.PathLike,
     out: str | os.PathLike,
     names: str,
-    backbone: str | os.PathLike | None = None,
+    base: str | os.PathLike | None = None,
     force: bool = False,
 ) -> int:
     """Write the backbone with the adapter folded in, under the names of timm or of DINOv2's files.
@@ -25,7 +25,7 @@ def export_backbone(
         adapter: Any checkpoint.
         out: File to write, ``*.pth`` or ``*.safetensors``.
         names: ``'timm'`` or ``'dinov2'``.
-        backbone: File of the pretrained weights, where ``adapter`` has none.
+        base: File of the pretrained weights, where ``adapter`` has none.
         force: Accept other pretrained weights than those that the adapter was trained on.
 
     Returns:
@@ -35,20 +35,24 @@ def export_backbone(
         FileNotFoundError: If a file does not exist.
         CheckpointError: If a file cannot be used, or the base is not the adapter's.
     """
-    check_output(out, [adapter, backbone])
+    check_output(out, [adapter, base])
     checkpoint = open_checkpoint(adapter)
-    check_folds(checkpoint, f'exported to {names}')
-    prefix, state = checkpoint.prefix, plain_weights(checkpoint, backbone, force)
-    own = {k.removeprefix(prefix): value for k, value in state.items() if k.startswith(prefix)}
-    if not own:
-        raise CheckpointError(
-            f'{adapter} holds no pretrained weights: name their file with --backbone'
-        )
-    if 'cls_token' not in own:
-        raise CheckpointError(f'{adapter} has another backbone than DINOv2: {sorted(own)[:3]}')
+    checkpoint.check_folds(f'exported to {names}')
+    if base is not None:
+        checkpoint = checkpoint.with_base(base, force)
+    prefix = checkpoint.card.prefix
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint.plain().items()
+        if name.startswith(prefix)
+    }
+    if not weights:
+        raise checkpoint.no_base()
+    if 'cls_token' not in weights:
+        raise CheckpointError(f'{adapter} has another backbone than DINOv2: {sorted(weights)[:3]}')
     if names == 'timm':
-        own = timm_names(own)
+        weights = timm_names(weights)
     else:  # the mask token is of no use, but their model has one
-        own.setdefault('mask_token', torch.zeros(1, own['cls_token'].shape[-1]))
-    write_checkpoint(own, out)
-    return len(own)
+        weights.setdefault('mask_token', torch.zeros(1, weights['cls_token'].shape[-1]))
+    write_checkpoint(weights, out)
+    return len(weights)

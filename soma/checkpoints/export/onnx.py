@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...io.files import atomic_path, check_output
 from ...models.build import build_model, use_plain_model
 from ...utils.config import load_config
-from ..load import load_plain
+from ..open import load_plain
 
 TOLERANCE = 1e-3
 LIMIT = 2**31  # bytes; larger ones must keep their weights in other files
@@ -69,7 +69,7 @@ def export_onnx(
     adapter: str | os.PathLike,
     out: str | os.PathLike,
     size: Sequence[int] | None = None,
-    backbone: str | os.PathLike | None = None,
+    base: str | os.PathLike | None = None,
     opset: int = 18,
     force: bool = False,
 ) -> Exported:
@@ -81,7 +81,7 @@ def export_onnx(
         out: File to write, ``*.onnx``.
         size: Height and width of the window in pixels; the window that the config tests with, or
             the size of its training images, if None.
-        backbone: File of the pretrained weights, where ``adapter`` has none; the one of the
+        base: File of the pretrained weights, where ``adapter`` has none; the one of the
             config's ``init_cfg`` if None.
         opset: Version of ONNX's operators.
         force: Accept other pretrained weights than those that the adapter was trained on.
@@ -95,7 +95,7 @@ def export_onnx(
         RuntimeError: If the model is no segmentor, cannot be exported at this size, is too large,
             or its outputs differ by more than 1e-3; nothing is written then.
     """
-    check_output(out, [adapter, backbone], ('.onnx',))
+    check_output(out, [adapter, base], ('.onnx',))
     config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     if 'decode_head' not in config.model:
         raise RuntimeError('only segmentors can be exported: the config has no model.decode_head')
@@ -104,7 +104,7 @@ def export_onnx(
         size or config.model.test_cfg.get('crop_size') or config.model.data_preprocessor['size']
     )
     model = build_model(config)
-    load_plain(model, adapter, backbone or pretrained, force)
+    load_plain(model, adapter, base or pretrained, force)
     if sum(value.nbytes for value in model.state_dict().values()) > LIMIT:
         raise RuntimeError(f'{adapter} is too large: an ONNX file holds 2 GB of weights')
     window = Window(model, size).eval()  # the exporter brings back the mode that it found

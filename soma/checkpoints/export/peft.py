@@ -13,10 +13,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...adapters import ADAPTERS
-from ...adapters.fold import LOW_RANK
-from ...io.checkpoint_files import CheckpointError, write_checkpoint
-from ..load import Checkpoint, check_folds, open_checkpoint, read_base
+from ...adapters.low_rank import LOW_RANK
+from ...io.checkpoint_files import write_checkpoint
+from ...io.files import CheckpointError
+from ..open import Checkpoint, open_checkpoint
 
 # The layers of other implementations by ours; several stand for its rows in equal parts.
 _NEW = {
@@ -56,7 +56,7 @@ class LoRA(NamedTuple):
 def export_peft(
     adapter: str | os.PathLike,
     out: str | os.PathLike,
-    backbone: str | os.PathLike | None = None,
+    base: str | os.PathLike | None = None,
     base_model: str = 'transformers',
     base_name: str | None = None,
     force: bool = False,
@@ -69,7 +69,7 @@ def export_peft(
     Args:
         adapter: Adapter file or training checkpoint, of this package or of the original release.
         out: Directory to make.
-        backbone: File of the pretrained weights; needed where biases have trained.
+        base: File of the pretrained weights; needed where biases have trained.
         base_model: Whose DINOv2 it is for: ``'transformers'`` (5.18 or newer),
             ``'transformers-old'`` or ``'timm'``.
         base_name: Name or folder of the base model, for peft's ``base_model_name_or_path``.
@@ -87,32 +87,34 @@ def export_peft(
     if out.exists():
         raise FileExistsError(f'{out} exists: remove it or name another directory')
     checkpoint = open_checkpoint(adapter)
-    check_folds(checkpoint, 'exported to peft')
-    if not checkpoint.layers:
+    checkpoint.check_folds('exported to peft')
+    card = checkpoint.card
+    if card.method is None:
         raise CheckpointError(f'{adapter} holds no adapter to export')
-    if not ADAPTERS[method := checkpoint.card['method']].low_rank:
+    if not card.adapter.low_rank:
         raise CheckpointError(
-            f'{adapter} is of {method}, which is no LoRA: merge it '
+            f'{adapter} is of {card.method}, which is no LoRA: merge it '
             '(tools/merge_soma_weights.py) or export the merged backbone (--to timm, --to dinov2)'
         )
     loras = {
         name: lora
-        for layer, parts in _loras(checkpoint, backbone, force)
+        for layer, parts in _loras(checkpoint, base, force)
         for name, lora in _rename(layer, parts, base_model)
     }
-    config = _config(loras, checkpoint.scale, base_name)
+    scale = card.settings['alpha'] / card.settings['rank']
+    config = _config(loras, scale, base_name)
     tensors = {}
     for name, lora in loras.items():
         key = f'base_model.model.{name}'
         tensors |= {f'{key}.lora_A.weight': lora.A, f'{key}.lora_B.weight': lora.B}
         if config['lora_bias']:
             bias = torch.zeros(len(lora.B)) if lora.bias is None else lora.bias
-            tensors[f'{key}.lora_B.bias'] = bias / checkpoint.scale  # which peft multiplies with
+            tensors[f'{key}.lora_B.bias'] = bias / scale  # which peft multiplies with
 
     temporary = out.with_name(f'.{out.name}.{os.getpid()}')
     try:
         write_checkpoint({'state_dict': tensors}, temporary / 'adapter_model.safetensors')
-        for name, content in (('adapter_config', config), ('soma_card', checkpoint.card)):
+        for name, content in (('adapter_config', config), ('soma_card', card.to_dict())):
             (temporary / f'{name}.json').write_text(json.dumps(content, indent=2) + '\n')
         temporary.rename(out)
     finally:
@@ -143,47 +145,48 @@ def _config(loras: dict[str, LoRA], scale: float, base_name: str | None) -> dict
 
 
 def _loras(
-    checkpoint: Checkpoint, backbone: str | os.PathLike | None, force: bool
+    checkpoint: Checkpoint, file: str | os.PathLike | None, force: bool
 ) -> Iterator[tuple[str, list[LoRA]]]:
     """Yield the layers with the change of each of their groups (three in a fused qkv)."""
-    state = checkpoint.state
-    base = None if backbone is None else read_base(checkpoint, backbone, force)
-    for layer in checkpoint.layers:
-        A, B, A0, B0 = (state[f'{layer}.{name}'] for name in LOW_RANK)
+    base = None if file is None else checkpoint.read_base(file, force)
+    for layer, tensors in checkpoint.layers().items():
+        A, B, A0, B0 = (tensors[name] for name in LOW_RANK)
         groups = len(A) // B.shape[1]
-        own = layer.removeprefix(checkpoint.prefix)
+        name = layer.removeprefix(checkpoint.card.prefix)
         if base is not None:
-            weight = base.get(f'{own}.weight')
-            found, wanted = getattr(weight, 'shape', None), (len(B), A.shape[1])
-            if found != wanted:
+            shape, made_for = (
+                getattr(base.get(f'{name}.weight'), 'shape', None),
+                (len(B), A.shape[1]),
+            )
+            if shape != made_for:
                 raise CheckpointError(
-                    f'{checkpoint.path} does not fit {backbone}: the adapter of {layer} is made '
-                    f'for a weight of {wanted}, the base has {found and tuple(found)}'
+                    f'{checkpoint.path} does not fit {file}: the adapter of {layer} is made '
+                    f'for a weight of {made_for}, the base has {shape and tuple(shape)}'
                 )
         if A0.any():
             B = torch.cat([B, -B0], dim=1)
             rows = (groups, -1, A.shape[1])
             A = torch.cat([A.view(rows), A0.view(rows)], dim=1).flatten(0, 1)
         biases = [None] * groups
-        if checkpoint.card['train_bias'] and f'{layer}.bias' in state:
+        if checkpoint.card.train_bias and f'{layer}.bias' in checkpoint.tensors:
             if base is None:
                 raise CheckpointError(
                     f'{checkpoint.path} holds trained biases, of which peft wants the change: name '
-                    'the file of the pretrained weights with --backbone'
+                    'the file of the pretrained weights with --base'
                 )
-            change = state[f'{layer}.bias'] - base[f'{own}.bias']
+            change = checkpoint.tensors[f'{layer}.bias'] - base[f'{name}.bias']
             biases = change.chunk(groups)
         parts = zip(A.chunk(groups), B.chunk(groups), biases, strict=True)
-        yield own, [LoRA(*part) for part in parts]
+        yield name, [LoRA(*part) for part in parts]
 
 
 def _rename(name: str, parts: list[LoRA], base_model: str) -> Iterator[tuple[str, LoRA]]:
     """Yield the layers of another implementation that stand for one of ours."""
     blocks, table = NAMES[base_model]
-    found = re.fullmatch(r'blocks\.(\d+)\.(.+)', name)
-    if found is None:
+    match = re.fullmatch(r'blocks\.(\d+)\.(.+)', name)
+    if match is None:
         raise CheckpointError(f'{name} is no layer of a block of DINOv2, for which peft has a name')
-    index, layer = found.groups()
+    index, layer = match.groups()
     names = table.get(layer, (layer,))
     if len(names) == 1 < len(parts):
         parts = [_stack(parts)]

@@ -13,7 +13,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...adapters import base_hash, base_of
+from ...adapters.pretrained import base_hash, base_of
 from ...io.files import atomic_path
 from ...models.build import base_prefix, plain_model
 
@@ -47,10 +47,10 @@ class AdapterCheckpointHook(CheckpointHook):
                 f'makes a step every {count}: a run resumed from one will differ from an '
                 f'uninterrupted one; make the interval a multiple of {count}'
             )
-        base = runner.card.get('base')
+        base = runner.card.base
         self._left_out = set()
-        if base and base['file'] and self._restored in (None, _exact_hash(runner)):
-            model, prefix = plain_model(runner.model), base['prefix']
+        if base and base.file and self._restored in (None, _exact_hash(runner)):
+            model, prefix = plain_model(runner.model), base.prefix
             self._left_out = {prefix + name for name in base_of(model, prefix)}
         elif base:
             runner.logger.info(

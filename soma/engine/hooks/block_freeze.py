@@ -10,7 +10,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ...adapters import AdapterLayer, adapter_report
+from ...adapters.layer import AdapterLayer
+from ...adapters.report import adapter_report
 from ...models.build import plain_model
 
 

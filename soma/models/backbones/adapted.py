@@ -12,16 +12,11 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...adapters import (
-    AdapterLayer,
-    Rein,
-    adapter_names,
-    adapter_state,
-    inject_adapter,
-    split_layers,
-    split_together,
-)
-from ...adapters.config import PLAIN
+from ...adapters.base import Adapter
+from ...adapters.inject import adapter_names, adapter_state, inject_adapter
+from ...adapters.layer import AdapterLayer
+from ...adapters.layer_config import PLAIN
+from ...adapters.split import split_layers, split_together
 from ...io.checkpoint_files import CheckpointError, pretrained_file
 
 if find_spec('mmcv') is not None:
@@ -104,8 +99,8 @@ class _Adapted:
             )
             split_layers({n: m for n, m in self.named_modules() if isinstance(m, AdapterLayer)})
             for module in self.modules():
-                if isinstance(module, Rein):  # whose layers the backbone takes for its own
-                    module.reset_parameters()
+                if isinstance(module, Adapter) and not isinstance(module, AdapterLayer):
+                    module.reset_parameters()  # its layers the backbone takes for its own
             return
         # mmengine only warns of what a file lacks, and backbones have loaders of their own.
         loaded = {}

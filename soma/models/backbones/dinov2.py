@@ -13,15 +13,11 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...adapters import (
-    AdapterLayer,
-    adapter_names,
-    inject_adapter,
-    is_block_matrix,
-    split_layers,
-    split_together,
-)
-from ...adapters.report import block_index
+from ...adapters.blocks import block_index
+from ...adapters.inject import adapter_names, adapter_state, inject_adapter
+from ...adapters.layer import AdapterLayer
+from ...adapters.pretrained import is_block_matrix
+from ...adapters.split import split_layers, split_together
 from ...io.checkpoint_files import load_strictly
 from ..pyramid import resize_map
 from .dinov2_weights import POS_EMBED_INTERP, convert_dinov2, read_pretrained, resize_pos_embed
@@ -202,9 +198,8 @@ class DINOv2(VisionTransformer):
         for key in UNUSED_KEYS & converted.keys():
             del converted[key]
         with split_together(self, checkpoint if self.split_cache else None):
-            # Tokens (Rein) are in no file of pretrained weights.
-            own = {n: v for n, v in self.state_dict().items() if n.startswith('reins.')}
-            load_strictly(self, own | converted, checkpoint)
+            # What stands beside the layers (tokens) is in no file of pretrained weights.
+            load_strictly(self, adapter_state(self, in_layers=False) | converted, checkpoint)
 
     def describe(self) -> dict:
         """What a file of pretrained weights must be made for, as plain data for its card."""

@@ -14,6 +14,8 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ...adapters.base import Adapter
+
 _FLIPS = {'horizontal': (2,), 'vertical': (1,), 'diagonal': (1, 2)}  # of (classes, h, w)
 
 
@@ -32,7 +34,7 @@ class WindowEncoderDecoder(EncoderDecoder):
 
     Raises:
         ValueError: If ``batch_windows`` is no positive whole number, or the backbone makes queries
-            (Rein) without a head that uses them, or the other way round.
+            without a head that uses them, or the other way round.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -41,19 +43,18 @@ class WindowEncoderDecoder(EncoderDecoder):
         self._check_link()
 
     def _check_link(self) -> None:
-        """Check that queries linked to the tokens of Rein are made if, and only if, they are used.
+        """Check that the backbone's adapter makes queries if, and only if, the head uses them.
 
         Raises:
             ValueError: If backbone or head has no use for the other's.
         """
-        reins = getattr(self.backbone, 'reins', None)
-        link = reins is not None and reins.link
+        link = any(m.link for m in self.backbone.modules() if isinstance(m, Adapter))
         wants = getattr(self.decode_head, 'wants_queries', False)
         others = [name for name in ('neck', 'auxiliary_head') if getattr(self, f'with_{name}')]
         if link and (others or not wants):
             reader = ' and '.join(others) or type(self.decode_head).__name__
             raise ValueError(
-                f'the queries that the backbone makes of its tokens (link=True of Rein) are for '
+                f'the queries that the backbone makes (link=True of its adapter) are for '
                 f'ReinMask2FormerHead alone, not for a model with {reader}: leave link out of the '
                 "adapter, or take decode_head=dict(type='ReinMask2FormerHead')"
             )

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from .low_rank import LowRankConv2d, LowRankLayer, LowRankLinear
-from .svd import Components, check_component, split_components
+import torch
+from torch import Tensor, nn
+
+from ..base import Recognised, register_adapter
+from ..low_rank import (
+    LowRankConfig,
+    LowRankConv2d,
+    LowRankLayer,
+    LowRankLinear,
+    recognise_low_rank,
+)
+from ..svd import Components, check_component, split_components
 
 
 class SoMALayer(LowRankLayer):
@@ -100,3 +110,31 @@ class SoMAConv2d(SoMALayer, LowRankConv2d):
 
     Made from an ``nn.Conv2d`` with :meth:`from_plain`.
     """
+
+
+@register_adapter
+@dataclass(frozen=True)
+class SoMAConfig(LowRankConfig):
+    """Settings of SoMA: some singular components and the biases train (arXiv 2412.04077).
+
+    Attributes:
+        component: ``'minor'`` (SoMA), ``'principal'`` or ``'random'``.
+    """
+
+    method = 'SoMA'
+    layers = (SoMALinear, SoMAConv2d)
+    start_only = ('component',)
+
+    train_bias: bool = True
+    component: str = 'minor'
+
+    def __post_init__(self) -> None:
+        """Check each value, as in the parent class."""
+        super().__post_init__()
+        check_component(self.component)
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
+        """A low-rank change that has taken components out of the weight."""
+        found = recognise_low_rank(state, lambda t: len(t['A0']) > 0 and 'magnitude' not in t)
+        return found and found._replace(settings={**found.settings, 'component': 'minor'})

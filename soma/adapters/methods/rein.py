@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from .layer import Adapter
-
-# What stands before the patches among the tokens of a vision transformer.
-PREFIX_TOKENS = ('cls_token', 'dist_token', 'register_tokens', 'reg_token')
-_PATCH_SIZE = 16
+from ..base import Adapter, AdapterConfig, Recognised, is_count, register_adapter
+from ..blocks import block_width, count_prefix_tokens, patch_size
+from ..targets import find_layers
 
 
 class Rein(Adapter, nn.Module):
@@ -35,8 +34,7 @@ class Rein(Adapter, nn.Module):
         query_dims: Width of the queries.
         link: Whether :meth:`queries` makes queries of the tokens.
         scale_init: Where ``scale`` starts.
-        zero_init: Whether ``W_f`` and ``b_f`` start at zero, so that the features are the frozen
-            network's at first.
+        zero_init: Whether ``W_f`` and ``b_f`` start at zero, and so does the change.
         patch_size: Side of a patch in pixels; it sets how far from zero the tokens start.
 
     Raises:
@@ -56,7 +54,7 @@ class Rein(Adapter, nn.Module):
         link: bool = False,
         scale_init: float = 0.001,
         zero_init: bool = False,
-        patch_size: int = _PATCH_SIZE,
+        patch_size: int = 16,
     ) -> None:
         super().__init__()
         check_options(num_tokens, rank, query_dims)
@@ -110,15 +108,11 @@ class Rein(Adapter, nn.Module):
         """
         tokens = self.tokens(block)
         similarity = (x @ tokens.T * self.width**-0.5).softmax(-1)
-        found = similarity[..., 1:] @ self.mlp_token2feat(tokens[1:])
-        return self.scale * self.mlp_delta_f(found + x)
+        attended = similarity[..., 1:] @ self.mlp_token2feat(tokens[1:])
+        return self.scale * self.mlp_delta_f(attended + x)
 
     def queries(self) -> Tensor:
-        """Make queries of the tokens: of their maximum and mean over blocks and the last block's.
-
-        Returns:
-            Shape ``(m, query_dims)``.
-        """
+        """Queries ``(m, query_dims)`` of the tokens: maximum and mean over blocks, and last."""
         queries = self.transform(self.tokens(slice(None)))  # (blocks, m, query_dims)
         parts = [queries.max(0).values, queries.mean(0), queries[-1]]
         # The public files have the three of a channel side by side.
@@ -140,12 +134,12 @@ class Rein(Adapter, nn.Module):
         Raises:
             ValueError: If ``out`` is neither, or of another width.
         """
-        known = isinstance(out, Tensor) and out.ndim in (3, 4)
-        if not known or out.shape[-1 if out.ndim == 3 else 1] != self.width:
-            found = tuple(out.shape) if isinstance(out, Tensor) else f'a {type(out).__name__}'
+        is_known = isinstance(out, Tensor) and out.ndim in (3, 4)
+        if not is_known or out.shape[-1 if out.ndim == 3 else 1] != self.width:
+            output = tuple(out.shape) if isinstance(out, Tensor) else f'a {type(out).__name__}'
             raise ValueError(
                 f'Rein expects of block {self.blocks[block]!r} tokens (N, n, {self.width}) or maps '
-                f'(N, {self.width}, H, W), but its output is {found}: choose other targets'
+                f'(N, {self.width}, H, W), but its output is {output}: choose other targets'
             )
         if out.ndim == 4:
             change = self(out.flatten(2).transpose(1, 2), block)
@@ -167,10 +161,6 @@ class Rein(Adapter, nn.Module):
         parent = re.sub(r'reins(\.width\d+)?$', '', name)
         return [f'{parent}{block}' for block in self.blocks]
 
-    def extra_repr(self) -> str:
-        """Its sizes."""
-        return f'{len(self.blocks)} blocks, {self.num_tokens} tokens, rank={self.rank}'
-
 
 class StageReins(nn.ModuleDict):
     """One :class:`Rein` for each width of a network, named ``width<c>``."""
@@ -185,31 +175,97 @@ class StageReins(nn.ModuleDict):
         return sum(rein.queries() for rein in self.values())
 
 
-def check_options(num_tokens: int, rank: int | None, query_dims: int) -> None:
-    """Check the sizes of a :class:`Rein`.
+@register_adapter
+@dataclass(frozen=True)
+class ReinConfig(AdapterConfig):
+    """Settings of Rein: tokens that refine the features after each block (arXiv 2312.04265).
 
-    Raises:
-        ValueError: If one is out of range.
+    Attributes:
+        targets: Regular expression, or several, that fully match the names of the blocks. They
+            return tokens ``(N, n, c)`` or maps ``(N, c, H, W)``.
+        exclude: As ``targets``: which of these are left alone.
+        num_tokens: As for :class:`Rein`, like those that follow.
     """
-    if num_tokens < 2:
-        raise ValueError(f'num_tokens must be at least 2, since one is left out, got {num_tokens}')
-    if rank is not None and rank < 1:
-        raise ValueError(f'rank must be at least 1, or None for full tokens, got {rank}')
-    if query_dims < 1:
-        raise ValueError(f'query_dims must be at least 1, got {query_dims}')
+
+    method = 'Rein'
+    folds = False
+    start_only = ('scale_init', 'zero_init')
+    adapts = 'modules with parameters'
+
+    targets: str | Sequence[str] = r'blocks\.\d+'
+    exclude: str | Sequence[str] = ()
+    num_tokens: int = 100
+    rank: int | None = 16
+    query_dims: int = 256
+    link: bool = False
+    scale_init: float = 0.001
+    zero_init: bool = False
+
+    def __post_init__(self) -> None:
+        """Check each value, as in the parent class."""
+        super().__post_init__()
+        check_options(self.num_tokens, self.rank, self.query_dims)
+
+    def layer_class(self, layer: nn.Module) -> type[Rein] | None:
+        """Rein for any module with parameters."""
+        return Rein if any(True for _ in layer.parameters()) else None
+
+    def make(self, model: nn.Module, split: bool) -> dict[str, nn.Module]:
+        """Attach the tokens to the blocks."""
+        names = {f.name for f in fields(self)} - {'start_block', 'targets', 'exclude'}
+        options = {name: getattr(self, name) for name in names}
+        return {'reins': attach_rein(model, find_layers(model, self), **options)}
+
+    @classmethod
+    def tensor_names(cls, names: Iterable[str], targets: Iterable[str]) -> set[str]:
+        """Which names are below ``reins``."""
+        return {name for name in names if 'reins' in name.split('.')}
+
+    @classmethod
+    def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
+        """Check that there are tokens for each block.
+
+        Raises:
+            ValueError: If there are not.
+        """
+        names = [n for n in state if re.search(r'reins.*\.learnable_tokens(_a)?$', n)]
+        tokens = sum(len(state[name]) for name in names)
+        if tokens != (blocks := len(list(targets))):
+            raise ValueError(f'its card names {blocks} blocks, it has tokens for {tokens}')
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
+        """Rein behind all blocks of a vision transformer, as in its public files."""
+        reins = 'backbone.reins.'
+        full = state.get(f'{reins}learnable_tokens')
+        tokens = state.get(f'{reins}learnable_tokens_a', full)
+        if tokens is None:
+            return None
+        merge = state.get(f'{reins}merge.weight')
+        settings = {'num_tokens': tokens.shape[1], 'link': merge is not None}
+        settings['rank'] = None if full is not None else tokens.shape[2]
+        settings |= {} if merge is None else {'query_dims': len(merge)}
+        return Recognised({f'backbone.blocks.{i}': 1 for i in range(len(tokens))}, settings)
+
+
+def check_options(num_tokens: int, rank: int | None, query_dims: int) -> None:
+    """Raise a ``ValueError`` if a size is out of range."""
+    sizes = (num_tokens, 1 if rank is None else rank, query_dims)
+    for name, value in zip(('num_tokens', 'rank', 'query_dims'), sizes, strict=True):
+        if not is_count(value, least := 2 if name == 'num_tokens' else 1):
+            hint = ', or None for full tokens' if name == 'rank' else ''
+            raise ValueError(f'{name} must be at least {least}{hint}, got {value!r}')
 
 
 def attach_rein(model: nn.Module, blocks: Mapping[str, nn.Module], **options) -> nn.Module:
-    """Refine what blocks of a model return; with ``link`` the model returns its queries too.
+    """Refine what blocks of a model return; class and register tokens are left alone.
 
     The tokens are the submodule ``reins`` of the model; forward hooks apply them, so that the names
-    of all else stay. Class and register tokens are left alone. A model with ``link`` returns
-    ``(output, queries)``, where it has returned ``output``.
+    of all else stay. With ``link`` the model returns ``(output, queries)`` in place of ``output``.
 
     Args:
         model: Changed in place.
-        blocks: Blocks of it by name, in the order of the network. They return tokens ``(N, n, c)``
-            or maps ``(N, c, H, W)``.
+        blocks: Blocks of it by name, in the order of the network.
         **options: As for :class:`Rein`.
 
     Returns:
@@ -222,20 +278,18 @@ def attach_rein(model: nn.Module, blocks: Mapping[str, nn.Module], **options) ->
         raise ValueError(f'{type(model).__name__} has a Rein already')
     names: dict[int, list[str]] = {}
     for name, block in blocks.items():
-        names.setdefault(_width(name, block), []).append(name)
-    options = {'patch_size': _patch_size(model), **options}
+        names.setdefault(block_width(name, block), []).append(name)
+    options = {'patch_size': patch_size(model), **options}
     parts = {width: Rein(width, of_width, **options) for width, of_width in names.items()}
-    skip = sum(
-        parameter.shape[1]
-        for name, parameter in model.named_parameters()
-        if name.rpartition('.')[2] in PREFIX_TOKENS
-    )
+    skip = count_prefix_tokens(model)
     for rein in parts.values():
         for index, name in enumerate(rein.blocks):
             # Bound to the module, not in a closure: a deep copy then calls its own.
             blocks[name].register_forward_hook(partial(rein.refine, index, skip))
-    (reins,) = parts.values() if len(parts) == 1 else [_by_width(parts)]
-    model.reins = reins
+    if len(parts) > 1:
+        parts = {0: StageReins({f'width{width}': rein for width, rein in parts.items()})}
+    (model.reins,) = parts.values()
+    reins = model.reins
     if reins.link:
         model.register_forward_hook(partial(_add_queries, reins))
     return reins
@@ -244,21 +298,3 @@ def attach_rein(model: nn.Module, blocks: Mapping[str, nn.Module], **options) ->
 def _add_queries(reins: nn.Module, model: nn.Module, args: tuple, output) -> tuple:
     """Return the output of a model with the queries: a forward hook, but for the first argument."""
     return output, reins.queries()
-
-
-def _by_width(parts: Mapping[int, Rein]) -> StageReins:
-    return StageReins({f'width{width}': rein for width, rein in parts.items()})
-
-
-def _width(name: str, block: nn.Module) -> int:
-    """Number of channels that a block returns: its last parameter has as many rows."""
-    parameters = list(block.parameters())
-    if not parameters:
-        raise ValueError(f'{name!r} has no parameters: it is no block that Rein can refine')
-    return parameters[-1].shape[0]
-
-
-def _patch_size(model: nn.Module) -> int:
-    """Side of the first convolution's kernel, which in a transformer embeds the patches."""
-    kernels = (m.kernel_size[0] for m in model.modules() if isinstance(m, nn.Conv2d))
-    return next(kernels, _PATCH_SIZE)

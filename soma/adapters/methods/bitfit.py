@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
 from torch import Tensor, nn
 
-from .layer import AdapterLayer
+from ..base import register_adapter
+from ..layer import AdapterLayer
+from ..layer_config import LayerConfig
+from ..targets import VIT_TARGETS
 
 
 class BitFitLayer(AdapterLayer):
@@ -38,9 +43,10 @@ class BitFitLayer(AdapterLayer):
     def split_(self) -> None:
         """There is nothing to take out of the weight."""
 
-    def effective_weight(self) -> Tensor:
+    @staticmethod
+    def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
         """The weight, which stays what it is."""
-        return self.weight
+        return weight
 
     def settings(self) -> dict:
         """No options."""
@@ -74,3 +80,37 @@ def _copy_as(cls: type[nn.Module], layer: nn.Module) -> nn.Module:
     twin._parameters = dict(layer._parameters)
     twin.__class__ = cls
     return twin
+
+
+@register_adapter
+@dataclass(frozen=True)
+class BitFitConfig(LayerConfig):
+    """Settings of BitFit: the biases of layers and norms train (arXiv 2106.10199)."""
+
+    method = 'BitFit'
+    adapts = 'layers with a bias'
+    layers = (BitFitLayer,)
+
+    targets: str | Sequence[str] = VIT_TARGETS.replace('(attn', r'(norm[12]|attn', 1)
+    train_bias: bool = field(default=True, init=False)
+    groups: Mapping[str, int] = field(default_factory=dict, init=False)
+
+    def options(self) -> dict:
+        """No options."""
+        return {}
+
+    def layer_class(self, layer: nn.Module) -> type[AdapterLayer] | None:
+        """The class of any layer with a bias."""
+        if isinstance(layer, AdapterLayer) or getattr(layer, 'bias', None) is None:
+            return None
+        return bitfit_class(type(layer))
+
+    @classmethod
+    def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
+        """Check that the biases are there.
+
+        Raises:
+            ValueError: If one is missing.
+        """
+        if missing := [name for name in targets if f'{name}.bias' not in state]:
+            raise ValueError(f'its card names the layer {missing[0]}, whose bias is missing')

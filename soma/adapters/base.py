@@ -1,0 +1,228 @@
+"""What all adapters have in common, and the registry of methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+ADAPTERS: dict[str, type[AdapterConfig]] = {}
+
+
+class Adapter:
+    """Mixed into a module that trains while all around it is frozen.
+
+    One that is no layer has ``reset_parameters()`` too.
+
+    Attributes:
+        method: The ``type`` of the config that it was made by.
+        TENSORS: Names of its own tensors in a state dict, which the plain model lacks.
+        NO_DECAY: Names of parameters that weight decay would draw away from their start.
+        link: Whether the model returns queries for its head beside its output.
+    """
+
+    method: str
+    TENSORS: tuple[str, ...] = ()
+    NO_DECAY: tuple[str, ...] = ()
+    link: bool = False
+
+    def adapter_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that train with this adapter, by their name in the module."""
+        raise NotImplementedError
+
+    def settings(self) -> dict:
+        """Its options, for the card of a file: those of its config, and perhaps more."""
+        raise NotImplementedError
+
+    def targets(self, name: str) -> list[str]:
+        """Names of the modules that it adapts, from its own: by default itself."""
+        return [name]
+
+
+class Recognised(NamedTuple):
+    """What tensors tell of an adapter whose file has no card.
+
+    Attributes:
+        groups: Number of matrices in each adapted module, by its name.
+        settings: Options of the adapter.
+        train_bias: Whether biases trained.
+    """
+
+    groups: dict[str, int]
+    settings: dict
+    train_bias: bool = False
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """Settings of any adapter: the ``adapter`` dict of a config, by its ``type``.
+
+    A method derives from this class, or from one of its subclasses, and is registered with
+    :func:`register_adapter`. The class says too how the method's tensors are read in a file.
+
+    Attributes:
+        method: The ``type``.
+        folds: Whether the adapter is a change of weights, so that it can be folded into them.
+        adds_up: Whether the mean of several is that of the changes of their weights.
+        low_rank: Whether it is a low-rank change, as peft's LoRA.
+        averages_to: The method of an average, if it is another one.
+        start_only: Options that only say how the adapter starts.
+        start_block: The first ``blocks.<i>`` that is adapted.
+    """
+
+    method: ClassVar[str]
+    folds: ClassVar[bool] = True
+    adds_up: ClassVar[bool] = True
+    low_rank: ClassVar[bool] = False
+    averages_to: ClassVar[str | None] = None
+    start_only: ClassVar[tuple[str, ...]] = ()
+
+    start_block: int = 0
+
+    def __post_init__(self) -> None:
+        """Check each value.
+
+        Raises:
+            ValueError: If a value is out of range.
+        """
+        if not is_count(self.start_block, 0):
+            raise ValueError(f'start_block must be at least 0, and whole, got {self.start_block!r}')
+
+    def make(self, model: nn.Module, split: bool) -> dict[str, Adapter]:
+        """Make the adapters; the model's own modules and parameters stay as they are.
+
+        Args:
+            model: What is adapted.
+            split: Whether its weights are there already, to start from.
+
+        Returns:
+            The modules to put into the model, by dotted name.
+
+        Raises:
+            ValueError: If the adapter does not fit the model, which is unchanged then.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def tensor_names(cls, names: Iterable[str], targets: Iterable[str]) -> set[str]:
+        """Which of the names in a state dict are those of the method's own tensors.
+
+        Args:
+            names: Of tensors.
+            targets: Of the adapted modules.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
+        """Check that a state dict holds the adapter that a card tells of.
+
+        Raises:
+            ValueError: If it does not; the message begins with ``its card``.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def fold(cls, weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
+        """Fold an adapter into the weight that it was trained on.
+
+        Args:
+            weight: Shape ``(out, in, ...)``.
+            tensors: The adapter's, by their name in the layer.
+            settings: Its options.
+
+        Returns:
+            The weight of the plain layer that computes the same.
+
+        Raises:
+            ValueError: If the adapter is made for another weight.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
+        """Recognise the method by its tensors alone. A subclass does not inherit this.
+
+        Returns:
+            What they tell; None if they are not the method's.
+
+        Raises:
+            ValueError: If they are, and do not tell enough.
+        """
+        return None
+
+
+def register_adapter(config: type[AdapterConfig]) -> type[AdapterConfig]:
+    """Make a method known by its name; used as a decorator of its config.
+
+    Raises:
+        ValueError: If another class has this name.
+    """
+    other = ADAPTERS.setdefault(config.method, config)
+    if (other.__module__, other.__qualname__) != (config.__module__, config.__qualname__):
+        raise ValueError(f'there is an adapter of the name {config.method!r}: {other}')
+    ADAPTERS[config.method] = config
+    return config
+
+
+def parse_adapter(config: Mapping | AdapterConfig) -> AdapterConfig:
+    """Validate an adapter config.
+
+    Args:
+        config: ``dict(type='SoMA', rank=16, ...)`` or the dataclass itself.
+
+    Returns:
+        The dataclass.
+
+    Raises:
+        ValueError: If the type or an option is unknown, or a value out of range.
+    """
+    if isinstance(config, AdapterConfig):
+        return config
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise ValueError(f"adapter: needs a dict(type='SoMA', ...), got {config!r}")
+    options = dict(config)
+    method = options.pop('type')
+    if method not in ADAPTERS:
+        raise ValueError(f'adapter: unknown type {method!r}, choose one of {sorted(ADAPTERS)}')
+    known = option_names(ADAPTERS[method])
+    if unknown := sorted(options.keys() - known):
+        raise ValueError(f'adapter: unknown options {unknown} of {method}, it has {sorted(known)}')
+    try:
+        return ADAPTERS[method](**options)
+    except ValueError as error:
+        raise ValueError(f'adapter: {error}') from error
+
+
+def option_names(config: type[AdapterConfig]) -> set[str]:
+    """Names of the options that a config takes."""
+    return {field.name for field in fields(config) if field.init}
+
+
+def recognise(state: Mapping[str, Tensor]) -> tuple[str, Recognised] | None:
+    """Recognise the adapter in a state dict by its tensors.
+
+    Args:
+        state: Tensors by name.
+
+    Returns:
+        The method and what the tensors tell; None without an adapter.
+
+    Raises:
+        ValueError: If they are of several methods, or do not tell enough.
+    """
+    methods = {
+        name: recognised
+        for name, config in ADAPTERS.items()
+        if 'recognise' in vars(config) and (recognised := config.recognise(state)) is not None
+    }
+    if len(methods) > 1:
+        raise ValueError(f'its layers are of several methods: {sorted(methods)}; one is expected')
+    return next(iter(methods.items()), None)
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Whether a value is a whole number, and at least ``least``."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -1,0 +1,268 @@
+"""The card of a file: what adapter is in it, and which pretrained weights it belongs to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from torch import Tensor
+
+from ..io.files import CheckpointError
+from .base import ADAPTERS, AdapterConfig, Recognised, is_count, option_names, parse_adapter
+from .blocks import block_index
+
+_LARGEST = 2**20  # no size and no number of names on a card is larger
+# Options of a config that a card has in fields of its own.
+_OWN_FIELDS = ('targets', 'exclude', 'start_block', 'train_bias', 'groups')
+
+
+def _is_texts(value: object) -> bool:
+    listed = isinstance(value, list | tuple) and len(value) <= _LARGEST
+    return listed and all(isinstance(entry, str) for entry in value)
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(map(_is_side, value)) and len(value) == 2
+
+
+def _is_side(value: object) -> bool:
+    return is_count(value) and value <= _LARGEST
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    'a text': lambda value: isinstance(value, str),
+    'true or false': lambda value: isinstance(value, bool),
+    'a whole number': lambda value: is_count(value, 0),
+    f'a whole number from 1 to {_LARGEST}': _is_side,
+    'two sizes in pixels': _is_size,
+    'a list of names': _is_texts,
+    'a list of colours': lambda value: isinstance(value, list | tuple),
+    'a dict': lambda value: isinstance(value, Mapping),
+    'a text or a dict': lambda value: isinstance(value, str | Mapping),
+}
+_TEXT, _FLAG, _COUNT, _SIDE, _SIZE, _TEXTS, _COLOURS, _DICT, _ARCH = _KINDS
+
+
+def _entry(kind: str, default: object = None) -> Any:
+    """A field of a card, checked when it is read."""
+    make = {'default_factory': dict} if default == {} else {'default': default}
+    return field(**make, metadata={'kind': kind})
+
+
+@dataclass(frozen=True)
+class BaseCard:
+    """Which pretrained weights an adapter belongs to, and where they stand in its model.
+
+    Attributes:
+        prefix: Where the base stands in the model.
+        hash: Of names, shapes and values, as :func:`~soma.adapters.base_hash`.
+        samples: Some values of what the hash leaves out, by the name of the tensor.
+        file: Where they were read from.
+        names: What of a file belongs to the base; a DINOv2 says it by the sizes below.
+        arch: Name of the architecture, or its options.
+        img_size: Height and width in pixels that the position embedding is made for.
+        patch_size: Side of a patch in pixels.
+        registers: Number of register tokens.
+        dtype: What the matrices of the blocks were stored in.
+        pos_embed_interp: How positions were resized.
+        extra: Whatever else a model tells of itself.
+    """
+
+    prefix: str = _entry(_TEXT, 'backbone.')
+    hash: str | None = _entry(_TEXT)
+    samples: Mapping[str, Sequence[float]] = _entry(_DICT, {})
+    file: str = _entry(_TEXT, '')
+    names: Sequence[str] | None = _entry(_TEXTS)
+    arch: str | Mapping | None = _entry(_ARCH)
+    img_size: Sequence[int] | None = _entry(_SIZE)
+    patch_size: int | None = _entry(_SIDE)
+    registers: int | None = _entry(_COUNT)
+    dtype: str | None = _entry(_TEXT)
+    pos_embed_interp: str | None = _entry(_TEXT)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict:
+        """Plain data, as it stands in a file."""
+        return _plain(self)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of itself; read with :func:`read_card`, which checks it.
+
+    Attributes:
+        soma_version: What wrote the file.
+        method: ``type`` of the adapter, None without one.
+        settings: Its options, such as ``rank`` and ``alpha``.
+        train_bias: Whether biases of adapted layers trained.
+        targets: Names of the adapted layers or blocks in the model.
+        start_block: The first block that is adapted.
+        groups: How many matrices are stacked in the layers of a name, by its last part.
+        base: The pretrained weights that the adapter was trained on.
+        classes: Names of the classes of the training data.
+        palette: RGB colour of each class.
+        config: Text of the config.
+        iteration: Number of training steps.
+        merged: The card of the adapter that was folded into the weights.
+        average: Which files this one is the average of.
+        extra: Whatever else the file says.
+    """
+
+    soma_version: str | None = _entry(_TEXT)
+    method: str | None = _entry(_TEXT)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    train_bias: bool = _entry(_FLAG, False)
+    targets: Sequence[str] = _entry(_TEXTS, ())
+    start_block: int = _entry(_COUNT, 0)
+    groups: Mapping[str, int] = _entry(_DICT, {})
+    base: BaseCard | None = _entry(_DICT)  # noqa: RUF009
+    classes: Sequence[str] | None = _entry(_TEXTS)
+    palette: Sequence | None = _entry(_COLOURS)
+    config: str | None = _entry(_TEXT)
+    iteration: int | None = _entry(_COUNT)
+    merged: Card | None = _entry(_DICT)  # noqa: RUF009
+    average: Mapping[str, Any] | None = _entry(_DICT)
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def adapter(self) -> type[AdapterConfig] | None:
+        """The config class of the method, None without an adapter."""
+        return None if self.method is None else ADAPTERS[self.method]
+
+    @property
+    def folds(self) -> bool:
+        """Whether there is an adapter that can be folded into the weights."""
+        return self.method is not None and self.adapter.folds
+
+    @property
+    def prefix(self) -> str:
+        """Where the base stands in the model."""
+        base = self.base or (self.merged and self.merged.base) or BaseCard()
+        return base.prefix
+
+    def with_adapter(self, method: str, told: Recognised) -> Card:
+        """This card with an adapter on it."""
+        return replace(
+            self,
+            method=method,
+            settings=told.settings,
+            train_bias=told.train_bias,
+            targets=tuple(told.groups),
+            start_block=min((block_index(name) or 0) for name in told.groups),
+            groups={name.rpartition('.')[2]: n for name, n in told.groups.items() if n > 1},
+        )
+
+    def adapter_config(self, targets: Sequence[str]) -> dict:
+        """The config of the adapter, for :func:`~soma.adapters.inject_adapter`.
+
+        Args:
+            targets: Regular expressions of its layers' names in the model that it is for.
+        """
+        options = {name: getattr(self, name) for name in ('start_block', 'train_bias', 'groups')}
+        options |= {**self.settings, 'targets': list(targets)}
+        known = option_names(self.adapter)
+        return {'type': self.method, **{k: v for k, v in options.items() if k in known}}
+
+    def to_dict(self) -> dict:
+        """Plain data, as it stands in a file: options of the method beside all else."""
+        return _plain(self)
+
+
+def read_card(data: object, path: str | os.PathLike) -> Card:
+    """Read a card and check each of its values.
+
+    Args:
+        data: What a file holds as its card.
+        path: The file, for the messages.
+
+    Raises:
+        CheckpointError: If a value has the wrong type or size, or the method is unknown; one line
+            that names the file and the key.
+    """
+    values = _read(Card, data, path, '')
+    extra = values['extra']
+    if (base := values.get('base')) is not None:
+        values['base'] = BaseCard(**_read(BaseCard, base, path, 'base.'))
+    if (merged := values.get('merged')) is not None:
+        values['merged'] = read_card(merged, path)
+    if (method := values.get('method')) is None:
+        return Card(**values)
+    if method not in ADAPTERS:
+        raise CheckpointError(
+            f'{path}: its card names the adapter {method!r}, which is unknown here (there are '
+            f'{", ".join(sorted(ADAPTERS))}); a newer version of soma, or the file that registers '
+            'it, may know it'
+        )
+    if not values.get('targets'):
+        raise CheckpointError(f'{path}: its card names no targets of its adapter')
+    names = {f.name for f in fields(ADAPTERS[method])} - {*_OWN_FIELDS}
+    values['settings'] = {name: extra.pop(name) for name in names & extra.keys()}
+    card = Card(**values)
+    _check_settings(card, path)
+    return card
+
+
+def check_tensors(card: Card, state: Mapping[str, Tensor], path: str | os.PathLike) -> None:
+    """Check that a file holds the adapter that its card tells of.
+
+    Raises:
+        CheckpointError: If it does not.
+    """
+    if card.method is None:
+        return
+    try:
+        card.adapter.check_tensors(state, card.targets, card.settings)
+    except ValueError as error:
+        raise CheckpointError(f'{path}: {error}') from error
+
+
+def _check_settings(card: Card, path: str | os.PathLike) -> None:
+    """Let the method check its options; also the size of those that are numbers."""
+    sizes = {**card.settings, **card.groups}
+    large = {k: v for k, v in sizes.items() if isinstance(v, int | float) and abs(v) > _LARGEST}
+    wrong = {name: n for name, n in card.groups.items() if not is_count(n)}
+    if large or wrong:
+        name, value = next(iter({**large, **wrong}.items()))
+        raise CheckpointError(f'{path}: its card has {name} = {value!r}, which makes no sense')
+    try:
+        parse_adapter(card.adapter_config(['.+']))
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f'{path}: its card is wrong: {error}') from error
+
+
+def _read(kind: type, data: object, path: str | os.PathLike, place: str) -> dict:
+    """The fields of a card, checked, and in ``extra`` whatever else there is."""
+    if not isinstance(data, Mapping):
+        raise CheckpointError(f'{path}: its card is no dict{place and f" at {place}"}')
+    values, extra = {}, dict(data)
+    for entry in fields(kind):
+        kind_of_value = entry.metadata.get('kind')
+        if kind_of_value is None or (value := extra.pop(entry.name, None)) is None:
+            continue
+        if not _KINDS[kind_of_value](value):
+            raise CheckpointError(
+                f'{path}: its card has {place}{entry.name} = {repr(value)[:60]}, which should be '
+                f'{kind_of_value}'
+            )
+        values[entry.name] = value
+    return {**values, 'extra': extra}
+
+
+def _plain(card: Card | BaseCard) -> dict:
+    """The fields of a card that say something, as plain data."""
+    plain = {**getattr(card, 'settings', {}), **card.extra}
+    defaults = type(card)()
+    for entry in fields(card):
+        value = getattr(card, entry.name)
+        if entry.name in ('settings', 'extra') or value is None:
+            continue
+        if isinstance(value, Card | BaseCard):
+            value = value.to_dict()
+        if isinstance(value, tuple):
+            value = list(value)
+        is_said = getattr(card, 'method', None) is not None and entry.name in _OWN_FIELDS
+        if is_said or entry.name == 'prefix' or value != getattr(defaults, entry.name):
+            plain[entry.name] = value
+    return plain

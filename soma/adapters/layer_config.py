@@ -1,0 +1,109 @@
+"""Settings of adapters that replace layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from .base import AdapterConfig
+from .layer import AdapterLayer
+from .split import split_layers
+from .targets import VIT_TARGETS, check_groups, find_layers
+
+GROUPS = {'qkv': 3}  # as in vision transformers of timm
+# What can be adapted, as what. A class that only derives from these may compute something else.
+PLAIN: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: nn.Linear, nn.Conv2d: nn.Conv2d}
+
+
+@dataclass(frozen=True)
+class LayerConfig(AdapterConfig):
+    """Settings of an adapter that replaces layers.
+
+    Attributes:
+        targets: Regular expression, or several, that fully match a module's dotted name. The
+            default matches the linear layers of a vision transformer's blocks.
+        exclude: As ``targets``: which of these stay plain.
+        train_bias: Whether the biases of adapted layers train.
+        groups: How many matrices are stacked in the linear layers of a name, by its last part.
+        adapts: What layers it adapts, in words.
+        layers: The adapted layers, one class for each plain one.
+    """
+
+    adapts: ClassVar[str] = 'plain nn.Linear and nn.Conv2d layers'
+    layers: ClassVar[tuple[type[AdapterLayer], ...]]
+
+    targets: str | Sequence[str] = VIT_TARGETS
+    exclude: str | Sequence[str] = ()
+    train_bias: bool = False
+    groups: Mapping[str, int] = field(default_factory=lambda: dict(GROUPS))
+
+    def options(self) -> dict:
+        """What a layer is made with beside its groups."""
+        names = {f.name for f in fields(self)} - {'start_block', 'targets', 'exclude', 'groups'}
+        return {name: getattr(self, name) for name in names}
+
+    def layer_class(self, layer: nn.Module) -> type[AdapterLayer] | None:
+        """The class of an adapted layer in the place of a plain one, None if there is none."""
+        plain = PLAIN.get(type(layer))
+        return next((kind for kind in self.layers if plain and issubclass(kind, plain)), None)
+
+    def make(self, model: nn.Module, split: bool) -> dict[str, AdapterLayer]:
+        """Make the adapted layers, as in the parent class."""
+        adapted = {}
+        flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
+        try:
+            layers = find_layers(model, self)
+            if self.groups != GROUPS:
+                check_groups(self.groups, layers)
+            for name, layer in layers.items():
+                adapted[name] = self._adapt(name, layer)
+            if split:
+                split_layers(adapted)
+        except ValueError:
+            for parameter, flag in flags.items():
+                parameter.requires_grad_(flag)
+            raise
+        return adapted
+
+    def _adapt(self, name: str, layer: nn.Module) -> AdapterLayer:
+        """Make the adapted layer of a plain one; an error says its name."""
+        linear = isinstance(layer, nn.Linear)
+        groups = self.groups.get(name.rpartition('.')[2], 1) if linear else 1
+        try:
+            adapted = self.layer_class(layer).from_plain(layer, groups=groups, **self.options())
+        except ValueError as error:
+            raise ValueError(f'layer {name!r}: {error}') from error
+        adapted.method = self.method
+        return adapted
+
+    @classmethod
+    def layer_tensors(cls) -> tuple[str, ...]:
+        """Names of the adapter's tensors in a layer."""
+        return cls.layers[0].TENSORS
+
+    @classmethod
+    def tensor_names(cls, names: Iterable[str], targets: Iterable[str]) -> set[str]:
+        """Which names are those of the layers' own tensors."""
+        return {f'{target}.{name}' for target in targets for name in cls.layer_tensors()} & {*names}
+
+    @classmethod
+    def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
+        """Check that each layer has all its tensors.
+
+        Raises:
+            ValueError: If one lacks some.
+        """
+        for target in targets:
+            missing = [n for n in cls.layer_tensors() if f'{target}.{n}' not in state]
+            if missing:
+                raise ValueError(
+                    f'its card names the layer {target}, whose {missing[0]} is missing'
+                )
+
+    @classmethod
+    def fold(cls, weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
+        """Fold the adapter of a layer into its weight."""
+        return cls.layers[0].fold(weight, tensors, settings)

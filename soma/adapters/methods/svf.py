@@ -1,0 +1,211 @@
+"""SVF: train the singular values alone (arXiv 2206.06122)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ..base import Recognised, register_adapter
+from ..inject import inject_adapter
+from ..layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
+from ..layer_config import LayerConfig
+from ..svd import Spectrum, decompose_matrix, low_rank_product, spectrum_rank
+
+
+class SVFLayer(AdapterLayer):
+    """A layer whose weight is ``U diag(S) V``, of which the singular values ``S`` train.
+
+    It computes with ``W + U diag(S - S0) V``, which for a decomposition of full rank is
+    ``U diag(S) V`` without its rounding: a new layer equals the plain one exactly. With a ``ratio``
+    below one, the largest singular values train and the others stay as they are. ``U`` and ``V``
+    follow from the weight, so no file holds them. Zero singular values have no direction, and stay.
+
+    Attributes:
+        S: Shape ``(rank,)``, or ``(groups, rank)`` for stacked matrices; ``S0`` is its start.
+        U: Shape ``(out, rank)``.
+        V: Shape ``(groups * rank, in)``.
+        rebuild_error: Largest difference between the weight and ``U diag(S) V`` at the start,
+            relative to the largest entry of the weight. Of a ratio below one it is what was left.
+    """
+
+    method = 'SVF'
+    TENSORS = ('S', 'S0')
+    NO_DECAY = ('S',)
+    rebuild_error: float = 0.0
+
+    def _add_adapter(self, ratio: float = 1.0, train_bias: bool = False) -> None:
+        check_ratio(ratio)
+        self.ratio, self.train_bias = ratio, train_bias and self.bias is not None
+        matrix = self.weight.detach().flatten(1)
+        if len(matrix) % self.groups:
+            raise ValueError(f'{self.groups} groups do not divide the {len(matrix)} outputs')
+        rank = spectrum_rank(matrix.shape, ratio, self.groups)
+        shape = (rank,) if self.groups == 1 else (self.groups, rank)
+        self.S = nn.Parameter(matrix.new_zeros(shape))
+        self.register_buffer('S0', matrix.new_zeros(shape))
+        self.register_buffer('U', matrix.new_zeros(len(matrix), rank), persistent=False)
+        size = (self.groups * rank, matrix.shape[1])
+        self.register_buffer('V', matrix.new_zeros(size), persistent=False)
+
+    def compute_split(self) -> Spectrum:
+        """All of the weight's singular components, or the largest."""
+        return decompose_matrix(self.matrix(), self.ratio, self.groups)
+
+    def matrix(self) -> Tensor:
+        """The weight that the layer has, ``(out, in)``: ``U`` and ``V`` are those of no other."""
+        return self.weight.detach().flatten(1).to(self.S)
+
+    @torch.no_grad()
+    def start_from_(self, parts: Spectrum) -> None:
+        """Start from the singular values of the weight."""
+        self.unsplit = None
+        self.S.copy_(parts.S.view_as(self.S))
+        self.S0.copy_(self.S)
+        self._take_vectors(parts)
+
+    def _take_vectors(self, parts: Spectrum) -> None:
+        self.U.copy_(parts.U)
+        self.V.copy_(parts.V)
+        matrix = self.matrix()
+        rebuilt = low_rank_product(parts.S.view(-1, 1) * self.V, self.U, self.groups)
+        largest = matrix.abs().max().clamp_min(torch.finfo(matrix.dtype).tiny)
+        self.rebuild_error = ((rebuilt - matrix).abs().max() / largest).item()
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        """Load; singular vectors are those of the weight that comes in, or else is there."""
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if f'{prefix}S' in state_dict and (f'{prefix}weight' in state_dict or not self.V.any()):
+            self._take_vectors(self.compute_split())
+
+    @staticmethod
+    def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
+        """``W + U diag(S - S0) V``; ``U`` and ``V`` are computed where ``tensors`` lacks them."""
+        S, S0 = tensors['S'], tensors['S0']
+        groups = len(S) if S.ndim == 2 else 1
+        if 'U' not in tensors:
+            matrix = weight.detach().flatten(1).to(S)
+            tensors = {**tensors, **_vectors(matrix, S0.flatten(), groups)}
+        change = (S - S0).view(-1, 1) * tensors['V']
+        return weight + low_rank_product(change, tensors['U'], groups).view_as(weight)
+
+    def adapter_tensors(self) -> dict[str, Tensor]:
+        """What :meth:`fold` takes, with the singular vectors."""
+        return {**super().adapter_tensors(), 'U': self.U, 'V': self.V}
+
+    def settings(self) -> dict:
+        """``ratio``."""
+        return {'ratio': self.ratio}
+
+
+class SVFLinear(SVFLayer, AdaptedLinearLayer):
+    """A linear layer whose singular values train, made with :meth:`from_plain`."""
+
+
+class SVFConv2d(SVFLayer, AdaptedConvLayer):
+    """A convolution whose kernel's singular values train, made with :meth:`from_plain`.
+
+    The kernel is read as ``(out, in * kh * kw)``; one with groups as as many matrices.
+    """
+
+
+@register_adapter
+@dataclass(frozen=True)
+class SVFConfig(LayerConfig):
+    """Settings of SVF: the singular values train (arXiv 2206.06122).
+
+    Attributes:
+        ratio: Share of the singular values that train, the largest first.
+    """
+
+    method = 'SVF'
+    layers = (SVFLinear, SVFConv2d)
+
+    ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check each value, as in the parent class."""
+        super().__post_init__()
+        check_ratio(self.ratio)
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
+        """Singular values do not tell of what they are.
+
+        Raises:
+            ValueError: If there are any.
+        """
+        if any(name.endswith('.S0') for name in state):
+            raise ValueError('it has singular values (SVF) but no card that says of what')
+        return None
+
+
+def decompose(
+    module: nn.Module,
+    ratio: float = 1.0,
+    targets: str | Sequence[str] = r'.+',
+    exclude: str | Sequence[str] = (),
+) -> nn.Module:
+    r"""Decompose the linear layers and convolutions of a network, so that singular values train.
+
+    This is SVF (arXiv 2206.06122) for any network::
+
+        decompose(resnet, targets=r'layer[234]\..+')  # train the later stages only
+        print(adapter_report(resnet))  # with the largest error of rebuilding a weight
+
+    Args:
+        module: A network, changed in place, or a single layer.
+        ratio: Share of the singular values that train, the largest first; the rest of a weight
+            stays as it is.
+        targets: Regular expression, or several, that fully match a module's dotted name. What
+            they match beside linear layers and convolutions is left alone.
+        exclude: As ``targets``: which layers stay plain.
+
+    Returns:
+        The network, or the decomposed layer. It computes what it did; all but the singular values
+        is frozen.
+
+    Raises:
+        ValueError: If no layer is left to decompose, or ``ratio`` is out of range.
+    """
+    config = SVFConfig(ratio=ratio, groups={})
+    if (kind := config.layer_class(module)) is not None:
+        if targets != r'.+' or exclude:
+            raise ValueError('a single layer has no layers to choose by targets and exclude')
+        layer = kind.from_plain(module, ratio)
+        layer.split_()
+        return layer
+    patterns = [targets] if isinstance(targets, str) else targets
+    layers = {name: m for name, m in module.named_modules() if config.layer_class(m)}
+    chosen = [n for n in layers if any(re.fullmatch(pattern, n) for pattern in patterns)]
+    if not chosen:
+        known = f'{list(layers)[:5]} ...' if layers else 'there are none'
+        raise ValueError(f'{targets!r} matches no linear layer or convolution: {known}')
+    names = [re.escape(name) for name in chosen]
+    inject_adapter(module, replace(config, targets=names, exclude=exclude))
+    return module
+
+
+def check_ratio(ratio: float) -> None:
+    """Raise a ``ValueError`` if there is no such share of the singular values."""
+    if not (isinstance(ratio, int | float) and 0 < ratio <= 1):
+        raise ValueError(f'ratio must be above 0 and at most 1, got {ratio!r}')
+
+
+def _vectors(matrix: Tensor, S0: Tensor, groups: int) -> dict[str, Tensor]:
+    """The singular vectors of a weight, by name.
+
+    Raises:
+        ValueError: If ``S0`` are not its singular values.
+    """
+    full = min(matrix.shape[0] // groups, matrix.shape[1])
+    parts = decompose_matrix(matrix, len(S0) / groups / full, groups)
+    start = S0.to(parts.S)
+    if parts.S.shape != start.shape or not torch.allclose(
+        parts.S, start, rtol=1e-3, atol=1e-4 * start.max().item()
+    ):
+        raise ValueError('the adapter was trained on a weight with other singular values')
+    return {'U': parts.U, 'V': parts.V}
