@@ -8,9 +8,19 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from peft import PeftModel
 from PIL import Image
+from timm.models.vision_transformer import VisionTransformer
 
-from soma.adapters import AdapterLayer
+from soma.adapters import (
+    ADAPTERS,
+    AdapterLayer,
+    inject_adapter,
+    load_adapter,
+    merge_adapter,
+    save_adapter,
+)
+from soma.checkpoints import export_peft, extract_adapter, open_checkpoint
 from soma.io.checkpoint_files import write_checkpoint
 from soma.utils.config import REPOSITORY
 
@@ -27,7 +37,7 @@ def example(tmp_path, tiny_config, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(str(folder))
-    modules = set(sys.modules)
+    modules, methods = set(sys.modules), set(ADAPTERS)
 
     def write(guide, **model):
         for part, settings in model.items():
@@ -48,6 +58,8 @@ def example(tmp_path, tiny_config, monkeypatch):
     for name in set(sys.modules) - modules:  # the examples' own
         if Path(getattr(sys.modules[name], '__file__', None) or '').parent == folder:
             del sys.modules[name]
+    for name in set(ADAPTERS) - methods:
+        del ADAPTERS[name]
 
 
 def write_domain(folder, classes):
@@ -63,15 +75,14 @@ def write_domain(folder, classes):
 
 def train_and_test(build_runner, config):
     runner = build_runner(Config.fromfile(config), {'train_cfg.max_iters': 1})
-    before = {name: value.clone() for name, value in runner.model.state_dict().items()}
     runner.train()
-    return runner, before, runner.test()
+    return runner, runner.test()
 
 
 def test_add_dataset_by_a_config(example, build_runner):
     folder = example('add_dataset.md')
     write_domain(folder / 'data/mycity', 19)
-    _, _, scores = train_and_test(build_runner, 'gta2mycity.py')
+    _, scores = train_and_test(build_runner, 'gta2mycity.py')
     assert 0 <= scores['mycity_mIoU'] <= 100 and scores['mycity_mIoU'] == scores['mean_mIoU']
     assert not any(name.startswith('citys') for name in scores)
 
@@ -79,7 +90,7 @@ def test_add_dataset_by_a_config(example, build_runner):
 def test_add_dataset_by_a_class(example, build_runner):
     folder = example('add_dataset.md')
     write_domain(folder / 'data/harbour', 3)
-    runner, _, scores = train_and_test(build_runner, 'soma_harbour.py')
+    runner, scores = train_and_test(build_runner, 'soma_harbour.py')
     assert 0 <= scores['harbour_mIoU'] <= 100
     (metric,) = runner.test_evaluator.metrics
     assert [*metric.report['domains']['harbour']['IoU']] == ['water', 'quay', 'ship']
@@ -87,7 +98,7 @@ def test_add_dataset_by_a_class(example, build_runner):
 
 def test_add_metric(example, build_runner):
     example('add_metric.md')
-    _, _, scores = train_and_test(build_runner, 'soma_confidence.py')
+    _, scores = train_and_test(build_runner, 'soma_confidence.py')
     for domain in ('citys', 'fog'):
         assert 100 / 19 < scores[f'{domain}_confidence'] <= 100
         assert f'{domain}_mIoU' in scores
@@ -109,7 +120,7 @@ def test_add_backbone(example, build_runner):
 
     pretrained = Mixer()
     write_checkpoint(pretrained.state_dict(), folder / 'checkpoints/mixer.pth')
-    runner, _, scores = train_and_test(build_runner, 'soma_mixer.py')
+    runner, scores = train_and_test(build_runner, 'soma_mixer.py')
     assert 'citys_mIoU' in scores
     backbone = runner.model.backbone
     layers = {n: m for n, m in backbone.named_modules() if isinstance(m, AdapterLayer)}
@@ -120,3 +131,60 @@ def test_add_backbone(example, build_runner):
         assert changed == any(name == f'{layer}.bias' for layer in layers), name
     for layer in layers.values():
         assert not torch.equal(layer.A, layer.A0) or not torch.equal(layer.B, layer.B0)
+
+
+def vision_transformer():
+    torch.manual_seed(1)
+    model = VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=16, depth=4, num_heads=2, num_classes=0
+    )
+    return model.eval()
+
+
+def test_add_adapter(example):
+    folder = example('add_adapter.md')
+    assert len((folder / 'lora_fa.py').read_text().splitlines()) <= 60
+    import lora_fa
+
+    image = torch.randn(2, 3, 32, 32)
+    plain, model = vision_transformer(), vision_transformer()
+    report = inject_adapter(model, dict(type='LoRAFA', rank=2, start_block=1))
+    assert len(report.layers) == 12
+    layer = model.blocks[1].attn.qkv
+    assert type(layer) is lora_fa.LoRAFALinear and torch.equal(model(image), plain(image))
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    layers = ('attn.qkv', 'attn.proj', 'mlp.fc1', 'mlp.fc2')
+    assert trained == {f'blocks.{i}.{name}.B' for i in (1, 2, 3) for name in layers}
+
+    start = layer.A.clone()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model(image).square().sum().backward()
+    optimizer.step()
+    output = model(image).detach()
+    assert torch.equal(layer.A, start) and not torch.allclose(output, plain(image), atol=1e-2)
+
+    save_adapter(model, 'adapter.safetensors')
+    loaded = vision_transformer()
+    load_adapter(loaded, 'adapter.safetensors')
+    assert torch.equal(loaded(image), output)
+    assert merge_adapter(loaded) == 12
+    assert not any(isinstance(module, AdapterLayer) for module in loaded.modules())
+    torch.testing.assert_close(loaded(image), output, atol=1e-5, rtol=1e-4)
+
+    export_peft('adapter.safetensors', 'peft', base_model='timm')
+    exported = PeftModel.from_pretrained(vision_transformer(), 'peft').eval()
+    torch.testing.assert_close(exported(image), output, atol=1e-5, rtol=1e-4)
+
+
+def test_adapter_of_the_guide_in_a_config(example, build_runner):
+    example('add_adapter.md')
+    runner, scores = train_and_test(build_runner, 'lora_fa_gta.py')
+    assert 'citys_mIoU' in scores
+    backbone = runner.model.backbone
+    trained = {name: value for name, value in backbone.named_parameters() if value.requires_grad}
+    assert trained and all(name.endswith('.B') and v.any() for name, v in trained.items())
+    checkpoint = Path(runner.work_dir) / 'iter_1.pth'
+    card = open_checkpoint(checkpoint).card
+    assert card.method == 'LoRAFA' and card.settings['rank'] == 8
+    extract_adapter(checkpoint, 'adapter.safetensors')
+    assert open_checkpoint('adapter.safetensors').card.method == 'LoRAFA'
