@@ -7,6 +7,7 @@ import shlex
 import sys
 
 import pytest
+import yaml
 
 import soma.utils.cli  # noqa: F401, whose parsers are patched
 from soma.utils.config import REPOSITORY
@@ -142,3 +143,18 @@ def test_readme_is_short_and_shows_before_it_explains():
     image = next(i for i, line in enumerate(lines) if line.startswith('!['))
     command = lines.index('```bash')
     assert image < command < lines.index('## What is different here')
+
+
+def test_site_shows_every_page_and_room():
+    settings = yaml.safe_load(read('mkdocs.yml'))
+
+    def pages(nav):
+        for entry in nav:
+            for page in entry.values():
+                yield from [page] if isinstance(page, str) else pages(page)
+
+    shown = set(pages(settings['nav']))
+    own = {name.removeprefix('docs/') for name in DOCS if name.startswith('docs/')}
+    assert own <= shown and all((REPOSITORY / name).is_file() for name in shown - own)
+    rooms = {path.parent.name for path in (REPOSITORY / 'soma').glob('*/__init__.py')}
+    assert {f'reference/{room}.md' for room in rooms} <= shown
