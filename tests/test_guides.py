@@ -20,7 +20,7 @@ from soma.adapters import (
     merge_adapter,
     save_adapter,
 )
-from soma.checkpoints import export_peft, extract_adapter, open_checkpoint
+from soma.checkpoints import average_files, export_peft, extract_adapter, open_checkpoint
 from soma.io.checkpoint_files import write_checkpoint
 from soma.utils.config import REPOSITORY
 
@@ -144,6 +144,10 @@ def vision_transformer():
 def test_add_adapter(example):
     folder = example('add_adapter.md')
     assert len((folder / 'lora_fa.py').read_text().splitlines()) <= 60
+    (snippet,) = re.findall(
+        r'```python\n(import timm.*?)```', (GUIDES / 'add_adapter.md').read_text(), re.DOTALL
+    )
+    exec(snippet, {})
     import lora_fa
 
     image = torch.randn(2, 3, 32, 32)
@@ -170,6 +174,11 @@ def test_add_adapter(example):
     assert merge_adapter(loaded) == 12
     assert not any(isinstance(module, AdapterLayer) for module in loaded.modules())
     torch.testing.assert_close(loaded(image), output, atol=1e-5, rtol=1e-4)
+
+    average_files(['adapter.safetensors'] * 2, 'average.safetensors')
+    averaged = vision_transformer()
+    load_adapter(averaged, 'average.safetensors')
+    torch.testing.assert_close(averaged(image), output, atol=1e-4, rtol=1e-4)
 
     export_peft('adapter.safetensors', 'peft', base_model='timm')
     exported = PeftModel.from_pretrained(vision_transformer(), 'peft').eval()
