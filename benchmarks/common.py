@@ -24,9 +24,12 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from soma.io.files import write_json
+from soma.ops.install import install_attention
 from soma.ops.ms_deform_attn import ms_deform_attn
 from soma.utils.config import REPOSITORY, load_config
 from soma.utils.tables import as_text
+
+install_attention()
 
 
 def take_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:

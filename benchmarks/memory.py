@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common import main
 
-from soma.engine.speed import Settings, run_benchmark
+from soma.engine.speed import Settings, measure_speed
 from soma.utils.config import REPOSITORY
 
 OPTIONS = {
@@ -43,7 +43,7 @@ def measure(arch: str = 'L', batch_size: int = 1, iterations: int = 2) -> list[d
             amp=options.get('amp', False),
             options={key: value for key, value in options.items() if key != 'amp'},
         )
-        found = run_benchmark(settings, ['train'])['phases']['train']
+        found = measure_speed(settings, ['train'])['phases']['train']
         rows.append(
             {
                 'options': name,

@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config
 from small_configs import DETECTORS
 
-from soma.engine.speed import Settings, run_benchmark
+from soma.engine.speed import Settings, measure_speed
 from soma.engine.speed_phases import _start, run_phase, synthetic_data
 from soma.io.checkpoint_files import CheckpointError
 from soma.utils.config import REPOSITORY, load_config
@@ -45,7 +45,7 @@ def test_the_script_measures_both_phases(run_tool, tmp_path):
 
 def test_training_starts_from_the_files_that_are_there(config_file, public_file):
     settings = Settings(config_file, iterations=1, warmup=0)
-    found = run_benchmark(settings, ['train'])['phases']
+    found = measure_speed(settings, ['train'])['phases']
     assert found.keys() == {'train'} and found['train']['precision'] == 'float32'
     assert found['train']['weights'] == str(public_file)
     assert found['train']['peak_memory_mb'] > 50  # PyTorch alone
@@ -70,7 +70,7 @@ def test_training_has_the_configs_hooks(config_file):
 def test_a_damaged_checkpoint_is_named(config_file, tmp_path):
     (tmp_path / 'x.pth').write_bytes(b'x')
     with pytest.raises(CheckpointError, match=r'x\.pth is damaged'):
-        run_benchmark(Settings(config_file, checkpoint=tmp_path / 'x.pth'), ['test'])
+        measure_speed(Settings(config_file, checkpoint=tmp_path / 'x.pth'), ['test'])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
+"""What ``import soma`` does, and when: each in a process of its own, or in a copy of one."""
+
 import json
+import os
 import subprocess
 import sys
 
+import pytest
+
 NAMES = {
     'MODELS': ['AdaptedBackbone', 'DINOv2', 'CoDETR', 'LeanChannelMapper', 'WindowEncoderDecoder'],
-    'HOOKS': ['BlockFreezeHook', 'WeightDecayLoggerHook', 'DrawPredictionsHook'],
+    'HOOKS': ['BlockFreezeHook', 'WeightDecayLoggerHook', 'DrawPredictionsHook', 'SeedHook'],
     'PARAM_SCHEDULERS': ['CosineAnnealingWeightDecay'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['GroupedOptimWrapperConstructor'],
     'METRICS': ['DomainIoUMetric', 'DomainVOCMetric'],
@@ -12,46 +17,212 @@ NAMES = {
     'TRANSFORMS': ['PackDomainInputs', 'PackDomainDetInputs', 'PixMix', 'BilateralFilter'],
     'RUNNERS': ['SomaRunner'],
 }
+MISSING = f"""
+def missing():
+    from mmengine import registry
+    return [
+        name
+        for kind, names in {NAMES!r}.items()
+        for name in names
+        if not getattr(registry, kind).module_dict.get(name, object).__module__.startswith('soma.')
+    ]
+"""
 
 
-def python(program, folder):
-    """Run a program in a fresh process; what it printed last, as JSON."""
+def python(program, folder, **environment):
+    """Run a program in a fresh process; the lines that it printed, the last as JSON."""
     done = subprocess.run(
-        [sys.executable, '-c', program], cwd=folder, capture_output=True, text=True, check=True
+        [sys.executable, '-c', program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
     )
-    return json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    *lines, last = done.stdout.splitlines()
+    return lines, json.loads(last)
 
 
 def test_import_only_registers(tmp_path):
     program = f"""
 import json, os, sys, warnings
+from importlib.util import find_spec
 import cv2, numpy, torch  # OpenCV sets a variable of its own
-before = dict(os.environ), os.getcwd(), list(sys.path), torch.get_num_threads()
-seed = numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+{MISSING}
+def openmmlab():
+    return [n for n in sys.modules if n.split('.')[0] in ('mmengine', 'mmcv', 'mmseg', 'mmdet')]
+def state():
+    return dict(os.environ), os.getcwd(), list(sys.path), torch.get_num_threads()
+def seeds():
+    return numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+before, seed = state(), seeds()
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
-    import soma
-after = dict(os.environ), os.getcwd(), list(sys.path), torch.get_num_threads()
-again = numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-from mmengine import registry
+    import soma.adapters, soma.io.checkpoint_files, soma.utils.config, soma.utils.cli, soma.ops
+    early = openmmlab()
+    looked_for = find_spec('mmengine') is not None
+    early += openmmlab()
+    import mmengine
+from mmcv.ops import multi_scale_deform_attn as attention
 print(json.dumps(dict(
+    early=early,
+    looked_for=looked_for,
+    finders=[str(f) for f in sys.meta_path if type(f).__module__ == 'soma.registration'],
     ours=[str(w) for w in caught if w.filename.startswith(os.path.dirname(soma.__file__))],
     theirs=[str(w.message) for w in caught],
-    same=before == after,
-    seed=seed == again,
-    missing=[
-        name
-        for kind, names in {NAMES!r}.items()
-        for name in names
-        if not getattr(registry, kind).module_dict.get(name, object).__module__.startswith('soma.')
-    ],
+    same=before == state(),
+    seed=seed == seeds(),
+    formula=attention.multi_scale_deformable_attn_pytorch.__module__,
+    missing=missing(),
 )))
 """
-    result = python(program, tmp_path)
+    lines, result = python(program, tmp_path)
+    assert lines == []  # nothing of packages that are optional to mmseg and mmdet
+    assert result['looked_for'] and result['early'] == [] and result['finders'] == []
     assert result['ours'] == []
     assert not any('Fail to import' in w for w in result['theirs'])  # operators that mmcv misses
     assert result['same'] and result['seed'] and result['missing'] == []
+    assert result['formula'].startswith('mmcv.')  # for a script that has only imported soma
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_needs_no_torch(tmp_path):
+    program = """
+import json, sys
+import soma.utils.cli, soma.utils.config, soma.io.files
+print(json.dumps([name for name in ('torch', 'mmengine', 'cv2') if name in sys.modules]))
+"""
+    assert python(program, tmp_path) == ([], [])
+
+
+ORDERS = {
+    'import soma; import mmdet.models': [],
+    'import soma; from mmcv.ops import nms': [],
+    'import mmseg.models, mmdet; import soma': [],
+    'from soma.engine import SomaRunner': [],
+    'from soma.checkpoints import open_checkpoint': [],
+    'sys.modules["mmseg"] = None; from soma.engine import SomaRunner': [
+        *('WindowEncoderDecoder', 'DrawPredictionsHook', 'DomainIoUMetric', 'DomainVOCMetric'),
+        *('DomainDataset', 'DomainVOCDataset', 'PackDomainInputs', 'PackDomainDetInputs'),
+        *('PixMix', 'BilateralFilter'),
+    ],
+    'sys.modules["mmdet"] = None; import soma, mmengine': [
+        *('CoDETR', 'LeanChannelMapper', 'DomainVOCMetric', 'DomainVOCDataset'),
+        'PackDomainDetInputs',
+    ],
+}
+
+
+def test_any_order_of_imports_registers_what_can_be(tmp_path):
+    """In copies of one process, in which what OpenMMLab imports from elsewhere is there already."""
+    program = f"""
+import json, os, sys
+from importlib.util import find_spec
+import cv2, imgaug, matplotlib.pyplot, scipy.optimize, timm, torch.distributed.optim
+if find_spec('transformers'):  # mmengine imports it where it is
+    from transformers import Adafactor
+{MISSING}
+results = {{}}
+for order in {list(ORDERS)!r}:
+    read, write = os.pipe()
+    if not os.fork():
+        try:
+            exec(order)
+            result = missing()
+        except BaseException as error:
+            result = repr(error)
+        os.write(write, json.dumps(result).encode())
+        os._exit(0)
+    os.close(write)
+    results[order] = json.loads(os.fdopen(read).read())
+print(json.dumps(results))
+"""
+    _, results = python(program, tmp_path)
+    assert {order: sorted(names) for order, names in results.items()} == {
+        order: sorted(names) for order, names in ORDERS.items()
+    }
+
+
+def test_without_mmengine(tmp_path):
+    program = """
+import json, sys
+sys.modules['mmengine'] = None
+import soma, soma.adapters
+try:
+    import soma.checkpoints
+except ModuleNotFoundError as error:
+    print(json.dumps(str(error)))
+"""
+    assert 'mmengine' in python(program, tmp_path)[1]
+
+
+@pytest.mark.parametrize(
+    ('order', 'complete'),
+    [
+        ('import mmdet', ['mmcv', 'mmdet', 'mmengine']),
+        ('import mmcv', ['mmcv', 'mmengine']),
+        ('import mmengine.part', ['mmengine']),
+        ('import mmseg', ['mmcv', 'mmdet', 'mmengine', 'mmseg']),
+        ('find_spec("mmseg"); find_spec("mmcv"); import mmcv', ['mmcv', 'mmengine']),
+        ('find_spec("mmengine")', None),
+        ('import json', None),
+        # one that fails is not the end of waiting
+        ('fails("mmpretrain"); import mmdet', ['mmcv', 'mmdet', 'mmengine']),
+    ],
+)
+def test_registers_after_the_outermost_import(tmp_path, order, complete):
+    """On small packages that import each other."""
+    imports = {
+        'mmengine': '',
+        'mmcv': 'import mmengine',
+        'mmdet': 'import mmengine, mmcv',
+        'mmseg': 'import mmcv, mmdet',
+        'mmpretrain': 'import mmcv, nothing',
+    }
+    for name, line in imports.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / '__init__.py').write_text(f'{line}\ncomplete = True\n')
+    (tmp_path / 'mmengine/part.py').touch()
+    program = f"""
+import json, sys
+from importlib import import_module
+from importlib.util import find_spec
+import soma.registration
+sys.path.insert(0, '.')
+calls = []
+def note():
+    half = [n for n in {list(imports)!r} if not hasattr(sys.modules.get(n, json), 'complete')]
+    calls.append(sorted(n for n in {list(imports)!r} if n in sys.modules and n not in half))
+def fails(name):
+    try:
+        import_module(name)
+    except ModuleNotFoundError:
+        return
+    raise AssertionError(name)
+soma.registration._ROOMS, soma.registration.install_ops = {{}}, note
+{order}
+import_module('json')
+soma.registration.register() if calls else None
+print(json.dumps(calls))
+"""
+    _, calls = python(program, tmp_path)
+    assert calls == ([complete] if complete else [])
+
+
+def test_a_package_that_does_not_import_is_told_of_each_time(tmp_path):
+    program = """
+import json
+import soma.registration
+soma.registration._ROOMS, soma.registration.install_ops = {'nowhere': ()}, lambda: None
+missing = []
+for _ in range(2):
+    try:
+        soma.registration.register()
+    except ModuleNotFoundError as error:
+        missing.append(error.name)
+print(json.dumps(missing))
+"""
+    assert python(program, tmp_path) == ([], ['soma.nowhere'] * 2)
 
 
 def test_custom_imports_make_the_names_known_in_any_scope(tmp_path):
@@ -72,4 +243,4 @@ for scope, registry in (('mmseg', mmseg.registry), ('mmdet', mmdet.registry)):
     built.append(type(registry.MODELS.build(config.model)).__name__)
 print(json.dumps(built))
 """
-    assert python(program, tmp_path) == ['DINOv2', 'DINOv2']
+    assert python(program, tmp_path) == ([], ['DINOv2', 'DINOv2'])

@@ -28,7 +28,7 @@ def metrics_of(folder):
 
 def test_train_test_and_visualize_from_another_folder(config_file, run_tool, street_data, tmp_path):
     here = tmp_path / 'elsewhere'
-    run_tool(
+    done = run_tool(
         'train.py',
         config_file,
         '--cfg-options',
@@ -36,6 +36,7 @@ def test_train_test_and_visualize_from_another_folder(config_file, run_tool, str
         'train_cfg.val_interval=2',
         'default_hooks.checkpoint.interval=2',
     )
+    assert done.stdout == done.stderr == ''  # at log_level WARNING, nor from other packages
     work = here / 'work_dirs' / 'tiny'
     assert as_paths(work, work.glob('*.*')) == ['iter_2.pth', 'tiny.py']
     assert (work / 'last_checkpoint').read_text().endswith('iter_2.pth')
@@ -48,7 +49,7 @@ def test_train_test_and_visualize_from_another_folder(config_file, run_tool, str
     tested = metrics_of(here / 'tested')
     names = [f'{d}_{m}' for d in ('citys', 'fog') for m in ('mIoU', 'aAcc', 'mAcc')] + ['mean_mIoU']
     assert {n: tested[n] for n in names} == {n: trained[n] for n in names}
-    assert 'Error' not in done.stderr
+    assert done.stdout == done.stderr == ''
     images = [f'{domain}/0000{i}.png' for domain in ('citys', 'fog') for i in range(4)]
     assert as_paths(here / 'shown', (here / 'shown').rglob('*.*')) == images
     sheet = Image.open(here / 'shown' / 'citys' / '00000.png')
@@ -127,6 +128,30 @@ def test_other_test_data_with_options_for_the_model(config_file, run_here, tmp_p
     found = {name for name in tested if name.endswith('mIoU')}
     assert found == {f'{domain}_mIoU' for domain in ('citys', 'fog', 'rain', 'mean')}
     assert tested['citys_mIoU'] > 0
+
+
+def test_a_config_is_printed_whole(config_file, run_here, public_file, tmp_path, capsys):
+    child = tmp_path / 'child.py'
+    child.write_text("_base_ = 'tiny.py'\ntrain_cfg = dict(max_iters=7)\n")
+    options = ['--cfg-options', 'model.backbone.adapter.rank=3']
+    run_here('misc/print_config.py', child, '--out', 'whole.py', *options)
+    printed = capsys.readouterr().out
+    for text in (printed, (tmp_path / 'elsewhere/whole.py').read_text()):
+        config = Config.fromstring(text, '.py')
+        expected = Config.fromfile(config_file)
+        expected.merge_from_dict(
+            {'train_cfg.max_iters': 7, 'model.backbone.adapter.rank': 3, 'work_dir': None}
+        )
+        expected.work_dir = 'work_dirs/child'
+        assert config.to_dict() == expected.to_dict()
+    run_here('misc/print_config.py', child, '--out', 'whole.json')
+    assert (
+        json.loads((tmp_path / 'elsewhere/whole.json').read_text())['train_cfg']['max_iters'] == 7
+    )
+    for out, message in ((child, r'child\.py is read too'), ('x.txt', r'x\.txt must end in \.py')):
+        with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+            run_here('misc/print_config.py', child, '--out', out)
+    assert child.read_text().startswith('_base_')
 
 
 def test_an_interrupt_is_no_traceback(capsys):

@@ -4,15 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from soma.checkpoints.analysis import analyze_file, drift_table, save_analysis, spectra_table
-from soma.utils.cli import add_base, add_trust, command
-from soma.utils.tables import as_text
+from soma.utils.cli import ScriptParser, add_base, add_checkpoint, add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='any checkpoint or adapter file')
+    parser = ScriptParser(__doc__)
+    add_checkpoint(parser, 'any checkpoint or adapter file')
     parser.add_argument('--against', metavar='BASE', help='what to compare it with: any checkpoint')
     add_base(parser, 'pretrained weights of an adapter (default: what it is compared with)')
     parser.add_argument(
@@ -24,7 +22,7 @@ def parse_args() -> argparse.Namespace:
         help='names of layers, matched in full (default: linear layers and convolutions of the '
         'backbone, without embeddings)',
     )
-    parser.add_argument('--out', metavar='DIR', help='folder for spectrum.json and charts')
+    parser.add_file('out', 'folder for spectrum.json and charts', place=False, required=False)
     add_trust(parser)
     return parser.parse_args()
 
@@ -32,11 +30,15 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Analyse, print tables, write files."""
     args = parse_args()
+    # here, so that --help need not wait
+    from soma.checkpoints.analysis import analyze_file, drift_table, save_analysis, spectra_table
+    from soma.utils.tables import as_text
+
     with command(args.trust, ValueError):
         if args.out and Path(args.out).is_file():
             raise FileExistsError(f'{args.out} is a file: name a folder')
         analysis = analyze_file(
-            args.checkpoint, args.against, args.backbone_ckpt, args.layers, args.rank, args.force
+            args.checkpoint, args.against, args.base, args.layers, args.rank, args.force
         )
         if analysis.left_out:
             some = [f'{name} ({why})' for name, why in analysis.left_out.items()]

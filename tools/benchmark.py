@@ -1,58 +1,8 @@
-"""Measure images per second and peak memory of training and testing; no data needed."""
+"""The same as ``tools/analysis_tools/benchmark.py``."""
 
-import argparse
-
-from soma.engine.speed import Settings, benchmark_table, run_benchmark
-from soma.io.files import check_output, write_json
-from soma.utils.cli import add_cfg_options, add_trust, command
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', nargs='?', help='file to start from (default: none)')
-    parser.add_argument('--phase', choices=['train', 'test', 'both'], default='both')
-    parser.add_argument('--batch-size', type=int, help="images a step (default: the config's)")
-    parser.add_argument('--iters', type=int, default=20, help='timed iterations (%(default)s)')
-    parser.add_argument('--warmup', type=int, default=5, help='iterations before (%(default)s)')
-    parser.add_argument(
-        '--size',
-        type=int,
-        nargs=2,
-        metavar=('WIDTH', 'HEIGHT'),
-        help="of a segmentor's test images (2048 1024), while training takes the config's crops; "
-        "of a detector's images in both phases (default: the config's)",
-    )
-    parser.add_argument('--amp', action='store_true', help='compute in mixed precision')
-    parser.add_argument('--out', help='JSON file for what was measured')
-    add_cfg_options(parser)
-    add_trust(parser)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Measure, print a table, write a file."""
-    args = parse_args()
-    with command(args.trust, ValueError):
-        if args.out:
-            check_output(args.out, suffixes=('.json',))
-        settings = Settings(
-            config=args.config,
-            checkpoint=args.checkpoint,
-            batch_size=args.batch_size,
-            size=args.size and tuple(args.size),
-            iterations=args.iters,
-            warmup=args.warmup,
-            amp=args.amp,
-            options=args.cfg_options,
-            trust=args.trust,
-        )
-        found = run_benchmark(settings, ['train', 'test'] if args.phase == 'both' else [args.phase])
-        print(benchmark_table(found))
-        if args.out:
-            write_json(found, args.out)
-
+import runpy
+from pathlib import Path
 
 if __name__ == '__main__':
-    main()
+    script = Path(__file__).parent / 'analysis_tools' / 'benchmark.py'
+    runpy.run_path(str(script), run_name='__main__')

@@ -5,45 +5,44 @@ import shlex
 import sys
 from pathlib import Path
 
-from soma.datasets.prepare.check import (
-    check_config,
-    fault_lines,
-    parts_table,
-    write_good_lists,
-    write_report,
-)
-from soma.datasets.prepare.counts import counts_table
-from soma.utils.cli import add_cfg_options, command
+from soma.utils.cli import ScriptParser, add_config, add_nproc, command
 from soma.utils.config import load_config
-from soma.utils.tables import as_text
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--out', help='folder of report and lists (default: work_dir/check_data)')
-    parser.add_argument('--nproc', type=int, default=1, help='number of processes (default: 1)')
+    parser = ScriptParser(__doc__)
+    add_config(parser)
+    parser.add_file(
+        'out',
+        'folder of report and lists (default: work_dir/check_data)',
+        place=False,
+        required=False,
+    )
+    add_nproc(parser)
     parser.add_argument(
         '--fix-list', action='store_true', help='list the good pairs, for configs to use'
     )
-    add_cfg_options(parser)
     return parser.parse_args()
 
 
 def main() -> int:
     """Check, print, write; returns 1 if something would break training."""
     args = parse_args()
+    from soma.datasets.prepare import check  # here, as all below, so that --help need not wait
+    from soma.datasets.prepare.counts import counts_table
+    from soma.utils.tables import as_text
+
     with command(False, ValueError):
         config = load_config(args.config, args.cfg_options)
         folder = Path(args.out or Path(config.work_dir, 'check_data'))
-        parts = check_config(config, args.nproc)
-    write_report(parts, folder)
+        parts = check.check_config(config, args.nproc)
+    check.write_report(parts, folder)
     print(as_text(counts_table({part.name: part.counts for part in parts})))
-    print(as_text(parts_table(parts)))
-    print('\n'.join(fault_lines(parts)))
+    print(as_text(check.parts_table(parts)))
+    print('\n'.join(check.fault_lines(parts)))
     if args.fix_list:
-        if options := write_good_lists(parts, folder):
+        if options := check.write_good_lists(parts, folder):
             print(f'Train and test without the bad pairs: --cfg-options {shlex.join(options)}')
         for part in parts:
             if len(part.bad) == len(part.pairs):

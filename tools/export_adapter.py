@@ -2,9 +2,7 @@
 
 import argparse
 
-from soma.checkpoints import export_backbone, export_peft
-from soma.checkpoints.export.peft import NAMES
-from soma.utils.cli import add_base, add_trust, command
+from soma.utils.cli import ScriptParser, add_base, add_trust, command
 
 OF = {
     'base_model': 'peft',
@@ -17,15 +15,15 @@ OF = {
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('adapter', help='adapter file, or another checkpoint')
-    parser.add_argument('out', help='directory (peft) or file to write')
+    parser = ScriptParser(__doc__)
+    parser.add_file('adapter', 'adapter file, or another checkpoint', '--checkpoint')
+    parser.add_file('out', 'directory (peft) or file to write')
     parser.add_argument('--to', choices=['peft', 'timm', 'dinov2', 'onnx'], required=True)
     add_base(parser, "pretrained weights of the adapter (--to onnx: default, the config's)")
     peft = parser.add_argument_group('--to peft')
     peft.add_argument(
         '--base-model',
-        choices=list(NAMES),
+        choices=['transformers', 'transformers-old', 'timm'],
         help='whose DINOv2 the adapter is put on (default: transformers); -old is before 5.18',
     )
     peft.add_argument('--base-name', help="the base model's name or folder, for peft's config")
@@ -48,32 +46,32 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Export, say what was written."""
     args = parse_args()
+    # here, so that --help need not wait
+    from soma.checkpoints.export.backbone import export_backbone
+    from soma.checkpoints.export.peft import export_peft
+
     with command(args.trust, RuntimeError):
         files = (args.adapter, args.out)
         if args.to == 'peft':
             config = export_peft(
-                *files,
-                args.backbone_ckpt,
-                args.base_model or 'transformers',
-                args.base_name,
-                args.force,
+                *files, args.base, args.base_model or 'transformers', args.base_name, args.force
             )
             print(f'{len(config["target_modules"])} layers of rank {config["r"]}: {args.out}')
         elif args.to == 'onnx':
-            # Here, since only this needs onnxruntime and mmseg.
+            # since only this needs onnxruntime and mmseg.
             try:
                 from soma.checkpoints.export.onnx import export_onnx
             except ImportError as error:
                 raise SystemExit(f"error: {error}; pip install -e '.[onnx]' brings it") from error
 
             done = export_onnx(
-                args.config, *files, args.window, args.backbone_ckpt, args.opset or 18, args.force
+                args.config, *files, args.window, args.base, args.opset or 18, args.force
             )
             height, width = done.size
             print(f'{height} x {width} pixels: {args.out}')
             print(f'largest difference from PyTorch: {done.difference:.1e}')
         else:
-            count = export_backbone(*files, args.to, args.backbone_ckpt, args.force)
+            count = export_backbone(*files, args.to, args.base, args.force)
             print(f'{count} tensors: {args.out}')
 
 

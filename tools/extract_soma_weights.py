@@ -3,15 +3,14 @@
 import argparse
 import os
 
-from soma.checkpoints import extract_adapter
-from soma.utils.cli import add_trust, command
+from soma.utils.cli import ScriptParser, add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--final_ckpt', required=True, help='training checkpoint')
-    parser.add_argument('--soma_ckpt', required=True, help='file to write (.safetensors, .pth)')
+    parser = ScriptParser(__doc__)
+    parser.add_file('checkpoint', 'training checkpoint', '--final_ckpt', place=False)
+    parser.add_file('out', 'file to write (.safetensors, .pth)', '--soma_ckpt', place=False)
     parser.add_argument(
         '--part',
         choices=['state_dict', 'ema_state_dict'],
@@ -25,10 +24,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Extract, say what was written."""
     args = parse_args()
+    from soma.checkpoints.extract import extract_adapter  # here, so that --help need not wait
+
     with command(args.trust):
-        card = extract_adapter(args.final_ckpt, args.soma_ckpt, args.part, args.alpha)
-        size = os.path.getsize(args.soma_ckpt) / 1e6
-        print(f'{card["method"]} of rank {card["rank"]}, {size:.1f} MB: {args.soma_ckpt}')
+        card = extract_adapter(args.checkpoint, args.out, args.part, args.alpha)
+        size = os.path.getsize(args.out) / 1e6
+        rank = f' of rank {card.settings["rank"]}' if card.settings.get('rank') else ''
+        print(f'{card.method}{rank}, {size:.1f} MB: {args.out}')
 
 
 if __name__ == '__main__':

@@ -2,16 +2,17 @@
 
 import argparse
 
-from soma.checkpoints import merge_files
-from soma.utils.cli import add_base, add_trust, command
+from soma.utils.cli import ScriptParser, add_base, add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ScriptParser(__doc__)
     add_base(parser, 'converted pretrained weights', required=True)
-    parser.add_argument('--soma_ckpt', required=True, help='adapter file')
-    parser.add_argument('--merged_ckpt', required=True, help='file to write (.pth, .safetensors)')
+    names = ('--checkpoint', '--soma_ckpt', '--rein_head')
+    parser.add_file('adapter', 'adapter file', *names, place=False)
+    names = ('--merged_ckpt', '--segmentor_save_path')
+    parser.add_file('out', 'file to write (.pth, .safetensors)', *names, place=False)
     parser.add_argument(
         '--keep-adapter', action='store_true', help='do not fold it in, to train on from this file'
     )
@@ -23,16 +24,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Merge, say what was written."""
     args = parse_args()
+    from soma.checkpoints.merge import merge_files  # here, so that --help need not wait
+
     with command(args.trust):
-        merge_files(
-            args.backbone_ckpt,
-            args.soma_ckpt,
-            args.merged_ckpt,
-            args.keep_adapter,
-            args.force,
-            args.alpha,
-        )
-        print(args.merged_ckpt)
+        merge_files(args.base, args.adapter, args.out, args.keep_adapter, args.force, args.alpha)
+        print(args.out)
 
 
 if __name__ == '__main__':

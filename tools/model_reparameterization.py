@@ -2,23 +2,27 @@
 
 import argparse
 
-from rich.console import Console
-from rich.table import Table
-
-from soma.checkpoints import average_files
-from soma.checkpoints.average import OPERATIONS
-from soma.utils.cli import add_trust, command
+from soma.utils.cli import ScriptParser, add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('out', help='file to write (.pth, .safetensors)')
-    parser.add_argument('--checkpoints', nargs='+', required=True, help='what to average')
+    parser = ScriptParser(__doc__)
+    parser.add_file('out', 'file to write (.pth, .safetensors)')
+    parser.add_argument(
+        '--checkpoints',
+        '--checkpoint',
+        '--adapters',
+        '--adapter',
+        nargs='+',
+        required=True,
+        metavar='PATH',
+        help='what to average',
+    )
     parser.add_argument(
         '--weights-filter', default='', help='regular expression: which weights (default: all)'
     )
-    parser.add_argument('--operation', choices=OPERATIONS, default='mean')
+    parser.add_argument('--operation', choices=['mean', 'min', 'trimmed'], default='mean')
     parser.add_argument('--factors', nargs='+', type=float, help='weight of each in the mean')
     parser.add_argument(
         '--rank', type=int, help='of an averaged adapter (default: twice the largest)'
@@ -34,6 +38,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Average, say what was averaged."""
     args = parse_args()
+    from rich.console import Console  # here, as all below, so that --help need not wait
+    from rich.table import Table
+
+    from soma.checkpoints.average import average_files
+
     with command(args.trust, ValueError):
         done = average_files(
             args.checkpoints,

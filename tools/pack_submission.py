@@ -3,25 +3,28 @@
 import argparse
 from pathlib import Path
 
-from soma.evaluation.submission import pack_submission
-from soma.utils.cli import command
+from soma.utils.cli import ScriptParser, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ScriptParser(__doc__)
     parser.add_argument('server', choices=['acdc', 'cityscapes'])
-    parser.add_argument('predictions', type=Path, help='folder that tools/test.py --out wrote')
-    parser.add_argument('data', type=Path, help='folder of the dataset, such as data/acdc')
-    parser.add_argument('out', type=Path, help='zip file to write')
+    parser.add_file('predictions', 'folder that tools/test.py --out wrote')
+    parser.add_file('data', 'folder of the dataset, such as data/acdc')
+    parser.add_file('out', 'zip file to write')
     return parser.parse_args()
 
 
 def main() -> None:
     """Pack, say how many."""
     args = parse_args()
+    # here, so that --help need not wait
+    from soma.evaluation.submission import pack_submission
+
+    folders = Path(args.predictions), Path(args.data)
     with command(False, ValueError):
-        count = pack_submission(args.server, args.predictions, args.data, args.out)
+        count = pack_submission(args.server, *folders, Path(args.out))
     print(f'{count} predictions: {args.out}')
 
 

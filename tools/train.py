@@ -2,12 +2,7 @@
 
 import argparse
 
-from mmengine.registry import RUNNERS
-
-from soma.engine.amp import use_amp
-from soma.engine.losses import LossError
-from soma.utils.cli import command, runner_parser
-from soma.utils.config import config_from
+from soma.utils.cli import command, config_from, runner_parser
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,6 +21,11 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Build the runner, train."""
     args = parse_args()
+    from mmengine.registry import RUNNERS  # here, as all below, so that --help need not wait
+
+    from soma.engine.amp import use_amp
+    from soma.engine.hooks.finite_loss import LossError
+
     with command(args.trust, LossError):
         config = config_from(args)
         if args.amp:

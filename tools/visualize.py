@@ -2,17 +2,24 @@
 
 import argparse
 
-from soma.inference import Inferencer, visualize
-from soma.utils.cli import add_base, add_trust, command
+from soma.utils.cli import ScriptParser, add_base, add_checkpoint, add_trust, command
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='training checkpoint, adapter file or merged file')
-    parser.add_argument('image', help='image or folder')
-    parser.add_argument('--save-dir', default='work_dirs/visualize', help='folder to write to')
+    parser = ScriptParser(__doc__)
+    parser.add_file('config', 'config file')
+    add_checkpoint(parser)
+    parser.add_file('image', 'image or folder', '--images')
+    add_base(parser)
+    parser.add_file(
+        'out',
+        'folder to write to (work_dirs/visualize)',
+        '--save-dir',
+        '--save_dir',
+        place=False,
+        required=False,
+    )
     parser.add_argument(
         '--score-thr',
         type=float,
@@ -21,8 +28,8 @@ def parse_args() -> argparse.Namespace:
         help="leave out a detector's boxes of lower scores (%(default)s)",
     )
     parser.add_argument('--device', help='cpu, cuda:0 ...; the first GPU if there is one')
-    add_base(parser, "pretrained weights of an adapter (default: the config's)")
     add_trust(parser)
+    parser.set_defaults(out='work_dirs/visualize')
     args = parser.parse_args()
     if not 0 <= args.score_thr <= 1:
         parser.error(f'--score-thr must be 0 to 1, got {args.score_thr}')
@@ -32,11 +39,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load the model, predict, draw."""
     args = parse_args()
+    # here, so that --help need not wait
+    from soma.inference.inferencer import Inferencer
+    from soma.inference.visualize import visualize
+
     with command(args.trust):
-        inferencer = Inferencer(
-            args.config, args.checkpoint, args.device, args.backbone_ckpt, args.force
-        )
-        for file in visualize(inferencer, args.image, args.save_dir, args.score_thr):
+        inferencer = Inferencer(args.config, args.checkpoint, args.device, args.base, args.force)
+        for file in visualize(inferencer, args.image, args.out, args.score_thr):
             print(file)
 
 

@@ -1,5 +1,9 @@
 """Checkpoints: functions on files and state dicts."""
 
+from ..registration import register
+
+register()
+
 from .analysis import analyze_file
 from .average import average_files
 from .convert import convert_dinov2_file

@@ -63,11 +63,10 @@ def average_files(
         out: File to write, ``*.pth`` or ``*.safetensors``.
         weights_filter: Regular expression, searched for in the names; '' finds all. An adapted
             layer is found by its weight or by any tensor of its adapter.
-        operation: ``'mean'``, ``'min'`` (the smallest of each entry) or ``'trimmed'`` (the mean
-            without the smallest and the largest of each entry).
+        operation: ``'mean'``, ``'min'`` of each entry or ``'trimmed'`` (the mean without the
+            smallest and the largest of each entry).
         factors: Weight of each file in the mean, of any sum; equal if None.
-        rank: Of the averaged adapter; twice the largest one of the files if None, which holds the
-            change of each of them.
+        rank: Of the averaged adapter; twice the largest one of the files if None.
         cpu_only: Do not compute on a GPU.
         force: Average adapters of different pretrained weights.
 
@@ -220,10 +219,8 @@ def _shapes(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, tuple[int,
 
 def _largest_rank(checkpoint: Checkpoint) -> int:
     """The rank that the smallest adapted matrix has."""
-    return min(
-        min(len(tensors['B']) // _groups(tensors), tensors['A'].shape[1])
-        for tensors in _low_rank_layers(checkpoint).values()
-    )
+    layers = _low_rank_layers(checkpoint).values()
+    return min(min(len(t['B']) // _groups(t), t['A'].shape[1]) for t in layers)
 
 
 def _gather(

@@ -74,7 +74,7 @@ class Checkpoint:
 
         Args:
             base: File of the pretrained weights, the converted one or the published one that is
-                converted now; or tensors by their name in the backbone.
+                converted now; or tensors by their name in the model.
             force: Accept other weights than those that the adapter was trained on.
 
         Returns:
@@ -84,15 +84,13 @@ class Checkpoint:
             FileNotFoundError: If there is no such file.
             CheckpointError: If it holds other pretrained weights, or of another size.
         """
-        if isinstance(base, Mapping):
-            self._check_base(base, 'the model', None)
-            weights = base
-        else:
-            weights = self.read_base(base, force)
         prefix = self.card.prefix
-        return replace(
-            self, tensors={**{prefix + n: v for n, v in weights.items()}, **self.tensors}
-        )
+        if isinstance(base, Mapping):
+            weights = dict(base)
+            self._check_base({n.removeprefix(prefix): v for n, v in base.items()}, 'the model')
+        else:
+            weights = {prefix + n: v for n, v in self.read_base(base, force).items()}
+        return replace(self, tensors={**weights, **self.tensors})
 
     def read_base(self, file: str | os.PathLike, force: bool = False) -> dict[str, Tensor]:
         """Read the pretrained weights of the adapter, as the card asks for them.
@@ -131,7 +129,7 @@ class Checkpoint:
         return base
 
     def _check_base(
-        self, base: Mapping[str, Tensor], where: str | os.PathLike, force: bool | None
+        self, base: Mapping[str, Tensor], where: str | os.PathLike, force: bool | None = None
     ) -> None:
         prefix = self.card.prefix
         missing = {n: value for n, value in base.items() if prefix + n not in self.tensors}

@@ -2,6 +2,10 @@
 
 from importlib.util import find_spec
 
+from ..registration import register
+
+register()
+
 from .bilateral import BilateralFilter
 from .domain_dataset import DomainDataset
 from .pixmix import PixMix

@@ -1,20 +1,35 @@
 """The engine: runner, hooks, schedulers and optimizer groups, in mmengine's root registries."""
 
+from ..registration import register
+
+register()
+
 from .amp import BFloat16OptimWrapper
-from .hooks import AdapterCheckpointHook, BlockFreezeHook, TrainableEMAHook, WeightDecayLoggerHook
-from .loader import install_loader
+from .hooks import (
+    AdapterCheckpointHook,
+    BlockFreezeHook,
+    CardHook,
+    FiniteLossHook,
+    SeedHook,
+    TrainableEMAHook,
+    WeightDecayLoggerHook,
+)
 from .optim import GroupedOptimWrapperConstructor
 from .runner import SomaRunner
 from .schedulers import CosineAnnealingWeightDecay
+from .schemes import install_schemes
 
-install_loader()
+install_schemes()
 
 __all__ = [
     'AdapterCheckpointHook',
     'BFloat16OptimWrapper',
     'BlockFreezeHook',
+    'CardHook',
     'CosineAnnealingWeightDecay',
+    'FiniteLossHook',
     'GroupedOptimWrapperConstructor',
+    'SeedHook',
     'SomaRunner',
     'TrainableEMAHook',
     'WeightDecayLoggerHook',

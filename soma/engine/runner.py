@@ -4,52 +4,36 @@ from __future__ import annotations
 
 import atexit
 import gc
+import platform
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from mmengine.runner.base_loop import BaseLoop
 from torch import nn
 
+from ..adapters.card import Card
 from ..adapters.describe import check_adapter
 from ..adapters.pretrained import base_of
 from ..adapters.split import split_together
 from ..checkpoints.open import open_checkpoint
-from ..io.checkpoint_files import (
-    CheckpointError,
-    load_strictly,
-)
-from ..io.files import atomic_path
+from ..io.checkpoint_files import card_of, load_strictly
+from ..io.files import CheckpointError, atomic_path
 from ..models.build import base_prefix, plain_model
-from .card import training_card
-from .losses import LossError, check_losses, check_weights, fetch_losses
+from ..ops.install import install_attention
+from ..utils.noise import is_not_noise
+from ..utils.version import __version__
+from .hooks.card import CardHook, training_card
+from .hooks.finite_loss import FiniteLossHook
+from .hooks.seed import SeedHook
 from .resume import newest_checkpoint
-from .seeding import seed_samples, seed_step
-
-
-def _plain(value):
-    """Make of a value what every reader takes: tensors and plain data.
-
-    Numpy's values become Python's, history buffers the arguments that make them again, and what
-    nobody can read back a text.
-    """
-    if isinstance(value, HistoryBuffer):
-        history, counts = (array.tolist() for array in value.data)
-        return {'log_history': history, 'count_history': counts, 'max_length': value.max_length}
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, dict):
-        return {_plain(name): _plain(entry) for name, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [*map(_plain, value)] if isinstance(value, list) else (*map(_plain, value),)
-    known = isinstance(value, torch.Tensor | int | float | str | bytes | None)
-    return value if known else str(value)
 
 
 def _leave_group() -> None:
@@ -65,12 +49,15 @@ class SomaRunner(Runner):
     """mmengine's runner, made safe, exact and portable.
 
     It reads checkpoints with ``weights_only=True`` and without a fallback, whose names and shapes
-    must be the model's, and writes them whole or not at all. The random numbers of a step follow
-    from the seed and the iteration, so that a resumed run does what an uninterrupted one does.
-    Without a GPU, several processes talk through gloo.
+    must be the model's, and writes them whole or not at all. ``SeedHook``, ``FiniteLossHook`` and
+    ``CardHook`` are always there. Without a GPU, several processes talk through gloo.
     """
 
-    _card: dict | None = None  # of the checkpoints it writes
+    checkpoint_name: str | None = None  # of the checkpoint that is being written
+
+    def __init__(self, *args, **kwargs) -> None:
+        install_attention()
+        super().__init__(*args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, as mmengine does; mmengine's own set-up asks for a GPU."""
@@ -80,6 +67,12 @@ class SomaRunner(Runner):
                 torch.distributed.init_process_group('gloo')
                 atexit.register(_leave_group)
         super().setup_env(env_cfg)
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger; without lines of mmengine that every run would show."""
+        logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(is_not_noise)
+        return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes, on CPU without a device."""
@@ -92,44 +85,40 @@ class SomaRunner(Runner):
             }
         return super().wrap_model(model_wrapper_cfg, model)
 
-    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the training loop, with random numbers by the position of each sample."""
-        loop = super().build_train_loop(loop)
-        seed_samples(loop.dataloader, self.seed, self.rank, lambda: loop.iter)
-        return loop
+    def register_hooks(
+        self,
+        default_hooks: dict[str, Hook | dict | None] | None = None,
+        custom_hooks: list[Hook | dict] | None = None,
+    ) -> None:
+        """Register the hooks: two before those of the config, one after them.
 
-    def call_hook(self, fn_name: str, **kwargs) -> None:
-        """Call the hooks.
-
-        A training step is seeded before. They get its losses as numbers; what they leave of a
-        checkpoint becomes tensors and plain data, with a card.
-
-        Raises:
-            LossError: If a loss is NaN or infinite.
+        The order of all hooks stands in :mod:`soma.engine.hooks`.
         """
-        if fn_name == 'before_train_iter':
-            seed_step(self.seed, self.rank, self.iter)
-        if fn_name == 'after_train_iter':
-            kwargs['outputs'] = fetch_losses(kwargs['outputs'])
-            try:
-                check_losses(kwargs['outputs'], self.iter + 1, kwargs['data_batch'])
-            except LossError as error:  # the log should say why it ends
-                self.logger.error(error)
-                raise
-        super().call_hook(fn_name, **kwargs)
-        if fn_name == 'before_save_checkpoint':
-            checkpoint = kwargs['checkpoint']
-            checkpoint['message_hub'] = _plain(checkpoint['message_hub'])
-            meta = checkpoint['meta']
-            meta['soma'] = {**self.card.to_dict(), 'iteration': meta['iter']}
-            checkpoint['meta'] = _plain(meta)
+        self.register_hook(SeedHook())
+        self.register_hook(FiniteLossHook())
+        super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(CardHook())
 
-    @property
-    def card(self) -> dict:
-        """What the checkpoints of this run say of themselves, but the iteration."""
-        if self._card is None:  # the base does not change in training
-            self._card = training_card(self)
-        return self._card
+    def get_hooks_info(self) -> str:
+        """Name the hooks in their order, for the log; it is the same at each moment."""
+        return ', '.join(f'{type(hook).__name__} ({hook.priority})' for hook in self.hooks)
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """Log what a run depends on, and where its whole config is; mmengine logs all of it."""
+        names = ('torch', 'mmengine', 'mmcv', 'mmseg', 'mmdet')
+        versions = {'soma': __version__, 'Python': platform.python_version()}
+        versions |= {name: sys.modules[name].__version__ for name in names if name in sys.modules}
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+        file = Path(self.work_dir, Path(self.cfg.filename or f'{self.timestamp}.py').name)
+        self.logger.info(
+            f'{", ".join(f"{name} {version}" for name, version in versions.items())}; '
+            f'{self.world_size} x {device}, seed {self.seed}; the whole config is in {file}'
+        )
+
+    @cached_property
+    def card(self) -> Card:
+        """The card of the checkpoints of this run, without the iteration."""
+        return training_card(self)  # the base does not change in training
 
     @master_only
     def save_checkpoint(
@@ -164,7 +153,7 @@ class SomaRunner(Runner):
                 f'checkpoints are written to local files only, not to {out_dir} by '
                 f'{file_client_args or backend_args}'
             )
-        check_weights(self.model, filename)
+        self.checkpoint_name = filename
         with atomic_path(Path(out_dir) / filename, flush=True) as temporary:
             super().save_checkpoint(
                 str(temporary.parent),
@@ -221,9 +210,9 @@ class SomaRunner(Runner):
         if card_of(opened.content):  # a file without a card does not say its alpha
             check_adapter(model, opened.card, filename)
         prefix = base_prefix(model)
-        base = base_of(model, prefix)
-        if base and not any(prefix + name in opened.tensors for name in base):
-            opened = opened.with_base({name: value.clone() for name, value in base.items()})
+        base = {prefix + name: value.clone() for name, value in base_of(model, prefix).items()}
+        if base and base.keys().isdisjoint(opened.tensors):
+            opened = opened.with_base(base)
         checkpoint = {**opened.content, 'state_dict': opened.tensors}  # hooks look for it there
         if self._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
             raise CheckpointError(f'{filename} holds no state of training to resume from')

@@ -1,4 +1,4 @@
-"""Speed and memory of training and testing, without data, comparable between machines."""
+"""The speed of a config: images a second and memory in training and testing, without data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..utils.version import __version__
 from .speed_phases import Settings, run_phase, synthetic_data
 
 
-def run_benchmark(settings: Settings, phases: Sequence[str] = ('train', 'test')) -> dict:
+def measure_speed(settings: Settings, phases: Sequence[str] = ('train', 'test')) -> dict:
     """Measure each phase in a process of its own, so that each has its own peak of memory.
 
     Args:
@@ -39,16 +39,16 @@ def run_benchmark(settings: Settings, phases: Sequence[str] = ('train', 'test'))
         raise FileNotFoundError(f'no checkpoint at {settings.checkpoint}')
     for phase in phases:
         synthetic_data(config, phase, settings)
-    found = {}
+    measured = {}
     for phase in phases:
         with ProcessPoolExecutor(1, get_context('spawn')) as process:
-            found[phase] = process.submit(run_phase, phase, settings).result()
+            measured[phase] = process.submit(run_phase, phase, settings).result()
     return {
         'soma': __version__,
         'config': Path(settings.config).stem,
         'options': dict(settings.options or {}),
         'machine': machine(),
-        'phases': found,
+        'phases': measured,
     }
 
 
@@ -71,15 +71,15 @@ def machine() -> dict:
     }
 
 
-def benchmark_table(found: Mapping) -> str:
-    """Draw what :func:`run_benchmark` returned."""
-    machine = found['machine']
-    table = Table(title=f'{found["config"]}, soma {found["soma"]}')
+def speed_table(speed: Mapping) -> str:
+    """Draw what :func:`measure_speed` returned."""
+    machine = speed['machine']
+    table = Table(title=f'{speed["config"]}, soma {speed["soma"]}')
     for name in ('phase', 'images', 'batch', 'precision', 'weights'):
         table.add_column(name)
     for name in ('images/s', 's/iteration', 'peak memory'):
         table.add_column(name, justify='right')
-    for phase, values in found['phases'].items():
+    for phase, values in speed['phases'].items():
         seconds = values['seconds_per_iteration']
         table.add_row(
             phase,

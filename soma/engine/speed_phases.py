@@ -1,4 +1,4 @@
-"""One phase of the benchmark: training or testing, on synthetic images."""
+"""The speed of a config in one phase, training or testing, on synthetic images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DETECTORS = ('bbox_head.num_classes', 'roi_head.bbox_head.num_classes')
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure.
+    """What to measure of the speed of a config.
 
     Attributes:
         config: Config file of a segmentor or a detector.
@@ -69,7 +69,7 @@ class Settings:
         wrong = {name: value for name, value in numbers.items() if value < 1}
         wrong |= {'warmup': self.warmup} if self.warmup < 0 else {}
         if wrong:
-            raise ValueError(f'benchmark: too small: {wrong}')
+            raise ValueError(f'speed of a config: too small: {wrong}')
 
 
 def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:

@@ -2,6 +2,10 @@
 
 from importlib.util import find_spec
 
+from ..registration import register
+
+register()
+
 from .domain_iou import DomainIoUMetric
 from .hooks import DomainReportHook
 from .scores import confusion_matrix

@@ -79,8 +79,8 @@ def pack_submission(server: str, predictions: Path, data: Path, out: Path) -> in
 
 def _check(path: Path, content: bytes, image: Path) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            ids = np.array(image)
+        with Image.open(io.BytesIO(content)) as prediction:
+            ids = np.array(prediction)
     except (OSError, SyntaxError) as error:
         raise ValueError(f'{path} is damaged or no image') from error
     size, wanted = ids.shape[1::-1], stored_size(image)

@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping
 
 from mmengine.config import Config
 
+from ..models.build import use_plain_model
+from ..utils.cli import config_from
 from ..utils.config import load_config
 
 _TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
+
+
+def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
+    """Make the config that the arguments of ``tools/test.py`` ask for.
+
+    Args:
+        args: The arguments.
+
+    Returns:
+        The config, of a plain model, and the file of the pretrained weights that it named.
+
+    Raises:
+        FileNotFoundError: If there is no such config file.
+        ValueError: If the arguments do not fit the config.
+    """
+    test_options = None
+    if args.test_data:
+        test_options, args.cfg_options = split_test_options(args.cfg_options)
+    config = config_from(args)
+    pretrained = use_plain_model(config)
+    if args.test_data:
+        use_test_data(config, args.test_data, test_options)
+    if args.out:
+        config.test_evaluator.output_dir = args.out
+    elif config.test_evaluator.get('format_only'):
+        raise ValueError('this test has no labels and only writes predictions: --out says where')
+    if args.show_dir:
+        config.setdefault('custom_hooks', []).append(
+            dict(type='DrawPredictionsHook', out_dir=args.show_dir)
+        )
+    if args.tta:
+        use_tta(config)
+    return config, pretrained
 
 
 def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | None = None) -> None:

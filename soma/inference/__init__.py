@@ -1,5 +1,9 @@
 """Inference: segment images or find objects in them, and draw the results."""
 
+from ..registration import register
+
+register()
+
 from .drawing import colour_overlay, draw_boxes, draw_result, side_by_side, stack_rows
 from .hooks import DrawPredictionsHook
 from .inferencer import Inferencer

@@ -19,9 +19,9 @@ from .inferencer import result_of
 
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
-    """Write image, truth and prediction of each test sample to ``<out_dir>/<domain>``.
+    """Write image, ground truth and prediction of each test sample to ``<out_dir>/<domain>``.
 
-    Without labels, the truth is left out. The boxes of a truth are taken as metrics take them, in
+    Without labels, the ground truth is left out. Its boxes are taken as metrics take them, in
     pixels of the image's file: the test pipeline loads them after it has resized the image.
 
     Args:
@@ -41,7 +41,7 @@ class DrawPredictionsHook(Hook):
         classes, palette = meta['classes'], np.array(meta['palette'], np.uint8)
         for sample in outputs:
             image = mmcv.imread(sample.img_path, channel_order='rgb')
-            results = {'truth': result_of(sample, 'gt'), 'prediction': result_of(sample)}
+            results = {'ground truth': result_of(sample, 'gt'), 'prediction': result_of(sample)}
             drawn = {
                 name: draw_result(image, result, classes, palette, self.score_thr)
                 for name, result in results.items()

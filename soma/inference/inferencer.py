@@ -24,7 +24,7 @@ class Inferencer:
         config: File or config, of a segmentor or a detector.
         checkpoint: Training checkpoint, adapter file or merged file; adapters are folded in.
         device: Where to run; the first GPU, or the CPU without one, if None.
-        backbone: File of the pretrained weights of an adapter; the one of the config's ``init_cfg``
+        base: File of the pretrained weights of an adapter; the one of the config's ``init_cfg``
             if None.
         force: Accept other pretrained weights than those that the adapter was trained on.
 
@@ -42,14 +42,14 @@ class Inferencer:
         config: str | os.PathLike | Config,
         checkpoint: str | os.PathLike,
         device: str | None = None,
-        backbone: str | os.PathLike | None = None,
+        base: str | os.PathLike | None = None,
         force: bool = False,
     ) -> None:
         device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
         config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
         pretrained = use_plain_model(config)
         model = build_model(config)
-        card = load_plain(model, checkpoint, backbone or pretrained, force)
+        card = load_plain(model, checkpoint, base or pretrained, force)
         self.model = model.to(device)
         load, *steps = (s for s in config.test_pipeline if not s.type.endswith('LoadAnnotations'))
         self._of_files = Compose([load, *steps])
@@ -85,15 +85,18 @@ def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | Insta
 
     Args:
         sample: The data sample.
-        kind: ``'pred'`` for what was predicted, ``'gt'`` for the truth.
+        kind: ``'pred'`` for what was predicted, ``'gt'`` for the ground truth.
 
     Returns:
         As :class:`Inferencer` returns it; None if there is no such thing.
     """
     if (labels := sample.get(f'{kind}_sem_seg')) is not None:
         return labels.data.squeeze(0).cpu().numpy().astype(np.uint8)
-    objects = sample.get(f'{kind}_instances')
-    return None if objects is None else objects.numpy()
+    if (objects := sample.get(f'{kind}_instances')) is None:
+        return None
+    objects = objects.numpy()
+    objects.bboxes = getattr(objects.bboxes, 'tensor', objects.bboxes)  # of mmdet's train pipelines
+    return objects
 
 
 def _test_classes(config: Config) -> dict:

@@ -6,7 +6,8 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -48,20 +49,31 @@ def read_checkpoint(
         raise FileNotFoundError(f'no checkpoint at {path}')
     if not path.stat().st_size:
         raise CheckpointError(f'{path} is empty: it was not written to its end')
-    try:
+    with refuse_broken(path):
         if path.suffix == '.safetensors':
             return _read_safetensors(path, map_location)
-        content = unpickle(path, map_location, mmap)
-        if isinstance(content, dict) and isinstance(content.get('meta'), dict):
-            content['meta'].pop('config', None)  # mmengine would run this text when it resumes
-        return content
+        return unpickle(path, map_location, mmap)
+
+
+@contextmanager
+def refuse_broken(name: str | os.PathLike) -> Iterator[None]:
+    """Say of a file that cannot be read what is wrong with it.
+
+    Args:
+        name: The file, for the message.
+
+    Raises:
+        CheckpointError: If it is damaged or wants to run code.
+    """
+    try:
+        yield
     except pickle.UnpicklingError as error:
         # GLOBAL since torch 2.4
         found = re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', str(error))
         if found is None:
-            raise CheckpointError(f'{path} is damaged or no checkpoint') from error
+            raise CheckpointError(f'{name} is damaged or no checkpoint') from error
         raise CheckpointError(
-            f'{path} holds more than tensors and plain data: it wants to call {found[1]}, which '
+            f'{name} holds more than tensors and plain data: it wants to call {found[1]}, which '
             'could run any code. It was not loaded; if you know who made it, pass --trust'
         ) from error
     except OSError:
@@ -70,7 +82,7 @@ def read_checkpoint(
         if 'CUDA' in str(error):  # no such device, or its memory is full
             raise
         reason = str(error).partition('\n')[0]
-        raise CheckpointError(f'{path} is damaged or no checkpoint: {reason}') from error
+        raise CheckpointError(f'{name} is damaged or no checkpoint: {reason}') from error
 
 
 def read_state_dict(path: str | os.PathLike, map_location: str = 'cpu') -> dict[str, Tensor]:

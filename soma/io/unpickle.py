@@ -6,12 +6,14 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
 _trusted = False
+_torch_load = torch.load  # itself, while engine/schemes.py has something else in its place
 
 
 class _History(dict):
@@ -62,23 +64,42 @@ def trust_files(trust: bool = True) -> Iterator[None]:
         _trusted = before
 
 
-def unpickle(path: str | os.PathLike, map_location: str | torch.device, mmap: bool = False):
+def unpickle(
+    file: str | os.PathLike | BinaryIO, map_location: str | torch.device | None, mmap: bool = False
+):
     """Read a file of ``torch.save``.
 
     Args:
-        path: The file.
+        file: The file, or its content as a stream.
         map_location: Device of the tensors.
         mmap: Read a tensor from the disk only when it is used.
 
     Returns:
-        What the file holds.
+        What the file holds, without the config that mmengine would run as Python when it resumes.
 
     Raises:
         pickle.UnpicklingError: If it holds more, and is not trusted (:func:`trust_files`).
     """
+    file = os.fspath(file) if isinstance(file, os.PathLike) else file
+    mmap = mmap and zipfile.is_zipfile(file)  # not before torch 1.6
+    with _allowed_names():
+        content = _torch_load(file, map_location, weights_only=not _trusted, mmap=mmap)
+    if isinstance(content, dict) and isinstance(content.get('meta'), dict):
+        content['meta'].pop('config', None)
+    return content
+
+
+@contextmanager
+def _allowed_names() -> Iterator[None]:
+    """Allow our names and no others; mmengine's loaders allow the true ``getattr``."""
     # Before torch 2.6 the safe reader cannot be told of other names.
-    version = tuple(map(int, torch.__version__.split('.')[:2]))
-    allowed = torch.serialization.safe_globals(_ALLOWED) if version >= (2, 6) else nullcontext()
-    with allowed:
-        mmap = mmap and zipfile.is_zipfile(path)  # not before torch 1.6
-        return torch.load(str(path), map_location, weights_only=not _trusted, mmap=mmap)
+    if tuple(map(int, torch.__version__.split('.')[:2])) < (2, 6):
+        yield
+        return
+    others = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            yield
+    finally:
+        torch.serialization.add_safe_globals(others)

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..adapters.base import ADAPTERS
 from ..io.checkpoint_files import pretrained_file
+from ..ops.install import install_attention
 
 
 def use_plain_model(config: Config) -> str | None:
@@ -48,6 +49,7 @@ def build_model(config: Config) -> nn.Module:
     Returns:
         The model with random weights, ready to predict.
     """
+    install_attention()
     init_default_scope(config.get('default_scope', 'mmseg'))
     # DINO writes into the config that it is given.
     return MODELS.build(copy.deepcopy(config.model)).eval()

@@ -45,7 +45,8 @@ def install_attention() -> None:
     """Let mmcv compute deformable attention with ours where its compiled operator does not go.
 
     On CPUs, and in bfloat16, mmcv has a formula that keeps every sample. It stays to be had as
-    ``ms_deform_attn.__wrapped__``.
+    ``ms_deform_attn.__wrapped__``. ``SomaRunner`` and ``soma.models.build.build_model`` (scripts,
+    ``Inferencer``) call this; a script of mmdet that only imports ``soma`` keeps the formula.
     """
     if importlib.util.find_spec('mmcv') is None:
         return

@@ -1,18 +1,129 @@
-"""What the scripts share."""
+"""What the scripts share: one grammar of arguments, and messages of one line.
+
+Scripts import this at their top and all that takes its time after parsing, so that ``--help`` need
+not wait for it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from ..io.checkpoint_files import CheckpointError
-from ..io.unpickle import trust_files
+from ..io.files import CheckpointError
+from .config import load_config
+from .noise import without_warnings
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
-def add_trust(parser: argparse.ArgumentParser) -> None:
-    """Add ``--trust`` to a script's arguments."""
+class ScriptParser(argparse.ArgumentParser):
+    """A parser of files that are given by name (``--checkpoint FILE``) or by place (``FILE``).
+
+    Those that are not given by name are taken by place, in the order in which they were added.
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description=description)
+        self._places: dict[str, bool] = {}  # whether it is required, by name
+
+    def add_file(
+        self, name: str, help: str, *aliases: str, place: bool = True, required: bool = True
+    ) -> None:
+        """Add ``--name``.
+
+        Args:
+            name: What the parsed arguments call it.
+            help: What ``--help`` says of it.
+            *aliases: Further options that mean the same, such as ``--backbone``.
+            place: Whether it can be given by place, too.
+            required: Whether it must be given.
+        """
+        self.add_argument(
+            f'--{name}',
+            *aliases,
+            action=_Once,
+            metavar='PATH',
+            required=required and not place,
+            help='the same, by name' if place else help,
+        )
+        if place:
+            self._places[name] = required
+            self.add_argument(f'{name}_by_place', nargs='?', metavar=name, help=help)
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace=None) -> argparse.Namespace:
+        """Parse, whatever the order of options and places is; errors end the script."""
+        parsed = self.parse_intermixed_args(args, namespace)
+        given = [vars(parsed).pop(f'{name}_by_place') for name in self._places]
+        given = [value for value in given if value is not None]
+        free = [name for name in self._places if getattr(parsed, name) is None]
+        if len(given) > len(free):
+            named = ', '.join(f'--{name}' for name in self._places if name not in free)
+            self.error(f'{given[-1]!r} is one too many beside {named}: give each file once')
+        for name, value in zip(free, given, strict=False):
+            setattr(parsed, name, value)
+        if missing := [name for name in free[len(given) :] if self._places[name]]:
+            names = ', '.join(f'{name} (or --{name})' for name in missing)
+            self.error(f'the following arguments are required: {names}')
+        return parsed
+
+
+class _Once(argparse.Action):
+    """Stores a value, but no second one under another alias."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        before = getattr(namespace, self.dest)
+        if before not in (self.default, values):
+            parser.error(f'{option_string} {values}: {self.dest} is {before} already')
+        setattr(namespace, self.dest, values)
+
+
+class _KeyValue(argparse.Action):
+    """``key=value ...``, read by mmengine's ``DictAction``."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        if wrong := [value for value in values if '=' not in value]:
+            parser.error(f'{option_string}: {wrong[0]!r} is not key=value')
+        from mmengine.config import DictAction
+
+        read = DictAction(self.option_strings, self.dest, nargs=self.nargs)
+        read(parser, namespace, values, option_string)
+
+
+def add_config(parser: ScriptParser) -> None:
+    """Add ``--config`` and ``--cfg-options``."""
+    parser.add_file('config', 'config file')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=_KeyValue, help='override the config: key=value ...'
+    )
+
+
+def add_checkpoint(
+    parser: ScriptParser,
+    help: str = 'training checkpoint, adapter file or merged file',
+    required: bool = True,
+) -> None:
+    """Add ``--checkpoint``, with ``--adapter`` as another name, of a file of any kind."""
+    parser.add_file('checkpoint', help, '--adapter', required=required)
+
+
+def add_base(
+    parser: ScriptParser,
+    help: str = "pretrained weights of an adapter (default: the config's)",
+    required: bool = False,
+) -> None:
+    """Add ``--base`` under all of its names, and ``--force``."""
+    names = ('--backbone', '--backbone_ckpt', '--pretrained')
+    parser.add_file('base', help, *names, place=False, required=required)
+    parser.add_argument('--force', action='store_true', help='accept other pretrained weights')
+
+
+def add_trust(parser: ScriptParser) -> None:
+    """Add ``--trust``."""
     parser.add_argument(
         '--trust',
         action='store_true',
@@ -20,10 +131,74 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_base(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
-    """Add ``--backbone_ckpt``, in short ``--backbone``, and ``--force`` to a script's arguments."""
-    parser.add_argument('--backbone_ckpt', '--backbone', required=required, help=help)
-    parser.add_argument('--force', action='store_true', help='accept other pretrained weights')
+def add_nproc(parser: ScriptParser) -> None:
+    """Add ``--nproc``."""
+    parser.add_argument('--nproc', type=int, default=1, help='number of processes (default: 1)')
+
+
+def runner_parser(description: str) -> ScriptParser:
+    """Make a parser with the arguments that training and testing share.
+
+    Args:
+        description: What ``--help`` says of the script.
+
+    Returns:
+        The parser, with ``--config``, ``--cfg-options``, ``--work-dir``, ``--trust`` and
+        ``--launcher``.
+    """
+    parser = ScriptParser(description)
+    add_config(parser)
+    parser.add_argument('--work-dir', help='folder of logs, checkpoints and results')
+    add_trust(parser)
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """Read the config that the arguments of :func:`runner_parser` ask for.
+
+    Args:
+        args: Parsed arguments.
+
+    Returns:
+        The config.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))  # mmengine reads it from there
+    config = load_config(args.config, args.cfg_options)
+    config.launcher = args.launcher
+    config.work_dir = args.work_dir or config.work_dir
+    return config
+
+
+def parse_conversion(name: str, description: str, subset: bool = True) -> argparse.Namespace:
+    """Read the command line of a script that converts a dataset.
+
+    Args:
+        name: Of the dataset.
+        description: What ``--help`` says of the script.
+        subset: Whether it can list a part of the training images.
+
+    Returns:
+        The arguments, with the name as ``dataset``.
+    """
+    parser = ScriptParser(description)
+    parser.set_defaults(dataset=name, subset=None, seed=None)
+    parser.add_file('root', f'folder of the dataset, such as data/{name}')
+    parser.add_file('out', 'folder to write below (default: root)', place=False, required=False)
+    add_nproc(parser)
+    if subset:
+        parser.add_argument(
+            '--subset', help='also write a list of some training images: 1/16, or your own list'
+        )
+        parser.add_argument('--seed', type=int, help='seed of the fraction (default: 1)')
+    args = parser.parse_args()
+    if args.seed is not None and (args.subset is None or os.path.isfile(args.subset)):
+        parser.error('--seed belongs to --subset with a fraction')
+    return args
 
 
 @contextmanager
@@ -38,50 +213,13 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
         SystemExit: With the message of such an exception, a ``CheckpointError``,
             ``FileNotFoundError`` or ``FileExistsError``; with 130 when the user interrupts.
     """
+    from ..io.unpickle import trust_files  # here, so that --help need not wait for torch
+
     try:
-        with trust_files(trust):
+        with trust_files(trust), without_warnings():
             yield
     except KeyboardInterrupt:
         sys.stderr.write('interrupted\n')
         raise SystemExit(130) from None
     except (CheckpointError, FileNotFoundError, FileExistsError, *errors) as error:
         raise SystemExit(f'error: {error}') from error
-
-
-class _KeyValue(argparse.Action):
-    """``key=value ...``, read by mmengine's ``DictAction``."""
-
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        if wrong := [value for value in values if '=' not in value]:
-            parser.error(f'{option_string}: {wrong[0]!r} is not key=value')
-        from mmengine.config import DictAction  # here, so that --help need not wait for it
-
-        read = DictAction(self.option_strings, self.dest, nargs=self.nargs)
-        read(parser, namespace, values, option_string)
-
-
-def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options`` to a script's arguments."""
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=_KeyValue, help='override the config: key=value ...'
-    )
-
-
-def runner_parser(description: str) -> argparse.ArgumentParser:
-    """Make a parser with the arguments that training and testing share.
-
-    Args:
-        description: What ``--help`` says of the script.
-
-    Returns:
-        The parser, with ``config``, ``--work-dir``, ``--cfg-options``, ``--trust`` and
-        ``--launcher``.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder of logs, checkpoints and results')
-    add_cfg_options(parser)
-    add_trust(parser)
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-    return parser

@@ -1,35 +1,17 @@
-"""Configs: read one, point its paths at the right folders, apply the command line's wishes."""
+"""Configs: read one, point its paths at the right folders."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
+if TYPE_CHECKING:  # who only parses arguments need not wait for it
+    from mmengine.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
-
-
-def config_from(args: argparse.Namespace) -> Config:
-    """Read the config that the arguments of :func:`runner_parser` ask for.
-
-    Args:
-        args: Parsed arguments.
-
-    Returns:
-        The config.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))  # mmengine reads it from there
-    config = load_config(args.config, args.cfg_options)
-    config.launcher = args.launcher
-    config.work_dir = args.work_dir or config.work_dir
-    return config
 
 
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
@@ -49,6 +31,8 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
         FileNotFoundError: If there is no such file.
         ValueError: If an option names a place in a list that is not there.
     """
+    from mmengine.config import Config
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no config file {path}')
@@ -65,7 +49,7 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
 
 def _resolve_paths(node) -> None:
     """Make relative paths absolute that exist in the repository but not in the current folder."""
-    items = node.items() if isinstance(node, Mapping | Config) else enumerate(node)
+    items = enumerate(node) if isinstance(node, list | tuple) else node.items()
     for key, value in list(items):
         if isinstance(value, Mapping | list | tuple):
             _resolve_paths(value)

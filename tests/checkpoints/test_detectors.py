@@ -109,14 +109,14 @@ def test_the_same_predictions_all_along(
     expected = predictions(runner.model)
     assert not torch.allclose(expected[0], before[0], atol=1e-3)
 
-    made = {'final': dict(path=final, backbone=base)}
+    made = {'final': dict(path=final, base=base)}
     for suffix in ('.pth', '.safetensors'):
         adapter, merged = tmp_path / f'adapter{suffix}', tmp_path / f'merged{suffix}'
         kept = tmp_path / f'kept{suffix}'
         extract_adapter(final, adapter)
         merge_files(base, adapter, merged)
         merge_files(base, adapter, kept, keep_adapter=True)
-        made[f'adapter{suffix}'] = dict(path=adapter, backbone=base)
+        made[f'adapter{suffix}'] = dict(path=adapter, base=base)
         made |= {f'merged{suffix}': dict(path=merged), f'kept{suffix}': dict(path=kept)}
     for name, files in made.items():
         model = plain_model()

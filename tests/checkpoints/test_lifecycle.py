@@ -115,16 +115,18 @@ def test_the_same_logits_all_along(
     # A random start is drawn anew here; it is no part of what trains alone.
     assert trained <= moved
 
-    made = {'final': dict(path=final, backbone=converted)}
+    made = {'final': dict(path=final, base=converted)}
     for suffix in ('.pth', '.safetensors'):
         adapter, merged = tmp_path / f'adapter{suffix}', tmp_path / f'merged{suffix}'
         card = extract_adapter(final, adapter)
         merge_files(converted, adapter, merged)
         merge_files(converted, adapter, tmp_path / f'kept{suffix}', keep_adapter=True)
-        made[f'adapter{suffix}'] = dict(path=adapter, backbone=converted)
+        made[f'adapter{suffix}'] = dict(path=adapter, base=converted)
         made[f'merged{suffix}'] = dict(path=merged)
         made[f'kept{suffix}'] = dict(path=tmp_path / f'kept{suffix}')
-        assert card.get('alpha', 2) == METHODS[method].get('model.backbone.adapter.alpha', 2)
+        assert card.settings.get('alpha', 2) == METHODS[method].get(
+            'model.backbone.adapter.alpha', 2
+        )
     for name, files in made.items():
         model = plain_model()
         load_plain(model, **files)
@@ -210,9 +212,9 @@ def test_the_releases_files_mean_w_plus_s_b_a(
     merge_files(converted, tmp_path / 'release.pth', tmp_path / 'merged.pth', alpha=alpha)
     extract_adapter(tmp_path / 'release.pth', tmp_path / 'ours.safetensors', alpha=alpha)
     files = {'merged': dict(path=tmp_path / 'merged.pth')}
-    files['extracted'] = dict(path=tmp_path / 'ours.safetensors', backbone=converted)
+    files['extracted'] = dict(path=tmp_path / 'ours.safetensors', base=converted)
     if alpha is None:
-        files['release'] = dict(path=tmp_path / 'release.pth', backbone=converted)
+        files['release'] = dict(path=tmp_path / 'release.pth', base=converted)
     for arguments in files.values():
         load_plain(model, **arguments)
         with torch.no_grad():

@@ -108,7 +108,7 @@ def test_a_frozen_backbone_has_not_moved(train, analyze, run_here, converted):
     assert not any(n.startswith('backbone.') for n in read_state_dict(final))
     found, *_ = analyze(final, '--against', converted)
     assert len(found['drift']) == 24 and found['total_drift']['change'] == 0
-    message = rf'holds no pretrained weights: name .* --backbone \(in training it was {converted}\)'
+    message = rf'holds no pretrained weights: name .* --base \(in training it was {converted}\)'
     with pytest.raises(SystemExit, match=message):
         run_here('analyze_spectrum.py', final)
 

@@ -5,9 +5,10 @@ import importlib
 import pytest
 import torch
 
-from soma.ops import install_ops
+from soma.ops import install_attention, install_ops
 
 install_ops()
+install_attention()
 
 WRAPPERS = (
     'nms',

@@ -10,6 +10,7 @@ from mmcv.ops.multi_scale_deform_attn import (
     MultiScaleDeformableAttnFunction,
 )
 
+from soma.models.build import build_model
 from soma.ops.ms_deform_attn import ms_deform_attn
 
 SHAPES = torch.tensor([[4, 6], [2, 3], [1, 1]])
@@ -90,6 +91,14 @@ def test_mmcv_calls_it_where_its_operator_does_not_go(device, half):
         layer(query, **rest).sum().backward()
     for parameter in layer.parameters():
         assert parameter.grad.isfinite().all()
+
+
+def test_the_runner_and_whatever_builds_a_model_use_it(tiny_config, build_runner, monkeypatch):
+    for build in (build_runner, build_model):
+        monkeypatch.setattr(mmcv_module, 'multi_scale_deformable_attn_pytorch', formula)
+        build(tiny_config)
+        assert mmcv_module.multi_scale_deformable_attn_pytorch is ms_deform_attn
+        assert ms_deform_attn.__wrapped__ is formula
 
 
 def test_keeps_nothing_but_its_inputs():

@@ -2,7 +2,10 @@
 
 import sys
 
-from soma.datasets.prepare.convert import main
+from soma.utils.cli import parse_conversion
 
 if __name__ == '__main__':
-    sys.exit(main('diverseWeather', __doc__))
+    args = parse_conversion('diverseWeather', __doc__, subset=False)
+    from soma.datasets.prepare.convert import main  # here, so that --help need not wait
+
+    sys.exit(main(args))

@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 from rich.console import Console
@@ -145,31 +144,18 @@ def _link(link: Path, folder: Path) -> None:
     link.symlink_to(folder.resolve(), target_is_directory=True)
 
 
-def main(name: str, description: str) -> int:
-    """Run the command line of a conversion script.
+def main(args: argparse.Namespace) -> int:
+    """Run a conversion script.
 
     Args:
-        name: One of `LAYOUTS`.
-        description: What `--help` says of it.
+        args: What :func:`soma.utils.cli.parse_conversion` returned.
 
     Returns:
         The exit code: 1 if a file could not be converted.
     """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('root', help=f'folder of the dataset, such as data/{name}')
-    parser.add_argument('--out', help='folder to write below (default: root)')
-    parser.add_argument('--nproc', type=int, default=1, help='number of processes (default: 1)')
-    if LAYOUTS[name].train:
-        parser.add_argument(
-            '--subset', help='also write a list of some training images: 1/16, or your own list'
-        )
-        parser.add_argument('--seed', type=int, help='seed of the fraction (default: 1)')
-    args = parser.parse_args()
-    subset, seed = (getattr(args, key, None) for key in ('subset', 'seed'))
+    name, subset, seed = args.dataset, args.subset, args.seed
     with command(False, ValueError):
         subset = subset and parse_subset(subset)
-    if seed is not None and not isinstance(subset, Fraction):
-        parser.error('--seed belongs to --subset with a fraction')
     out = Path(args.out or args.root)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     with command(False, ImportError, ValueError):

@@ -1,8 +1,36 @@
-"""Hooks."""
+"""Hooks, and when each of them has its turn.
+
+At each moment hooks are called by priority, those of one priority as they were registered.
+``SomaRunner`` registers the first two before all others and the last one after them; a config names
+the rest.
+
+========== ============================ =====================================================
+priority   hook                         what depends on the order
+========== ============================ =====================================================
+HIGHEST    ``SeedHook``                 hooks that draw before a step draw from its seed
+HIGHEST    ``FiniteLossHook``           all others get numbers, none sees a step gone wrong
+VERY_HIGH  ``WeightDecayLoggerHook``    mmengine's ``LoggerHook`` (BELOW_NORMAL) reads it
+NORMAL     ``BlockFreezeHook``
+NORMAL     ``TrainableEMAHook``         puts the average into a file before the base is left out
+VERY_LOW   ``AdapterCheckpointHook``    saves what the others made of a step
+LOWEST     ``CardHook``                 what the others put into a file becomes plain data
+========== ============================ =====================================================
+"""
 
 from .adapter_checkpoint import AdapterCheckpointHook
 from .block_freeze import BlockFreezeHook
+from .card import CardHook
+from .finite_loss import FiniteLossHook
+from .seed import SeedHook
 from .trainable_ema import TrainableEMAHook
 from .weight_decay_logger import WeightDecayLoggerHook
 
-__all__ = ['AdapterCheckpointHook', 'BlockFreezeHook', 'TrainableEMAHook', 'WeightDecayLoggerHook']
+__all__ = [
+    'AdapterCheckpointHook',
+    'BlockFreezeHook',
+    'CardHook',
+    'FiniteLossHook',
+    'SeedHook',
+    'TrainableEMAHook',
+    'WeightDecayLoggerHook',
+]

@@ -25,7 +25,7 @@ class AdapterCheckpointHook(CheckpointHook):
     A checkpoint holds adapter, head, average, optimizer, schedulers and log, and names the base
     with its hash; the base comes from the backbone's ``init_cfg`` again. If it cannot, since there
     is none or ``load_from`` has put other weights into their place, it is written too. Random
-    numbers and position in the data follow from the seed and the iteration (``SomaRunner``).
+    numbers and position in the data follow from the seed and the iteration (``SeedHook``).
 
     An outdated checkpoint is removed after its successor is on the disk, not before. Arguments
     are those of ``CheckpointHook``, for local files.

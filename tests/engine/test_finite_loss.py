@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from soma.engine.losses import LossError, check_losses, fetch_losses
+from soma.engine.hooks.finite_loss import LossError, check_losses, fetch_losses
 
 
 class Sample(dict):

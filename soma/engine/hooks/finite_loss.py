@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 
 import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 _ADVICE = 'Try a lower learning rate, bfloat16 in place of float16'
@@ -13,6 +16,40 @@ _ADVICE = 'Try a lower learning rate, bfloat16 in place of float16'
 
 class LossError(RuntimeError):
     """Training that cannot go on, since losses or weights are NaN; the message is for users."""
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stop a training that has gone wrong, before a checkpoint holds what came of it.
+
+    All other hooks come later and get the losses as numbers, so that only one copy stops the GPU.
+    It is a hook of ``SomaRunner``, which knows the file that is being written.
+    """
+
+    priority = 'HIGHEST'
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None
+    ) -> None:
+        """Make numbers of the losses and check them.
+
+        Raises:
+            LossError: If a loss is NaN or infinite.
+        """
+        outputs.update(fetch_losses(outputs))
+        try:
+            check_losses(outputs, runner.iter + 1, data_batch)
+        except LossError as error:  # the log should say why it ends
+            runner.logger.error(error)
+            raise
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Check the weights that are to be written.
+
+        Raises:
+            LossError: If one is NaN or infinite.
+        """
+        check_weights(runner.model, runner.checkpoint_name)
 
 
 def fetch_losses(losses: Mapping[str, Tensor | float]) -> dict[str, float]:

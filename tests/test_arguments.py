@@ -1,0 +1,241 @@
+"""One grammar of arguments for all scripts; what users typed before means the same."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from soma.checkpoints.average import OPERATIONS
+from soma.checkpoints.export.peft import NAMES
+from soma.datasets.prepare.layouts import LAYOUTS
+from soma.evaluation.submission import _SERVERS
+from soma.models.backbones.dinov2_weights import POS_EMBED_INTERP
+from soma.utils.cli import ScriptParser
+
+TOOLS = Path(__file__).parents[1] / 'tools'
+
+# Command lines that mean the same, by script; the first gives every file by its name.
+SAME = {
+    'train.py': ['--config c.py', 'c.py'],
+    'test.py': [
+        '--config c.py --checkpoint f.pth --base b.pth --out o --show-dir s',
+        'c.py f.pth --base b.pth --out o --show-dir s',
+        'c.py --out o f.pth --show-dir s --backbone b.pth',
+        'c.py --adapter f.pth --backbone_ckpt b.pth --out o --show-dir s',
+        '--checkpoint f.pth --pretrained b.pth --out o c.py --show-dir s',
+    ],
+    'visualize.py': [
+        '--config c.py --checkpoint f.pth --image i --base b.pth --out o',
+        'c.py f.pth i --base b.pth --out o',
+        'c.py f.pth i --backbone b.pth --save-dir o',
+        'c.py i --adapter f.pth --backbone_ckpt b.pth --save_dir o',
+        'c.py --images i f.pth --pretrained b.pth --out o',
+    ],
+    'analysis_tools/benchmark.py': [
+        '--config c.py --checkpoint f.pth --out s.json',
+        'c.py f.pth --out s.json',
+        'c.py --adapter f.pth --out s.json',
+    ],
+    'benchmark.py': ['--config c.py --checkpoint f.pth --out s.json', 'c.py f.pth --out s.json'],
+    'analyze_spectrum.py': [
+        '--checkpoint f.pth --base b.pth --against a.pth --out o',
+        'f.pth --backbone b.pth --against a.pth --out o',
+        '--adapter f.pth --backbone_ckpt b.pth --against a.pth --out o',
+        'f.pth --pretrained b.pth --against a.pth --out o',
+    ],
+    'check_data.py': ['--config c.py --out o --nproc 2', 'c.py --out o --nproc 2'],
+    'extract_soma_weights.py': [
+        '--checkpoint f.pth --out a.pth',
+        '--final_ckpt f.pth --soma_ckpt a.pth',
+    ],
+    'merge_soma_weights.py': [
+        '--base b.pth --adapter a.pth --out m.pth',
+        '--backbone_ckpt b.pth --soma_ckpt a.pth --merged_ckpt m.pth',
+        '--backbone b.pth --rein_head a.pth --segmentor_save_path m.pth',
+        '--pretrained b.pth --checkpoint a.pth --out m.pth',
+    ],
+    'model_reparameterization.py': [
+        '--checkpoints a.pth b.pth --out o.pth',
+        'o.pth --checkpoints a.pth b.pth',
+        'o.pth --checkpoint a.pth b.pth',
+        '--adapters a.pth b.pth --out o.pth',
+        'o.pth --adapter a.pth b.pth',
+    ],
+    'export_adapter.py': [
+        '--adapter a.pth --base b.pth --out o --to peft',
+        'a.pth o --to peft --backbone b.pth',
+        '--checkpoint a.pth o --to peft --backbone_ckpt b.pth',
+        'a.pth --to peft o --pretrained b.pth',
+    ],
+    'convert_models/convert_dinov2.py': [
+        '--base b.pth --out o.pth --patch-size 14',
+        'b.pth o.pth --kernel 14',
+        '--backbone b.pth --converted o.pth --patch-size 14',
+        '--pretrained b.pth o.pth --patch-size 14',
+        'o.pth --backbone_ckpt b.pth --patch-size 14',
+    ],
+    'pack_submission.py': [
+        'acdc --predictions p --data d --out o.zip',
+        'acdc p d o.zip',
+        'acdc p d --out o.zip',
+    ],
+    'make_fractals.py': ['--out o --images 5', 'o --images 5'],
+    'misc/print_config.py': [
+        '--config c.py --out o.py',
+        'c.py --out o.py',
+        'c.py --save-path o.py',
+    ],
+    'misc/browse_dataset.py': ['--config c.py --out o', 'c.py --out o', 'c.py --output-dir o'],
+    **{
+        f'convert_datasets/{name}.py': ['--root d --out o', 'd --out o']
+        for name in (
+            *('acdc', 'bdd100k', 'cityscapes', 'diverse_weather', 'gta', 'mapillary', 'synthia'),
+            'urbansyn',
+        )
+    },
+}
+# Other options that there have been, which must stay.
+OPTIONS = {
+    'train.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --resume '
+    '--amp',
+    'test.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --force '
+    '--test-data --out --show-dir --tta',
+    'visualize.py': '--score-thr --device --force --trust',
+    'benchmark.py': '--phase --batch-size --iters --warmup --size --amp --cfg-options --trust',
+    'analyze_spectrum.py': '--force --rank --layers --trust',
+    'check_data.py': '--fix-list --cfg-options',
+    'extract_soma_weights.py': '--part --alpha --trust',
+    'merge_soma_weights.py': '--force --keep-adapter --alpha --trust',
+    'model_reparameterization.py': '--weights-filter --operation --factors --rank --cpu-only '
+    '--force --trust',
+    'export_adapter.py': '--to --force --base-model --base-name --config --window --opset --trust',
+    'convert_models/convert_dinov2.py': '--height --width --pos-embed-interp --trust',
+    'make_fractals.py': '--size --seed --nproc',
+    'convert_datasets/gta.py': '--nproc --subset --seed',
+}
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """What a script parses of a command line; it goes no further."""
+
+    class Parsed(Exception):
+        pass
+
+    original = ScriptParser.parse_args
+
+    def stop(self):
+        raise Parsed(vars(original(self)))
+
+    monkeypatch.setattr(ScriptParser, 'parse_args', stop)
+
+    def parse(script, line):
+        monkeypatch.setattr(sys, 'argv', [script, *line.split()])
+        with pytest.raises(Parsed) as caught:
+            runpy.run_path(str(TOOLS / script), run_name='__main__')
+        return caught.value.args[0]
+
+    return parse
+
+
+def test_no_script_is_forgotten():
+    # Scripts that install, and that draw and learn streets, take no checkpoints.
+    others = {'install.py', 'demo.py', 'make_toy_streets.py', 'pretrain_toy.py', 'study.py'}
+    scripts = {file.relative_to(TOOLS).as_posix() for file in TOOLS.rglob('*.py')}
+    assert scripts - others == set(SAME)
+
+
+@pytest.mark.parametrize('script', SAME)
+def test_every_spelling_means_the_same(parse, script):
+    first, *others = SAME[script]
+    expected = parse(script, first)
+    given = [word for word in first.split() if not word.startswith('--')]
+    assert all(word in str(expected) for word in given)
+    assert not any(name.endswith('_by_place') for name in expected)
+    for line in others:
+        assert parse(script, line) == expected, line
+
+
+@pytest.mark.parametrize('script', SAME)
+def test_help_lists_every_name(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [script, '--help'])
+    with pytest.raises(SystemExit, match='0'):
+        runpy.run_path(str(TOOLS / script), run_name='__main__')
+    names = re.findall(r'--[\w-]+', capsys.readouterr().out)
+    expected = re.findall(r'--[\w-]+', ' '.join([*SAME[script], OPTIONS.get(script, '')]))
+    assert set(expected) <= set(names)
+
+
+def test_help_needs_neither_torch_nor_mmengine():
+    """In a process of its own, since here they are there already."""
+    code = """
+import contextlib, io, runpy, sys
+for script in sys.argv[1:]:
+    sys.argv = [script, '--help']
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            runpy.run_path(script, run_name='__main__')
+        except SystemExit:
+            pass
+    heavy = {'torch', 'mmengine', 'mmcv', 'cv2', 'numpy', 'timm', 'rich'} & sys.modules.keys()
+    assert not heavy, (script, heavy)
+"""
+    scripts = [str(TOOLS / script) for script in SAME]
+    done = subprocess.run([sys.executable, '-c', code, *scripts], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ('script', 'line', 'message'),
+    [
+        ('train.py', '', 'required: config (or --config)'),
+        ('test.py', 'c.py', 'required: checkpoint (or --checkpoint)'),
+        ('test.py', '--base b.pth', 'required: config (or --config), checkpoint (or --checkpoint)'),
+        ('test.py', 'c.py f.pth --checkpoint g.pth', "'f.pth' is one too many beside --checkpoint"),
+        ('test.py', 'c.py --adapter f.pth --checkpoint g.pth', 'checkpoint is f.pth already'),
+        ('test.py', 'c.py f.pth --base a.pth --backbone b.pth', 'base is a.pth already'),
+        ('visualize.py', 'c.py f.pth', 'required: image (or --image)'),
+        ('visualize.py', 'c.py f.pth i --image j', "'i' is one too many beside --image"),
+        ('merge_soma_weights.py', '--base b.pth --out m.pth', 'required: --adapter'),
+        ('model_reparameterization.py', 'o.pth --out p.pth --checkpoints a.pth', "'o.pth' is one"),
+        ('pack_submission.py', 'bdd p d o.zip', "invalid choice: 'bdd'"),
+        ('convert_datasets/gta.py', '', 'required: root (or --root)'),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(script, line, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', [script, *line.split()])
+    with pytest.raises(SystemExit, match='2'):
+        runpy.run_path(str(TOOLS / script), run_name='__main__')
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ('script', 'option', 'choices'),
+    [
+        ('model_reparameterization.py', '--operation', OPERATIONS),
+        ('export_adapter.py', '--base-model', NAMES),
+        ('convert_models/convert_dinov2.py', '--pos-embed-interp', POS_EMBED_INTERP),
+        ('pack_submission.py', '', _SERVERS),
+    ],
+)
+def test_choices_are_those_of_the_package(script, option, choices, monkeypatch, capsys):
+    """They are written in the scripts, too, so that ``--help`` need not import the package."""
+    monkeypatch.setattr(sys, 'argv', [script, '--help'])
+    with pytest.raises(SystemExit, match='0'):
+        runpy.run_path(str(TOOLS / script), run_name='__main__')
+    (listed,) = set(re.findall(rf'{option} ?\{{(.*?)\}}', capsys.readouterr().out))
+    assert listed.split(',') == list(choices)
+
+
+@pytest.mark.parametrize('script', [name for name in SAME if name.startswith('convert_datasets')])
+def test_a_subset_is_for_what_can_be_trained_on(parse, script, capsys):
+    layout = LAYOUTS[parse(script, 'd')['dataset']]
+    if layout.train:
+        assert parse(script, 'd --subset 1/2 --seed 3')['seed'] == 3
+        return
+    with pytest.raises(SystemExit, match='2'):
+        parse(script, 'd --subset 1/2')
+    assert 'unrecognized arguments: --subset 1/2' in capsys.readouterr().err
