@@ -96,12 +96,15 @@ def test_add_dataset_by_a_class(example, build_runner):
     assert [*metric.report['domains']['harbour']['IoU']] == ['water', 'quay', 'ship']
 
 
-def test_add_metric(example, build_runner):
-    example('add_metric.md')
-    _, scores = train_and_test(build_runner, 'soma_confidence.py')
+def test_add_metric(example, build_runner, run_here):
+    folder = example('add_metric.md')
+    runner, scores = train_and_test(build_runner, 'soma_confidence.py')
     for domain in ('citys', 'fog'):
         assert 100 / 19 < scores[f'{domain}_confidence'] <= 100
         assert f'{domain}_mIoU' in scores
+    checkpoint = Path(runner.work_dir) / 'iter_1.pth'
+    run_here('test.py', folder / 'soma_confidence.py', '--checkpoint', checkpoint, '--out', 'masks')
+    assert sorted(path.name for path in Path('masks').iterdir()) == ['citys', 'fog']
 
 
 def test_add_backbone(example, build_runner):
