@@ -16,13 +16,13 @@ dev: ## install what the tests and checks need, too
 	@$(PYTHON) tools/install.py --extra dev --torch-spec '$(TORCH_SPEC)'
 
 demo: install ## make toy streets, convert, train, test on unseen domains, draw images
-	.venv/bin/python tools/demo.py
+	.venv/bin/python projects/toy_streets/demo.py
 
 demo-det: install ## the same for detection: make toy streets with boxes, train SoMA and a frozen backbone with DINO, test
-	.venv/bin/python tools/demo.py --task detection
+	.venv/bin/python projects/toy_streets/demo.py --task detection
 
 study: install ## train every method on toy streets with three seeds, write docs/notes/study.md (half an hour on four cores)
-	.venv/bin/python tools/study.py --report docs/notes/study.md
+	.venv/bin/python projects/toy_streets/study.py --report docs/notes/study.md
 
 test: dev ## run the tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile

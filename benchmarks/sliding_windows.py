@@ -24,10 +24,11 @@ DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
 def build(arch: str, head: str, batch_windows: int | None) -> BaseModel:
     """Build a config's segmentor with random weights, always the same; mmseg's own for None."""
-    name = f'dinov2-{"toy" if arch == "toy" else "L"}_{head}.py'
-    config = load_config(REPOSITORY / 'configs/_base_/models' / name).model
+    tiny = REPOSITORY / f'benchmarks/configs/dinov2-tiny_{head}.py'
+    large = REPOSITORY / f'configs/_base_/models/dinov2-L_{head}.py'
+    config = load_config(tiny if arch == 'tiny' else large).model
     config.backbone.init_cfg = None
-    if arch != 'toy':
+    if arch != 'tiny':
         config.backbone.arch = arch
         (config.neck if head == 'semfpn' else config.decode_head).in_channels = [WIDTHS[arch]] * 4
     config.test_cfg.update(crop_size=(512, 512), stride=(341, 341))
@@ -73,7 +74,7 @@ def compare(
     """Compare the ways to test, which take turns in one process.
 
     Args:
-        arch: Of DINOv2: small, base or large; or toy, the small one of the toy streets.
+        arch: Of DINOv2: small, base or large; or tiny, of width 64, with SemFPN alone.
         head: ``'semfpn'`` or ``'mask2former'``.
         size: Height and width of the images in pixels.
         batches: Numbers of windows that the model takes at once.
@@ -120,7 +121,7 @@ def compare(
 
 def measure(repeats: int = 3) -> list[dict]:
     """Compare on a small backbone with images of full size, and on a larger one with a half."""
-    rows = compare('toy', 'semfpn', (1024, 2048), (1, 2, 4, 8), repeats)
+    rows = compare('tiny', 'semfpn', (1024, 2048), (1, 2, 4, 8), repeats)
     return rows + compare('small', 'mask2former', (512, 1024), (1, 4), repeats)
 
 

@@ -4,14 +4,14 @@ import math
 import pytest
 import torch
 from mmengine.config import Config
-from small_configs import DETECTORS
+from small_configs import DETECTORS, SMALL
 
 from soma.engine.speed import Settings, measure_speed
 from soma.engine.speed_phases import _start, run_phase, synthetic_data
 from soma.io.checkpoint_files import CheckpointError
-from soma.utils.config import REPOSITORY, load_config
+from soma.utils.config import load_config
 
-TOY = REPOSITORY / 'configs/toy/soma_dinov2-toy_mask2former_gta2all_256x256.py'
+CONFIG = SMALL / 'soma_small_mask2former.py'
 
 
 def numbers(found):
@@ -27,10 +27,10 @@ def test_the_script_measures_both_phases(run_tool, tmp_path):
     options = ['--size', '300', '256', '--iters', '2', '--warmup', '1', '--batch-size', '2']
     pretrained = 'model.backbone.init_cfg.checkpoint=nowhere.pth'
     done = run_tool(
-        'benchmark.py', TOY, *options, '--amp', '--out', out, '--cfg-options', pretrained
+        'benchmark.py', CONFIG, *options, '--amp', '--out', out, '--cfg-options', pretrained
     )
     found = json.loads(out.read_text())
-    assert found['config'] == TOY.stem and found['machine']['torch'] == torch.__version__
+    assert found['config'] == CONFIG.stem and found['machine']['torch'] == torch.__version__
     assert found['options'] == {'model.backbone.init_cfg.checkpoint': 'nowhere.pth'}
     for phase, size in {'train': [256, 256], 'test': [300, 256]}.items():
         values = found['phases'][phase]
@@ -79,10 +79,10 @@ def test_a_damaged_checkpoint_is_named(config_file, tmp_path):
         (['nowhere.py'], r'no config file nowhere\.py'),
         (['empty.py'], r'empty\.py is neither segmentor nor detector: it has no [^\n]*'),
         (['sizeless.py'], r'sizeless\.py does not say how large [^\n]*; give --size WIDTH HEIGHT'),
-        ([TOY, 'nowhere.pth'], r'no checkpoint at nowhere\.pth'),
-        ([TOY, '--iters', '0'], r"too small: {'iterations': 0}"),
-        ([TOY, '--warmup', '-1'], r"too small: {'warmup': -1}"),
-        ([TOY, '--out', 'x.txt'], r'x\.txt must end in \.json'),
+        ([CONFIG, 'nowhere.pth'], r'no checkpoint at nowhere\.pth'),
+        ([CONFIG, '--iters', '0'], r"too small: {'iterations': 0}"),
+        ([CONFIG, '--warmup', '-1'], r"too small: {'warmup': -1}"),
+        ([CONFIG, '--out', 'x.txt'], r'x\.txt must end in \.json'),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(run_here, tmp_path, arguments, message):
@@ -134,9 +134,8 @@ def test_the_size_of_a_detectors_images(heads, backbone, pipeline, size):
 
 @pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
 def test_the_detectors_of_the_configs_have_a_size(path):
-    size = (512, 256) if path.parent.name == 'toy' else (1024, 1024)
     found = synthetic_data(load_config(path), 'train', Settings(path))
-    assert found == dict(type='SyntheticBoxDataset', size=size, num_classes=7)
+    assert found == dict(type='SyntheticBoxDataset', size=(1024, 1024), num_classes=7)
 
 
 def test_the_size_of_a_segmentors_images(tiny_config):

@@ -20,7 +20,7 @@ from soma.utils.config import REPOSITORY, load_config
 CONFIGS = sorted(
     path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
 )
-FOLDERS = sorted({path.parent for path in CONFIGS} - {REPOSITORY / 'configs' / 'toy'})
+FOLDERS = sorted({path.parent for path in CONFIGS})
 SEGMENTORS = [path for path in CONFIGS if path not in DETECTORS]
 
 

@@ -1,12 +1,12 @@
-"""Every config of a detector trains and tests, on a small model and the toy streets."""
+"""Every config of a detector trains and tests, on a small model and noise with boxes."""
 
 import math
 from pathlib import Path
 
 import pytest
+from raw_data import WEATHERS, write_raw_data
 from small_configs import DETECTORS, dicts, make_short, shrink_detector
 
-from soma.datasets.toy import DIVERSE_WEATHER_STYLES, write_toy_streets
 from soma.evaluation.test_config import use_tta
 from soma.utils.config import REPOSITORY, load_config
 
@@ -81,10 +81,9 @@ def test_detection_recipe_is_that_of_the_paper(head):
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """A folder with ``data`` as the configs read it, real and toy."""
+    """A folder with ``data`` as the configs read it."""
     root = tmp_path_factory.mktemp('weather')
-    write_toy_streets(root / 'data', 4, (256, 128), domains=DIVERSE_WEATHER_STYLES, val_images=1)
-    (root / 'data/toy_weather').symlink_to(root / 'data')
+    write_raw_data(root / 'data', (256, 128), images=4, val_images=1, domains=WEATHERS)
     return root
 
 

@@ -1,4 +1,4 @@
-"""Datasets: domains, label tables, converters and the toy streets."""
+"""Datasets: domains, label tables and converters."""
 
 from importlib.util import find_spec
 

@@ -10,6 +10,7 @@ from dinov2_names import to_timm, to_transformers
 from mmengine.registry import MODELS, init_default_scope
 from peft import PeftModel
 from safetensors.torch import save_file
+from small_configs import SMALL
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 from transformers import (
@@ -26,7 +27,7 @@ from soma.checkpoints.export.onnx import export_onnx
 from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.vit_layers import SwiGLU
-from soma.utils.config import REPOSITORY, load_config
+from soma.utils.config import load_config
 
 DIM = dict(embed_dim=16, depth=4, num_heads=2)
 KINDS = {
@@ -270,7 +271,7 @@ def test_onnx(tiny_config, build_runner, run_here, config_file, tmp_path, capsys
 
 
 def test_onnx_of_mask2former(tmp_path):
-    config = load_config(REPOSITORY / 'configs/_base_/models/dinov2-toy_mask2former.py')
+    config = load_config(SMALL / 'small_mask2former.py')
     config.model.backbone.update(init_cfg=None, img_size=64)
     config.model.data_preprocessor.size = (64, 64)
     init_default_scope('mmseg')

@@ -7,9 +7,9 @@ import pytest
 from dataset_files import check
 from mmengine.config import Config
 from PIL import Image
+from raw_data import write_raw_data
 
 from soma.datasets.prepare.convert import convert_dataset
-from soma.datasets.toy import write_toy_streets
 from soma.utils.config import load_config
 
 SUFFIX = '_labelTrainIds.png'
@@ -18,7 +18,7 @@ SUFFIX = '_labelTrainIds.png'
 @pytest.fixture(scope='module')
 def streets(tmp_path_factory):
     root = tmp_path_factory.mktemp('streets')
-    write_toy_streets(root, 12, (64, 48), domains=['gta', 'bdd100k'], val_images=12)
+    write_raw_data(root, (64, 48), images=12, val_images=12, domains=['gta', 'bdd100k'])
     convert_dataset('gta', root / 'gta')
     return root
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from raw_data import TABLES
 
 from soma.datasets.labels import (
     CITYSCAPES_TO_TRAIN,
@@ -11,15 +12,9 @@ from soma.datasets.labels import (
     to_train_ids,
 )
 
-MAPILLARY = (
-    '255 255 1 4 255 255 3 0 0 1 0 1 255 0 0 1 255 2 255 11 12 12 12 0 0 255 255 10 255 9 8 255 '
-    '255 255 255 255 255 255 255 255 255 255 255 255 5 5 7 5 6 7 7 255 18 255 15 13 255 17 16 255 '
-    '255 14 255 255 255 255'
-)
-
 
 def test_mapillary_table():
-    assert MAPILLARY_TO_TRAIN[:66].tolist() == [int(value) for value in MAPILLARY.split()]
+    assert MAPILLARY_TO_TRAIN[:66].tolist() == [*TABLES['mapillary'].values()]
     assert (MAPILLARY_TO_TRAIN[66:] == UNKNOWN).all()
 
 
@@ -28,6 +23,7 @@ def test_cityscapes_table():
     assert sorted(valid.tolist()) == list(range(19))
     assert CITYSCAPES_TO_TRAIN[[7, 8, 23, 26, 33]].tolist() == [0, 1, 10, 13, 18]
     assert CITYSCAPES_TO_TRAIN[[0, 1, 29, 30, 34]].tolist() == [255] * 5
+    assert CITYSCAPES_TO_TRAIN[:35].tolist() == [*TABLES['gta'].values()]
 
 
 def test_synthia_table():
@@ -37,6 +33,7 @@ def test_synthia_table():
     )
     pairs = dict(map(int, pair.split(':')) for pair in pairs.split())
     assert SYNTHIA_TO_TRAIN[:23].tolist() == [pairs.get(value, 255) for value in range(23)]
+    assert SYNTHIA_TO_TRAIN[:23].tolist() == [*TABLES['synthia'].values()]
     assert (SYNTHIA_TO_TRAIN[23:] == UNKNOWN).all()
 
 

@@ -1,5 +1,7 @@
 """Configs made small; a tiny detector that trains on images with boxes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -9,12 +11,8 @@ from soma.datasets.lists import write_names
 from soma.datasets.voc_files import VOCBox, write_voc
 from soma.utils.config import REPOSITORY, load_config
 
-DETECTORS = sorted(
-    path
-    for folder in ('det', 'toy')
-    for path in (REPOSITORY / 'configs' / folder).glob('*.py')
-    if folder == 'det' or '_dino_' in path.stem
-)
+DETECTORS = sorted((REPOSITORY / 'configs/det').glob('*.py'))
+SMALL = Path(__file__).parent / 'configs'
 
 
 def dicts(node):
@@ -54,11 +52,10 @@ def shrink_detector(model):
             if key in part:
                 part[key] = 32
         for key in ('in_channels', 'out_channels'):
-            if part.get(key) in (128, 256):
+            if part.get(key) == 256:
                 part[key] = 32
     if model.backbone.type == 'DINOv2':
-        depth = 24 if model.backbone.arch == 'large' else 6
-        model.backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
+        model.backbone.update(arch=dict(embed_dim=16, depth=24, num_heads=2), init_cfg=None)
         model.backbone.update(img_size=64, patch_size=8)
         model.neck.in_channels = [16] * len(model.neck.in_channels)
     if model.backbone.type == 'AdaptedBackbone':
@@ -75,8 +72,7 @@ def shrink_detector(model):
 
 def small_mask2former(kind, queries=5):
     """A Mask2Former of width 32 on four maps of width 16, of the head's type."""
-    head = load_config(REPOSITORY / 'configs/_base_/models/dinov2-toy_mask2former.py')
-    head = head.model.decode_head
+    head = load_config(SMALL / 'small_mask2former.py').model.decode_head
     for part in dicts(head):
         part.update({k: 32 for k in ('embed_dims', 'feat_channels', 'out_channels') if k in part})
         part.update({'num_feats': 16} if 'num_feats' in part else {})

@@ -9,8 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-
-from soma.utils.config import REPOSITORY
+from small_configs import SMALL
 
 PYRAMID = (4, 2, 1, 0.5)
 CLASSES = 5
@@ -18,7 +17,7 @@ CLASSES = 5
 
 def head_config(queries=8):
     """The decode head of the configs, small, as mmseg's own."""
-    file = REPOSITORY / 'configs/_base_/models/dinov2-toy_mask2former.py'
+    file = SMALL / 'small_mask2former.py'
     config = Config(dict(head=Config.fromfile(file).model.decode_head.to_dict()))
     narrow = dict(embed_dims=32, num_heads=2)
     feed = dict(ffn_cfg=dict(embed_dims=32, feedforward_channels=16))

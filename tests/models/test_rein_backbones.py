@@ -7,14 +7,14 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
-from small_configs import small_mask2former
+from small_configs import SMALL, small_mask2former
 from small_detectors import RESNET, write_resnet
 from timm.models.vision_transformer import VisionTransformer
 
 from soma.adapters import Rein, StageReins, adapter_names
 from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models import DINOv2
-from soma.utils.config import REPOSITORY, load_config
+from soma.utils.config import load_config
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 REIN = dict(type='Rein', num_tokens=5, rank=2, query_dims=32)
@@ -115,9 +115,9 @@ def test_a_resnet_with_its_pretrained_weights(tmp_path):
 
 
 def segmentor(link=True, head='ReinMask2FormerHead', kind='WindowEncoderDecoder', **options):
-    """The toy model of the configs with Rein, smaller, with windows of 32 pixels every 20."""
+    """The small model with Rein, smaller, with windows of 32 pixels every 20."""
     init_default_scope('mmseg')
-    config = load_config(REPOSITORY / 'configs/_base_/models/dinov2-toy_mask2former.py').model
+    config = load_config(SMALL / 'small_mask2former.py').model
     config.type, config.decode_head = kind, small_mask2former(head)
     adapter = None if link is None else REIN | {'link': link}
     config.backbone.update(SIZES, adapter=adapter, init_cfg=None)

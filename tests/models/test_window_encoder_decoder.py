@@ -5,17 +5,18 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
+from small_configs import SMALL
 
 from soma.models.segmentors import WindowEncoderDecoder
-from soma.utils.config import REPOSITORY, load_config
+from soma.utils.config import load_config
 
 HEADS = ['semfpn', 'mask2former']
 
 
 def build(head='semfpn', kind='WindowEncoderDecoder', **test_cfg):
-    """The toy model of the configs, smaller, with windows of 32 pixels every 20."""
+    """The small model, smaller, with windows of 32 pixels every 20."""
     init_default_scope('mmseg')
-    config = load_config(REPOSITORY / f'configs/_base_/models/dinov2-toy_{head}.py').model
+    config = load_config(SMALL / f'small_{head}.py').model
     config.type = kind
     config.backbone.update(
         arch=dict(embed_dim=16, depth=6, num_heads=2), img_size=32, patch_size=8, init_cfg=None

@@ -1,9 +1,0 @@
-# Frozen backbone on the toy streets, GTA -> all others
-_base_ = [
-    '../_base_/models/dinov2-toy_semfpn.py',
-    '../_base_/datasets/toy_gta_256x256.py',
-    '../_base_/datasets/toy_domains.py',
-    '../_base_/schedules/toy.py',
-    '../_base_/default_runtime.py',
-]
-model = dict(backbone=dict(frozen_blocks=6))

@@ -1,0 +1,10 @@
+"""The projects' tests share what those of the package do."""
+
+from tests.conftest import (  # noqa: F401  # noqa: F401
+    _repeatable,
+    build_runner,
+    public_file,
+    run_here,
+    street_data,
+    tiny_config,
+)

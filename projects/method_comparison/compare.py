@@ -1,0 +1,59 @@
+"""Train every method of a recipe in several settings with several seeds, test, write a report."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from method_comparison import Comparison, read_recipe, read_results, run_comparison, write_document
+from soma.utils.cli import command
+from soma.utils.jobs import interrupt_on_signals
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    cores = len(os.sched_getaffinity(0))
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='Finished runs are skipped as long as their configs are the same; after a change '
+        'of the code or the data, remove the work dir.',
+    )
+    parser.add_argument('recipe', help='file that names methods and settings (see the README)')
+    parser.add_argument('--methods', nargs='+', help='some of its methods (default: all)')
+    parser.add_argument('--settings', '--sources', nargs='+', help='some of its settings')
+    parser.add_argument('--seeds', nargs='+', type=int, help="instead of the recipe's")
+    parser.add_argument('--iterations', type=int, help="instead of the recipe's")
+    parser.add_argument('--jobs', type=int, default=cores, help='runs at a time (default: cores)')
+    parser.add_argument('--work-dir', type=Path, help='default: work_dirs/NAME_OF_THE_RECIPE')
+    parser.add_argument('--report', type=Path, help='write the document here too')
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run what is not done yet, report, say what failed."""
+    args = parse_args()
+    torch.set_num_threads(1)  # the cores are the runs'
+    interrupt_on_signals()
+    with command(False, ValueError):
+        recipe = read_recipe(args.recipe)
+        comparison = Comparison(
+            recipe,
+            (args.work_dir or Path('work_dirs', Path(args.recipe).stem)).resolve(),
+            tuple(args.methods or recipe.methods),
+            tuple(args.settings or recipe.chosen),
+            tuple(args.seeds or recipe.seeds),
+            recipe.iterations if args.iterations is None else args.iterations,
+        )
+        failed = run_comparison(comparison, args.jobs)
+        if args.report:
+            write_document(comparison, read_results(comparison), args.report)
+    for name, reason in failed.items():
+        print(f'{name} failed: {reason}\n')
+    print(f'the report is in {comparison.work_dir}/study.md')
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == '__main__':
+    main()

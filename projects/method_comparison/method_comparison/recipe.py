@@ -1,0 +1,121 @@
+"""The file that says what to compare."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    Attributes:
+        config: Its config file; of an average, that of the first method it averages.
+        average: Names of the methods whose backbones it averages; none if it trains.
+        note: What its name does not say, for the report.
+    """
+
+    config: Path
+    average: tuple[str, ...] = ()
+    note: str = ''
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What to train on and what to test on.
+
+    Attributes:
+        source: Config file with the ``train_dataloader``; its pipeline does not count.
+        target: Config file with ``test_dataloader`` and ``test_evaluator``.
+        title: What the report says that was trained on.
+    """
+
+    source: Path
+    target: Path
+    title: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a comparison is made of, as its file says it.
+
+    Attributes:
+        methods: By name, in the order of the tables.
+        settings: By name.
+        seeds: One run of each method and setting for each.
+        iterations: Length of a training; None for that of each method's config.
+        chosen: Names of the settings that run unless others are asked for.
+        introduction: Beginning of the report, Markdown.
+    """
+
+    methods: Mapping[str, Method]
+    settings: Mapping[str, Setting]
+    seeds: tuple[int, ...]
+    iterations: int | None
+    chosen: tuple[str, ...]
+    introduction: str
+
+
+def read_recipe(path: str | os.PathLike) -> Recipe:
+    """Read a recipe: a Python file with ``methods``, ``settings`` and what else it wants to say.
+
+    ``methods`` has ``dict(config=FILE)`` or ``dict(average=[NAMES])`` by name, either with a
+    ``note``; ``settings`` has ``dict(source=FILE, target=FILE)`` by name, perhaps with a
+    ``title``. Files are relative to the recipe. ``seeds``, ``iterations``, ``chosen`` and
+    ``introduction`` are as in :class:`Recipe`; its braces may hold ``spread``, ``methods`` and
+    ``iterations``.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: If it, or a config that it names, is not there.
+        ValueError: If it lacks something, or names an unknown method or setting.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'no recipe {path}')
+    content = Config.fromfile(str(path)).to_dict()
+
+    def file(owner: str, options: Mapping, key: str) -> Path:
+        if key not in options:
+            raise ValueError(f'{path}: {owner} needs {key}=FILE')
+        config = Path(os.path.normpath(path.absolute().parent / options[key]))
+        if not config.is_file():
+            raise FileNotFoundError(f'{path}: {owner} has {key}={str(config)!r}, which is no file')
+        return config
+
+    for key in ('methods', 'settings'):
+        if not content.get(key):
+            raise ValueError(f'{path} needs {key}')
+    methods = {}
+    for name, options in content['methods'].items():
+        average = tuple(options.get('average', ()))
+        if unknown := [
+            part for part in average if 'config' not in content['methods'].get(part, ())
+        ]:
+            raise ValueError(f'{path}: {name} averages {unknown[0]}, which has no config there')
+        trained = content['methods'][average[0]] if average else options
+        methods[name] = Method(
+            file(f'methods[{name!r}]', trained, 'config'), average, options.get('note', '')
+        )
+    settings = {}
+    for name, options in content['settings'].items():
+        files = (file(f'settings[{name!r}]', options, key) for key in ('source', 'target'))
+        settings[name] = Setting(*files, options.get('title', name))
+    chosen = tuple(content.get('chosen', settings))
+    if unknown := [name for name in chosen if name not in settings]:
+        raise ValueError(f'{path}: chosen has {unknown[0]}, which is none of the settings')
+    return Recipe(
+        methods,
+        settings,
+        tuple(content.get('seeds', (0, 1, 2))),
+        content.get('iterations'),
+        chosen,
+        content.get('introduction', '# {methods}'),
+    )

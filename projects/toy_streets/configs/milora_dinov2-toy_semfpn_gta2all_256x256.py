@@ -1,0 +1,6 @@
+# MiLoRA on the toy streets, GTA -> all others
+_base_ = './lora_dinov2-toy_semfpn_gta2all_256x256.py'
+
+model = dict(backbone=dict(adapter=dict(type='MiLoRA')))
+# The best of a sweep, as for all methods: docs/notes/study.md
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=1.5))))

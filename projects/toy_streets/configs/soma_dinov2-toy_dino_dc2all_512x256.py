@@ -1,0 +1,12 @@
+# SoMA with DINO on the toy streets, clear daytime -> all five weathers
+_base_ = [
+    './_base_/models/dinov2-toy_dino.py',
+    './_base_/datasets/toy_weather_512x256.py',
+    './_base_/schedules/toy_det.py',
+    '../../../configs/_base_/default_runtime_det.py',
+]
+model = dict(backbone=dict(adapter=dict(type='SoMA', rank=8, start_block=2)))
+param_scheduler = [
+    *_base_.param_scheduler,
+    dict(type='CosineAnnealingWeightDecay', eta_min=1e-5, begin=0, end=800, by_epoch=False),
+]

@@ -1,0 +1,12 @@
+# The unseen domains, and 12 images of gta that the training does not see
+_base_ = ['./unseen.py', '../../../../configs/_base_/datasets/sources.py']
+
+data = {**_base_.gta, 'data_root': 'data/toy_study/gta', 'serialize_data': False}
+test_dataloader = dict(
+    dataset=dict(
+        datasets=[
+            *_base_.test_dataloader.dataset.datasets,
+            dict(data, indices=-12, pipeline=_base_.test_pipeline),
+        ]
+    )
+)

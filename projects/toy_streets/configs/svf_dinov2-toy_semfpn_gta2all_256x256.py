@@ -1,0 +1,11 @@
+# SVF on the toy streets, GTA -> all others
+_base_ = [
+    './_base_/models/dinov2-toy_semfpn.py',
+    './_base_/datasets/toy_gta_256x256.py',
+    './_base_/datasets/toy_domains.py',
+    './_base_/schedules/toy.py',
+    '../../../configs/_base_/default_runtime.py',
+]
+model = dict(backbone=dict(adapter=dict(type='SVF', start_block=2)))
+# The best of a sweep, as for all methods: docs/notes/study.md
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=5))))
