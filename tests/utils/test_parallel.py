@@ -5,7 +5,7 @@ import sys
 def test_workers_start_where_opencv_has_threads():
     program = """
 import cv2, numpy
-from soma.datasets.parallel import run_parallel
+from soma.utils.parallel import run_parallel
 cv2.setNumThreads(4)
 for _ in range(20):
     cv2.GaussianBlur(numpy.zeros((2000, 2000), numpy.uint8), (31, 31), 0)
