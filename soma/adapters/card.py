@@ -142,16 +142,16 @@ class Card:
         base = self.base or (self.merged and self.merged.base) or BaseCard()
         return base.prefix
 
-    def with_adapter(self, method: str, told: Recognised) -> Card:
+    def with_adapter(self, method: str, recognised: Recognised) -> Card:
         """This card with an adapter on it."""
         return replace(
             self,
             method=method,
-            settings=told.settings,
-            train_bias=told.train_bias,
-            targets=tuple(told.groups),
-            start_block=min((block_index(name) or 0) for name in told.groups),
-            groups={name.rpartition('.')[2]: n for name, n in told.groups.items() if n > 1},
+            settings=recognised.settings,
+            train_bias=recognised.train_bias,
+            targets=tuple(recognised.groups),
+            start_block=min((block_index(name) or 0) for name in recognised.groups),
+            groups={name.rpartition('.')[2]: n for name, n in recognised.groups.items() if n > 1},
         )
 
     def adapter_config(self, targets: Sequence[str]) -> dict:
@@ -258,11 +258,8 @@ def _plain(card: Card | BaseCard) -> dict:
         value = getattr(card, entry.name)
         if entry.name in ('settings', 'extra') or value is None:
             continue
-        if isinstance(value, Card | BaseCard):
-            value = value.to_dict()
-        if isinstance(value, tuple):
-            value = list(value)
         is_said = getattr(card, 'method', None) is not None and entry.name in _OWN_FIELDS
         if is_said or entry.name == 'prefix' or value != getattr(defaults, entry.name):
-            plain[entry.name] = value
+            value = value.to_dict() if isinstance(value, Card | BaseCard) else value
+            plain[entry.name] = list(value) if isinstance(value, tuple) else value
     return plain

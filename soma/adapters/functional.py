@@ -128,8 +128,8 @@ def _linear_gradients(ctx, grad: Tensor) -> tuple:
         grad_A = (grad_inner.T @ cols).to(A.dtype)
     if ctx.needs_input_grad[4]:
         parts = zip(rows.chunk(groups, 1), inner.chunk(groups, 1), strict=True)
-        # As part.T @ own it takes up to thirty times as long on some CPUs.
-        grad_B = torch.cat([(own.T @ part).T for part, own in parts]).to(B.dtype) * scale
+        # As part.T @ inputs it takes up to thirty times as long on some CPUs.
+        grad_B = torch.cat([(inputs.T @ part).T for part, inputs in parts]).to(B.dtype) * scale
     return grad_x, None, grad_bias, grad_A, grad_B, None, None, None, None
 
 
@@ -141,8 +141,8 @@ def _product_dtype(x: Tensor) -> torch.dtype:
 def _add_product(y: Tensor, inner: Tensor, left: Tensor, groups: int) -> None:
     """Add to ``y (n, out)``, group by group, ``inner (n, groups * r)`` times ``left^T``."""
     parts = (y.chunk(groups, 1), inner.chunk(groups, 1), left.chunk(groups))
-    for out, own, factor in zip(*parts, strict=True):
-        out.addmm_(own, factor.T)
+    for out, inputs, factor in zip(*parts, strict=True):
+        out.addmm_(inputs, factor.T)
 
 
 def _group_products(rows: Tensor, left: Tensor, groups: int) -> Tensor:

@@ -131,25 +131,25 @@ class AdapterLayer(Adapter):
 
     def adapter_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that train with this adapter, by their name in the layer."""
-        own = {n: p for n, p in self.named_parameters(recurse=False) if n in self.TENSORS}
-        return {**own, 'bias': self.bias} if self.train_bias else own
+        parameters = {n: p for n, p in self.named_parameters(recurse=False) if n in self.TENSORS}
+        return {**parameters, 'bias': self.bias} if self.train_bias else parameters
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args) -> None:
         """Load; plain weights without an adapter are split anew, or the old split would not fit."""
         super()._load_from_state_dict(state_dict, prefix, *args)
-        own = {prefix + name for name in self.TENSORS}
+        names = {prefix + name for name in self.TENSORS}
         weight = state_dict.get(f'{prefix}weight', torch.empty(0))
-        if own and weight.shape == self.weight.shape and own.isdisjoint(state_dict):
+        if names and weight.shape == self.weight.shape and names.isdisjoint(state_dict):
             self.unsplit = weight.detach()
             if not self.splits_later:
                 self.split_()
             missing_keys = args[2]  # after local_metadata and strict
-            missing_keys[:] = [key for key in missing_keys if key not in own]
+            missing_keys[:] = [key for key in missing_keys if key not in names]
 
     def extra_repr(self) -> str:
         """The plain layer's description and the adapter's."""
-        own = {**self.settings(), **({'groups': self.groups} if self.groups > 1 else {})}
-        shown = {n: f'{v:g}' if isinstance(v, float) else repr(v) for n, v in own.items()}
+        settings = {**self.settings(), **({'groups': self.groups} if self.groups > 1 else {})}
+        shown = {n: f'{v:g}' if isinstance(v, float) else repr(v) for n, v in settings.items()}
         return ', '.join([super().extra_repr(), *(f'{name}={v}' for name, v in shown.items())])
 
     def forward(self, x: Tensor) -> Tensor:

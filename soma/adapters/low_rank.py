@@ -113,8 +113,12 @@ class LowRankLayer(AdapterLayer):
 
     @torch.no_grad()
     def start_from_(self, parts: Components) -> None:
-        """Start the adapter from its first ``A`` and ``B``."""
+        """Start the adapter from its first ``A`` and ``B``, as taken over."""
         self.unsplit = None
+        if self.takes_over:
+            parts = Components(*(value / self.scale**0.5 for value in parts))
+            self.A0.copy_(parts.A)
+            self.B0.copy_(parts.B)
         self.A.copy_(parts.A)
         self.B.copy_(parts.B)
 
@@ -122,9 +126,9 @@ class LowRankLayer(AdapterLayer):
     def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
         """``W + s (B A - B0 A0)``, as in the parent class."""
         made_for = [len(tensors['B']), tensors['A'].shape[1]]
-        if made_for != (found := list(weight.flatten(1).shape)):
+        if made_for != (shape := list(weight.flatten(1).shape)):
             raise ValueError(
-                f'the adapter is made for a weight of {made_for}, the base has {found}'
+                f'the adapter is made for a weight of {made_for}, the base has {shape}'
             )
         return weight + low_rank_delta(tensors, settings).view_as(weight)
 

@@ -31,22 +31,24 @@ def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if not any(_RELEASE.match(key) and _FACTOR.search(key) for key in state):
         return dict(state)
-    own, others = {}, {}
+    backbone, others = {}, {}
     for key, value in state.items():
         if not _RELEASE.match(key):
             others[key] = value
         elif not key.endswith('.mask_token'):
             key = _RELEASE.sub(r'\g<prefix>', key)
-            own[_FACTOR.sub(r'.\1', key).replace('.base_layer.', '.')] = value
-    for key in [key for key in own if '.attn.q.' in key]:
+            backbone[_FACTOR.sub(r'.\1', key).replace('.base_layer.', '.')] = value
+    for key in [key for key in backbone if '.attn.q.' in key]:
         parts = [key.replace('.attn.q.', f'.attn.{part}.') for part in 'qkv']
-        if missing := [part for part in parts if part not in own]:
+        if missing := [part for part in parts if part not in backbone]:
             raise ValueError(f'{key} is there, but not {", ".join(missing)}')
-        own[key.replace('.attn.q.', '.attn.qkv.')] = torch.cat([own.pop(part) for part in parts])
-    for key in [key for key in own if key.endswith('.A')]:
+        backbone[key.replace('.attn.q.', '.attn.qkv.')] = torch.cat(
+            [backbone.pop(part) for part in parts]
+        )
+    for key in [key for key in backbone if key.endswith('.A')]:
         layer = key.removesuffix('.A')
-        if f'{layer}.B' not in own:
+        if f'{layer}.B' not in backbone:
             raise ValueError(f'{layer} has a lora_A but no lora_B')
         for name in 'AB':
-            own[f'{layer}.{name}0'] = torch.zeros_like(own[f'{layer}.{name}'])
-    return {**own, **others}
+            backbone[f'{layer}.{name}0'] = torch.zeros_like(backbone[f'{layer}.{name}'])
+    return {**backbone, **others}

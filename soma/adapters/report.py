@@ -1,4 +1,4 @@
-"""What of a model is frozen, adapted and trained: counted, and shown as a table."""
+"""What of a model is frozen, adapted and trainable: counted, and shown as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .layer import AdapterLayer
 
 @dataclass(frozen=True)
 class AdapterReport:
-    """What of a model is frozen, adapted and trained.
+    """What of a model is frozen, adapted and trainable.
 
     Attributes:
         layers: Dotted names of the adapted layers, or blocks.
@@ -26,7 +26,7 @@ class AdapterReport:
             are in several places.
         blocks: Number of blocks.
         frozen: Number of frozen parameters by role.
-        trained: Number of trained parameters by role.
+        trainable: Number of trainable parameters by role.
         rebuild_error: Of decomposed weights (SVF), the largest difference between one and what its
             components multiply to, relative to its largest entry; None without any.
     """
@@ -36,7 +36,7 @@ class AdapterReport:
     frozen_blocks: tuple[int | str, ...]
     blocks: int
     frozen: Mapping[str, int]
-    trained: Mapping[str, int]
+    trainable: Mapping[str, int]
     rebuild_error: float | None = None
 
     def __str__(self) -> str:
@@ -44,13 +44,13 @@ class AdapterReport:
         table = Table()
         table.add_column('role')
         table.add_column('parameters frozen', justify='right')
-        table.add_column('trained', justify='right')
+        table.add_column('trainable', justify='right')
         for role in self.frozen:
-            table.add_row(role, f'{self.frozen[role]:,}', f'{self.trained[role]:,}')
-        frozen, trained = sum(self.frozen.values()), sum(self.trained.values())
+            table.add_row(role, f'{self.frozen[role]:,}', f'{self.trainable[role]:,}')
+        frozen, trainable = sum(self.frozen.values()), sum(self.trainable.values())
         table.add_section()
-        share = trained / max(frozen + trained, 1)
-        table.add_row('total', f'{frozen:,}', f'{trained:,} ({share:.1%})')
+        share = trainable / max(frozen + trainable, 1)
+        table.add_row('total', f'{frozen:,}', f'{trainable:,} ({share:.1%})')
         matrices = f' ({self.matrices} matrices)' if self.matrices else ''
         text = f'{len(self.layers)} {"layers" if matrices else "blocks"}{matrices} adapted'
         if self.blocks:
@@ -62,7 +62,7 @@ class AdapterReport:
 
 
 def adapter_report(model: nn.Module) -> AdapterReport:
-    """Count what of a model is frozen, adapted and trained.
+    """Count what of a model is frozen, adapted and trainable.
 
     The role of a parameter is ``adapter`` for what an adapter adds to a layer, ``adapted biases``,
     ``blocks`` for the rest of a transformer's blocks, and else the first part of its name (two
@@ -77,11 +77,11 @@ def adapter_report(model: nn.Module) -> AdapterReport:
     adapters = {n: m for n, m in model.named_modules() if isinstance(m, Adapter)}
     adapted = {n: m for n, m in adapters.items() if isinstance(m, AdapterLayer)}
     errors = [m.rebuild_error for m in adapted.values() if hasattr(m, 'rebuild_error')]
-    frozen, trained, block_trains = Counter(), Counter(), {}
+    frozen, trainable, block_trains = Counter(), Counter(), {}
     for name, parameter in model.named_parameters():
         role = _role(name, adapted)
         frozen[role] += 0 if parameter.requires_grad else parameter.numel()
-        trained[role] += parameter.numel() if parameter.requires_grad else 0
+        trainable[role] += parameter.numel() if parameter.requires_grad else 0
         if (block := block_name(name)) is not None:
             block_trains[block] = block_trains.get(block, False) or parameter.requires_grad
     one_place = len({block.rpartition('.')[0] for block in block_trains}) == 1
@@ -92,7 +92,7 @@ def adapter_report(model: nn.Module) -> AdapterReport:
         frozen_blocks=tuple(map(block_index, idle)) if one_place else tuple(idle),
         blocks=len(block_trains),
         frozen=dict(frozen),
-        trained=dict(trained),
+        trainable=dict(trainable),
         rebuild_error=max(errors, default=None),
     )
 
@@ -101,8 +101,8 @@ def _role(name: str, adapted: Mapping[str, AdapterLayer]) -> str:
     """The role of a parameter in the report."""
     module, _, leaf = name.rpartition('.')
     if module in adapted and leaf != 'weight':
-        own = [n for n in adapted[module].adapter_parameters() if n != 'bias']
-        return f'adapter {", ".join(own)}' if leaf in own else 'adapted biases'
+        names = [n for n in adapted[module].adapter_parameters() if n != 'bias']
+        return f'adapter {", ".join(names)}' if leaf in names else 'adapted biases'
     if block_index(name) is not None:
         return f'{name.rpartition("blocks.")[0]}blocks'
     return '.'.join(name.split('.')[:2]) if name.startswith('backbone.') else name.split('.')[0]

@@ -204,10 +204,10 @@ def _extreme_vectors(weight: Tensor, rank: int, smallest: bool) -> Tensor | None
         return None
     # The bound assumes that no eigenvalue up to the middle of the gap was overlooked. This is
     # proven by a Cholesky decomposition: with the found ones lifted, none may be left below it.
-    found = x[:, :rank]
+    vectors = x[:, :rank]
     matrix.diagonal().sub_(last + gap / 2)
-    lifted = matrix.addmm_(found, found.T, alpha=2 * (following - first))
-    return None if torch.linalg.cholesky_ex(lifted).info.item() else found
+    lifted = matrix.addmm_(vectors, vectors.T, alpha=2 * (following - first))
+    return None if torch.linalg.cholesky_ex(lifted).info.item() else vectors
 
 
 def _steps_to_go(values: list[float], rank: int, shift: float, error: float) -> int:

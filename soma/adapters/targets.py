@@ -51,7 +51,7 @@ def find_layers(model: nn.Module, config: Choice) -> dict[str, nn.Module]:
     targets, excludes = _as_list(config.targets), _as_list(config.exclude)
     if not targets:
         raise ValueError('targets is empty')
-    found, all_matched = {}, []
+    layers, all_matched = {}, []
     for pattern in targets:
         matched = _full_matches('target', pattern, modules)
         if not matched:
@@ -67,24 +67,24 @@ def find_layers(model: nn.Module, config: Choice) -> dict[str, nn.Module]:
                 f'start_block {config.start_block} leaves none of the {len(matched)} '
                 f'layers that {pattern!r} matches'
             )
-        found.update((name, modules[name]) for name in later)
+        layers.update((name, modules[name]) for name in later)
     _check_start(all_matched, config.start_block)
     excluded = set()
     for pattern in excludes:
-        matched = _full_matches('exclude', pattern, found)
+        matched = _full_matches('exclude', pattern, layers)
         if not matched:
-            raise ValueError(f'exclude {pattern!r} matches none of the {len(found)} layers')
+            raise ValueError(f'exclude {pattern!r} matches none of the {len(layers)} layers')
         excluded.update(matched)
-    if excluded == found.keys():
-        raise ValueError(f'exclude {config.exclude!r} leaves none of the {len(found)} layers')
-    found = {name: module for name, module in found.items() if name not in excluded}
-    for name, module in found.items():
+    if excluded == layers.keys():
+        raise ValueError(f'exclude {config.exclude!r} leaves none of the {len(layers)} layers')
+    layers = {name: module for name, module in layers.items() if name not in excluded}
+    for name, module in layers.items():
         if config.layer_class(module) is None:
             raise ValueError(
                 f'target {name!r} is a {type(module).__name__}, but {config.method} '
                 f'adapts {config.adapts}'
             )
-    return found
+    return layers
 
 
 def check_groups(groups: Iterable[str], layers: Iterable[str]) -> None:

@@ -149,17 +149,17 @@ def spectra_table(analysis: Analysis) -> Table:
     for row, members in [*_rows(names).items(), ('all', names)]:
         if row == 'all':
             table.add_section()
-        found = [analysis.spectra[name] for name in members]
-        energy = sum(each.energy for each in found)
-        minor = sum(each.minor * each.energy for each in found) / (energy or 1)
-        conditions = [each.condition for each in found]
+        summaries = [analysis.spectra[name] for name in members]
+        energy = sum(each.energy for each in summaries)
+        minor = sum(each.minor * each.energy for each in summaries) / (energy or 1)
+        conditions = [each.condition for each in summaries]
         table.add_row(
             row,
-            str(len(found)),
+            str(len(summaries)),
             f'{energy**0.5:.4g}',
             f'{100 * minor:.3g}',
-            f'{np.mean([each.effective_rank for each in found]):.1f}',
-            f'{np.mean([len(each.values) for each in found]):.4g}',
+            f'{np.mean([each.effective_rank for each in summaries]):.1f}',
+            f'{np.mean([len(each.values) for each in summaries]):.4g}',
             'singular' if None in conditions else f'{max(conditions):.3g}',
         )
     table.caption = 'of several matrices: norm of all, mean effective rank, largest condition'
@@ -233,8 +233,8 @@ def save_spectra_chart(path: Path, analysis: Analysis) -> None:
         axes.set_yscale('log')
         axes.grid(alpha=0.3)
         for name, each in analysis.spectra.items():
-            block, own = _split(name)
-            if own == kind:
+            block, kind_of_layer = _split(name)
+            if kind_of_layer == kind:
                 colour = colormaps['viridis'](blocks.index(block) / max(1, len(blocks) - 1))
                 values = np.array(each.values)
                 place = np.arange(1, len(values) + 1) / len(values)
@@ -262,8 +262,8 @@ def save_drift_chart(path: Path, analysis: Analysis) -> None:
 
 def _split(name: str) -> tuple[str, str]:
     """Block and kind of a layer, ``('blocks.3', 'attn.q')``; one without a block has no kind."""
-    found = _BLOCK.fullmatch(name)
-    return (found[1], found[2]) if found else (name, '')
+    match = _BLOCK.fullmatch(name)
+    return (match[1], match[2]) if match else (name, '')
 
 
 def _title(names: list[str]) -> str:

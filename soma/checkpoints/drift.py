@@ -132,8 +132,8 @@ def matrix_drift(base: Tensor, trained: Tensor, cut: float = 0.5, rank: int = 16
         raise ValueError('the base is zero, so nothing can be said relative to it')
     rows, columns = base.shape
     size = min(rows, columns)
-    own = max(1, round(cut * size))  # the principal ones
-    isotropic = _shares(rows * columns, own * own, (size - own) ** 2, size * size)
+    principal = max(1, round(cut * size))  # the principal ones
+    isotropic = _shares(rows * columns, principal * principal, (size - principal) ** 2, size * size)
     change = trained - base
     changed = change.square().sum().item()
     if not changed:  # also saves most of the work on frozen layers
@@ -142,7 +142,7 @@ def matrix_drift(base: Tensor, trained: Tensor, cut: float = 0.5, rank: int = 16
     before = torch.linalg.svd(base, full_matrices=False)
     after = torch.linalg.svd(trained, full_matrices=False)
     inside = (before.U.T @ change @ before.Vh.T).square()
-    parts = (inside[:own, :own], inside[own:, own:], inside)
+    parts = (inside[:principal, :principal], inside[principal:, principal:], inside)
     rank = min(rank, size)
     return Drift(
         energy=energy,

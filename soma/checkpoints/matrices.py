@@ -40,13 +40,13 @@ def weight_matrices(
         pattern = None if layers is None else re.compile(layers)
     except re.error as error:
         raise ValueError(f'{layers!r} is no regular expression: {error}') from error
-    own = {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
+    backbone = {name[len(prefix) :]: v for name, v in state.items() if name.startswith(prefix)}
     rest = {name: value for name, value in state.items() if not name.startswith(prefix)}
-    if not own:
-        own, rest = rest, {}
-    own = public_names(own)
+    if not backbone:
+        backbone, rest = rest, {}
+    backbone = public_names(backbone)
     matrices, known = {}, []
-    for key, value in (own if layers is None else {**own, **rest}).items():
+    for key, value in (backbone if layers is None else {**backbone, **rest}).items():
         layer, _, leaf = key.rpartition('.')
         if value.ndim < 2 or not value.is_floating_point() or not leaf.endswith('weight'):
             continue

@@ -69,11 +69,11 @@ def refuse_broken(name: str | os.PathLike) -> Iterator[None]:
         yield
     except pickle.UnpicklingError as error:
         # GLOBAL since torch 2.4
-        found = re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', str(error))
-        if found is None:
+        function = re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', str(error))
+        if function is None:
             raise CheckpointError(f'{name} is damaged or no checkpoint') from error
         raise CheckpointError(
-            f'{name} holds more than tensors and plain data: it wants to call {found[1]}, which '
+            f'{name} holds more than tensors and plain data: it wants to call {function[1]}, which '
             'could run any code. It was not loaded; if you know who made it, pass --trust'
         ) from error
     except OSError:
@@ -138,12 +138,9 @@ def state_dict_of(
 
 
 def card_of(content: Mapping) -> dict:
-    """The card of an adapter or training checkpoint: what :func:`read_checkpoint` returned, or {}.
-
-    A card is plain data: method, rank, alpha, base, classes ... (docs/user_guides/checkpoints.md).
-    """
+    """The card in what :func:`read_checkpoint` returned, as it stands there; {} without one."""
     meta = content.get('meta') if isinstance(content, Mapping) else None
-    return dict(meta.get('soma') or {}) if isinstance(meta, Mapping) else {}
+    return (meta.get('soma') or {}) if isinstance(meta, Mapping) else {}
 
 
 def pretrained_file(init_cfg: Mapping | Sequence[Mapping] | None) -> str | None:
@@ -165,15 +162,15 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.
     Raises:
         CheckpointError: If a name is missing or unexpected or a shape differs.
     """
-    own = model.state_dict()
-    shapes = [
-        f'{name} is {list(state[name].shape)} there and {list(own[name].shape)} in the model'
-        for name in own
-        if name in state and state[name].shape != own[name].shape
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    wrong = [
+        f'{name} is {list(state[name].shape)} there and {list(shape)} in the model'
+        for name, shape in shapes.items()
+        if name in state and state[name].shape != shape
     ]
-    if shapes:
-        raise CheckpointError(f'{path} does not fit the model: {_some(shapes)}')
-    if unexpected := [name for name in state if name not in own]:
+    if wrong:
+        raise CheckpointError(f'{path} does not fit the model: {_some(wrong)}')
+    if unexpected := [name for name in state if name not in shapes]:
         raise CheckpointError(f'{path} does not fit the model: unexpected: {_some(unexpected)}')
     missing, _ = model.load_state_dict(state, strict=False)  # adapted layers know what they need
     if missing:

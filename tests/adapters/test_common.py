@@ -221,11 +221,11 @@ def test_the_report_counts_what_trains(kind):
     net = make(kind)
     report = adapter_report(net)
     trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    assert sum(report.trained.values()) == trained > 0
+    assert sum(report.trainable.values()) == trained > 0
     assert sum(report.frozen.values()) == sum(p.numel() for p in net.parameters()) - trained
     assert report.layers == LAYERS
     own = sorted(TYPES[kind][1] - {'bias'})
-    assert {role for role, count in report.trained.items() if count} == {
+    assert {role for role, count in report.trainable.items() if count} == {
         *([f'adapter {", ".join(own)}'] if own else []),
         *(['adapted biases'] if 'bias' in TYPES[kind][1] else []),
     }

@@ -47,8 +47,8 @@ def test_report_counts_and_reads_as_a_table():
     total = sum(p.numel() for p in model.parameters())
     report = inject_adapter(model, SOMA)
     expected = 2 * (3 * 2 * 2 * 16 + 2 * 2 * 16 + 2 * 2 * (16 + 64))  # r (in + out) per matrix
-    assert report.trained['adapter A, B'] == expected
-    assert sum(report.frozen.values()) + report.trained['adapted biases'] == total
+    assert report.trainable['adapter A, B'] == expected
+    assert sum(report.frozen.values()) + report.trainable['adapted biases'] == total
     text = str(report)
     assert '8 layers (12 matrices) adapted; 2 of 4 blocks frozen whole: 0, 1' in text
     assert f'{expected:,}' in text
@@ -57,7 +57,7 @@ def test_report_counts_and_reads_as_a_table():
 def test_biases_can_stay_frozen():
     model = tiny_vit()
     report = inject_adapter(model, {**SOMA, 'train_bias': False})
-    assert report.trained['adapted biases'] == 0
+    assert report.trainable['adapted biases'] == 0
 
 
 def test_merge_twice():
@@ -132,7 +132,7 @@ def test_a_second_adapter_is_refused():
     for config in (SOMA, {'type': 'LoRA', 'targets': r'blocks\.0\.attn\.qkv'}, {'type': 'Rein'}):
         with pytest.raises(ValueError, match=r"has an adapter already, in 'blocks\.2\.attn\.qkv'"):
             inject_adapter(model, config)
-    assert adapter_report(model).trained['adapter A, B']
+    assert adapter_report(model).trainable['adapter A, B']
 
 
 def test_blocks_in_several_places():

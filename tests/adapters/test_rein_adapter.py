@@ -36,7 +36,7 @@ def test_exactly_the_tokens_train():
     assert {name for name, p in model.named_parameters() if p.requires_grad} == own
     assert adapter_names(model) == own == set(adapter_state(model))
     trained = sum(p.numel() for p in model.reins.parameters())
-    assert report.trained['reins'] == sum(report.trained.values()) == trained
+    assert report.trainable['reins'] == sum(report.trainable.values()) == trained
     assert report.layers == ('blocks.0', 'blocks.1', 'blocks.2') and report.matrices == 0
     assert '3 blocks adapted; 3 of 3 blocks frozen whole' in str(report)
     assert f'{trained:,}' in str(report)

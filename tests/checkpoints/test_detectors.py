@@ -189,7 +189,7 @@ def test_another_base_is_refused(config, build_runner, plain_model, base, tmp_pa
         load_plain(plain_model(), tmp_path / 'adapter.pth', tmp_path / 'other.pth')
     del state[name[0]]
     write_checkpoint(state, tmp_path / 'other.pth')
-    with pytest.raises(CheckpointError, match=r'other\.pth.*(lacks base|no DINOv2) weights'):
+    with pytest.raises(CheckpointError, match=r'other\.pth.*(lacks pretrained|no DINOv2) weights'):
         load_plain(plain_model(), tmp_path / 'adapter.pth', tmp_path / 'other.pth')
 
 

@@ -64,7 +64,7 @@ def config_file(tiny_config, tmp_path):
 def test_two_processes_train_and_test_as_one(
     tiny_config, config_file, build_runner, run_tool, public_file, port, tmp_path
 ):
-    environment = dict(PORT=port, PYTHONPATH=str(tmp_path))
+    environment = dict(PORT=port, PYTHONPATH=f'{tmp_path}:{REPOSITORY}')
     run_tool('dist_train.sh', config_file, '2', **environment)
     ranks = [torch.load(f'{tiny_config.work_dir}/rank{i}.pth') for i in range(2)]
     checkpoint = f'{tiny_config.work_dir}/iter_4.pth'

@@ -58,7 +58,7 @@ def test_what_the_others_see_and_do(tiny_config, build_runner):
     meta, card = content['meta'], content['meta']['soma']
     assert type(meta['count']) is int and 'Extreme' in meta['owner']
     assert content['message_hub']['log_scalars']['a']['log_history'] == [1]
-    assert card == {**runner.card, 'iteration': 4} and card['method'] == 'SoMA'
+    assert card == {**runner.card.to_dict(), 'iteration': 4} and card['method'] == 'SoMA'
 
 
 def test_the_log_names_the_hooks_and_the_file_of_the_config(tiny_config, build_runner, tmp_path):

@@ -54,14 +54,6 @@ class SoMALayer(LowRankLayer):
         """The components of the weight, as :func:`~soma.adapters.split_components`."""
         return split_components(self.matrix(), self.rank, self.component, self.groups)
 
-    @torch.no_grad()
-    def start_from_(self, parts: Components) -> None:
-        """Start the adapter from components of the weight."""
-        parts = Components(*(value / self.scale**0.5 for value in parts))
-        super().start_from_(parts)
-        self.A0.copy_(parts.A)
-        self.B0.copy_(parts.B)
-
     def settings(self) -> dict:
         """``rank``, ``alpha`` and ``component``."""
         return {**super().settings(), 'component': self.component}
@@ -136,5 +128,7 @@ class SoMAConfig(LowRankConfig):
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
         """A low-rank change that has taken components out of the weight."""
-        found = recognise_low_rank(state, lambda t: len(t['A0']) > 0 and 'magnitude' not in t)
-        return found and found._replace(settings={**found.settings, 'component': 'minor'})
+        recognised = recognise_low_rank(state, lambda t: len(t['A0']) > 0 and 'magnitude' not in t)
+        return recognised and recognised._replace(
+            settings={**recognised.settings, 'component': 'minor'}
+        )

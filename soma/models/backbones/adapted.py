@@ -83,7 +83,8 @@ class _Adapted:
 
         Raises:
             FileNotFoundError: If the file of ``init_cfg`` does not exist.
-            CheckpointError: If it lacks weights of the backbone, or they have another shape.
+            CheckpointError: If it is an address, lacks weights of the backbone, or has them in
+                another shape.
         """
         if self.is_init:
             return
@@ -102,6 +103,8 @@ class _Adapted:
                 if isinstance(module, Adapter) and not isinstance(module, AdapterLayer):
                     module.reset_parameters()  # its layers the backbone takes for its own
             return
+        if '://' in path:  # an adapter's pretrained weights are read again, to test and to merge
+            raise CheckpointError(f'{path} is no local file: download it first')
         # mmengine only warns of what a file lacks, and backbones have loaders of their own.
         loaded = {}
         note = self._register_load_state_dict_pre_hook(

@@ -1,0 +1,100 @@
+"""Cards are checked when they are read: each wrong value is one line that names file and key."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from soma.adapters import Card, inject_adapter, load_adapter, read_card, save_adapter
+from soma.checkpoints import open_checkpoint
+from soma.io.checkpoint_files import card_of, read_checkpoint, write_checkpoint
+from soma.io.files import CheckpointError
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The adapter of a small network."""
+    model = nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 4))
+    inject_adapter(model, dict(type='SoMA', rank=2, targets=['0', '1']))
+    save_adapter(model, tmp_path / 'adapter.safetensors')
+    return tmp_path / 'adapter.safetensors'
+
+
+def rewrite(file, **changes):
+    """Write the file again with other values on its card; None takes a key out."""
+    content = read_checkpoint(file)
+    card = {**card_of(content), **changes}
+    card = {name: value for name, value in card.items() if value is not None}
+    write_checkpoint({'state_dict': content['state_dict'], 'meta': {'soma': card}}, file)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            dict(method='LoHa'),
+            r"names the adapter 'LoHa', which is unknown here \(there are BitFit",
+        ),
+        (dict(method=7), 'method = 7, which should be a text'),
+        (dict(rank=0), 'rank must be at least 1'),
+        (dict(rank=2.5), 'rank must be at least 1'),
+        (dict(rank=10**12), 'rank = 1000000000000, which makes no sense'),
+        (dict(rank=3), 'says rank 3, but 0 has rank 2'),
+        (dict(alpha=math.nan), 'alpha must be positive, got nan'),
+        (dict(alpha=-1), 'alpha must be positive'),
+        (dict(alpha='four'), "alpha must be positive, got 'four'"),
+        (dict(component='major'), 'component must be one of'),
+        (dict(targets='0'), "targets = '0', which should be a list of names"),
+        (dict(targets=[]), 'names no targets'),
+        (dict(targets=['0', '2']), 'names the layer 2, whose A is missing'),
+        (dict(start_block=-1), 'start_block = -1, which should be a whole number'),
+        (dict(train_bias='yes'), "train_bias = 'yes', which should be true or false"),
+        (dict(groups=[3]), r'groups = \[3\], which should be a dict'),
+        (dict(groups={'0': 0}), '0 = 0, which makes no sense'),
+        (dict(classes='road'), "classes = 'road', which should be a list of names"),
+        (dict(iteration='last'), 'iteration .* should be a whole number'),
+        (dict(base=[]), r'base = \[\], which should be a dict'),
+        (dict(base={'hash': 3}), 'base.hash = 3, which should be a text'),
+        (dict(base={'img_size': [512, 10**9]}), r'base.img_size = .* two sizes in pixels'),
+        (dict(base={'img_size': 512}), r'base.img_size = 512, which should be two sizes'),
+        (dict(base={'patch_size': 0}), 'base.patch_size = 0, which should be a whole number'),
+        (dict(base={'names': [1]}), 'base.names = .* a list of names'),
+    ],
+)
+def test_wrong_values_are_one_line(file, changes, message):
+    rewrite(file, **changes)
+    for read in (open_checkpoint, lambda path: load_adapter(nn.Sequential(), path)):
+        with pytest.raises(CheckpointError, match=message) as error:
+            read(file)
+        assert str(error.value).startswith(str(file)) and '\n' not in str(error.value)
+
+
+def test_what_is_no_dict_is_no_card(tmp_path):
+    write_checkpoint(
+        {'state_dict': {'a': torch.ones(1)}, 'meta': {'soma': [1]}}, tmp_path / 'x.pth'
+    )
+    with pytest.raises(CheckpointError, match=r'x\.pth: its card is no dict'):
+        open_checkpoint(tmp_path / 'x.pth')
+
+
+def test_a_card_is_read_as_it_was_written(file):
+    data = card_of(read_checkpoint(file))
+    card = read_card(data, file)
+    assert card.to_dict() == data
+    assert (card.method, card.settings['rank'], card.targets) == ('SoMA', 2, ['0', '1'])
+    assert card.base.prefix == '' and len(card.base.hash) == 64
+    for extra in ({'note': 'mine'}, {'average': {'files': ['a']}, 'iteration': 3}):
+        assert read_card({**data, **extra}, file).to_dict() == {**data, **extra}
+    merged = Card(merged=replace(card, classes=('road',)), config='x = 1')
+    assert read_card(merged.to_dict(), file).merged.base == card.base
+    assert read_card({}, file) == Card() and Card().to_dict() == {}
+
+
+def test_a_rank_of_none_stays_none():
+    """Of Rein it means full tokens; the default is another."""
+    data = {'method': 'Rein', 'targets': ['backbone.blocks.0'], 'rank': None, 'num_tokens': 4}
+    card = read_card(data, 'x.pth')
+    assert card.settings == {'rank': None, 'num_tokens': 4}
+    assert card.adapter_config(['x'])['rank'] is None
