@@ -47,9 +47,9 @@ def measure(
         train = take_turns({n: lambda w=w: both(w) for n, w in ways.items()}, repeats)
         kept = {}
         for name, way in ways.items():
-            with kept_bytes(inputs) as found:
+            with kept_bytes(inputs) as bytes_kept:
                 forward(way)
-            kept[name] = sum(found.values()) / 1e6
+            kept[name] = sum(bytes_kept.values()) / 1e6
         rows.append(
             {
                 'batch': num,

@@ -50,16 +50,16 @@ def take_turns(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[s
 
 
 @contextmanager
-def kept_bytes(own: Iterable[Tensor]) -> Iterator[dict[int, int]]:
+def kept_bytes(present: Iterable[Tensor]) -> Iterator[dict[int, int]]:
     """Note the memory that autograd keeps for a backward pass, in bytes by address.
 
     Args:
-        own: Tensors that are there anyway, which do not count.
+        present: Tensors that are there anyway, which do not count.
 
     Yields:
         What was kept in the body so far.
     """
-    addresses, kept = {tensor.data_ptr() for tensor in own}, {}
+    addresses, kept = {tensor.data_ptr() for tensor in present}, {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

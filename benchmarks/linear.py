@@ -64,9 +64,9 @@ def _step(layers: dict[str, nn.Module], num: int, tokens: int, autocast: bool) -
 def _kept(layers: dict[str, nn.Module], num: int, tokens: int, autocast: bool) -> float:
     """Megabytes that the layers keep for the backward pass, beside their parameters."""
     modules = layers.values()
-    own = [x for layer in modules for x in (*layer.parameters(), *layer.buffers())]
+    weights = [x for layer in modules for x in (*layer.parameters(), *layer.buffers())]
     outputs = []
-    with kept_bytes(own) as kept, torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+    with kept_bytes(weights) as kept, torch.autocast('cpu', torch.bfloat16, enabled=autocast):
         for layer in modules:
             plain = getattr(layer, 'layer', layer)
             outputs.append(layer(torch.randn(num, tokens, plain.in_features, requires_grad=True)))

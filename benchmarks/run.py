@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from soma.engine.speed import machine
 from soma.io.files import atomic_path, write_json
 from soma.utils.config import REPOSITORY
+from soma.utils.machine import machine
 from soma.utils.progress import track
 
 DOCUMENT = REPOSITORY / 'docs' / 'benchmarks.md'

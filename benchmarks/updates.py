@@ -36,14 +36,14 @@ def measure(arch: str = 'L', repeats: int = 9) -> list[dict]:
     """
     config = read_config(arch)
     model = _with_gradients(build(config))
-    trained = [p for p in model.parameters() if p.requires_grad]
+    trainable = [p for p in model.parameters() if p.requires_grad]
     ours = build_optim_wrapper(model, config.optim_wrapper).optimizer
-    copies = [copy.deepcopy(parameter) for parameter in trained]
-    for own, parameter in zip(copies, trained, strict=True):
-        own.grad = parameter.grad.clone()
+    copies = [copy.deepcopy(parameter) for parameter in trainable]
+    for copied, parameter in zip(copies, trainable, strict=True):
+        copied.grad = parameter.grad.clone()
     plain = adamw_by_parameter(copies, config)
     # A step reads parameter, gradient and two moments, and writes all but the gradient.
-    moved = 7 * _bytes(trained)
+    moved = 7 * _bytes(trainable)
     source = torch.randn(moved // 8)
     target = torch.empty_like(source)
     steps = {
@@ -54,7 +54,7 @@ def measure(arch: str = 'L', repeats: int = 9) -> list[dict]:
     seconds = take_turns(steps, repeats)
     rows = [
         {
-            'what': f'AdamW, {sum(p.numel() for p in trained) / 1e6:.1f} M parameters',
+            'what': f'AdamW, {sum(p.numel() for p in trainable) / 1e6:.1f} M parameters',
             'plain': f'{len(plain.param_groups)} groups',
             'plain_ms': round(1e3 * seconds['plain'], 1),
             'ours_ms': round(1e3 * seconds['ours'], 1),
@@ -63,11 +63,11 @@ def measure(arch: str = 'L', repeats: int = 9) -> list[dict]:
             'memory_ratio': '',
         }
     ]
-    own, theirs = TrainableEMAHook(), EMAHook()
+    lean_hook, plain_hook = TrainableEMAHook(), EMAHook()
     seconds = take_turns(
-        {'ours': updates_of(own, model), 'plain': updates_of(theirs, model)}, repeats
+        {'ours': updates_of(lean_hook, model), 'plain': updates_of(plain_hook, model)}, repeats
     )
-    whole = _bytes(theirs.ema_model.state_dict().values())
+    whole = _bytes(plain_hook.ema_model.state_dict().values())
     rows.append(
         {
             'what': 'average of the weights',
@@ -76,7 +76,7 @@ def measure(arch: str = 'L', repeats: int = 9) -> list[dict]:
             'ours_ms': round(1e3 * seconds['ours'], 1),
             'speed': round(seconds['plain'] / seconds['ours'], 2),
             'to_moving_its_bytes': '',
-            'memory_ratio': round(whole / _bytes(own.average.values()), 1),
+            'memory_ratio': round(whole / _bytes(lean_hook.average.values()), 1),
         }
     )
     return rows

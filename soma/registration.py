@@ -50,7 +50,7 @@ def register() -> None:
             for room, packages in _ROOMS.items():
                 if all(map(find_spec, packages)):
                     import_module(f'{__package__}.{room}')
-    except BaseException:  # a package that does not import; who tries again is to hear of it again
+    except BaseException:  # a package that does not import; the next call raises again
         _registered = False
         raise
 

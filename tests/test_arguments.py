@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from submission import _SERVERS
 
 from soma.checkpoints.average import OPERATIONS
 from soma.checkpoints.export.peft import NAMES
 from soma.datasets.prepare.layouts import LAYOUTS
-from soma.evaluation.submission import _SERVERS
 from soma.models.backbones.dinov2_weights import POS_EMBED_INTERP
 from soma.utils.cli import ScriptParser
 
@@ -39,8 +39,7 @@ SAME = {
         'c.py f.pth --out s.json',
         'c.py --adapter f.pth --out s.json',
     ],
-    'benchmark.py': ['--config c.py --checkpoint f.pth --out s.json', 'c.py f.pth --out s.json'],
-    'analyze_spectrum.py': [
+    'analysis_tools/analyze_spectrum.py': [
         '--checkpoint f.pth --base b.pth --against a.pth --out o',
         'f.pth --backbone b.pth --against a.pth --out o',
         '--adapter f.pth --backbone_ckpt b.pth --against a.pth --out o',
@@ -77,12 +76,12 @@ SAME = {
         '--pretrained b.pth o.pth --patch-size 14',
         'o.pth --backbone_ckpt b.pth --patch-size 14',
     ],
-    'pack_submission.py': [
+    'misc/pack_submission.py': [
         'acdc --predictions p --data d --out o.zip',
         'acdc p d o.zip',
         'acdc p d --out o.zip',
     ],
-    'make_fractals.py': ['--out o --images 5', 'o --images 5'],
+    'misc/make_fractals.py': ['--out o --images 5', 'o --images 5'],
     'misc/print_config.py': [
         '--config c.py --out o.py',
         'c.py --out o.py',
@@ -97,6 +96,13 @@ SAME = {
         )
     },
 }
+# Scripts that have moved, and still run under the name that they had.
+MOVED = {
+    'analyze_spectrum.py': 'analysis_tools/analyze_spectrum.py',
+    'benchmark.py': 'analysis_tools/benchmark.py',
+    'make_fractals.py': 'misc/make_fractals.py',
+    'pack_submission.py': 'misc/pack_submission.py',
+}
 # Other options that there have been, which must stay.
 OPTIONS = {
     'train.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --resume '
@@ -104,8 +110,9 @@ OPTIONS = {
     'test.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --force '
     '--test-data --out --show-dir --tta',
     'visualize.py': '--score-thr --device --force --trust',
-    'benchmark.py': '--phase --batch-size --iters --warmup --size --amp --cfg-options --trust',
-    'analyze_spectrum.py': '--force --rank --layers --trust',
+    'analysis_tools/benchmark.py': '--phase --batch-size --iters --warmup --size --amp '
+    '--cfg-options --trust',
+    'analysis_tools/analyze_spectrum.py': '--force --rank --layers --trust',
     'check_data.py': '--fix-list --cfg-options',
     'extract_soma_weights.py': '--part --alpha --trust',
     'merge_soma_weights.py': '--force --keep-adapter --alpha --trust',
@@ -113,7 +120,7 @@ OPTIONS = {
     '--force --trust',
     'export_adapter.py': '--to --force --base-model --base-name --config --window --opset --trust',
     'convert_models/convert_dinov2.py': '--height --width --pos-embed-interp --trust',
-    'make_fractals.py': '--size --seed --nproc',
+    'misc/make_fractals.py': '--size --seed --nproc',
     'convert_datasets/gta.py': '--nproc --subset --seed',
 }
 
@@ -144,8 +151,24 @@ def parse(monkeypatch):
 def test_no_script_is_forgotten():
     # Scripts that install, and that draw and learn streets, take no checkpoints.
     others = {'install.py', 'demo.py', 'make_toy_streets.py', 'pretrain_toy.py', 'study.py'}
-    scripts = {file.relative_to(TOOLS).as_posix() for file in TOOLS.rglob('*.py')}
-    assert scripts - others == set(SAME)
+    files = [file for file in TOOLS.rglob('*.py') if '__main__' in file.read_text()]
+    scripts = {file.relative_to(TOOLS).as_posix() for file in files}
+    assert scripts - others == {*SAME, *MOVED}
+
+
+@pytest.mark.parametrize('script', MOVED)
+def test_a_moved_script_runs_under_its_old_name(script):
+    """With all of its arguments, one with a space among them."""
+    for arguments in (['--help'], ['a b', 'c', 'd', 'e']):
+        old, new = (
+            subprocess.run(
+                [sys.executable, TOOLS / file, *arguments], capture_output=True, text=True
+            )
+            for file in (script, MOVED[script])
+        )
+        assert old.stdout == new.stdout and old.stderr == new.stderr
+        assert old.returncode == new.returncode == (0 if arguments == ['--help'] else 2)
+        assert 'usage' in old.stdout + old.stderr
 
 
 @pytest.mark.parametrize('script', SAME)
@@ -201,7 +224,7 @@ for script in sys.argv[1:]:
         ('visualize.py', 'c.py f.pth i --image j', "'i' is one too many beside --image"),
         ('merge_soma_weights.py', '--base b.pth --out m.pth', 'required: --adapter'),
         ('model_reparameterization.py', 'o.pth --out p.pth --checkpoints a.pth', "'o.pth' is one"),
-        ('pack_submission.py', 'bdd p d o.zip', "invalid choice: 'bdd'"),
+        ('misc/pack_submission.py', 'bdd p d o.zip', "invalid choice: 'bdd'"),
         ('convert_datasets/gta.py', '', 'required: root (or --root)'),
     ],
 )
@@ -218,7 +241,7 @@ def test_what_does_not_fit_is_said_in_one_line(script, line, message, monkeypatc
         ('model_reparameterization.py', '--operation', OPERATIONS),
         ('export_adapter.py', '--base-model', NAMES),
         ('convert_models/convert_dinov2.py', '--pos-embed-interp', POS_EMBED_INTERP),
-        ('pack_submission.py', '', _SERVERS),
+        ('misc/pack_submission.py', '', _SERVERS),
     ],
 )
 def test_choices_are_those_of_the_package(script, option, choices, monkeypatch, capsys):

@@ -35,13 +35,13 @@ def test_the_plain_model_trains_what_ours_does(benchmark):
     config = common.read_config('S')
     config.model.backbone.arch = dict(embed_dim=32, depth=6, num_heads=2)
     config.model.decode_head.in_channels = [32] * 4
-    plain, ours = common.build_plain(config), common.build(config)
+    plain, actual = common.build_plain(config), common.build(config)
 
     def trained(model):
         return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
-    assert trained(plain) == trained(ours)
-    heads = [model.decode_head.state_dict().keys() for model in (plain, ours)]
+    assert trained(plain) == trained(actual)
+    heads = [model.decode_head.state_dict().keys() for model in (plain, actual)]
     assert heads[0] == heads[1]
 
 

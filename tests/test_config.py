@@ -11,7 +11,7 @@ from small_configs import DETECTORS
 
 from soma.adapters import SoMALayer
 from soma.engine.amp import use_amp
-from soma.evaluation.test_config import split_test_options, use_test_data, use_tta
+from soma.evaluation.prepare import split_test_options, use_test_data, use_tta
 from soma.models.backbones.dinov2 import ARCHS
 from soma.models.build import build_model
 from soma.utils.cli import runner_parser
@@ -132,8 +132,8 @@ def test_recipes_are_those_of_the_paper(
     assert len(parts) == sources and config.train_dataloader.batch_size == batch
     for part in parts:
         resize, cut, *rest = part.pipeline[2:]
-        found = resize.get('ratio_range') or (resize.scales, resize.max_size)
-        assert found == scales and (cut.crop_size, cut.cat_max_ratio) == ((crop, crop), 0.75)
+        result = resize.get('ratio_range') or (resize.scales, resize.max_size)
+        assert result == scales and (cut.crop_size, cut.cat_max_ratio) == ((crop, crop), 0.75)
         assert [step.type for step in rest] == [
             *('RandomFlip', 'PhotoMetricDistortion', 'PackDomainInputs')
         ]
@@ -216,7 +216,7 @@ def test_segformer_spares_norms_of_decay_and_its_head_learns_faster():
     config.model.decode_head.update(channels=8, in_channels=[8, 16, 40, 64])
     model = build_model(config)
     groups = build_optim_wrapper(model, config.optim_wrapper).optimizer.param_groups
-    found = {id(value): group for group in groups for value in group['params']}
+    result = {id(value): group for group in groups for value in group['params']}
     norms = {
         id(value)
         for module in model.backbone.modules()
@@ -225,7 +225,7 @@ def test_segformer_spares_norms_of_decay_and_its_head_learns_faster():
     }
     assert norms
     for name, value in model.named_parameters():
-        group = found[id(value)]
+        group = result[id(value)]
         assert group['lr'] == pytest.approx(6e-4 if 'decode_head' in name else 6e-5), name
         assert group['weight_decay'] == (0 if id(value) in norms else 0.01), name
 
@@ -274,8 +274,8 @@ def test_options_replace_values_before_paths_are_resolved(repository):
 
 def test_options_of_the_test_data_are_told_from_others():
     options = {'test_dataloader.a': 1, 'model.b': 2, 'tta_pipeline': 3, 'test_cfg': 4}
-    ours, others = split_test_options(options)
-    assert ours == {'test_dataloader.a': 1, 'tta_pipeline': 3}
+    actual, others = split_test_options(options)
+    assert actual == {'test_dataloader.a': 1, 'tta_pipeline': 3}
     assert others == {'model.b': 2, 'test_cfg': 4}
     assert split_test_options(None) == ({}, {})
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+from fractals import write_fractals
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from raw_data import write_raw_data
@@ -17,9 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from soma.datasets.lists import write_subset
 from soma.datasets.prepare.convert import convert_dataset
-from soma.datasets.prepare.fractals import write_fractals
 from soma.datasets.prepare.layouts import LAYOUTS
-from soma.evaluation.test_config import use_test_data, use_tta
+from soma.evaluation.prepare import use_test_data, use_tta
 from soma.utils.config import REPOSITORY, load_config
 
 CONFIGS = sorted(
@@ -164,12 +164,14 @@ def test_tokens_and_scales_of_rein_do_not_decay(path):
     groups = build_optim_wrapper(model, config.optim_wrapper).param_groups
     decays = {id(p): group['weight_decay'] for group in groups for p in group['params']}
     rates = {id(p): group['lr'] for group in groups for p in group['params']}
-    own = dict(backbone.reins.named_parameters())
-    free = {name for name, parameter in own.items() if decays[id(parameter)] == 0}
-    assert free == {name for name in own if 'learnable_tokens' in name or name.endswith('scale')}
-    assert {decays[id(own[name])] for name in own.keys() - free} == {0.05}
+    parameters = dict(backbone.reins.named_parameters())
+    free = {name for name, parameter in parameters.items() if decays[id(parameter)] == 0}
+    assert free == {
+        name for name in parameters if 'learnable_tokens' in name or name.endswith('scale')
+    }
+    assert {decays[id(parameters[name])] for name in parameters.keys() - free} == {0.05}
     rate = config.optim_wrapper.optimizer.lr
-    assert {rates[id(parameter)] for parameter in own.values()} == {rate}
+    assert {rates[id(parameter)] for parameter in parameters.values()} == {rate}
 
 
 @pytest.mark.parametrize('method', ['soma', 'frozen', 'full'])
@@ -204,9 +206,9 @@ def test_predictions_for_servers(path, tta, small, build_runner, tmp_path):
     if tta:
         use_tta(config)
     assert build_runner(config).test() == {}
-    found = sorted(file.name for file in (tmp_path / 'out').rglob('*.png'))
-    assert found and all(name.endswith(('_rgb_anon.png', '_leftImg8bit.png')) for name in found)
-    assert sorted(file.name for file in (tmp_path / 'shown').rglob('*.png')) == found
+    result = sorted(file.name for file in (tmp_path / 'out').rglob('*.png'))
+    assert result and all(name.endswith(('_rgb_anon.png', '_leftImg8bit.png')) for name in result)
+    assert sorted(file.name for file in (tmp_path / 'shown').rglob('*.png')) == result
 
 
 def test_tensorboard_has_a_curve_a_domain(small, build_runner, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from raw_data import WEATHERS, write_raw_data
 from small_configs import DETECTORS, dicts, make_short, shrink_detector
 
-from soma.evaluation.test_config import use_tta
+from soma.evaluation.prepare import use_tta
 from soma.utils.config import REPOSITORY, load_config
 
 

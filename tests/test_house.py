@@ -126,10 +126,10 @@ def test_no_file_but_its_own_names_a_method():
     for file in FILES:
         if methods in file.parents or file == PACKAGE / 'adapters/__init__.py':
             continue
-        found = [name for text in strings(TREES[file]) for name in ADAPTERS if text == name]
-        found += [m for m in imports(file) if m.startswith('soma.adapters.methods.')]
-        if found:
-            wrong.add(f'{file.relative_to(PACKAGE)}: {found}')
+        result = [name for text in strings(TREES[file]) for name in ADAPTERS if text == name]
+        result += [m for m in imports(file) if m.startswith('soma.adapters.methods.')]
+        if result:
+            wrong.add(f'{file.relative_to(PACKAGE)}: {result}')
     assert not wrong
 
 

@@ -181,9 +181,9 @@ def test_each_requirement_has_one_fitting_constraint(python):
 
 def test_package_asks_for_nothing_of_openmmlab():
     text = (ROOT / 'pyproject.toml').read_text()
-    own = re.search(r'\ndependencies = \[(.*?)\]', text, re.DOTALL).group(1)
-    own = {Requirement(name) for name in re.findall(r'^ *"([^"]+)"', own, re.MULTILINE)}
+    declared = re.search(r'\ndependencies = \[(.*?)\]', text, re.DOTALL).group(1)
+    declared = {Requirement(name) for name in re.findall(r'^ *"([^"]+)"', declared, re.MULTILINE)}
     default = set(requirements((ROOT / 'requirements.txt').read_text()))
-    assert own and own <= default
-    assert not {r.name for r in own} & {'torch', 'torchvision', 'numpy', 'opencv-python'}
-    assert not any('mm' in r.name.replace('timm', '') for r in own)
+    assert declared and declared <= default
+    assert not {r.name for r in declared} & {'torch', 'torchvision', 'numpy', 'opencv-python'}
+    assert not any('mm' in r.name.replace('timm', '') for r in declared)

@@ -98,14 +98,14 @@ def test_interrupting_ends_the_commands_and_their_children(tmp_path):
         [sys.executable, '-c', code], cwd=tmp_path, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 60
-    while not (found := list(tmp_path.glob('pid*'))):
+    while not (result := list(tmp_path.glob('pid*'))):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60)
     with pytest.raises(ProcessLookupError):
         for _ in range(100):  # until the system has noticed
-            os.kill(int(found[0].name[3:]), 0)
+            os.kill(int(result[0].name[3:]), 0)
             time.sleep(0.1)
 
 

@@ -49,7 +49,7 @@ USES = {
         'visualize.py',
         'CONFIG adapter.safetensors STREETS --save-dir out --backbone FILE',
     ),
-    'analyze': ('analyze_spectrum.py', 'FILE --against base.pth'),
+    'analyze': ('analysis_tools/analyze_spectrum.py', 'FILE --against base.pth'),
     'extract': ('extract_soma_weights.py', '--final_ckpt FILE --soma_ckpt out.safetensors'),
     'merge': (
         'merge_soma_weights.py',

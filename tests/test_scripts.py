@@ -125,8 +125,8 @@ def test_other_test_data_with_options_for_the_model(config_file, run_here, tmp_p
     data = ['--test-data', tmp_path / 'other.py', '--work-dir', 'tested']
     run_here('test.py', config_file, 'work/iter_4.pth', *data, '--cfg-options', *options)
     tested = metrics_of(tmp_path / 'elsewhere/tested')
-    found = {name for name in tested if name.endswith('mIoU')}
-    assert found == {f'{domain}_mIoU' for domain in ('citys', 'fog', 'rain', 'mean')}
+    result = {name for name in tested if name.endswith('mIoU')}
+    assert result == {f'{domain}_mIoU' for domain in ('citys', 'fog', 'rain', 'mean')}
     assert tested['citys_mIoU'] > 0
 
 
@@ -198,13 +198,13 @@ def test_a_shared_adapter_gives_the_same_results(
         'merged': ['merged.pth'],
         'kept': ['kept.safetensors'],
     }
-    found = {}
+    result = {}
     for name, arguments in tests.items():
         options = ['--work-dir', name, '--cfg-options', f'experiment_name={name}']
         run_here('test.py', config_file, *arguments, *options)
-        found[name] = metrics_of(here / name)['mean_mIoU']
-    assert found['final'] > 0
-    assert found == pytest.approx({name: found['final'] for name in tests}, abs=0.05)
+        result[name] = metrics_of(here / name)['mean_mIoU']
+    assert result['final'] > 0
+    assert result == pytest.approx({name: result['final'] for name in tests}, abs=0.05)
     image = street_data / 'images' / '00000.png'
     arguments = ['a.safetensors', image, '--backbone', 'base.pth', '--device', 'cpu']
     run_here('visualize.py', config_file, *arguments, '--save-dir', 'seen')
@@ -231,7 +231,7 @@ def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_p
     assert 'mean_mAP' in metrics_of(here / 'work')
     file = 'work/iter_2.pth'
     run_here('extract_soma_weights.py', '--final_ckpt', file, '--soma_ckpt', 'a.safetensors')
-    found = {}
+    result = {}
     for name, arguments in {
         'plain': [file, '--show-dir', 'plain'],
         'adapter': ['a.safetensors'],
@@ -240,16 +240,16 @@ def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_p
         arguments += ['--work-dir', f'{name}_work', '--cfg-options', f'experiment_name=det_{name}']
         run_here('test.py', config_file, '--out', name, *arguments)
         assert 'mean_mAP' in metrics_of(here / f'{name}_work')
-        found[name] = json.loads((here / name / 'NC.json').read_text())
-    scores = {name: sorted(box['score'] for box in boxes) for name, boxes in found.items()}
+        result[name] = json.loads((here / name / 'NC.json').read_text())
+    scores = {name: sorted(box['score'] for box in boxes) for name, boxes in result.items()}
     assert scores['adapter'] == pytest.approx(scores['plain'], abs=1e-4)
     assert scores['tta'] != pytest.approx(scores['plain'], abs=1e-4)
     images = [f'{domain}/{i}.png' for domain in ('DC', 'NC') for i in range(3)]
     red, green, blue = DomainVOCDataset.METAINFO['palette'][0]
     for name in ('plain', 'tta'):
         assert as_paths(here / name, (here / name).rglob('*.png')) == images
-        truth = np.asarray(Image.open(here / name / images[0]))[:, 86:166]
-        bus = (truth == (red, green, blue)).all(-1).sum(0)
+        ground_truth = np.asarray(Image.open(here / name / images[0]))[:, 86:166]
+        bus = (ground_truth == (red, green, blue)).all(-1).sum(0)
         assert bus[6] >= 20 and bus[36] >= 20 and bus[37:].max() == 0 == bus[:6].max()
     images = box_data / 'night/VOC2007/JPEGImages'
     run_here('visualize.py', config_file, file, images, '--score-thr', '0', '--save-dir', 's')

@@ -1,8 +1,9 @@
 """The same as ``tools/analysis_tools/benchmark.py``."""
 
-import runpy
+import os
+import sys
 from pathlib import Path
 
 if __name__ == '__main__':
-    script = Path(__file__).parent / 'analysis_tools' / 'benchmark.py'
-    runpy.run_path(str(script), run_name='__main__')
+    script = Path(__file__).with_name('analysis_tools') / 'benchmark.py'
+    os.execv(sys.executable, [sys.executable, str(script), *sys.argv[1:]])

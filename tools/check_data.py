@@ -1,4 +1,4 @@
-"""Read all data of a config before a run of days, and say what is wrong with it."""
+"""Read all data of a config before a run of days, and list what is wrong with it."""
 
 import argparse
 import shlex

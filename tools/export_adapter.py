@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Export, say what was written."""
+    """Export, print what was written."""
     args = parse_args()
     # here, so that --help need not wait
     from soma.checkpoints.export.backbone import export_backbone

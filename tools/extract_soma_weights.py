@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Extract, say what was written."""
+    """Extract, print what was written."""
     args = parse_args()
     from soma.checkpoints.extract import extract_adapter  # here, so that --help need not wait
 

@@ -18,7 +18,7 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
-# The annotations are plain because Pythons that are too old must get as far as being told so.
+# The annotations are plain because Pythons that are too old must get as far as that message.
 PYTHONS = ((3, 10), (3, 11), (3, 12))
 GIB = 2**30
 # Of the CUDA build of torch from PyPI: what it and all else take in .venv, its download beside it,
@@ -41,11 +41,11 @@ def check_python(version: tuple) -> None:
     """Raise unless `version`, such as (3, 11), is a Python that the dependencies support."""
     if tuple(version[:2]) in PYTHONS:
         return
-    found = [name for name in ('python3.11', 'python3.12', 'python3.10') if shutil.which(name)]
-    fix = 'run' if found else 'install one (for example: uv python install 3.11) and run'
+    pythons = [name for name in ('python3.11', 'python3.12', 'python3.10') if shutil.which(name)]
+    fix = 'run' if pythons else 'install one (for example: uv python install 3.11) and run'
     raise SetupError(
         f'soma needs Python 3.10, 3.11 or 3.12, this is {version[0]}.{version[1]}; '
-        f'{fix}: make install PYTHON={found[0] if found else "python3.11"}'
+        f'{fix}: make install PYTHON={pythons[0] if pythons else "python3.11"}'
     )
 
 

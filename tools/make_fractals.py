@@ -1,31 +1,9 @@
-"""Make fractal images, which PixMix mixes into training images."""
+"""The same as ``tools/misc/make_fractals.py``."""
 
-import argparse
-
-from soma.utils.cli import ScriptParser, add_nproc, command
-
-
-def parse_args() -> argparse.Namespace:
-    """Read the command line."""
-    parser = ScriptParser(__doc__)
-    parser.add_file('out', 'folder to write to, such as data/fractals')
-    parser.add_argument('--images', type=int, default=1000, help='how many (default: 1000)')
-    parser.add_argument('--size', type=int, default=512, help='side in pixels (default: 512)')
-    parser.add_argument('--seed', type=int, default=0)
-    add_nproc(parser)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Write the images, say how many."""
-    args = parse_args()
-    # here, so that --help need not wait
-    from soma.datasets.prepare.fractals import write_fractals
-
-    with command(False, ValueError):
-        made = write_fractals(args.out, args.images, args.size, args.seed, args.nproc)
-    print(f'{made} fractals written to {args.out}, {args.images - made} were there')
-
+import os
+import sys
+from pathlib import Path
 
 if __name__ == '__main__':
-    main()
+    script = Path(__file__).with_name('misc') / 'make_fractals.py'
+    os.execv(sys.executable, [sys.executable, str(script), *sys.argv[1:]])

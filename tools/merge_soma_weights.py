@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Merge, say what was written."""
+    """Merge, print what was written."""
     args = parse_args()
     from soma.checkpoints.merge import merge_files  # here, so that --help need not wait
 

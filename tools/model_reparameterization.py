@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Average, say what was averaged."""
+    """Average, print what was averaged."""
     args = parse_args()
     from rich.console import Console  # here, as all below, so that --help need not wait
     from rich.table import Table

@@ -28,7 +28,7 @@ def main() -> None:
     from mmengine.registry import RUNNERS  # here, as all below, so that --help need not wait
 
     from soma.checkpoints.open import load_plain
-    from soma.evaluation.test_config import prepare_test
+    from soma.evaluation.prepare import prepare_test
 
     with command(args.trust, ValueError):
         config, pretrained = prepare_test(args)

@@ -1,4 +1,4 @@
-# BitFit (arXiv 2106.10199), the biases train, GTA -> Cityscapes, BDD100K, Mapillary.
+# BitFit (arXiv 2106.10199), trainable biases, GTA -> Cityscapes, BDD100K, Mapillary.
 _base_ = [
     '../_base_/models/dinov2-L_mask2former.py',
     '../_base_/datasets/gta_512x512.py',

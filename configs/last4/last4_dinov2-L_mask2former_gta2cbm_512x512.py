@@ -1,4 +1,4 @@
-# The last four blocks train, GTA -> Cityscapes, BDD100K, Mapillary.
+# The last four blocks are trainable, GTA -> Cityscapes, BDD100K, Mapillary.
 _base_ = [
     '../_base_/models/dinov2-L_mask2former.py',
     '../_base_/datasets/gta_512x512.py',

@@ -1,4 +1,4 @@
-# MiLoRA (arXiv 2406.09044), the minor components of all blocks train.
+# MiLoRA (arXiv 2406.09044), trainable minor components in all blocks.
 # GTA -> Cityscapes, BDD100K, Mapillary.
 _base_ = '../lora/lora_dinov2-L_mask2former_gta2cbm_512x512.py'
 

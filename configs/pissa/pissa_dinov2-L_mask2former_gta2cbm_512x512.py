@@ -1,4 +1,4 @@
-# PiSSA (arXiv 2404.02948), the principal components train, GTA -> Cityscapes, BDD100K, Mapillary.
+# PiSSA (arXiv 2404.02948), trainable principal components, GTA -> Cityscapes, BDD100K, Mapillary.
 _base_ = '../lora/lora_dinov2-L_mask2former_gta2cbm_512x512.py'
 
 model = dict(backbone=dict(adapter=dict(type='PiSSA')))

@@ -1,4 +1,4 @@
-# SVF (arXiv 2206.06122), the singular values of the later blocks train.
+# SVF (arXiv 2206.06122), trainable singular values in the later blocks.
 # GTA -> Cityscapes, BDD100K, Mapillary.
 _base_ = [
     '../_base_/models/dinov2-L_mask2former.py',

@@ -1,4 +1,4 @@
-# SVF (arXiv 2206.06122) on a ResNet-50, the singular values of stages 2 to 4 train.
+# SVF (arXiv 2206.06122) on a ResNet-50, trainable singular values in stages 2 to 4.
 # GTA -> Cityscapes, BDD100K, Mapillary.
 _base_ = [
     '../_base_/models/r50_semfpn.py',

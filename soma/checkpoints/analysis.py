@@ -1,26 +1,15 @@
-"""The spectrum of a checkpoint file, and its drift from another: tables, JSON and charts."""
+"""The spectrum of a checkpoint file, and its drift from another."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from rich.table import Table
 from torch import Tensor
 
-from ..io.files import atomic_path, write_json
-from ..utils.tables import save_bars
-from .drift import Drift, Shares, SpectrumSummary, drift, spectra, total_drift
+from .drift import Drift, SpectrumSummary, drift, spectra
 from .matrices import unmatched, weight_matrices
 from .open import Checkpoint, open_checkpoint
-
-_ROWS = 48  # more layers are shown by the block
-# The block of a layer: its name up to the first number and those that follow at once.
-_BLOCK = re.compile(r'(.*?\.\d+(?:(?:\.blocks)?\.\d+)*)\.(.+)')
 
 
 class Analysis(NamedTuple):
@@ -130,163 +119,3 @@ def _lacks_base(checkpoint: Checkpoint) -> bool:
     # Every backbone for images has a kernel: without any, its frozen weights are elsewhere.
     backbone = (v for name, v in checkpoint.tensors.items() if name.startswith(card.prefix))
     return card.base is not None and not any(value.ndim == 4 for value in backbone)
-
-
-def spectra_table(analysis: Analysis) -> Table:
-    """Make a table of the spectra: a row a matrix, or a block if there are many, and all."""
-    table = Table(title=f'singular values of {analysis.path}')
-    names = list(analysis.spectra)
-    for column in (
-        _title(names),
-        'matrices',
-        'norm',
-        f'energy of the {analysis.rank} minor (%)',
-        'effective rank',
-        'of',
-        'condition',
-    ):
-        table.add_column(column, justify='left' if not table.columns else 'right')
-    for row, members in [*_rows(names).items(), ('all', names)]:
-        if row == 'all':
-            table.add_section()
-        summaries = [analysis.spectra[name] for name in members]
-        energy = sum(each.energy for each in summaries)
-        minor = sum(each.minor * each.energy for each in summaries) / (energy or 1)
-        conditions = [each.condition for each in summaries]
-        table.add_row(
-            row,
-            str(len(summaries)),
-            f'{energy**0.5:.4g}',
-            f'{100 * minor:.3g}',
-            f'{np.mean([each.effective_rank for each in summaries]):.1f}',
-            f'{np.mean([len(each.values) for each in summaries]):.4g}',
-            'singular' if None in conditions else f'{max(conditions):.3g}',
-        )
-    table.caption = 'of several matrices: norm of all, mean effective rank, largest condition'
-    return table
-
-
-def drift_table(analysis: Analysis) -> Table:
-    """Make a table of the drift: a row a matrix, or a block if there are many, and all."""
-    table = Table(title=f'change from {analysis.against}, in percent')
-    names = list(analysis.drift)
-    columns = ('change', *Shares._fields, f'{analysis.rank} leading kept', 'trailing kept')
-    for column in (_title(names), *columns):
-        table.add_column(column, justify='left' if not table.columns else 'right')
-    total = total_drift(analysis.drift.values())
-    for row, members in _rows(names).items():
-        table.add_row(row, *_cells(total_drift(analysis.drift[name] for name in members)))
-    table.add_section()
-    table.add_row('all', *_cells(total))
-    if total.change:
-        table.add_row('the same without a direction', '', *_percent(total.isotropic), '', '')
-    table.caption = (
-        'change: norm of it over norm of the base; then where its energy lies: principal or minor '
-        'half of the components on both sides, one of each, or what no component reaches'
-    )
-    return table
-
-
-def save_analysis(analysis: Analysis, out: str | os.PathLike) -> list[Path]:
-    """Write ``spectrum.json``, ``spectrum.png`` and, if compared, ``drift.png``.
-
-    Args:
-        analysis: What to write.
-        out: The folder; it is made if need be.
-
-    Returns:
-        The files.
-    """
-    out = Path(out)
-    total = total_drift(analysis.drift.values()) if analysis.drift else None
-    content = {
-        'checkpoint': analysis.path,
-        'against': analysis.against,
-        'rank': analysis.rank,
-        'spectra': {name: each._asdict() for name, each in analysis.spectra.items()},
-        'drift': {name: _plain(each) for name, each in analysis.drift.items()},
-        'total_drift': _plain(total) if total else None,
-        'left_out': analysis.left_out,
-    }
-    write_json(content, out / 'spectrum.json')
-    save_spectra_chart(out / 'spectrum.png', analysis)
-    files = [out / 'spectrum.json', out / 'spectrum.png']
-    if analysis.drift:
-        save_drift_chart(out / 'drift.png', analysis)
-        files.append(out / 'drift.png')
-    return files
-
-
-def save_spectra_chart(path: Path, analysis: Analysis) -> None:
-    """Draw the singular values into a PNG file: a panel a kind of layer, a colour a depth."""
-    from matplotlib import colormaps  # here, since it takes its time
-    from matplotlib.figure import Figure
-
-    blocks = list(dict.fromkeys(_split(name)[0] for name in analysis.spectra))
-    kinds = list(dict.fromkeys(_split(name)[1] for name in analysis.spectra))
-    columns = min(3, len(kinds))
-    rows = -(-len(kinds) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3 * rows), dpi=110, layout='constrained')
-    panels = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, kind in zip(panels, kinds, strict=False):
-        axes.set_title(kind or 'others', fontsize='medium')
-        axes.set_yscale('log')
-        axes.grid(alpha=0.3)
-        for name, each in analysis.spectra.items():
-            block, kind_of_layer = _split(name)
-            if kind_of_layer == kind:
-                colour = colormaps['viridis'](blocks.index(block) / max(1, len(blocks) - 1))
-                values = np.array(each.values)
-                place = np.arange(1, len(values) + 1) / len(values)
-                axes.plot(place, np.where(values > 0, values, np.nan), color=colour, linewidth=1)
-    for axes in [*panels][len(kinds) :]:
-        axes.remove()
-    figure.suptitle(f'{Path(analysis.path).name}: dark is early, light is late', fontsize='medium')
-    figure.supxlabel('share of the components', fontsize='small')
-    figure.supylabel('singular value', fontsize='small')
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary)
-
-
-def save_drift_chart(path: Path, analysis: Analysis) -> None:
-    """Draw how far layers, or blocks if there are many, have moved, and where to, as bars."""
-    groups = _rows(list(analysis.drift))
-    totals = [total_drift(analysis.drift[name] for name in names) for names in groups.values()]
-    series = {
-        part: [100 * each.change * getattr(each.shares, part) ** 0.5 for each in totals]
-        for part in Shares._fields
-    }
-    title = f'change from {Path(analysis.against).name}: norm of each of its parts'
-    save_bars(path, series, list(groups), '% of the norm of the base', title)
-
-
-def _split(name: str) -> tuple[str, str]:
-    """Block and kind of a layer, ``('blocks.3', 'attn.q')``; one without a block has no kind."""
-    match = _BLOCK.fullmatch(name)
-    return (match[1], match[2]) if match else (name, '')
-
-
-def _title(names: list[str]) -> str:
-    return 'block' if len(names) > _ROWS else 'layer'
-
-
-def _rows(names: list[str]) -> dict[str, list[str]]:
-    """What the rows of a table show, by their title."""
-    rows = {}
-    for name in names:
-        rows.setdefault(_split(name)[0] if len(names) > _ROWS else name, []).append(name)
-    return rows
-
-
-def _cells(each: Drift) -> list[str]:
-    shares = _percent(each.shares) if each.change else [''] * len(each.shares)
-    return [f'{100 * each.change:.3g}', *shares, *_percent((each.leading, each.trailing))]
-
-
-def _percent(values: Iterable[float]) -> list[str]:
-    return [f'{100 * value:.1f}' for value in values]
-
-
-def _plain(each: Drift) -> dict:
-    shares = {'shares': each.shares._asdict(), 'isotropic': each.isotropic._asdict()}
-    return {**each._asdict(), **shares}

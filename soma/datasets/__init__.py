@@ -10,7 +10,6 @@ from .bilateral import BilateralFilter
 from .domain_dataset import DomainDataset
 from .pixmix import PixMix
 from .samplers import RatioSampler
-from .synthetic import SyntheticDataset
 from .transforms import PackDomainInputs
 
 __all__ = [
@@ -19,12 +18,10 @@ __all__ = [
     'PackDomainInputs',
     'PixMix',
     'RatioSampler',
-    'SyntheticDataset',
 ]
 
 if find_spec('mmdet') is not None:
     from .domain_voc import DomainVOCDataset
-    from .synthetic_boxes import SyntheticBoxDataset
     from .transforms import PackDomainDetInputs
 
-    __all__ += ['DomainVOCDataset', 'PackDomainDetInputs', 'SyntheticBoxDataset']
+    __all__ += ['DomainVOCDataset', 'PackDomainDetInputs']

@@ -13,7 +13,7 @@ from .lists import read_names
 
 @DATASETS.register_module()
 class DomainDataset(CityscapesDataset):
-    """Images with the 19 Cityscapes classes that say which domain they belong to.
+    """Images of a domain, with labels of the 19 Cityscapes classes.
 
     Args:
         domain: Name of the domain, ``gta``, ``citys``, ``fog`` ...; each sample carries it as
@@ -33,10 +33,7 @@ class DomainDataset(CityscapesDataset):
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """List the samples.
-
-        Returns:
-            One dict an image, as mmseg makes them, with the ``domain``.
+        """List the samples as mmseg makes them, with the ``domain``.
 
         Raises:
             FileNotFoundError: If there is no image, or no file that is to list them.

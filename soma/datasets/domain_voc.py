@@ -17,7 +17,7 @@ _HELP = 'tools/check_data.py finds all that is wrong with the data of a config'
 
 @DATASETS.register_module()
 class DomainVOCDataset(XMLDataset):
-    """Images with boxes of the 7 classes of Diverse Weather that say which domain they belong to.
+    """Images of a domain, with boxes of the 7 classes of Diverse Weather.
 
     Boxes are read as mmdet reads Pascal VOC: corners count from 1 in the files and from 0 here, and
     objects of other classes are left out. Names of classes may have capitals and blanks around.
@@ -82,10 +82,7 @@ class DomainVOCDataset(XMLDataset):
         ]
 
     def load_data_list(self) -> list[dict]:
-        """List the samples.
-
-        Returns:
-            One dict an image, as mmdet makes them, with the ``domain``.
+        """List the samples as mmdet makes them, with the ``domain``.
 
         Raises:
             FileNotFoundError: As for `list_files`, or if an XML file is missing.
@@ -95,13 +92,7 @@ class DomainVOCDataset(XMLDataset):
         return [self.parse_data_info(files) for files in self.list_files()]
 
     def parse_data_info(self, img_info: dict) -> dict:
-        """Read the boxes of one image.
-
-        Args:
-            img_info: Its files, as `list_files` gives them.
-
-        Returns:
-            A sample as mmdet makes it, with the ``domain``.
+        """Read the boxes of an image, of the files that `list_files` gives.
 
         Raises:
             FileNotFoundError: If the XML file is missing.

@@ -93,7 +93,7 @@ def stored_size(path: Path) -> tuple[int, int]:
 
 
 def orientation(image: Image.Image) -> int:
-    """How an image says that it must be turned to be seen: 1 if not at all, else 2 to 8 (EXIF)."""
+    """The EXIF orientation of an image: 1 if it is to be shown as it is, else 2 to 8."""
     if image.format == 'PNG' and 'exif' not in image.info:
         return 1  # Pillow would read the whole image to look behind it
     value = image.getexif().get(_EXIF_ORIENTATION, 1)
@@ -101,7 +101,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def shown_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of an image when it is turned as its EXIF orientation says."""
+    """Width and height of an image as it is to be shown, turned by its EXIF orientation."""
     return image.size[::-1] if orientation(image) >= 5 else image.size
 
 

@@ -24,8 +24,7 @@ def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
         Names below the folder, without the suffix.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is no text.
+        ValueError: The file is no text.
     """
     try:
         lines = [line.strip() for line in Path(path).read_text().splitlines()]
@@ -34,8 +33,8 @@ def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
     prefix = folder.rstrip('/') + '/'
     names = []
     for line in filter(None, lines):
-        _, found, below = f'/{line}'.rpartition(f'/{prefix}')
-        names.append((below if found else line).removesuffix(suffix))
+        _, separator, below = f'/{line}'.rpartition(f'/{prefix}')
+        names.append((below if separator else line).removesuffix(suffix))
     return names
 
 
@@ -46,7 +45,7 @@ def write_names(path: str | Path, names: Sequence[str]) -> None:
 
 
 def parse_subset(text: str) -> Fraction | Path:
-    """Read which part of the images is wanted: a fraction such as ``1/16``, or a user's list.
+    """Read which part of the images to use: a fraction such as ``1/16``, or a user's list.
 
     Raises:
         ValueError: It is neither a file nor a fraction above 0 and at most 1.

@@ -161,12 +161,13 @@ class PixMix(BaseTransform):
         fractal = mmcv.imread(path)
         if fractal is None:
             raise OSError(f'PixMix: {path} is no image that can be read: delete it')
-        scale = _MARGIN * max(side / own for side, own in zip(size, fractal.shape, strict=False))
+        ratios = (side / length for side, length in zip(size, fractal.shape, strict=False))
+        scale = _MARGIN * max(ratios)
         height, width = (max(round(scale * side), 1) for side in fractal.shape[:2])
         fractal = mmcv.imresize(fractal, (width, height))
         top, left = (
-            round(share * (own - side))
-            for share, own, side in zip(plan.place, (height, width), size, strict=True)
+            round(share * (length - side))
+            for share, length, side in zip(plan.place, (height, width), size, strict=True)
         )
         return fractal[top : top + size[0], left : left + size[1]]
 

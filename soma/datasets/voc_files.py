@@ -32,7 +32,7 @@ def read_voc(path: str | Path) -> tuple[tuple[int, int] | None, list[VOCBox]]:
     """Read the boxes of an image.
 
     Returns:
-        Width and height that the file says, None if it does not, and the objects. Their classes are
+        Width and height in the file, None if there are none, and the objects. Their classes are
         without capitals and without blanks around.
 
     Raises:
@@ -81,7 +81,7 @@ def tidy_boxes(
             good.append(box._replace(corners=(x0, y0, x1, y1)))
     if not boxes:
         return [], {'no box': 'no object'}
-    return good, {kind: _describe(kind, found, size) for kind, found in odd.items()}
+    return good, {kind: _describe(kind, odd[kind], size) for kind in odd}
 
 
 def _describe(kind: str, boxes: list[VOCBox], size: tuple[int, int]) -> str:
@@ -123,13 +123,7 @@ def _number(element: ElementTree.Element, key: str, kind: type = float) -> int:
 
 
 def write_voc(path: Path, image: str, size: tuple[int, int], boxes: Sequence[VOCBox]) -> bool:
-    """Write the boxes of an image, unless the file holds just these.
-
-    Args:
-        path: The file.
-        image: Name of the image's file.
-        size: Its width and height.
-        boxes: Its objects.
+    """Write the boxes of an image of a name and a size, unless the file holds just these.
 
     Returns:
         Whether the file was written.

@@ -37,11 +37,7 @@ def amp_dtype() -> str:
 
 
 def use_amp(config: Config) -> None:
-    """Make a config train in mixed precision; in float16 with loss scaling.
-
-    Args:
-        config: Changed in place.
-    """
+    """Make a config, in place, train in mixed precision; in float16 with loss scaling."""
     if amp_dtype() == 'bfloat16':
         config.optim_wrapper.type = 'BFloat16OptimWrapper'
         for key in ('dtype', 'loss_scale', 'use_fsdp'):  # of AmpOptimWrapper

@@ -35,7 +35,8 @@ def newest_checkpoint(work_dir: str | os.PathLike) -> str | None:
 
     def order(file: Path) -> tuple:
         # The time alone would be wrong in a copy, the step alone after a new start.
-        return all(own >= old for own, old in zip(_age(file), after, strict=True)), _age(file)
+        age = _age(file)
+        return all(new >= old for new, old in zip(age, after, strict=True)), age
 
     for file in sorted(files, key=order, reverse=True):
         try:
@@ -47,13 +48,7 @@ def newest_checkpoint(work_dir: str | os.PathLike) -> str | None:
 
 
 def can_resume(file: str | os.PathLike) -> bool:
-    """Verify a checkpoint.
-
-    Args:
-        file: Written by ``torch.save``.
-
-    Returns:
-        Whether it holds an optimizer, without which nothing can be resumed.
+    """Whether a checkpoint, which must be whole, holds an optimizer to resume with.
 
     Raises:
         CheckpointError: If it is damaged.

@@ -30,7 +30,7 @@ from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
 from ..utils.noise import is_not_noise
 from ..utils.version import __version__
-from .hooks.card import CardHook, training_card
+from .hooks.checkpoint_card import CardHook, training_card
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.seed import SeedHook
 from .resume import newest_checkpoint
@@ -126,11 +126,9 @@ class SomaRunner(Runner):
         out_dir: str,
         filename: str,
         file_client_args: dict | None = None,
-        save_optimizer: bool = True,
-        save_param_scheduler: bool = True,
-        meta: dict | None = None,
-        by_epoch: bool = True,
+        *args,
         backend_args: dict | None = None,
+        **kwargs,
     ) -> None:
         """Write a checkpoint under a temporary name, flush it to disk, then rename it.
 
@@ -138,11 +136,9 @@ class SomaRunner(Runner):
             out_dir: Local folder.
             filename: Its name there.
             file_client_args: None; other storage has no such renaming.
-            save_optimizer: Whether to write the optimizer's state.
-            save_param_scheduler: Whether to write the schedulers' states.
-            meta: Further plain data.
-            by_epoch: Whether an epoch has ended, not an iteration.
+            *args: As in the parent class, what is written.
             backend_args: None, as ``file_client_args``.
+            **kwargs: As ``args``.
 
         Raises:
             ValueError: If it is to be written elsewhere than to local files.
@@ -155,14 +151,7 @@ class SomaRunner(Runner):
             )
         self.checkpoint_name = filename
         with atomic_path(Path(out_dir) / filename, flush=True) as temporary:
-            super().save_checkpoint(
-                str(temporary.parent),
-                temporary.name,
-                save_optimizer=save_optimizer,
-                save_param_scheduler=save_param_scheduler,
-                meta=meta,
-                by_epoch=by_epoch,
-            )
+            super().save_checkpoint(str(temporary.parent), temporary.name, None, *args, **kwargs)
 
     def load_or_resume(self) -> None:
         """Load or resume as the config says.
@@ -171,11 +160,11 @@ class SomaRunner(Runner):
         dir that is whole is taken; if there is none, ``load_from`` is where training starts.
         """
         if self._resume == 'auto' or (self._resume and self._load_from is None):
-            found = [newest_checkpoint(self.work_dir) if is_main_process() else None]
-            broadcast_object_list(found)
-            self._resume = found[0] is not None
+            newest = [newest_checkpoint(self.work_dir) if is_main_process() else None]
+            broadcast_object_list(newest)
+            self._resume = newest[0] is not None
             if self._resume:
-                self._load_from = found[0]
+                self._load_from = newest[0]
             else:
                 self.logger.info(f'no checkpoint in {self.work_dir}: training starts anew')
         super().load_or_resume()
@@ -207,7 +196,7 @@ class SomaRunner(Runner):
         opened = open_checkpoint(filename, map_location=map_location, mmap=False)
         opened = opened.renamed(revise_keys)
         model = plain_model(self.model)
-        if card_of(opened.content):  # a file without a card does not say its alpha
+        if card_of(opened.content):  # a file without a card has no alpha
             check_adapter(model, opened.card, filename)
         prefix = base_prefix(model)
         base = {prefix + name: value.clone() for name, value in base_of(model, prefix).items()}

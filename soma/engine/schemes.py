@@ -32,14 +32,7 @@ def load_from_local(filename: str, map_location: str | None = None) -> dict:
 
 
 def read_safely(loader: Callable) -> Callable:
-    """Wrap one of mmengine's loaders.
-
-    Args:
-        loader: Function of an address and a device.
-
-    Returns:
-        The same, but for a file with code, or a damaged one, it raises a ``CheckpointError``.
-    """
+    """Wrap one of mmengine's loaders, to raise a ``CheckpointError`` for code or a damaged file."""
 
     @wraps(loader)
     def load(filename: str, map_location: str | None = None, **kwargs) -> dict:

@@ -51,13 +51,13 @@ def seed_samples(loader: DataLoader, seed: int, rank: int, consumed: Callable[[]
 
 
 class _Index(int):
-    """An index that knows its position in the order of the samples."""
+    """An index with its position in the order of the samples."""
 
     position: int
 
 
 class _Positions(Sampler):
-    """A sampler whose indices know their position."""
+    """A sampler whose indices have their position."""
 
     def __init__(self, sampler: Sampler, start: Callable[[], int]) -> None:
         self.sampler, self.start = sampler, start

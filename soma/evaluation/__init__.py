@@ -7,7 +7,7 @@ from ..registration import register
 register()
 
 from .domain_iou import DomainIoUMetric
-from .hooks import DomainReportHook
+from .report_hook import DomainReportHook
 from .scores import confusion_matrix
 
 __all__ = ['DomainIoUMetric', 'DomainReportHook', 'confusion_matrix']

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,30 +36,16 @@ class DomainIoUMetric(DomainMetric):
 
     Args:
         ignore_index: Label of pixels that do not count.
-        mean_over: Domains whose scores are averaged; all if None.
-        output_dir: Folder for the predictions, ``<output_dir>/<domain>/<image>.png`` with
-            Cityscapes ids; None writes none.
-        format_only: Only write predictions, as of images without labels.
-        prefix: As for mmengine's ``BaseMetric``.
-
-    Raises:
-        ValueError: If ``mean_over`` is no list of different domains, or ``format_only`` comes
-            without ``output_dir``.
+        **kwargs: As for :class:`DomainMetric`: ``mean_over``, ``output_dir``, ``format_only``,
+            ``prefix``. Predictions are ``<output_dir>/<domain>/<image>.png``, with Cityscapes ids.
     """
 
     keys = ('mIoU', 'aAcc', 'mAcc')
     class_key = 'IoU'
     needs = 'DomainDataset and PackDomainInputs'
 
-    def __init__(
-        self,
-        ignore_index: int = 255,
-        mean_over: Sequence[str] | None = None,
-        output_dir: str | None = None,
-        format_only: bool = False,
-        prefix: str | None = None,
-    ) -> None:
-        super().__init__(mean_over, output_dir, format_only, prefix)
+    def __init__(self, ignore_index: int = 255, **kwargs) -> None:
+        super().__init__(**kwargs)
         self.ignore_index = ignore_index
 
     def _count(self, sample: dict) -> np.ndarray | None:

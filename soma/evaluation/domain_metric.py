@@ -1,4 +1,4 @@
-"""What metrics by domain share."""
+"""The base of metrics by domain."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .scores import mean
 class DomainMetric(BaseMetric):
     """Scores of each domain, and their means, in percent.
 
-    The domain of an image is what its dataset says (``domain`` in the meta information). A
+    The domain of an image is ``domain`` in its meta information. A
     subclass counts an image, keeps that by domain, and computes the scores from all processes'.
 
     Each process keeps its newest image apart: samplers pad their shards at the end, so that the
@@ -83,7 +83,7 @@ class DomainMetric(BaseMetric):
 
     @abstractmethod
     def _score(self, results: list[dict[str, Any]]) -> dict[str, dict]:
-        """Each domain's ``keys``, ``class_key`` by class, ``absent`` classes and what else to tell.
+        """Each domain's ``keys``, ``class_key`` by class, ``absent`` classes and more to report.
 
         ``results`` is the ``self._domains`` of each process. What cannot be scored is NaN.
         """
@@ -96,11 +96,7 @@ class DomainMetric(BaseMetric):
             )
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
-        """Count a batch.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Samples with predictions, labels and ``domain``.
+        """Count a batch of samples with predictions, labels and ``domain``.
 
         Raises:
             KeyError: If a sample does not name its domain.
@@ -166,8 +162,8 @@ class DomainMetric(BaseMetric):
         if self.format_only:
             return {}
         domains = self._score(results)
-        wanted = list(domains) if self.mean_over is None else self.mean_over
-        chosen = [name for name in wanted if name in domains]
+        averaged = list(domains) if self.mean_over is None else self.mean_over
+        chosen = [name for name in averaged if name in domains]
         means = {key: mean(domains[name][key] for name in chosen) for key in self.keys}
         metrics = {f'{name}_{key}': domains[name][key] for name in domains for key in self.keys}
         metrics |= {f'mean_{key}': value for key, value in means.items()}
@@ -180,7 +176,7 @@ class DomainMetric(BaseMetric):
         ]
         table = as_text(self._table(report))
         print_log('\n'.join([f'{self.class_key} in percent', table, *lines]), logger='current')
-        if missing := [name for name in wanted if name not in domains]:  # the table is in the log
+        if missing := [name for name in averaged if name not in domains]:  # the table is in the log
             raise ValueError(f'mean_over names {missing}, the domains are {list(domains)}')
         return {name: round(value, 2) for name, value in metrics.items()}
 
@@ -192,10 +188,10 @@ class DomainMetric(BaseMetric):
         average = 'mean' if len(chosen) == len(domains) else f'mean of {len(chosen)}'
         for name in (*domains, average):
             table.add_column(name, justify='right')
-        for index in self.dataset_meta['classes']:
-            values = {name: domain[self.class_key][index] for name, domain in domains.items()}
+        for label in self.dataset_meta['classes']:
+            values = {name: domain[self.class_key][label] for name, domain in domains.items()}
             average = mean(values[name] for name in chosen)
-            table.add_row(index, *map(_cell, (*values.values(), average)))
+            table.add_row(label, *map(_cell, (*values.values(), average)))
         table.add_section()
         key = self.keys[0]
         values = [domain[key] for domain in domains.values()]

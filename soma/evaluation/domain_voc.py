@@ -24,13 +24,13 @@ class _Image(NamedTuple):
         matches: Label, whether it is a true positive, whether a false one, and score of each
             detection ``(n, 4)``.
         counts: Number of boxes to find of each class.
-        found: The detections, where they are written.
+        detections: The detections, where they are written.
     """
 
     index: int
     matches: np.ndarray | None
     counts: np.ndarray | None
-    found: Boxes | None
+    detections: Boxes | None
 
 
 @METRICS.register_module()
@@ -49,32 +49,19 @@ class DomainVOCMetric(DomainMetric):
         iou_thr: Overlap from which a detection finds a box.
         eval_mode: ``'11points'`` (VOC 2007): precision at recalls of 0, 0.1 ... 1, averaged.
             ``'area'``: area under the curve.
-        mean_over: Domains whose scores are averaged; all if None.
-        output_dir: Folder for the predictions, ``<output_dir>/<domain>.json``, see
-            :func:`write_boxes`; None writes none.
-        format_only: Only write predictions, as of images without boxes to compare with.
-        prefix: As for mmengine's ``BaseMetric``.
+        **kwargs: As for :class:`DomainMetric`: ``mean_over``, ``output_dir``, ``format_only``,
+            ``prefix``. Predictions are ``<output_dir>/<domain>.json``, see :func:`write_boxes`.
 
     Raises:
-        ValueError: If ``iou_thr`` is not in (0, 1], ``eval_mode`` is none of the two,
-            ``mean_over`` is no list of different domains, or ``format_only`` comes without
-            ``output_dir``.
+        ValueError: If ``iou_thr`` is not in (0, 1] or ``eval_mode`` is none of the two.
     """
 
     keys = ('mAP',)
     class_key = 'AP'
     needs = 'DomainVOCDataset and PackDomainDetInputs'
 
-    def __init__(
-        self,
-        iou_thr: float = 0.5,
-        eval_mode: str = '11points',
-        mean_over: Sequence[str] | None = None,
-        output_dir: str | None = None,
-        format_only: bool = False,
-        prefix: str | None = None,
-    ) -> None:
-        super().__init__(mean_over, output_dir, format_only, prefix)
+    def __init__(self, iou_thr: float = 0.5, eval_mode: str = '11points', **kwargs) -> None:
+        super().__init__(**kwargs)
         self.iou_thr = iou_thr
         self.eval_mode = eval_mode
         if not 0 < iou_thr <= 1:
@@ -86,37 +73,37 @@ class DomainVOCMetric(DomainMetric):
         scores = sample['pred_instances']['scores'].float().cpu().numpy()
         labels, boxes = self._boxes(sample, 'pred_instances')
         boxes = np.hstack([boxes, scores[:, None]])
-        found = matches = counts = None
+        detections = matches = counts = None
         if self.output_dir is not None:
             path = Path(sample['img_path'])
             self._claim(sample, f'{self.output_dir / sample["domain"]}.json as {path.stem}')
-            found = Boxes(path.name, labels, boxes)
+            detections = Boxes(path.name, labels, boxes)
         if not self.format_only:
-            wanted, to_find = self._boxes(sample, 'gt_instances')
-            matches = self._match(sample, labels, boxes, wanted, to_find)
-            counts = np.bincount(wanted, minlength=len(self.dataset_meta['classes']))
-        return _Image(self._seen * get_world_size() + get_rank(), matches, counts, found)
+            gt_labels, gt_boxes = self._boxes(sample, 'gt_instances')
+            matches = self._match(sample, labels, boxes, gt_labels, gt_boxes)
+            counts = np.bincount(gt_labels, minlength=len(self.dataset_meta['classes']))
+        return _Image(self._seen * get_world_size() + get_rank(), matches, counts, detections)
 
     def _match(
         self,
         sample: dict,
         labels: np.ndarray,
         boxes: np.ndarray,
-        wanted: np.ndarray,
-        to_find: np.ndarray,
+        gt_labels: np.ndarray,
+        gt_boxes: np.ndarray,
     ) -> np.ndarray:
         # Here, since it takes its time and warns of packages that are not needed.
         from mmdet.evaluation.functional.mean_ap import tpfp_default
 
-        unwanted, to_ignore = self._boxes(sample, 'ignored_instances')
+        ignored_labels, ignored_boxes = self._boxes(sample, 'ignored_instances')
         matches = np.empty((len(labels), 4), np.float32)
         matches[:, 0], matches[:, 3] = labels, boxes[:, 4]
         for label in np.unique(labels):
             chosen = labels == label
             true, false = tpfp_default(
                 boxes[chosen],
-                to_find[wanted == label],
-                to_ignore[unwanted == label],
+                gt_boxes[gt_labels == label],
+                ignored_boxes[ignored_labels == label],
                 self.iou_thr,
                 use_legacy_coordinate=True,
             )
@@ -147,21 +134,11 @@ class DomainVOCMetric(DomainMetric):
         self._domains.setdefault(domain, []).append(counted)
 
     def compute_metrics(self, results: list[dict[str, list[_Image]]]) -> dict[str, float]:
-        """Write the predictions, compute the scores and log a table as the base class.
-
-        Args:
-            results: What each process has counted.
-
-        Returns:
-            As :meth:`evaluate`; nothing with ``format_only``.
-
-        Raises:
-            ValueError: As :meth:`evaluate`.
-        """
+        """Write the predictions, then compute the scores as the base class does."""
         if self.output_dir is not None and is_main_process():
             for name, images in _in_order(results).items():
-                found = [image.found for image in images]
-                write_boxes(found, self.dataset_meta['classes'], self.output_dir / f'{name}.json')
+                boxes = [image.detections for image in images]
+                write_boxes(boxes, self.dataset_meta['classes'], self.output_dir / f'{name}.json')
         return super().compute_metrics(results)
 
     def _score(self, results: list[dict[str, list[_Image]]]) -> dict[str, dict]:
@@ -176,13 +153,13 @@ class DomainVOCMetric(DomainMetric):
         counts = np.sum([image.counts for image in images], axis=0)
         # All is given as one image whose detections are matched already: more would make a pool
         # of processes.
-        found = [matches[matches[:, 0] == label, 1:] for label in range(len(names))]
+        detections = [matches[matches[:, 0] == label, 1:] for label in range(len(names))]
         labels = np.repeat(np.arange(len(names)), counts)
         boxes = np.empty((len(labels), 4), np.float32)
         mean_ap, classes = eval_map(
-            [found],
+            [detections],
             [dict(labels=labels, bboxes=boxes)],
-            tpfp_fn=_known,
+            tpfp_fn=_matched,
             eval_mode=self.eval_mode,
             logger='silent',
         )
@@ -204,9 +181,9 @@ class DomainVOCMetric(DomainMetric):
         }
 
 
-def _known(found: np.ndarray, *_: object, **__: object) -> tuple[np.ndarray, np.ndarray]:
+def _matched(detections: np.ndarray, *_: object, **__: object) -> tuple[np.ndarray, np.ndarray]:
     """True and false positives, each ``(1, n)``, of detections that are matched already."""
-    return found[None, :, 0], found[None, :, 1]
+    return detections[None, :, 0], detections[None, :, 1]
 
 
 def _in_order(results: list[dict[str, list[_Image]]]) -> dict[str, list[_Image]]:
@@ -215,7 +192,7 @@ def _in_order(results: list[dict[str, list[_Image]]]) -> dict[str, list[_Image]]
     for part in results:
         for name, images in part.items():
             domains.setdefault(name, []).extend(images)
-    return {n: sorted(images, key=lambda p: p.index) for n, images in domains.items()}
+    return {n: sorted(images, key=lambda image: image.index) for n, images in domains.items()}
 
 
 def _percent(names: Sequence[str], values: Sequence[float], counts: np.ndarray) -> dict[str, float]:

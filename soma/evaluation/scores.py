@@ -15,7 +15,7 @@ def confusion_matrix(
 
     Args:
         prediction: Class of each pixel, any shape.
-        label: True class of each pixel, the same shape.
+        label: Ground truth of each pixel, the same shape.
         classes: Number of classes.
         ignore_index: Label of pixels that do not count.
 

@@ -4,8 +4,8 @@ from ..registration import register
 
 register()
 
+from .draw_hook import DrawPredictionsHook
 from .drawing import colour_overlay, draw_boxes, draw_result, side_by_side, stack_rows
-from .hooks import DrawPredictionsHook
 from .inferencer import Inferencer
 from .visualize import list_images, visualize
 

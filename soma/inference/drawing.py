@@ -97,17 +97,9 @@ def draw_result(
     palette: np.ndarray,
     score_thr: float = 0.3,
 ) -> np.ndarray:
-    """Draw what a segmentor or a detector has found in an image, see the functions for each.
+    """Draw the result of a segmentor or a detector, the class of each pixel or objects.
 
-    Args:
-        image: Shape ``(h, w, 3)``, uint8, RGB.
-        result: The class of each pixel, or objects.
-        classes: As for :func:`draw_boxes`.
-        palette: As for both.
-        score_thr: As for :func:`draw_boxes`.
-
-    Returns:
-        Shape ``(h, w, 3)``, uint8.
+    The arguments are those of :func:`colour_overlay` and :func:`draw_boxes`.
     """
     if isinstance(result, InstanceData):
         return draw_boxes(image, result, classes, palette, score_thr)
@@ -131,8 +123,8 @@ def side_by_side(
     Returns:
         The sheet, shape ``(H, W, 3)``, uint8.
     """
-    height = max(p.shape[0] for p in images)
-    width = sum(p.shape[1] for p in images) + _GAP * (len(images) - 1)
+    height = max(image.shape[0] for image in images)
+    width = sum(image.shape[1] for image in images) + _GAP * (len(images) - 1)
     font = ImageFont.load_default(max(12, min(width // 70, height // 12)))
     line = round(font.size * 1.6)
     cell = max((round(font.getlength(name)) for name in classes), default=0) + 2 * line

@@ -17,13 +17,7 @@ _SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
 
 
 def list_images(path: str | os.PathLike) -> list[Path]:
-    """List the image files at a path.
-
-    Args:
-        path: An image, or a folder that is searched with its subfolders.
-
-    Returns:
-        The files, sorted.
+    """List the image files at a path: itself, or those in a folder and its subfolders, sorted.
 
     Raises:
         FileNotFoundError: If there is no image.

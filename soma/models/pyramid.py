@@ -19,17 +19,10 @@ def resize_map(x: Tensor, factor: float) -> Tensor:
 
 
 def project_and_resize(module: ConvModule, x: Tensor, factor: float) -> Tensor:
-    """Apply a 1 x 1 convolution, resize, then norm and activation.
+    """Apply a 1 x 1 convolution, resize by a factor, then norm and activation, where there are any.
 
-    The convolution and the resizing commute, and the projected maps are smaller.
-
-    Args:
-        module: The convolution, with its norm and activation, if it has them.
-        x: Maps ``(n, c, h, w)``.
-        factor: Of the resizing.
-
-    Returns:
-        Maps ``(n, c', h * factor, w * factor)``.
+    The convolution and the resizing commute, and the projected maps are smaller: ``(n, c, h, w)``
+    becomes ``(n, c', h * factor, w * factor)``.
     """
     x = resize_map(module.conv(x), factor)
     x = module.norm(x) if module.with_norm else x

@@ -10,16 +10,8 @@ from torchvision import ops
 
 from soma.ops.functional import recompute_grads, steps, upcast
 
-_MODULATED_NAME = {
-    'kW': 'kernel_w',
-    'kH': 'kernel_h',
-    'dW': 'stride_w',
-    'dH': 'stride_h',
-    'padW': 'pad_w',
-    'padH': 'pad_h',
-    'dilationW': 'dilation_w',
-    'dilationH': 'dilation_h',
-}
+_WINDOW = {'kernel': 'k', 'stride': 'd', 'pad': 'pad', 'dilation': 'dilation'}
+_MODULATED_NAME = {f'{s}{x}': f'{name}_{x.lower()}' for name, s in _WINDOW.items() for x in 'WH'}
 
 
 @torch.no_grad()
@@ -41,8 +33,8 @@ def deform_conv_forward(
         weight: Shape ``(C_out, C_in / group, kH, kW)``.
         offset: ``(y, x)`` of each tap, shape ``(N, 2 * deformable_group * kH * kW, H_out, W_out)``.
         output: Output, shape ``(N, C_out, H_out, W_out)``.
-        columns: Scratch space of mmcv, left alone.
-        ones: Scratch space of mmcv, left alone.
+        columns: Scratch space of mmcv, left alone; so is ``ones``.
+        ones: As ``columns``.
         im2col_step: Images per step. It need not divide N.
         **window: ``kW, kH, dW, dH`` (the stride), ``padW, padH, dilationW, dilationH, group,
             deformable_group``.
@@ -69,18 +61,10 @@ def deform_conv_backward_input(
     im2col_step: int,
     **window: int,
 ) -> None:
-    """Add the gradients with respect to input and offset.
+    """Add the gradients of :func:`deform_conv_forward` with respect to input and offset.
 
-    Args:
-        input: Shape ``(N, C_in, H, W)``.
-        offset: Shape ``(N, 2 * deformable_group * kH * kW, H_out, W_out)``.
-        grad_output: Shape ``(N, C_out, H_out, W_out)``.
-        grad_input: Output, in the shape of ``input``.
-        grad_offset: Output, in the shape of ``offset``.
-        weight: Shape ``(C_out, C_in / group, kH, kW)``.
-        columns: Scratch space of mmcv, left alone.
-        im2col_step: Images per step. It need not divide N.
-        **window: As in :func:`deform_conv_forward`.
+    The arguments are those of it, ``grad_output (N, C_out, H_out, W_out)``, and ``grad_input`` and
+    ``grad_offset``, to which the gradients are added.
     """
     window = _rename(window)
     input, offset, weight = upcast(input), upcast(offset), upcast(weight)
@@ -105,18 +89,10 @@ def deform_conv_backward_parameters(
     im2col_step: int,
     **window: int,
 ) -> None:
-    """Add the gradient with respect to the weight, times ``scale``.
+    """Add the gradient of :func:`deform_conv_forward` with respect to the weight, times ``scale``.
 
-    Args:
-        input: Shape ``(N, C_in, H, W)``.
-        offset: Shape ``(N, 2 * deformable_group * kH * kW, H_out, W_out)``.
-        grad_output: Shape ``(N, C_out, H_out, W_out)``.
-        grad_weight: Output, shape ``(C_out, C_in / group, kH, kW)``.
-        columns: Scratch space of mmcv, left alone.
-        ones: Scratch space of mmcv, left alone.
-        scale: Factor of the gradient.
-        im2col_step: Images per step. It need not divide N.
-        **window: As in :func:`deform_conv_forward`.
+    The arguments are those of it, ``grad_output (N, C_out, H_out, W_out)``, and ``grad_weight``, to
+    which the gradient is added.
     """
     window = _rename(window)
     input, offset, grad_output = upcast(input), upcast(offset), upcast(grad_output)
@@ -186,22 +162,8 @@ def modulated_deform_conv_backward(
 ) -> None:
     """Add the gradients of :func:`modulated_deform_conv_forward`.
 
-    Args:
-        input: Shape ``(N, C_in, H, W)``.
-        weight: Shape ``(C_out, C_in / group, kernel_h, kernel_w)``.
-        bias: Shape ``(C_out,)``.
-        ones: Scratch space of mmcv, left alone.
-        offset: Shape ``(N, 2 * deformable_group * kernel_h * kernel_w, H_out, W_out)``.
-        mask: Shape ``(N, deformable_group * kernel_h * kernel_w, H_out, W_out)``.
-        columns: Scratch space of mmcv, left alone.
-        grad_input: Output, in the shape of ``input``.
-        grad_weight: Output, in the shape of ``weight``.
-        grad_bias: Output, in the shape of ``bias``, used only ``with_bias``.
-        grad_offset: Output, in the shape of ``offset``.
-        grad_mask: Output, in the shape of ``mask``.
-        grad_output: Shape ``(N, C_out, H_out, W_out)``.
-        with_bias: Whether there is a bias.
-        **window: As in :func:`modulated_deform_conv_forward`.
+    The arguments are those of it, ``grad_output (N, C_out, H_out, W_out)``, and what the gradients
+    are added to, each in the shape of its tensor; ``grad_bias`` only ``with_bias``.
     """
     grad_output = upcast(grad_output)
     inputs = [upcast(x) for x in (input, offset, mask, weight)]
@@ -223,16 +185,9 @@ def _convolve(
     mask: Tensor | None,
     weight: Tensor,
     *,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    pad_h: int,
-    pad_w: int,
-    dilation_h: int,
-    dilation_w: int,
     group: int,
     deformable_group: int,
+    **window: int,
 ) -> Tensor:
     """Run torchvision's operator, which infers the groups from the shapes, where they agree."""
     if input.shape[1] != group * weight.shape[1]:
@@ -240,17 +195,10 @@ def _convolve(
             f'a weight of shape {tuple(weight.shape)} in {group} groups does not fit an input of '
             f'{input.shape[1]} channels'
         )
-    if offset.shape[1] != 2 * deformable_group * kernel_h * kernel_w:
+    kernel, *others = ((window[f'{name}_h'], window[f'{name}_w']) for name in _WINDOW)
+    if offset.shape[1] != 2 * deformable_group * kernel[0] * kernel[1]:
         raise ValueError(
-            f'{deformable_group} deformable groups of a {kernel_h} x {kernel_w} kernel do not fit '
-            f'an offset of {offset.shape[1]} channels'
+            f'{deformable_group} deformable groups of a {kernel[0]} x {kernel[1]} kernel do not '
+            f'fit an offset of {offset.shape[1]} channels'
         )
-    return ops.deform_conv2d(
-        input,
-        offset,
-        weight,
-        stride=(stride_h, stride_w),
-        padding=(pad_h, pad_w),
-        dilation=(dilation_h, dilation_w),
-        mask=mask,
-    )
+    return ops.deform_conv2d(input, offset, weight, None, *others, mask)  # without a bias

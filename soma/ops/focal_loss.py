@@ -39,13 +39,7 @@ def sigmoid_focal_loss_backward(
 ) -> None:
     """Compute the derivative of :func:`sigmoid_focal_loss_forward` with respect to each logit.
 
-    Args:
-        input: Logits, shape ``(N, C)``.
-        target: Class of each row, shape ``(N,)``.
-        weight: Factor for the rows of each class, shape ``(C,)``, or empty for none.
-        grad_input: Output, shape ``(N, C)``.
-        gamma: Exponent of the modulating factor.
-        alpha: Weight of the target's class against the others.
+    The arguments are those of it; ``grad_input (N, C)`` is the output.
     """
     x = upcast(input)
     p, q = x.sigmoid(), (-x).sigmoid()

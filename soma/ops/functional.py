@@ -26,13 +26,7 @@ def recompute_grads(
 ) -> tuple[Tensor, ...]:
     """Compute the gradients of ``function(*inputs)`` by running it once more.
 
-    Args:
-        function: A differentiable function of ``inputs``.
-        inputs: Tensors of any shape.
-        grad_output: Gradient with respect to the output, in its shape.
-
-    Returns:
-        The gradient with respect to each of ``inputs``, in its shape.
+    ``grad_output`` is that of the output, in its shape; so is the gradient of each input.
     """
     inputs = [x.detach().requires_grad_() for x in inputs]
     with torch.enable_grad():

@@ -61,17 +61,8 @@ def ms_deform_attn_backward(
 ) -> None:
     """Add the gradients of :func:`ms_deform_attn_forward`.
 
-    Args:
-        value: As there.
-        value_spatial_shapes: As there.
-        value_level_start_index: As there.
-        sampling_locations: As there.
-        attention_weights: As there.
-        grad_output: Shape ``(N, Q, M * D)``.
-        grad_value: Output, in the shape of ``value``.
-        grad_sampling_loc: Output, in the shape of ``sampling_locations``.
-        grad_attn_weight: Output, in the shape of ``attention_weights``.
-        im2col_step: As there.
+    The arguments are those of it, ``grad_output (N, Q, M * D)``, and what the gradients are added
+    to, each in the shape of its tensor.
     """
     levels = value_spatial_shapes.tolist()
     grads = _backward(value, levels, sampling_locations, attention_weights, grad_output)
@@ -87,16 +78,9 @@ def ms_deform_attn(
 ) -> Tensor:
     """Compute what mmcv's ``multi_scale_deformable_attn_pytorch`` does, with its arguments.
 
-    mmcv calls that one where its compiled operator does not go: on CPUs, and in bfloat16.
-
-    Args:
-        value: As for :func:`ms_deform_attn_forward`, like the others.
-        value_spatial_shapes: Height and width of each level.
-        sampling_locations: Places in the maps.
-        attention_weights: Weight of each place.
-
-    Returns:
-        Shape ``(N, Q, M * D)``, in the dtype of ``value``.
+    mmcv calls that one where its compiled operator does not go: on CPUs, and in bfloat16. The
+    arguments are those of :func:`ms_deform_attn_forward`; so is the result ``(N, Q, M * D)``, in
+    the dtype of ``value``.
     """
     if torch.onnx.is_in_onnx_export():  # mmcv's formula is made of what ONNX has
         formula = ms_deform_attn.__wrapped__
@@ -204,10 +188,7 @@ def _products(grad: Tensor, rows: Tensor, index: Tensor) -> Tensor:
 
 
 def _pack(value: Tensor, levels: list) -> Tensor:
-    """Lay maps ``(N, S, M, D)`` below each other in a table ``(N, height, width, M, D)``.
-
-    Each has a border of zeros around it.
-    """
+    """Lay maps ``(N, S, M, D)`` into a table ``(N, height, width, M, D)``, zeros around each."""
     num, _, *rest = value.shape
     height = sum(h + 2 for h, _ in levels)
     table = value.new_zeros(num, height, max(w for _, w in levels) + 2, *rest)
@@ -231,13 +212,7 @@ def _places(table: Tensor, levels: list) -> Iterator[Tensor]:
 
 
 def _locate(locations: Tensor, levels: list, table: Tensor) -> _Points:
-    """Find the pixels around each point.
-
-    Args:
-        locations: Shape ``(N, Q, M, L, P, 2)``.
-        levels: Height and width of each level.
-        table: As :func:`_pack` makes it.
-    """
+    """Find the pixels around each point ``(N, Q, M, L, P, 2)`` in a table of :func:`_pack`."""
     num, queries, heads, _, points, _ = locations.shape
     rows, columns = table.shape[1:3]
     tops = [sum(h + 2 for h, _ in levels[:index]) for index in range(len(levels))]

@@ -77,18 +77,9 @@ def roi_align_backward(
 ) -> None:
     """Spread the gradient of each bin over the pixels that it came from.
 
-    Args:
-        grad_output: Shape ``(K, C, aligned_height, aligned_width)``.
-        rois: Rows ``(index into N, x1, y1, x2, y2)``, shape ``(K, 5)``.
-        argmax_y: As :func:`roi_align_forward` left it.
-        argmax_x: As :func:`roi_align_forward` left it.
-        grad_input: Output, shape ``(N, C, H, W)``; the gradient is added.
-        aligned_height: Bins of a region, vertically.
-        aligned_width: Bins of a region, horizontally.
-        spatial_scale: Pixels of the input per unit of ``rois``.
-        sampling_ratio: Samples of a bin in each direction; 0 for one per pixel.
-        pool_mode: ``MAX`` or ``AVERAGE``.
-        aligned: Whether pixel centres are at half-integers; else regions are at least one pixel.
+    The arguments are those of :func:`roi_align_forward`, which has filled ``argmax_y`` and
+    ``argmax_x``; ``grad_output (K, C, aligned_height, aligned_width)``; and ``grad_input
+    (N, C, H, W)``, to which the gradient is added.
     """
     grad, rois = upcast(grad_output), rois.to(upcast(grad_output).dtype)
     size = (aligned_height, aligned_width)

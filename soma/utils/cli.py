@@ -38,7 +38,7 @@ class ScriptParser(argparse.ArgumentParser):
 
         Args:
             name: What the parsed arguments call it.
-            help: What ``--help`` says of it.
+            help: Its text in ``--help``.
             *aliases: Further options that mean the same, such as ``--backbone``.
             place: Whether it can be given by place, too.
             required: Whether it must be given.
@@ -58,15 +58,15 @@ class ScriptParser(argparse.ArgumentParser):
     def parse_args(self, args: Sequence[str] | None = None, namespace=None) -> argparse.Namespace:
         """Parse, whatever the order of options and places is; errors end the script."""
         parsed = self.parse_intermixed_args(args, namespace)
-        given = [vars(parsed).pop(f'{name}_by_place') for name in self._places]
-        given = [value for value in given if value is not None]
+        by_place = [vars(parsed).pop(f'{name}_by_place') for name in self._places]
+        by_place = [value for value in by_place if value is not None]
         free = [name for name in self._places if getattr(parsed, name) is None]
-        if len(given) > len(free):
+        if len(by_place) > len(free):
             named = ', '.join(f'--{name}' for name in self._places if name not in free)
-            self.error(f'{given[-1]!r} is one too many beside {named}: give each file once')
-        for name, value in zip(free, given, strict=False):
+            self.error(f'{by_place[-1]!r} is one too many beside {named}: give each file once')
+        for name, value in zip(free, by_place, strict=False):
             setattr(parsed, name, value)
-        if missing := [name for name in free[len(given) :] if self._places[name]]:
+        if missing := [name for name in free[len(by_place) :] if self._places[name]]:
             names = ', '.join(f'{name} (or --{name})' for name in missing)
             self.error(f'the following arguments are required: {names}')
         return parsed
@@ -139,12 +139,7 @@ def add_nproc(parser: ScriptParser) -> None:
 def runner_parser(description: str) -> ScriptParser:
     """Make a parser with the arguments that training and testing share.
 
-    Args:
-        description: What ``--help`` says of the script.
-
-    Returns:
-        The parser, with ``--config``, ``--cfg-options``, ``--work-dir``, ``--trust`` and
-        ``--launcher``.
+    These are ``--config``, ``--cfg-options``, ``--work-dir``, ``--trust`` and ``--launcher``.
     """
     parser = ScriptParser(description)
     add_config(parser)
@@ -157,12 +152,6 @@ def runner_parser(description: str) -> ScriptParser:
 
 def config_from(args: argparse.Namespace) -> Config:
     """Read the config that the arguments of :func:`runner_parser` ask for.
-
-    Args:
-        args: Parsed arguments.
-
-    Returns:
-        The config.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -179,7 +168,7 @@ def parse_conversion(name: str, description: str, subset: bool = True) -> argpar
 
     Args:
         name: Of the dataset.
-        description: What ``--help`` says of the script.
+        description: Text at the top of ``--help``.
         subset: Whether it can list a part of the training images.
 
     Returns:

@@ -115,7 +115,7 @@ def run_jobs(
         task = progress.add_task('', total=len(jobs))
         try:
             while waiting or running:
-                pending = {job.name for job in waiting} | {each.job.name for each in running}
+                pending = {job.name for job in waiting} | {run.job.name for run in running}
                 for job in [job for job in waiting if not pending & set(job.needs)]:
                     if broken := [name for name in job.needs if name in failed]:
                         failed[job.name] = f'it needs {broken[0]}, which failed'
@@ -124,29 +124,29 @@ def run_jobs(
                     else:
                         continue
                     waiting.remove(job)
-                for each in list(running):
-                    if (status := each.poll()) is None:
+                for run in list(running):
+                    if (status := run.poll()) is None:
                         continue
-                    running.remove(each)
-                    message = _finish(each, status, finish, failed)
-                    if each.job.name not in failed:
-                        known[each.job.kind].append(each.seconds)
-                    progress.console.print(f'{each.job.name}:', message, highlight=False)
-                now = [(each.job.kind, each.seconds) for each in running]
+                    running.remove(run)
+                    message = _finish(run, status, finish, failed)
+                    if run.job.name not in failed:
+                        known[run.job.kind].append(run.seconds)
+                    progress.console.print(f'{run.job.name}:', message, highlight=False)
+                now = [(run.job.kind, run.seconds) for run in running]
                 left = seconds_left([job.kind for job in waiting], now, known, workers)
                 text = f'about {left / 60:.0f} min left; ' if left else ''
-                text += ', '.join(each.job.name for each in running)
+                text += ', '.join(run.job.name for run in running)
                 done = len(jobs) - len(waiting) - len(running)
                 progress.update(task, completed=done, description=text)
                 time.sleep(0.2 if running else 0)
         finally:
-            for each in running:
-                each.kill()
+            for run in running:
+                run.kill()
     return failed
 
 
 def _finish(run: _Running, status: int, finish: Finish, failed: dict[str, str]) -> RenderableType:
-    """Say what to print of a job that has ended; note in ``failed`` why it failed if it did."""
+    """What to print of a job that has ended; notes in ``failed`` why it failed if it did."""
     if status:
         lines = run.job.log.read_text(errors='replace').splitlines()
         reason = f'exit status {status}; the end of {run.job.log}:'
@@ -194,7 +194,7 @@ def seconds_left(
     Returns:
         Seconds, or None where no job has ended yet.
     """
-    means = {kind: sum(each) / len(each) for kind, each in known.items() if kind and each}
+    means = {kind: sum(took) / len(took) for kind, took in known.items() if kind and took}
     if not means:
         return None
     usual = sum(means.values()) / len(means)

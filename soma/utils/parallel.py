@@ -26,7 +26,7 @@ def run_parallel(
         function: A picklable function of one job.
         jobs: The jobs.
         nproc: Number of processes; 1 works in this one.
-        title: What the progress bar says.
+        title: Of the progress bar.
 
     Returns:
         The results in the order of the jobs.

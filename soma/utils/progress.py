@@ -18,16 +18,7 @@ T = TypeVar('T')
 
 
 def track(steps: Iterable[T], total: int, title: str) -> Iterator[T]:
-    """Show a progress bar while going through something.
-
-    Args:
-        steps: What to go through.
-        total: How many there are.
-        title: What the bar says.
-
-    Yields:
-        The steps.
-    """
+    """Show a progress bar, with a title, while going through ``total`` steps; yields them."""
     columns = (
         TextColumn('{task.description}'),
         BarColumn(),

@@ -44,7 +44,7 @@ def analyze(run_here, tmp_path, capsys):
     """Run the script; returns what it wrote to ``spectrum.json``, its output and its warnings."""
 
     def analyze(*arguments):
-        run_here('analyze_spectrum.py', *arguments, '--out', tmp_path / 'out')
+        run_here('analysis_tools/analyze_spectrum.py', *arguments, '--out', tmp_path / 'out')
         printed = capsys.readouterr()
         return json.loads((tmp_path / 'out/spectrum.json').read_text()), printed.out, printed.err
 
@@ -110,7 +110,7 @@ def test_a_frozen_backbone_has_not_moved(train, analyze, run_here, converted):
     assert len(found['drift']) == 24 and found['total_drift']['change'] == 0
     message = rf'holds no pretrained weights: name .* --base \(in training it was {converted}\)'
     with pytest.raises(SystemExit, match=message):
-        run_here('analyze_spectrum.py', final)
+        run_here('analysis_tools/analyze_spectrum.py', final)
 
 
 def test_any_module_alone(analyze, tmp_path):
@@ -155,4 +155,4 @@ def test_what_does_not_fit_is_said(analyze, run_here, converted, tmp_path):
     }
     for message, arguments in cases.items():
         with pytest.raises(SystemExit, match=message):
-            run_here('analyze_spectrum.py', *arguments)
+            run_here('analysis_tools/analyze_spectrum.py', *arguments)

@@ -82,8 +82,8 @@ def test_raw_values_of_every_kind_occur(data):
     """Else the test above would not see a wrong table."""
 
     def values(pattern, channel=None):
-        found = [read_file(path, channel) for path in data.glob(pattern)]
-        return set(np.concatenate([np.unique(values) for values in found]).tolist())
+        result = [read_file(path, channel) for path in data.glob(pattern)]
+        return set(np.concatenate([np.unique(values) for values in result]).tolist())
 
     assert values('mapillary/*/v1.2/labels/*.png') == set(TABLES['mapillary'])
     assert values('cityscapes/gtFine/*/*/*_labelIds.png') == set(TABLES['cityscapes'])

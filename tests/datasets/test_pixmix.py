@@ -96,9 +96,9 @@ def test_values_are_mixed_from_0_to_1(image, mixing_set, mixing):
     transform = planned(mixing_set, plan)
     fractal = transform._read_fractal(plan, image.shape[:2])
     expected = MIXINGS[mixing](image / 255, fractal / 255, 0.8, 0.3).clip(0, 1)
-    found = transform({'img': image})['img']
-    assert np.abs(found - 255 * expected).max() <= 0.501
-    assert np.abs(found - image.astype(float)).max() > 20
+    result = transform({'img': image})['img']
+    assert np.abs(result - 255 * expected).max() <= 0.501
+    assert np.abs(result - image.astype(float)).max() > 20
 
 
 def test_no_round_leaves_the_image(image, mixing_set):

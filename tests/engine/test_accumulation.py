@@ -31,10 +31,10 @@ def train(tiny_config, build_runner, tmp_path):
     return run
 
 
-def differing(ours, theirs, **tolerance):
+def differing(actual, expected, **tolerance):
     """Names of the tensors of a checkpoint that are not the other's."""
-    assert ours.keys() == theirs.keys()
-    return [n for n in ours if not torch.allclose(ours[n], theirs[n], **tolerance)]
+    assert actual.keys() == expected.keys()
+    return [n for n in actual if not torch.allclose(actual[n], expected[n], **tolerance)]
 
 
 def test_two_halves_of_a_batch_are_the_batch(train):

@@ -66,17 +66,17 @@ def test_a_base_that_init_cfg_does_not_make_is_held(
     options |= {'default_hooks.checkpoint.interval': 2}
     runner = build_runner(tiny_config, options)
     runner.train()
-    found = saved(runner, 4)['state_dict']
-    assert len(names_of_base(found)) == 5
+    result = saved(runner, 4)['state_dict']
+    assert len(names_of_base(result)) == 5
     if source != 'random':
-        assert torch.equal(found['backbone.pos_embed'], state['backbone.pos_embed'])
+        assert torch.equal(result['backbone.pos_embed'], state['backbone.pos_embed'])
     # and resumed, where init_cfg gives others at first
     options |= {'load_from': f'{runner.work_dir}/iter_2.pth', 'resume': True}
     again = build_runner(tiny_config, {**options, 'work_dir': str(tmp_path / 'again')})
     again.train()
-    ours, theirs = saved(again, 4)['state_dict'], saved(runner, 4)['state_dict']
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    actual, expected = saved(again, 4)['state_dict'], saved(runner, 4)['state_dict']
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[name], expected[name]) for name in actual)
 
 
 def test_full_fine_tuning_is_saved_whole(tiny_config, build_runner):
@@ -270,8 +270,8 @@ def test_what_has_no_plain_form_is_written_as_text(tiny_config, build_runner):
 
     runner = build_runner(tiny_config, HOOK, before_train=remember)
     runner.train()
-    found = saved(runner, 4)['message_hub']['runtime_info']
-    assert found['begun'] == '2026-11-21 00:00:00' and found['sizes'] == [1.0, (2, 'x')]
+    result = saved(runner, 4)['message_hub']['runtime_info']
+    assert result['begun'] == '2026-11-21 00:00:00' and result['sizes'] == [1.0, (2, 'x')]
 
 
 def test_a_file_without_the_state_of_training_is_not_resumed(tiny_config, build_runner, tmp_path):

@@ -20,10 +20,10 @@ def test_all_losses_come_in_one_copy(monkeypatch):
         monkeypatch.setattr(torch.Tensor, name, lambda self: copies.append(self))
     losses = {f'd{i}.loss': torch.tensor(float(i), requires_grad=True) for i in range(30)}
     losses |= {'half': torch.tensor([0.5]).bfloat16(), 'whole': torch.tensor(3), 'given': 0.25}
-    found = fetch_losses(losses)
+    result = fetch_losses(losses)
     assert len(copies) == 1
-    assert list(found) == list(losses) and {type(value) for value in found.values()} == {float}
-    assert found['d7.loss'] == 7 and [*found.values()][-3:] == [0.5, 3, 0.25]
+    assert list(result) == list(losses) and {type(value) for value in result.values()} == {float}
+    assert result['d7.loss'] == 7 and [*result.values()][-3:] == [0.5, 3, 0.25]
     assert fetch_losses({'given': 0.25}) == {'given': 0.25}
 
 

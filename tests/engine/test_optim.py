@@ -82,11 +82,11 @@ def test_equal_settings_are_joined_and_no_parameter_lost_or_doubled():
 @pytest.mark.parametrize('rules', [RULES, dict(norm_decay_mult=0.0), dict(bias_decay_mult=0.0)])
 def test_each_parameter_gets_what_mmengine_gives_it(rules):
     model = Network()
-    theirs = optimizer(DefaultOptimWrapperConstructor, model, rules)
-    ours = optimizer(GroupedOptimWrapperConstructor, model, rules)
-    assert settings_by_name(ours, model) == settings_by_name(theirs, model)
-    assert sum(len(g['params']) for g in ours.param_groups) == len(list(model.parameters()))
-    assert len(ours.param_groups) < len(theirs.param_groups)
+    expected = optimizer(DefaultOptimWrapperConstructor, model, rules)
+    actual = optimizer(GroupedOptimWrapperConstructor, model, rules)
+    assert settings_by_name(actual, model) == settings_by_name(expected, model)
+    assert sum(len(g['params']) for g in actual.param_groups) == len(list(model.parameters()))
+    assert len(actual.param_groups) < len(expected.param_groups)
 
 
 def test_few_groups():
@@ -95,8 +95,8 @@ def test_few_groups():
         str(sorted(s.items()))
         for s in settings_by_name(optimizer(DefaultOptimWrapperConstructor, model), model).values()
     }
-    ours = optimizer(GroupedOptimWrapperConstructor, model)
-    assert len(ours.param_groups) == len(different)
+    actual = optimizer(GroupedOptimWrapperConstructor, model)
+    assert len(actual.param_groups) == len(different)
     rules = dict(norm_decay_mult=0.0)
     assert len(optimizer(GroupedOptimWrapperConstructor, model, rules).param_groups) == 2
 
@@ -146,8 +146,8 @@ def test_the_fused_step_is_the_plain_one(kind):
             for parameter in model.parameters():
                 parameter.grad = torch.randn_like(parameter)
             steps.step()
-    for ours, theirs in zip(fused.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    for actual, expected in zip(fused.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(actual, expected)
 
 
 def test_an_optimizer_without_a_fused_step():
@@ -164,12 +164,12 @@ def test_what_starts_away_from_zero_does_not_decay(kind, spared):
     rank = {'rank': 2} if kind in ('DoRA', 'SoMA') else {}
     inject_adapter(model['backbone'], dict(type=kind, targets='0', **rank))
     rules = dict(custom_keys={'backbone': dict(lr_mult=0.5, decay_mult=0.5)})
-    found = settings_by_name(optimizer(GroupedOptimWrapperConstructor, model, rules), model)
-    own = {name: found.pop(f'backbone.{name}') for name in adapter_names(model['backbone'])}
-    assert {name.split('.')[1] for name, s in own.items() if not s['weight_decay']} == spared
-    assert {s['weight_decay'] for s in own.values()} <= {0.0, 0.025}
-    assert {s['lr'] for s in own.values()} == {5e-4}
-    assert {s['weight_decay'] for s in found.values()} == {0.05}
+    result = settings_by_name(optimizer(GroupedOptimWrapperConstructor, model, rules), model)
+    in_adapter = {name: result.pop(f'backbone.{name}') for name in adapter_names(model['backbone'])}
+    assert {name.split('.')[1] for name, s in in_adapter.items() if not s['weight_decay']} == spared
+    assert {s['weight_decay'] for s in in_adapter.values()} <= {0.0, 0.025}
+    assert {s['lr'] for s in in_adapter.values()} == {5e-4}
+    assert {s['weight_decay'] for s in result.values()} == {0.05}
     # without a decay there is none to take away
     settings = dict(optimizer=dict(type='SGD', lr=1e-3))
     GroupedOptimWrapperConstructor(settings)(model)

@@ -36,20 +36,20 @@ def random_config(tiny_config):
     return config
 
 
-def assert_same(ours, theirs, where=''):
-    assert type(ours) is type(theirs), where
-    if isinstance(ours, dict):
-        assert ours.keys() == theirs.keys(), where
-        for key in ours:
-            assert_same(ours[key], theirs[key], f'{where} {key}')
-    elif isinstance(ours, list | tuple):
-        assert len(ours) == len(theirs), where
-        for index, pair in enumerate(zip(ours, theirs, strict=True)):
+def assert_same(actual, expected, where=''):
+    assert type(actual) is type(expected), where
+    if isinstance(actual, dict):
+        assert actual.keys() == expected.keys(), where
+        for key in actual:
+            assert_same(actual[key], expected[key], f'{where} {key}')
+    elif isinstance(actual, list | tuple):
+        assert len(actual) == len(expected), where
+        for index, pair in enumerate(zip(actual, expected, strict=True)):
             assert_same(*pair, f'{where} {index}')
-    elif isinstance(ours, torch.Tensor):
-        assert torch.equal(ours, theirs), where
+    elif isinstance(actual, torch.Tensor):
+        assert torch.equal(actual, expected), where
     else:
-        assert ours == theirs, where
+        assert actual == expected, where
 
 
 def test_a_run_that_was_killed_twenty_times_ends_the_same(random_config, tmp_path):
@@ -69,13 +69,13 @@ def test_a_run_that_was_killed_twenty_times_ends_the_same(random_config, tmp_pat
     assert done.stdout.count(' killed at ') == 40
     assert done.stdout.count("half written: ['.iter_") >= 10  # in the middle of saving
 
-    found = {name: read_checkpoint(tmp_path / name / f'iter_{MAX_ITERS}.pth') for name in runs}
-    assert all(value.any() for value in found['whole']['ema_state_dict'].values())
+    result = {name: read_checkpoint(tmp_path / name / f'iter_{MAX_ITERS}.pth') for name in runs}
+    assert all(value.any() for value in result['whole']['ema_state_dict'].values())
     for name in runs:
         left = sorted(file.name for file in (tmp_path / name).glob('*.pth') if file.name[0] != 'b')
         assert left == [f'iter_{MAX_ITERS - 5}.pth', f'iter_{MAX_ITERS}.pth']
         for part in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'):
-            assert_same(found[name][part], found['whole'][part], f'{name} {part}')
+            assert_same(result[name][part], result['whole'][part], f'{name} {part}')
 
 
 def test_a_run_by_epochs_resumes_as_if_never_interrupted(tiny_config, build_runner, tmp_path):
@@ -90,6 +90,6 @@ def test_a_run_by_epochs_resumes_as_if_never_interrupted(tiny_config, build_runn
     runner = build_runner(tiny_config, options)
     runner.train()
     assert (runner.epoch, runner.iter) == (2, 4)
-    ours, theirs = (read_checkpoint(f'{folder}/epoch_2.pth') for folder in (rest, whole))
-    assert_same(ours['state_dict'], theirs['state_dict'])
-    assert_same(ours['optimizer'], theirs['optimizer'])
+    actual, expected = (read_checkpoint(f'{folder}/epoch_2.pth') for folder in (rest, whole))
+    assert_same(actual['state_dict'], expected['state_dict'])
+    assert_same(actual['optimizer'], expected['optimizer'])

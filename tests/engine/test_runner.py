@@ -55,9 +55,9 @@ def saved(runner_or_folder, iteration):
     return read_checkpoint(f'{folder}/iter_{iteration}.pth')
 
 
-def assert_equal(ours, theirs):
-    assert ours.keys() == theirs.keys()
-    assert [k for k in ours if not torch.equal(ours[k], theirs[k])] == []
+def assert_equal(actual, expected):
+    assert actual.keys() == expected.keys()
+    assert [k for k in actual if not torch.equal(actual[k], expected[k])] == []
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ def test_step_zero_equals_timm(
     x, maps, runner = first_pass(build_runner, tiny_config)
     assert maps[-1].requires_grad
     assert any(isinstance(m, SoMALayer) for m in runner.model.modules()) == adapter
-    for ours, theirs in zip(maps, timm_maps(state, x), strict=True):
-        assert torch.equal(ours, theirs)
+    for actual, expected in zip(maps, timm_maps(state, x), strict=True):
+        assert torch.equal(actual, expected)
 
 
 @pytest.mark.parametrize('kind', ['.pth', '.safetensors', 'module.'])
@@ -115,8 +115,8 @@ def test_plain_weights_in_load_from_are_split_anew(
     config.load_from = str(file)
     x, maps, runner = first_pass(build_runner, config, {'optim_wrapper.optimizer.lr': 0.0})
     backbone = {k.removeprefix('backbone.'): v for k, v in state.items() if k[:9] == 'backbone.'}
-    for ours, theirs in zip(maps, timm_maps(backbone, x), strict=True):
-        assert torch.equal(ours, theirs)
+    for actual, expected in zip(maps, timm_maps(backbone, x), strict=True):
+        assert torch.equal(actual, expected)
     loaded = runner.model.state_dict()
     assert_equal({k: loaded[k] for k in state}, state)
     for name, layer in runner.model.named_modules():
@@ -135,10 +135,10 @@ def test_resumed_training_goes_on_as_if_never_interrupted(tiny_config, build_run
     whole = build_runner(tiny_config, options)
     whole.train()
     half, last = saved(whole, 2), saved(whole, 4)
-    found = {}
+    result = {}
 
     def look(runner):
-        found.update({k: v.clone() for k, v in runner.model.state_dict().items()})
+        result.update({k: v.clone() for k, v in runner.model.state_dict().items()})
         assert runner.iter == 2
 
     options |= {'load_from': f'{whole.work_dir}/iter_2.pth', 'resume': True}
@@ -146,12 +146,12 @@ def test_resumed_training_goes_on_as_if_never_interrupted(tiny_config, build_run
         tiny_config, {**options, 'work_dir': str(tmp_path / 'rest')}, before_train=look
     )
     rest.train()
-    assert_equal(found, half['state_dict'])
+    assert_equal(result, half['state_dict'])
     assert rest.iter == 4
     assert_equal(saved(rest, 4)['state_dict'], last['state_dict'])
-    ours, theirs = (c['optimizer']['param_groups'] for c in (saved(rest, 4), last))
-    assert ours == theirs
-    trained = [k for k in found if not torch.equal(found[k], last['state_dict'][k])]
+    actual, expected = (c['optimizer']['param_groups'] for c in (saved(rest, 4), last))
+    assert actual == expected
+    trained = [k for k in result if not torch.equal(result[k], last['state_dict'][k])]
     assert any(k.endswith('qkv.B') for k in trained)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
-from mmengine.runner import checkpoint as theirs
+from mmengine.runner import checkpoint as mmengine_loaders
 
 from soma.engine.schemes import install_schemes
 from soma.io.checkpoint_files import CheckpointError
@@ -56,8 +56,8 @@ def names(server, monkeypatch):
     """What mmengine's names of public weights stand for: files of the server."""
     urls = {name: f'{server}/{name}.pth' for name in ('good', 'code', 'grab', 'cut')}
     for table in ('get_torchvision_models', 'get_external_models', 'get_mmcls_models'):
-        monkeypatch.setattr(theirs, table, lambda: urls)
-    monkeypatch.setattr(theirs, 'get_deprecated_model_names', dict)
+        monkeypatch.setattr(mmengine_loaders, table, lambda: urls)
+    monkeypatch.setattr(mmengine_loaders, 'get_deprecated_model_names', dict)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_what_is_downloaded_to_memory_is_read_safely(files, monkeypatch):
 
     def load_from_memory(filename, map_location=None):
         with open(filename.removeprefix('memory://'), 'rb') as file:
-            return theirs._safe_torch_load(file, map_location=map_location)
+            return mmengine_loaders._safe_torch_load(file, map_location=map_location)
 
     monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
     CheckpointLoader.register_scheme('memory://', load_from_memory)

@@ -15,9 +15,9 @@ def trained(state):
     return {k: v for k, v in state.items() if k.endswith(('.A', '.B')) or 'decode_head' in k}
 
 
-def differing(ours, theirs):
-    assert ours.keys() <= theirs.keys() and ours
-    return [name for name in ours if not torch.equal(ours[name], theirs[name])]
+def differing(actual, expected):
+    assert actual.keys() <= expected.keys() and actual
+    return [name for name in actual if not torch.equal(actual[name], expected[name])]
 
 
 @pytest.fixture
@@ -40,16 +40,16 @@ def run(tiny_config, build_runner, tmp_path):
 
 @pytest.mark.parametrize('options', [{}, dict(begin_iter=2), dict(interval=2)])
 def test_it_is_mmengines_average_of_what_trains(run, options):
-    theirs, metrics = run('theirs', hooks('EMAHook', **options))
-    ours, own_metrics = run('ours', hooks('TrainableEMAHook', **options))
-    assert not differing(ours['state_dict'], theirs['state_dict'])
-    assert not differing(ours['ema_state_dict'], theirs['ema_state_dict'])
+    expected, metrics = run('theirs', hooks('EMAHook', **options))
+    actual, own_metrics = run('ours', hooks('TrainableEMAHook', **options))
+    assert not differing(actual['state_dict'], expected['state_dict'])
+    assert not differing(actual['ema_state_dict'], expected['ema_state_dict'])
     assert own_metrics == metrics and len(metrics) == 2
-    optimizers = {k.removeprefix('module.'): v for k, v in ours['ema_state_dict'].items()}
-    names = trained(ours['state_dict'])
+    optimizers = {k.removeprefix('module.'): v for k, v in actual['ema_state_dict'].items()}
+    names = trained(actual['state_dict'])
     assert set(differing(names, optimizers)) == names.keys()
     # nothing is in it but what trains
-    frozen = ours['state_dict'].keys() - optimizers.keys()
+    frozen = actual['state_dict'].keys() - optimizers.keys()
     assert 'backbone.blocks.2.attn.qkv.weight' in frozen
     assert 'backbone.blocks.2.attn.qkv.A0' in frozen
 

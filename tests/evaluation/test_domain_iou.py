@@ -94,14 +94,14 @@ def test_another_ignore_index():
 def test_one_domain_scores_as_in_mmseg():
     rng = np.random.default_rng(1)
     images = [image(rng, 'citys', 4) for _ in range(4)]
-    theirs = IoUMetric()
-    theirs.dataset_meta = META
-    theirs.process({}, [sample(*p) for p in images])
-    theirs = {f'citys_{name}': float(value) for name, value in theirs.evaluate(4).items()}
-    ours = evaluate(images)
+    expected = IoUMetric()
+    expected.dataset_meta = META
+    expected.process({}, [sample(*p) for p in images])
+    expected = {f'citys_{name}': float(value) for name, value in expected.evaluate(4).items()}
+    actual = evaluate(images)
     for key in ('mIoU', 'aAcc', 'mAcc'):
-        assert ours.pop(f'mean_{key}') == ours[f'citys_{key}']
-    assert ours == pytest.approx(theirs, abs=0.011)
+        assert actual.pop(f'mean_{key}') == actual[f'citys_{key}']
+    assert actual == pytest.approx(expected, abs=0.011)
 
 
 def test_domains_are_weighted_alike():
@@ -179,15 +179,15 @@ def test_memory_does_not_grow_with_the_images():
 
 
 def test_images_left_out_are_reported(monkeypatch):
-    said = []
+    logged = []
     monkeypatch.setattr(
-        'soma.evaluation.domain_metric.print_log', lambda text, **_: said.append(text)
+        'soma.evaluation.domain_metric.print_log', lambda text, **_: logged.append(text)
     )
     metric = METRICS.build(dict(type='DomainIoUMetric'))
     metric.dataset_meta = META
     metric.process({}, [sample(*image(np.random.default_rng(0), 'fog'))])
     metric.evaluate(5)
-    assert 'the scores are of 1 images, and the dataset has 5' in said[0]
+    assert 'the scores are of 1 images, and the dataset has 5' in logged[0]
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):

@@ -71,18 +71,18 @@ def test_what_is_absent_scores_as_in_mmdet(eval_mode):
     cases = dict(
         classes=[image(rng, 'classes', str(i), classes=2) for i in range(2)],
         predictions=[sample('predictions', '3', nothing, ([1, 1], random_boxes(rng, 2)))] * 2,
-        boxes=[image(rng, 'boxes', '5', wanted=0, ignored=0)],
-        difficult=[image(rng, 'difficult', '6', wanted=0)],
+        boxes=[image(rng, 'boxes', '5', objects=0, ignored=0)],
+        difficult=[image(rng, 'difficult', '6', objects=0)],
         all=[sample('all', '7', nothing, ((), ()))],
         some=[image(rng, 'some', '8'), sample('some', '9', nothing, ((), ()))],
     )
     # class 3 is predicted, but only where it is not
     cases['classes'][0]['pred_instances']['labels'][:2] = 3
     metrics, report = evaluate([*chain(*cases.values())], eval_mode=eval_mode)
-    found = [check(cases[n], n, metrics, report, eval_mode=eval_mode) for n in cases]
-    assert found[0] > 0 and found[1:5] == [0] * 4
+    result = [check(cases[n], n, metrics, report, eval_mode=eval_mode) for n in cases]
+    assert result[0] > 0 and result[1:5] == [0] * 4
     assert report['domains']['classes']['absent'] == ['person', 'rider']
-    assert metrics['mean_mAP'] == round(np.mean(found), 2)
+    assert metrics['mean_mAP'] == round(np.mean(result), 2)
 
 
 def test_a_hand_made_case():
@@ -115,8 +115,8 @@ def test_what_is_kept_is_small():
     rng = np.random.default_rng(0)
     metric = build()
     sizes = []
-    for found in (300, 600):
-        metric.process({}, [image(rng, 'DC', 'x', found=found)])
+    for detections in (300, 600):
+        metric.process({}, [image(rng, 'DC', 'x', detections=detections)])
         metric._keep_newest()
         sizes.append(len(pickle.dumps(metric._domains)))
     assert sizes[1] - sizes[0] < 600 * 16 + 400
@@ -167,12 +167,12 @@ def test_unfit_samples_are_refused():
 
 def test_table_and_warnings_are_logged(monkeypatch):
     rng = np.random.default_rng(0)
-    images = [image(rng, 'DC', 'x', classes=3), image(rng, 'NC', 'x', wanted=0)]
-    said = []
+    images = [image(rng, 'DC', 'x', classes=3), image(rng, 'NC', 'x', objects=0)]
+    logged = []
     for module in ('domain_voc', 'domain_metric'):
-        monkeypatch.setattr(f'soma.evaluation.{module}.print_log', lambda t, **_: said.append(t))
+        monkeypatch.setattr(f'soma.evaluation.{module}.print_log', lambda t, **_: logged.append(t))
     metrics, report = evaluate(images, mean_over=['DC'])
-    warning, table = said  # and none of mmdet's tables
+    warning, table = logged  # and none of mmdet's tables
     assert warning == 'NC has no boxes to find: its mAP counts as 0'
     lines = table.splitlines()
     assert lines[0] == 'AP in percent' and lines[-2] == 'DC has no rider'
@@ -193,8 +193,8 @@ def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path):
     results = evaluate_in_two(lambda case: build(output_dir=str(tmp_path / case)), images, tmp_path)
     expected, report = evaluate(images, output_dir=str(tmp_path / 'alone'))
     assert [[count for count, *_ in result] for result in results] == [[4, 4, 4], [4, 4, 3]]
-    for _, metrics, theirs, logged in results[0] + results[1]:
-        assert metrics == expected and theirs == report
+    for _, metrics, own_report, logged in results[0] + results[1]:
+        assert metrics == expected and own_report == report
         assert logged and not any('counted twice' in text for text in logged)
     for domain in ('DC', 'NC', 'DF'):
         files = {file.read_text() for file in tmp_path.glob(f'*/{domain}.json')}

@@ -40,9 +40,9 @@ def _evaluate(rank, build, images, folder):
     soma.evaluation.domain_metric.print_log = lambda text, **_: logged.append(text)
     for batch_size, round_up in ((1, True), (3, True), (1, False)):
         metric = build(f'{batch_size}_{round_up}')
-        mine = list(DefaultSampler(images, shuffle=False, round_up=round_up))
-        for start in range(0, len(mine), batch_size):
-            metric.process({}, [images[index] for index in mine[start : start + batch_size]])
-        results.append((len(mine), metric.evaluate(len(images)), metric.report, [*logged]))
+        shard = list(DefaultSampler(images, shuffle=False, round_up=round_up))
+        for start in range(0, len(shard), batch_size):
+            metric.process({}, [images[index] for index in shard[start : start + batch_size]])
+        results.append((len(shard), metric.evaluate(len(images)), metric.report, [*logged]))
     (folder / f'{rank}.pkl').write_bytes(pickle.dumps(results))
     torch.distributed.destroy_process_group()

@@ -12,12 +12,12 @@ CLASSES = ['bus', 'car', 'person', 'rider']
 META = dict(classes=CLASSES)
 
 
-def sample(domain, name, predicted, wanted, ignored=((), ())):
+def sample(domain, name, predicted, ground_truth, ignored=((), ())):
     """An image's boxes: ``predicted`` is labels, boxes and scores, the others labels and boxes."""
     metainfo = dict(img_path=f'folder/{name}.jpg', **({'domain': domain} if domain else {}))
     made = DetDataSample(metainfo=metainfo)
     for key, (labels, boxes, *scores) in dict(
-        pred_instances=predicted, gt_instances=wanted, ignored_instances=ignored
+        pred_instances=predicted, gt_instances=ground_truth, ignored_instances=ignored
     ).items():
         instances = InstanceData(
             labels=torch.tensor(labels, dtype=torch.long),
@@ -35,16 +35,16 @@ def random_boxes(rng, count):
     return np.hstack([corner, corner + rng.integers(3, 12, (count, 2))])
 
 
-def image(rng, domain, name, classes=4, wanted=6, found=16, ignored=2):
-    labels, boxes = rng.integers(0, classes, wanted), random_boxes(rng, wanted)
+def image(rng, domain, name, classes=4, objects=6, detections=16, ignored=2):
+    labels, boxes = rng.integers(0, classes, objects), random_boxes(rng, objects)
     difficult = rng.integers(0, classes, ignored), random_boxes(rng, ignored)
     near = np.concatenate([boxes, difficult[1], random_boxes(rng, 4)])
     near_labels = np.concatenate([labels, difficult[0], rng.integers(0, classes, 4)])
-    chosen = rng.integers(0, len(near), found)  # some boxes are found twice
+    chosen = rng.integers(0, len(near), detections)  # some boxes are found twice
     predicted = (
         near_labels[chosen],
-        near[chosen] + rng.integers(-1, 3, (found, 4)),
-        rng.integers(1, 10, found) / 10,  # some score alike
+        near[chosen] + rng.integers(-1, 3, (detections, 4)),
+        rng.integers(1, 10, detections) / 10,  # some score alike
     )
     return sample(domain, name, predicted, (labels, boxes), difficult)
 

@@ -79,8 +79,8 @@ def test_images_are_found_in_subfolders(tmp_path):
     for name in ('b.PNG', 'sub/a.jpg', 'sub/deeper/c.webp', 'notes.txt', 'sub/d.json'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    found = list_images(tmp_path)
-    assert [str(f.relative_to(tmp_path)) for f in found] == [
+    result = list_images(tmp_path)
+    assert [str(f.relative_to(tmp_path)) for f in result] == [
         'b.PNG',
         'sub/a.jpg',
         'sub/deeper/c.webp',
@@ -141,11 +141,11 @@ def test_the_objects_of_a_test(tiny_detector, build_runner, box_data):
     assert len(tested) == 6
     for file, expected in tested.items():
         for image in (file, mmcv.imread(file), file):
-            found = inferencer(image)
-            assert found.bboxes.shape == (30, 4) and isinstance(found.bboxes, np.ndarray)
-            np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+            result = inferencer(image)
+            assert result.bboxes.shape == (30, 4) and isinstance(result.bboxes, np.ndarray)
+            np.testing.assert_allclose(result.scores, expected.scores, atol=1e-4)
             # those of one score may change places
-            np.testing.assert_allclose(found.bboxes.mean(0), expected.bboxes.mean(0), atol=0.1)
+            np.testing.assert_allclose(result.bboxes.mean(0), expected.bboxes.mean(0), atol=0.1)
     assert tiny_detector.to_dict() == before
 
 
@@ -170,10 +170,10 @@ def test_visualize_draws_sure_boxes(tmp_path):
             return InstanceData(bboxes=box, labels=np.array([1]), scores=np.array([0.4]))
 
     Image.new('RGB', (60, 40), (10, 200, 30)).save(tmp_path / 'a.png')
-    found = {}
+    result = {}
     for limit in ('default', 0.41):
         options = {} if limit == 'default' else {'score_thr': limit}
         (file,) = visualize(Boxes(), tmp_path / 'a.png', tmp_path / str(limit), **options)
         sheet = np.asarray(Image.open(file))
-        found[limit] = (sheet[:50, 66:] == (0, 0, 255)).all(-1).sum()
-    assert found['default'] > 100 and found[0.41] == 0
+        result[limit] = (sheet[:50, 66:] == (0, 0, 255)).all(-1).sum()
+    assert result['default'] > 100 and result[0.41] == 0

@@ -48,23 +48,23 @@ def adapted_layers_of(model):
 
 
 def test_the_names_are_the_plain_ones(resnet_file):
-    model, theirs = build(resnet_file), plain(resnet_file).state_dict()
+    model, expected = build(resnet_file), plain(resnet_file).state_dict()
     assert isinstance(model, ResNet) and type(model).__name__ == 'AdaptedResNet'
-    own = {f'{layer}.{name}' for layer in adapted_layers_of(model) for name in LOW_RANK}
+    in_adapter = {f'{layer}.{name}' for layer in adapted_layers_of(model) for name in LOW_RANK}
     state = model.state_dict()
-    assert state.keys() == theirs.keys() | own and len(own) == 4 * 10
-    assert all(torch.equal(state[name], theirs[name]) for name in theirs)
+    assert state.keys() == expected.keys() | in_adapter and len(in_adapter) == 4 * 10
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize('mode', [True, False])
 def test_step_zero_equals_the_plain_backbone(resnet_file, mode):
     x = torch.randn(2, 3, 48, 64)
-    theirs = plain(resnet_file)
-    theirs.eval()
+    other = plain(resnet_file)
+    other.eval()
     model = build(resnet_file, norm_eval=False).train(mode)
     before = copy.deepcopy(model.state_dict())
-    for ours, expected in zip(model(x), theirs(x), strict=True):
-        assert torch.equal(ours, expected)
+    for one, expected in zip(model(x), other(x), strict=True):
+        assert torch.equal(one, expected)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

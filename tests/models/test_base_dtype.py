@@ -142,7 +142,7 @@ def test_train_extract_merge_test(tiny_config, build_runner, public_file, tmp_pa
     config = copy.deepcopy(tiny_config)
     config.model.backbone.base_dtype = 'bfloat16'
     use_plain_model(config)
-    found = {}
+    result = {}
     for name, file in {
         'final': final,
         'adapter': adapter,
@@ -153,12 +153,12 @@ def test_train_extract_merge_test(tiny_config, build_runner, public_file, tmp_pa
         load_plain(model, file, public_file)
         assert {p.dtype for p in model.parameters()} == {torch.float32}
         for block in (0, 2):  # the values that it was trained with
-            own, theirs = (n.blocks[block].attn.qkv for n in (model.backbone, trained))
-            expected = theirs.weight + theirs.delta() if block else theirs.weight.float()
-            torch.testing.assert_close(own.weight, expected)
-        found[name] = logits(model, x)
-    exact = found.pop('final')
-    for name, value in found.items():
+            merged, adapted = (n.blocks[block].attn.qkv for n in (model.backbone, trained))
+            expected = adapted.weight + adapted.delta() if block else adapted.weight.float()
+            torch.testing.assert_close(merged.weight, expected)
+        result[name] = logits(model, x)
+    exact = result.pop('final')
+    for name, value in result.items():
         assert (value - exact).abs().max() <= 1e-5, name
     difference = (logits(runner.model, x) - exact).norm() / exact.norm()
     assert 0 < difference < 0.02

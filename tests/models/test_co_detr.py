@@ -35,10 +35,10 @@ def without_auxiliary_heads(model):
 
 
 def test_without_auxiliary_heads_it_is_dino(model, images):
-    ours = without_auxiliary_heads(model)
-    theirs = dino_of(ours)
+    lean = without_auxiliary_heads(model)
+    plain = dino_of(lean)
     losses = []
-    for detector in (ours, theirs):
+    for detector in (lean, plain):
         torch.manual_seed(2)  # for the noise of the denoising queries
         losses.append(detector.loss(*images))
     assert losses[0].keys() == losses[1].keys() and len(losses[0]) == 15
@@ -186,15 +186,15 @@ def test_positives_of_atss_come_with_their_features(model):
     samples = [image_sample(3), image_sample(5, seed=1)]
     losses, positives = model.atss_head.loss_and_positives(maps_of_places(), samples)
     assert {*losses} == {'loss_cls', 'loss_bbox', 'loss_centerness'}
-    for sample, found in zip(samples, positives, strict=True):
-        assert len(found)
-        truth = sample.gt_instances
-        match = (found.bboxes[:, None] == truth.bboxes).all(2)
+    for sample, result in zip(samples, positives, strict=True):
+        assert len(result)
+        ground_truth = sample.gt_instances
+        match = (result.bboxes[:, None] == ground_truth.bboxes).all(2)
         assert (match.sum(1) == 1).all()
-        assert torch.equal(found.labels, truth.labels[match.nonzero()[:, 1]])
+        assert torch.equal(result.labels, ground_truth.labels[match.nonzero()[:, 1]])
         # anchors are centred on the corner of their cell
         torch.testing.assert_close(
-            (found.priors[:, :2] + found.priors[:, 2:]) / 2, found.features[:, :2]
+            (result.priors[:, :2] + result.priors[:, 2:]) / 2, result.features[:, :2]
         )
 
 
@@ -206,12 +206,13 @@ def test_positives_of_the_roi_head_are_its_proposals(model):
     losses, positives = model.roi_head.loss_and_positives(maps, proposals, samples)
     assert {*losses} == {'loss_cls', 'acc', 'loss_bbox'}
     extractor = model.roi_head.bbox_roi_extractor
-    for index, found in enumerate(positives):
+    for index, result in enumerate(positives):
         assert (
-            len(found) and (bbox_overlaps(found.priors, found.bboxes, is_aligned=True) >= 0.5).all()
+            len(result)
+            and (bbox_overlaps(result.priors, result.bboxes, is_aligned=True) >= 0.5).all()
         )
-        rois = torch.cat([torch.full((len(found), 1), float(index)), found.priors], 1)
-        torch.testing.assert_close(found.features, extractor(maps[:5], rois).mean((2, 3)))
+        rois = torch.cat([torch.full((len(result), 1), float(index)), result.priors], 1)
+        torch.testing.assert_close(result.features, extractor(maps[:5], rois).mean((2, 3)))
 
 
 def test_no_more_queries_than_allowed(model):
@@ -234,12 +235,13 @@ def test_a_test_by_detr_does_nothing_more_than_dino(model, images):
     inputs, samples = images
     dino = dino_of(model).eval()
     with torch.no_grad():
-        found = [sample.pred_instances for sample in model.predict(inputs, samples)]
+        result = [sample.pred_instances for sample in model.predict(inputs, samples)]
         plain = [sample.pred_instances.clone() for sample in dino.predict(inputs, samples)]
-    for ours, theirs in zip(found, plain, strict=True):
-        boxes, kept = batched_nms(theirs.bboxes, theirs.scores, theirs.labels, nms)
-        assert torch.equal(ours.bboxes, theirs.bboxes[kept])
-        assert torch.equal(ours.scores, boxes[:, 4]) and not torch.equal(ours.scores, theirs.scores)
+    for actual, expected in zip(result, plain, strict=True):
+        boxes, kept = batched_nms(expected.bboxes, expected.scores, expected.labels, nms)
+        assert torch.equal(actual.bboxes, expected.bboxes[kept])
+        assert torch.equal(actual.scores, boxes[:, 4])
+        assert not torch.equal(actual.scores, expected.scores)
 
 
 @pytest.mark.parametrize('branch', ['rpn+roi', 'atss'])
@@ -247,8 +249,8 @@ def test_other_branches_predict(model, images, branch):
     model = copy.deepcopy(model).eval()
     model.branch = branch
     with torch.no_grad():
-        found = model.predict(*images)
-    for sample in found:
+        result = model.predict(*images)
+    for sample in result:
         boxes = sample.pred_instances
         assert 0 < len(boxes) <= 100 and boxes.bboxes.shape[1] == 4
         assert ((boxes.scores >= 0) & (boxes.scores <= 1)).all() and (boxes.labels < 7).all()

@@ -42,8 +42,8 @@ def timm_maps(public_file, x, img_size=(32, 32), patch=8):
 def test_step_zero_equals_timm_bit_for_bit(public_file, adapter):
     model = build(public_file, adapter=adapter, pyramid=[1] * 4).eval()
     x = torch.randn(2, 3, 32, 32)
-    for ours, theirs in zip(model(x), timm_maps(public_file, x), strict=True):
-        assert torch.equal(ours, theirs)
+    for actual, expected in zip(model(x), timm_maps(public_file, x), strict=True):
+        assert torch.equal(actual, expected)
 
 
 def test_split_is_the_minor_part_of_the_pretrained_weights(public_file):
@@ -294,6 +294,6 @@ def test_xformers_where_asked_for(public_file, monkeypatch):
     monkeypatch.setitem(sys.modules, 'xformers', types.ModuleType('xformers'))
     monkeypatch.setitem(sys.modules, 'xformers.ops', fake)
     x = torch.randn(1, 3, 32, 32)
-    ours = build(public_file, attn_impl='xformers', adapter=SOMA).eval()(x)[-1]
+    actual = build(public_file, attn_impl='xformers', adapter=SOMA).eval()(x)[-1]
     assert len(calls) == 4
-    assert torch.allclose(ours, build(public_file).eval()(x)[-1], atol=1e-5)
+    assert torch.allclose(actual, build(public_file).eval()(x)[-1], atol=1e-5)

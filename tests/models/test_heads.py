@@ -102,12 +102,12 @@ def test_forward_and_prediction_are_mmsegs(size):
     metas = [dict(img_shape=(90, 130)), dict(img_shape=(90, 130))]
     plain.eval(), lean.eval()
     with torch.no_grad():
-        for ours, theirs in zip(lean(maps), plain(resized(maps), None), strict=True):
-            for a, b in zip(ours, theirs, strict=True):
+        for actual, expected in zip(lean(maps), plain(resized(maps), None), strict=True):
+            for a, b in zip(actual, expected, strict=True):
                 torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-        ours, theirs = lean.predict(maps, metas, {}), plain.predict(resized(maps), metas, {})
-    assert ours.shape == (2, CLASSES, 90, 130)
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+        actual, expected = lean.predict(maps, metas, {}), plain.predict(resized(maps), metas, {})
+    assert actual.shape == (2, CLASSES, 90, 130)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -121,16 +121,16 @@ def test_forward_and_prediction_are_mmsegs(size):
 )
 def test_losses_and_gradients_are_mmsegs(same_points, queries, classes):
     plain, lean = make(queries)
-    targets = samples(*(labels_of(*own) for own in classes))
+    targets = samples(*(labels_of(*of_image) for of_image in classes))
     maps = features()
     ours_maps, theirs_maps = ([x.clone().requires_grad_() for x in maps] for _ in 'ab')
-    ours = lean.loss(ours_maps, targets, {})
-    theirs = plain.loss(resized(theirs_maps), targets, {})
-    assert ours.keys() == theirs.keys()
-    for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value.sum(), rtol=1e-4, atol=1e-5)
-    sum(ours.values()).backward()
-    sum(theirs.values()).backward()
+    actual = lean.loss(ours_maps, targets, {})
+    expected = plain.loss(resized(theirs_maps), targets, {})
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(actual[name], value.sum(), rtol=1e-4, atol=1e-5)
+    sum(actual.values()).backward()
+    sum(expected.values()).backward()
     for (name, a), b in zip(lean.named_parameters(), plain.parameters(), strict=True):
         scale = b.grad.abs().max().item()
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-3 * scale + 1e-5, msg=name)
@@ -206,9 +206,9 @@ def test_ignore_index_may_be_a_class(same_points):
     plain, lean = make()
     plain.ignore_index = lean.ignore_index = 0
     targets, maps = samples(labels_of(0, 1, 2), labels_of(0, 4)), features()
-    theirs = plain.loss(resized(maps), targets, {})
+    expected = plain.loss(resized(maps), targets, {})
     for name, value in lean.loss(maps, targets, {}).items():
-        torch.testing.assert_close(value, theirs[name].sum(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(value, expected[name].sum(), rtol=1e-4, atol=1e-5)
 
 
 def test_maps_that_are_resized_already_are_refused():

@@ -19,12 +19,13 @@ def test_resizing_after_the_projection_gives_the_same(norm):
         F.interpolate(x, scale_factor=k, mode='bilinear', align_corners=False)
         for x, k in zip(maps, (4, 1, 0.5), strict=True)
     ]
-    ours, theirs = lean(maps), plain(resized)
-    assert [x.shape[-1] for x in ours] == [32, 8, 4, 2, 1]
+    actual, expected = lean(maps), plain(resized)
+    assert [x.shape[-1] for x in actual] == [32, 8, 4, 2, 1]
     gradients = [
-        torch.autograd.grad(sum((out**3).sum() for out in outs), maps) for outs in (ours, theirs)
+        torch.autograd.grad(sum((out**3).sum() for out in outs), maps)
+        for outs in (actual, expected)
     ]
-    for a, b in zip((*ours, *gradients[0]), (*theirs, *gradients[1]), strict=True):
+    for a, b in zip((*actual, *gradients[0]), (*expected, *gradients[1]), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 

@@ -29,8 +29,8 @@ def dinov2(file=None, adapter=REIN, **options):
     return model
 
 
-def equal(ours, theirs):
-    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+def equal(actual, expected):
+    return all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
 
 
 def test_dinov2_at_step_zero_is_the_frozen_one(public_file):
@@ -81,9 +81,9 @@ def test_base_in_half_precision(public_file):
     maps, full = model(X), dinov2(public_file, REIN | {'zero_init': True})(X)
     sum(x.square().mean() for x in maps).backward()
     assert all(p.grad is not None for p in model.reins.parameters())
-    for ours, theirs in zip(maps, full, strict=True):
-        assert ours.dtype == torch.float32
-        torch.testing.assert_close(ours, theirs, rtol=0.1, atol=0.3)
+    for actual, expected in zip(maps, full, strict=True):
+        assert actual.dtype == torch.float32
+        torch.testing.assert_close(actual, expected, rtol=0.1, atol=0.3)
 
 
 def test_a_resnet_with_its_pretrained_weights(tmp_path):
@@ -94,8 +94,8 @@ def test_a_resnet_with_its_pretrained_weights(tmp_path):
     model = MODELS.build(dict(type='AdaptedBackbone', backbone=inner, adapter=adapter))
     model.init_weights()
     state = read_state_dict(tmp_path / 'resnet.pth')
-    own = model.state_dict()
-    assert all(torch.equal(own[n], v) for n, v in state.items() if not n.startswith('fc.'))
+    loaded = model.state_dict()
+    assert all(torch.equal(loaded[n], v) for n, v in state.items() if not n.startswith('fc.'))
     assert isinstance(model.reins, StageReins) and list(model.reins) == [
         'width16',
         'width32',
@@ -130,21 +130,21 @@ def segmentor(link=True, head='ReinMask2FormerHead', kind='WindowEncoderDecoder'
 def test_windows_share_the_queries():
     torch.manual_seed(1)
     model = segmentor().eval().double()
-    theirs = segmentor(kind='EncoderDecoder').eval().double()
+    plain = segmentor(kind='EncoderDecoder').eval().double()
     for parameter in model.parameters():  # fresh ones predict the same class everywhere
         parameter.add_(0.5 * torch.randn_like(parameter))
-    theirs.load_state_dict(model.state_dict())
+    plain.load_state_dict(model.state_dict())
     meta = dict(ori_shape=(48, 70), img_shape=(48, 70))
     image = torch.randn(2, 3, 48, 70, dtype=torch.double)
-    found, expected = (
-        m.predict(image, [SegDataSample(metainfo=meta) for _ in range(2)]) for m in (model, theirs)
+    result, expected = (
+        m.predict(image, [SegDataSample(metainfo=meta) for _ in range(2)]) for m in (model, plain)
     )
-    for ours, other in zip(found, expected, strict=True):
-        scores = ours.seg_logits.data
+    for lean, other in zip(result, expected, strict=True):
+        scores = lean.seg_logits.data
         torch.testing.assert_close(scores, other.seg_logits.data, rtol=0, atol=1e-9)
         assert (scores.std((1, 2)) > 1e-3).any()
     model.backbone.reins.merge.bias.add_(1)
-    assert not torch.allclose(model.predict(image)[0].seg_logits.data, found[0].seg_logits.data)
+    assert not torch.allclose(model.predict(image)[0].seg_logits.data, result[0].seg_logits.data)
 
 
 def test_queries_without_the_head_that_reads_them():

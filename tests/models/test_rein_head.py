@@ -32,12 +32,12 @@ def test_queries_stand_for_learned_ones(pair):
     head, queries, lean = pair
     maps, metas = features(), [dict(img_shape=(90, 130))] * 2
     with torch.no_grad():
-        for ours, theirs in zip(head((maps, queries)), lean(maps), strict=True):
-            for a, b in zip(ours, theirs, strict=True):
+        for actual, expected in zip(head((maps, queries)), lean(maps), strict=True):
+            for a, b in zip(actual, expected, strict=True):
                 torch.testing.assert_close(a, b)
-        found = head.predict((tuple(maps), queries), metas, {})
-        torch.testing.assert_close(found, lean.predict(maps, metas, {}))
-    assert found.shape == (2, 5, 90, 130)
+        result = head.predict((tuple(maps), queries), metas, {})
+        torch.testing.assert_close(result, lean.predict(maps, metas, {}))
+    assert result.shape == (2, 5, 90, 130)
 
 
 def test_losses_reach_the_queries(pair):

@@ -38,9 +38,9 @@ def build(head='semfpn', kind='WindowEncoderDecoder', **test_cfg):
 @pytest.fixture(scope='module', params=HEADS)
 def pair(request):
     """The same model as mmseg's segmentor and as ours."""
-    theirs, ours = build(request.param, 'EncoderDecoder'), build(request.param)
-    ours.load_state_dict(theirs.state_dict())
-    return theirs, ours
+    plain, lean = build(request.param, 'EncoderDecoder'), build(request.param)
+    lean.load_state_dict(plain.state_dict())
+    return plain, lean
 
 
 def samples(count, size, **changes):
@@ -49,17 +49,17 @@ def samples(count, size, **changes):
 
 
 @torch.inference_mode()
-def compare(theirs, ours, inputs, metas):
+def compare(plain, lean, inputs, metas):
     """Predict with both; what the samples hold must be the same."""
-    expected, found = (model.predict(inputs, copy.deepcopy(metas)) for model in (theirs, ours))
-    assert len(found) == len(expected) == len(inputs)
-    for one, other in zip(expected, found, strict=True):
+    expected, result = (model.predict(inputs, copy.deepcopy(metas)) for model in (plain, lean))
+    assert len(result) == len(expected) == len(inputs)
+    for one, other in zip(expected, result, strict=True):
         assert one.keys() == other.keys()
         labels = other.pred_sem_seg.data
         assert labels.dtype == torch.int64 and torch.equal(labels, one.pred_sem_seg.data)
         assert len(labels.unique()) > 1
         torch.testing.assert_close(other.seg_logits.data, one.seg_logits.data, atol=1e-9, rtol=0)
-    return found
+    return result
 
 
 def image(count, height, width):
@@ -69,11 +69,11 @@ def image(count, height, width):
 @pytest.mark.parametrize(('count', 'batch_windows'), [(1, 1), (2, 2), (1, 3), (2, 3), (2, 100)])
 @pytest.mark.parametrize('size', [(61, 75), (32, 52), (20, 90), (24, 16)])
 def test_predictions_are_those_of_mmseg(pair, count, batch_windows, size):
-    theirs, ours = pair
-    ours.test_cfg.batch_windows = batch_windows
+    plain, lean = pair
+    lean.test_cfg.batch_windows = batch_windows
     sizes = []
-    hook = ours.backbone.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
-    compare(theirs, ours, image(count, *size), samples(count, size))
+    hook = lean.backbone.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    compare(plain, lean, image(count, *size), samples(count, size))
     hook.remove()
     windows = count * {(61, 75): 3 * 4, (32, 52): 2, (20, 90): 4, (24, 16): 1}[size]
     assert sum(sizes) == windows and sizes[0] == min(windows, batch_windows)
@@ -100,16 +100,16 @@ def test_padding_and_flips_are_undone(pair, meta):
 def test_a_diagonal_flip_is_undone():
     model, logits = build(), image(1, 20, 30)
     meta = dict(flip=True, flip_direction='diagonal')
-    (found,) = model.postprocess_result(logits, samples(1, (20, 30), **meta))
-    assert torch.equal(found.seg_logits.data, logits[0].flip(1, 2))
+    (result,) = model.postprocess_result(logits, samples(1, (20, 30), **meta))
+    assert torch.equal(result.seg_logits.data, logits[0].flip(1, 2))
 
 
 @torch.inference_mode()
 def test_the_padded_size_of_a_image_is_not_that_of_a_window():
-    ours = build('mask2former')  # where mmseg's segmentor fails
+    lean = build('mask2former')  # where mmseg's segmentor fails
     inputs = image(1, 40, 50)
     plain, padded, alone = (
-        ours.predict(inputs, metas)[0].seg_logits.data
+        lean.predict(inputs, metas)[0].seg_logits.data
         for metas in (samples(1, (40, 50)), samples(1, (40, 50), pad_shape=(40, 50)), None)
     )
     assert plain.shape == (19, 40, 50)
@@ -117,20 +117,20 @@ def test_the_padded_size_of_a_image_is_not_that_of_a_window():
 
 
 def test_without_samples():
-    theirs, ours = build(kind='EncoderDecoder'), build()
-    compare(theirs, ours, image(2, 40, 50), None)
+    plain, lean = build(kind='EncoderDecoder'), build()
+    compare(plain, lean, image(2, 40, 50), None)
 
 
 def test_meta_information_of_the_caller_is_left_alone(pair):
     metas = [dict(ori_shape=(40, 50), img_shape=(40, 50), name=name) for name in 'ab']
     before = copy.deepcopy(metas)
-    _, ours = pair
+    _, lean = pair
     seen = []
-    ours.test_cfg.batch_windows = 5
-    hook = ours.decode_head.predict
-    ours.decode_head.predict = lambda x, batch, cfg: seen.append(batch) or hook(x, batch, cfg)
-    ours.slide_inference(image(2, 40, 50), metas)
-    del ours.decode_head.predict
+    lean.test_cfg.batch_windows = 5
+    hook = lean.decode_head.predict
+    lean.decode_head.predict = lambda x, batch, cfg: seen.append(batch) or hook(x, batch, cfg)
+    lean.slide_inference(image(2, 40, 50), metas)
+    del lean.decode_head.predict
     assert metas == before
     assert [[meta['name'] for meta in batch] for batch in seen] == [['a'] * 4 + ['b'], ['b'] * 3]
     assert all(meta['img_shape'] == (32, 32) for batch in seen for meta in batch)
@@ -147,16 +147,16 @@ def test_whole_images(pair):
 
 
 def test_one_class_has_a_threshold():
-    theirs, ours = build(kind='EncoderDecoder'), build()
-    for model in (theirs, ours):
+    plain, lean = build(kind='EncoderDecoder'), build()
+    for model in (plain, lean):
         model.decode_head.threshold = 0.3
     logits, metas = image(1, 20, 30), samples(1, (30, 20))
     logits = logits[:, :1]
-    expected, found = (
-        model.postprocess_result(logits, copy.deepcopy(metas))[0] for model in (theirs, ours)
+    expected, result = (
+        model.postprocess_result(logits, copy.deepcopy(metas))[0] for model in (plain, lean)
     )
-    assert torch.equal(expected.pred_sem_seg.data, found.pred_sem_seg.data)
-    assert 0 < found.pred_sem_seg.data.double().mean() < 1
+    assert torch.equal(expected.pred_sem_seg.data, result.pred_sem_seg.data)
+    assert 0 < result.pred_sem_seg.data.double().mean() < 1
 
 
 @pytest.mark.parametrize('head', HEADS)
@@ -165,11 +165,11 @@ def test_autocast(head):
     models = build(head, 'EncoderDecoder').float(), build(head, batch_windows=1).float()
     inputs, metas = image(1, 40, 50).float(), samples(1, (40, 50))
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        expected, found = (
+        expected, result = (
             model.predict(inputs, copy.deepcopy(metas))[0].seg_logits.data for model in models
         )
-    assert found.dtype == expected.dtype == torch.float32
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert result.dtype == expected.dtype == torch.float32
+    torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize('number', [0, -1, 2.5, '4', None, True])
@@ -189,6 +189,6 @@ def test_a_stride_that_leaves_gaps_is_named():
 
 
 def test_parameters_are_those_of_mmseg(pair):
-    theirs, ours = pair
-    assert type(theirs) is EncoderDecoder and type(ours) is WindowEncoderDecoder
-    assert list(ours.state_dict()) == list(theirs.state_dict())
+    plain, lean = pair
+    assert type(plain) is EncoderDecoder and type(lean) is WindowEncoderDecoder
+    assert list(lean.state_dict()) == list(plain.state_dict())

@@ -36,7 +36,7 @@ def main() -> None:
     """Measure, print a table, write a file."""
     args = parse_args()
     # here, so that --help need not wait
-    from soma.engine.speed import Settings, measure_speed, speed_table
+    from speed import Settings, measure_speed, speed_table
 
     with command(args.trust, ValueError):
         if args.out:

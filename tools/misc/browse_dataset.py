@@ -24,9 +24,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Draw, say where."""
+    """Draw, print where."""
     args = parse_args()
-    from soma.inference.browse import browse_dataset  # here, so that --help need not wait
+    from dataset_sheets import browse_dataset  # here, so that --help need not wait
 
     with command(False, ValueError):
         config = load_config(args.config, args.cfg_options)

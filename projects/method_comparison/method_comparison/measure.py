@@ -45,14 +45,14 @@ def read_scores(folder: Path, sources: Sequence[str]) -> dict[str, float]:
     return {**source, 'unseen': report['mean']['mIoU'], **scores}
 
 
-def trained_parameters(config: Config) -> dict[str, int]:
-    """Count the parameters that a config trains, in the backbone and outside of it."""
+def trainable_parameters(config: Config) -> dict[str, int]:
+    """Count the trainable parameters of a config, in the backbone and outside of it."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # mmseg warns at each loss
         model = build_model(config)
-    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    backbone = sum(count for name, count in trained.items() if name.startswith(_BACKBONE))
-    return {'backbone': backbone, 'head': sum(trained.values()) - backbone}
+    trainable = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    backbone = sum(count for name, count in trainable.items() if name.startswith(_BACKBONE))
+    return {'backbone': backbone, 'head': sum(trainable.values()) - backbone}
 
 
 def shared_bytes(checkpoint: Path, pretrained: Path) -> dict[str, int]:

@@ -90,9 +90,7 @@ class Comparison:
     @property
     def runs(self) -> list[Run]:
         """All runs, each after those that it needs."""
-        return list(
-            dict.fromkeys(run for each in self.reported for run in (*self.parts(each), each))
-        )
+        return list(dict.fromkeys(run for row in self.reported for run in (*self.parts(row), row)))
 
     def parts(self, run: Run) -> tuple[Run, ...]:
         """The runs whose backbones one averages; none if it trains."""
@@ -139,7 +137,7 @@ class Comparison:
 
     def hash_settings(self, run: Run) -> str:
         """A hash of all settings of a run whose config is written, those of its parts included."""
-        files = [self.config_file(each) for each in (*self.parts(run), run)]
+        files = [self.config_file(part) for part in (*self.parts(run), run)]
         configs = [Config.fromfile(file).to_dict() for file in files]
         return hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from soma.engine.speed import machine
 from soma.io.checkpoint_files import pretrained_file
 from soma.io.files import atomic_path, write_json
+from soma.utils.machine import machine
 
 from .plan import Comparison
 from .plots import plot_drift, plot_generalisation

@@ -14,7 +14,13 @@ from soma.utils.config import REPOSITORY, load_config
 from soma.utils.jobs import Job, Usage, run_jobs
 
 from .configs import domains
-from .measure import measure_drift, read_scores, shared_bytes, trained_parameters, training_seconds
+from .measure import (
+    measure_drift,
+    read_scores,
+    shared_bytes,
+    trainable_parameters,
+    training_seconds,
+)
 from .plan import ENVIRONMENT, Comparison, Run
 from .report import write_report
 
@@ -88,7 +94,7 @@ def _finish(comparison: Comparison, runs: dict[str, Run], job: Job, usage: Usage
         'seed': run.seed,
         'settings': comparison.hash_settings(run),
         'mIoU': scores,
-        'trained': trained_parameters(config),
+        'trained': trainable_parameters(config),
         'shared_bytes': shared_bytes(checkpoint, pretrained),
         'drift': measure_drift(checkpoint, pretrained),
         'cost': {

@@ -38,7 +38,7 @@ def summarise(comparison: Comparison, results: Sequence[Mapping]) -> dict:
 
     Returns:
         By setting and method, in the comparison's order: ``seeds`` that are there, and ``Spread``
-        by name in ``mIoU``, ``drift`` (in percent), ``trained`` parameters, ``shared`` kB and
+        by name in ``mIoU``, ``drift`` (in percent), ``trained`` (trainable), ``shared`` kB and
         ``cost``. Methods without a result are left out.
     """
     summary = {}
@@ -119,8 +119,8 @@ def cost_table(comparison: Comparison, methods: Mapping[str, Mapping]) -> str:
     """Parameters and sizes, and the seconds and memory that this machine measured."""
     header = [
         'method',
-        'trained in the backbone',
-        'trained outside',
+        'trainable in the backbone',
+        'trainable outside',
         'backbone to share, kB',
         'all to share, kB',
         'training, s',

@@ -48,7 +48,7 @@ def test_comparison_runs_resumes_and_reports(compare, ran, tmp_path):
     assert (soma['trained']['backbone'], last['trained']['backbone']) == (1440, blocks)
     assert soma['shared_bytes']['backbone'] == 4 * (1440 + 1152)  # A, B, biases; A0, B0
     assert last['shared_bytes']['backbone'] == 4 * blocks
-    assert min(each['drift']['change'] for each in (last, full, mean, soma)) > 0
+    assert min(result['drift']['change'] for result in (last, full, mean, soma)) > 0
     assert list(soma['mIoU']) == ['source', 'unseen', 'citys', 'fog']
     assert soma['cost']['train_seconds'] > 0
     seconds = [result['cost']['train_seconds'] for result in (last, full, mean)]

@@ -60,8 +60,8 @@ def test_config_is_the_methods_on_the_data_of_the_setting(method, write, recipe_
     assert tests[-1].indices == -1 and 'indices' not in tests[0]
     assert config.val_evaluator.mean_over == config.test_evaluator.mean_over == ['citys', 'fog']
     assert config.val_dataloader == config.test_dataloader
-    ends = [each.end for each in config.param_scheduler]
-    assert ends == [each.end * 10 for each in alone.param_scheduler] == [40, 40]
+    ends = [scheduler.end for scheduler in config.param_scheduler]
+    assert ends == [scheduler.end * 10 for scheduler in alone.param_scheduler] == [40, 40]
     assert config.train_cfg.max_iters == config.default_hooks.checkpoint.interval == 40
     assert config.train_cfg.val_interval == 40
     assert config.model == alone.model and config.optim_wrapper == alone.optim_wrapper

@@ -1,4 +1,4 @@
-# The last two of six blocks train, on the toy streets, GTA -> all others
+# The last two of six blocks are trainable, on the toy streets, GTA -> all others
 _base_ = [
     './_base_/models/dinov2-toy_semfpn.py',
     './_base_/datasets/toy_gta_256x256.py',

@@ -79,9 +79,9 @@ def test_boxes_of_streets_fit_what_is_seen(domain):
         for box in boxes:
             left, top, right, bottom = box.corners
             assert 1 <= left < right <= SIZE[0] and 1 <= top < bottom <= SIZE[1]
-            mine = np.isin(result.labels, [k for k, name in NAMES.items() if name == box.name])
-            mine = mine[top - 1 : bottom, left - 1 : right]
-            assert mine[0].any() and mine[-1].any() and mine[:, 0].any() and mine[:, -1].any()
+            mask = np.isin(result.labels, [k for k, name in NAMES.items() if name == box.name])
+            mask = mask[top - 1 : bottom, left - 1 : right]
+            assert mask[0].any() and mask[-1].any() and mask[:, 0].any() and mask[:, -1].any()
     assert len(names) >= 5
 
 
@@ -100,9 +100,9 @@ def test_files(tmp_path):
         for name in names:
             folder = (root / path).parents[2]
             assert (folder / f'JPEGImages/{name}.jpg').stat().st_size > 1000
-            size, found = read_voc(folder / f'Annotations/{name}.xml')
+            size, voc_boxes = read_voc(folder / f'Annotations/{name}.xml')
             assert size == SIZE
-            boxes += len(found)
+            boxes += len(voc_boxes)
     assert boxes > 20
     assert len(list(root.rglob('*.xml'))) == len(list(root.rglob('*.jpg'))) == 7
 

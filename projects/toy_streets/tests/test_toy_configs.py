@@ -6,11 +6,10 @@ import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS
+from speed_phases import Settings, synthetic_data
 
 from soma.checkpoints.export.onnx import export_onnx
-from soma.engine.speed import Settings
-from soma.engine.speed_phases import synthetic_data
-from soma.evaluation.test_config import use_tta
+from soma.evaluation.prepare import use_tta
 from soma.models.build import build_model
 from soma.utils.config import load_config
 from toy_streets.demo import PROJECT

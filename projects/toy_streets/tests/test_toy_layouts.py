@@ -11,7 +11,7 @@ from toy_streets import DOMAIN_STYLES, render, sample_scene
 SEED, SIZE = 5, (96, 64)  # of the streets that all tests share
 
 
-def truth(domain, split, index):
+def ground_truth(domain, split, index):
     """The labels that a sample was written with."""
     rng = np.random.default_rng(
         [SEED, crc32(domain.encode()), ('train', 'val').index(split), index]
@@ -46,7 +46,7 @@ ACDC = [
     ],
 )
 def test_ground_truth_comes_back(toy, path, domain, split, index):
-    assert np.array_equal(read_labels(toy / 'data/toy' / path), truth(domain, split, index))
+    assert np.array_equal(read_labels(toy / 'data/toy' / path), ground_truth(domain, split, index))
 
 
 def test_labels_of_the_servers_are_not_there(toy):

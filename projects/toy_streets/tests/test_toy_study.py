@@ -44,8 +44,10 @@ def test_config_says_what_differs_from_the_method(recipe, method, setting, tmp_p
     assert all('data/toy_study/' in part.data_root for part in tests)
     assert tests[-1].indices == -12 and 'indices' not in tests[0]
     assert config.val_evaluator.mean_over == config.test_evaluator.mean_over == UNSEEN
-    ends = [(each.begin, each.end) for each in config.param_scheduler]
-    assert ends == [(each.begin // 10, each.end // 10) for each in alone.param_scheduler]
+    ends = [(scheduler.begin, scheduler.end) for scheduler in config.param_scheduler]
+    assert ends == [
+        (scheduler.begin // 10, scheduler.end // 10) for scheduler in alone.param_scheduler
+    ]
     assert config.train_cfg.max_iters == config.default_hooks.checkpoint.interval == 70
     assert config.model == alone.model and config.optim_wrapper == alone.optim_wrapper
 

@@ -192,11 +192,11 @@ def _is_complete(out: Path, request: dict) -> bool:
                     'choose another folder'
                 )
         return False
-    found = json.loads(manifest.read_text())
-    complete = found.pop('complete')
-    if found != request:
+    recorded = json.loads(manifest.read_text())
+    complete = recorded.pop('complete')
+    if recorded != request:
         raise FileExistsError(
-            f'{out} holds toy streets made with other arguments: {found}, asked for {request}; '
+            f'{out} holds toy streets made with other arguments: {recorded}, asked for {request}; '
             'choose another folder or delete this one'
         )
     return complete

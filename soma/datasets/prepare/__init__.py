@@ -1,1 +1,1 @@
-"""Bring datasets into shape: converters, checks, fractals."""
+"""Bring datasets into shape: converters and checks."""

@@ -81,8 +81,8 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
     if not parts:
         raise ValueError('the config has no train, val or test data to check')
     work = [(part, index) for part in parts.values() for index in range(len(part.pairs))]
-    found = run_parallel(_check_pair, [p.pairs[i] for p, i in work], nproc, 'checking')
-    for (part, index), (faults, counts) in zip(work, found, strict=True):
+    results = run_parallel(_check_pair, [p.pairs[i] for p, i in work], nproc, 'checking')
+    for (part, index), (faults, counts) in zip(work, results, strict=True):
         part.faults += faults
         if any(fault.breaks for fault in faults):
             part.bad.add(index)
@@ -108,11 +108,7 @@ def _check_pair(pair: Pair | BoxPair) -> tuple[list[Fault], np.ndarray | None]:
 
 
 def _datasets(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping]]:
-    """The datasets within ``ConcatDataset``, ``RepeatDataset`` ..., and where the config has them.
-
-    Yields:
-        Dotted key, dataset's config.
-    """
+    """Dotted key and config of each dataset, those in ``ConcatDataset`` ... one by one."""
     if not config:
         return
     if 'datasets' in config:
@@ -174,7 +170,7 @@ def parts_table(parts: list[Part]) -> Table:
     return table
 
 
-def fault_lines(parts: list[Part], each: int = 3) -> list[str]:
+def fault_lines(parts: list[Part], limit: int = 3) -> list[str]:
     """Name the first faults of each kind in each dataset, those that break training first."""
     kinds: dict[tuple, list[Fault]] = {}
     for part in parts:
@@ -183,9 +179,9 @@ def fault_lines(parts: list[Part], each: int = 3) -> list[str]:
     lines = []
     for (harmless, name, kind), faults in sorted(kinds.items()):
         level = 'warning' if harmless else 'error'
-        lines += [f'{level}: {fault.file}: {fault.text}' for fault in faults[:each]]
-        if len(faults) > each:
-            lines.append(f'{level}: {name}: {kind}: {len(faults) - each} more, see report.json')
+        lines += [f'{level}: {fault.file}: {fault.text}' for fault in faults[:limit]]
+        if len(faults) > limit:
+            lines.append(f'{level}: {name}: {kind}: {len(faults) - limit} more, see report.json')
     return lines
 
 
@@ -206,10 +202,6 @@ def write_report(parts: list[Part], folder: Path) -> None:
 
 def write_good_lists(parts: list[Part], folder: Path) -> list[str]:
     """Write a list of the good pairs of each dataset that has bad ones and good ones.
-
-    Args:
-        parts: What was found.
-        folder: Folder to write to.
 
     Returns:
         The options (``--cfg-options``) with which a config uses the lists.

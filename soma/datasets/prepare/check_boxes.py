@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from ..label_files import orientation, shown_size
 from ..voc_files import count_boxes, read_voc, tidy_boxes
-from .check_files import Fault, check_sizes, unreadable
+from .check_files import Fault, check_sizes, read_sizes, unreadable
 
 if TYPE_CHECKING:
     from ..domain_voc import DomainVOCDataset
@@ -64,32 +62,27 @@ def list_box_pairs(
 def check_box_pair(pair: BoxPair) -> tuple[list[Fault], np.ndarray | None]:
     """Read an image and its boxes to their ends and compare them.
 
-    Args:
-        pair: The two files.
-
     Returns:
         What is wrong, and the number of good boxes of each class (K,), unless a file is bad.
     """
-    faults, said, boxes = [], None, None
+    faults, stated, boxes = [], None, None
     try:
-        said, boxes = read_voc(pair.xml)
+        stated, boxes = read_voc(pair.xml)
     except FileNotFoundError:
         faults.append(Fault('no XML', str(pair.image), f'its boxes {pair.xml} are missing'))
     except (OSError, ValueError) as error:
         faults.append(unreadable(pair.xml, error))
     try:
-        with Image.open(pair.image) as image:
-            image.load()
-            stored, shown, tag = image.size, shown_size(image), orientation(image)
+        sizes = read_sizes(pair.image)
     except FileNotFoundError:
         return [*faults, Fault('no image', str(pair.image), 'is missing')], None
     except Exception as error:  # broken bytes can raise anything
         return [*faults, unreadable(pair.image, error)], None
     if boxes is None:
         return faults, None
-    if said is not None:
-        faults += check_sizes(pair.image, stored, shown, tag, said)
-    good, oddities = tidy_boxes(boxes, shown, pair.classes)
+    if stated is not None:
+        faults += check_sizes(pair.image, *sizes, stated)
+    good, oddities = tidy_boxes(boxes, sizes[1], pair.classes)
     # The others are left out while reading, clipped or filtered by the pipelines.
     faults += [
         Fault(kind, str(pair.xml), f'has {text}', kind == 'outside')

@@ -49,21 +49,13 @@ class Pair:
 def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
     """Read an image and its labels to their ends and compare them.
 
-    Args:
-        pair: The two files.
-
     Returns:
         What is wrong, and the number of pixels of each class (20,) if the labels are good.
     """
     faults, counts, size = [], None, None
     if pair.label is not None and not pair.label.exists():
-        faults.append(
-            Fault(
-                'no label',
-                str(pair.image),
-                f'its labels {pair.label} are missing: tools/convert_datasets makes them',
-            )
-        )
+        text = f'its labels {pair.label} are missing: tools/convert_datasets makes them'
+        faults.append(Fault('no label', str(pair.image), text))
     elif pair.label is not None:
         try:
             with Image.open(pair.label) as image:
@@ -72,17 +64,22 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
             faults.append(unreadable(pair.label, error))
         else:
             size = labels.shape[1::-1]
-            counts, found = _check_values(pair, labels)
-            faults += found
+            counts, in_labels = _check_values(pair, labels)
+            faults += in_labels
     try:
-        with Image.open(pair.image) as image:
-            image.load()
-            stored, shown, tag = image.size, shown_size(image), orientation(image)
+        sizes = read_sizes(pair.image)
     except Exception as error:
         return [*faults, unreadable(pair.image, error)], counts
     if size is not None:
-        faults += check_sizes(pair.image, stored, shown, tag, size)
+        faults += check_sizes(pair.image, *sizes, size)
     return faults, counts
+
+
+def read_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """Read an image to its end; its size as stored and as shown, and its EXIF orientation."""
+    with Image.open(path) as image:
+        image.load()
+        return image.size, shown_size(image), orientation(image)
 
 
 def unreadable(path: Path, error: Exception) -> Fault:

@@ -61,7 +61,7 @@ def convert(
     Args:
         jobs: The files to make.
         nproc: Number of processes.
-        title: What the progress bar says.
+        title: Of the progress bar.
         counts: What counts the classes, by default those of Cityscapes.
 
     Returns:
@@ -99,15 +99,15 @@ def _remove_leftovers(targets: Sequence[Path]) -> None:
     for folder in {target.parent for target in targets if target.parent.is_dir()}:
         for path in folder.glob('.*'):
             name = re.fullmatch(r'\.(.+)\.\d+(\.\w+)', path.name)
-            ours = name and folder / (name[1] + name[2]) in expected
-            if ours and time.time() - path.stat().st_mtime > 60:
+            is_leftover = name and folder / (name[1] + name[2]) in expected
+            if is_leftover and time.time() - path.stat().st_mtime > 60:
                 path.unlink()
 
 
 def convert_dataset(
     name: str, root: str | Path, out: str | Path | None = None, nproc: int = 1
 ) -> Summary:
-    """Converts a dataset; ``conversion.json`` says what was found.
+    """Converts a dataset; ``conversion.json`` is the report.
 
     Args:
         name: One of `LAYOUTS`.
@@ -117,12 +117,11 @@ def convert_dataset(
         nproc: Number of processes.
 
     Returns:
-        What was made, what was not, and what is in it.
+        As :func:`convert`.
 
     Raises:
         FileNotFoundError: An expected folder or its files are missing.
-        ImportError: Labels are there as polygons, and what draws them is not installed.
-        ValueError: `nproc` is less than 1.
+        ImportError: As :func:`convert`; likewise ``ValueError``.
     """
     root, out = Path(root), Path(out or root)
     layout = LAYOUTS[name]

@@ -35,7 +35,7 @@ class BoxJob:
             OSError: The source cannot be read.
             ValueError: It is no XML of Pascal VOC, or its image is missing or damaged.
         """
-        said, boxes = read_voc(self.source)
+        stated, boxes = read_voc(self.source)
         try:
             with Image.open(self.image) as image:
                 size = shown_size(image)
@@ -44,8 +44,8 @@ class BoxJob:
             raise ValueError(f'its image {self.image} {reason}') from error
         boxes, oddities = tidy_boxes(boxes, size, BOX_CLASSES)
         remarks = [f'has {text}' for text in oddities.values()]
-        if said is not None and said != size:
-            remarks.append('is of {} x {} pixels, its image of {} x {}'.format(*said, *size))
+        if stated is not None and stated != size:
+            remarks.append('is of {} x {} pixels, its image of {} x {}'.format(*stated, *size))
         made = not _is_same(self.source, self.target) and write_voc(
             self.target, self.image.name, size, boxes
         )

@@ -139,7 +139,7 @@ class ImageJob:
             if tag > 1:
                 try:
                     labelled = stored_size(self.label)
-                except (OSError, SyntaxError):  # missing or damaged: its own job says so
+                except (OSError, SyntaxError):  # missing or damaged, which its own job reports
                     labelled = None
                 turn = shown_size(image) == labelled or image.size != labelled
                 done = 'turned' if turn else 'not turned, for its labels are not'

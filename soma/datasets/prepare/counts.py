@@ -53,7 +53,7 @@ class Counts:
         }
 
     def cell(self, name: str) -> str:
-        """What a table says of a class."""
+        """A cell of a table: the share or the number of a class."""
         index = self.names.index(name) if name in self.names else None
         if index is None or not self.amounts[index]:
             return '-'

@@ -59,45 +59,36 @@ def find(folder: Path, *patterns: str) -> list[Path]:
 def _first_of(folder: Path, below: str, *suffixes: str) -> list[tuple[Path, str]]:
     """The label file of each sample that has the first of the suffixes there is, and its name."""
     files = find(folder, *(f'{below}/*{suffix}' for suffix in suffixes))
-    found = {}
+    label_files = {}  # by the sample
     for suffix in reversed(suffixes):
         named = [path for path in files if path.name.endswith(suffix)]
-        found |= {path.with_name(path.name.removesuffix(suffix)): path for path in named}
-    return [(path, sample.name) for sample, path in sorted(found.items())]
+        label_files |= {path.with_name(path.name.removesuffix(suffix)): path for path in named}
+    return [(path, sample.name) for sample, path in sorted(label_files.items())]
 
 
 def _originals(folder: Path) -> list[Path]:
     """The label files of a folder but those that a conversion has put beside them."""
-    found = [path for path in find(folder, '*.png') if not path.name.endswith(_TRAIN_IDS)]
-    if not found:
+    files = [path for path in find(folder, '*.png') if not path.name.endswith(_TRAIN_IDS)]
+    if not files:
         raise FileNotFoundError(f'expected the original labels in {folder}, found converted ones')
-    return found
+    return files
 
 
 def _gta(root: Path, out: Path) -> Jobs:
-    return [
-        LabelJob(
-            path,
-            out / 'labels' / (path.stem + _TRAIN_IDS),
-            CITYSCAPES_TO_TRAIN,
-            root / 'images' / path.name,
-        )
-        for path in _originals(root / 'labels')
-    ]
+    jobs = []
+    for path in _originals(root / 'labels'):
+        target, image = out / 'labels' / (path.stem + _TRAIN_IDS), root / 'images' / path.name
+        jobs.append(LabelJob(path, target, CITYSCAPES_TO_TRAIN, image))
+    return jobs
 
 
 def _synthia(root: Path, out: Path) -> Jobs:
     folder = Path('GT/LABELS')
-    return [
-        LabelJob(
-            path,
-            out / folder / (path.stem + _TRAIN_IDS),
-            SYNTHIA_TO_TRAIN,
-            root / 'RGB' / path.name,
-            channel=0,
-        )
-        for path in _originals(root / folder)
-    ]
+    jobs = []
+    for path in _originals(root / folder):
+        target = out / folder / (path.stem + _TRAIN_IDS)
+        jobs.append(LabelJob(path, target, SYNTHIA_TO_TRAIN, root / 'RGB' / path.name, channel=0))
+    return jobs
 
 
 def _urbansyn(root: Path, out: Path) -> Jobs:
@@ -118,7 +109,7 @@ def _cityscapes(root: Path, out: Path) -> Jobs:
     for split in ('train', 'val'):
         folder = Path('gtFine', split)
         if split == 'train' and not (root / folder).exists():
-            continue  # who only tests on Cityscapes does not need it
+            continue  # a test on Cityscapes alone does not need it
         for path, name in _first_of(root / folder, '*', ids, polygons):
             town = path.parent.name
             target = out / folder / town / f'{name}_gtFine{_TRAIN_IDS}'
@@ -183,7 +174,7 @@ def _diverse_weather(root: Path, out: Path) -> Jobs:
     for weather in _WEATHERS:
         folder, made = (place / weather / 'VOC2007' for place in (root, out))
         if not folder.exists():
-            continue  # who wants some of the domains does not need the others
+            continue  # some of the domains are enough
         names: dict[str, None] = {}
         for path in find(folder / 'ImageSets/Main', 'train.txt', 'test.txt'):
             listed = read_names(path, 'JPEGImages', '.jpg')

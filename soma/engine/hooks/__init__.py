@@ -19,7 +19,7 @@ LOWEST     ``CardHook``                 what the others put into a file becomes 
 
 from .adapter_checkpoint import AdapterCheckpointHook
 from .block_freeze import BlockFreezeHook
-from .card import CardHook
+from .checkpoint_card import CardHook
 from .finite_loss import FiniteLossHook
 from .seed import SeedHook
 from .trainable_ema import TrainableEMAHook

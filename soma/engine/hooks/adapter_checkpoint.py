@@ -1,4 +1,4 @@
-"""Checkpoints of what trains, of which none is ever lost."""
+"""Checkpoints of what is trainable, of which none is ever lost."""
 
 from __future__ import annotations
 

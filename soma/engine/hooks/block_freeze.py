@@ -19,9 +19,9 @@ from ...models.build import plain_model
 class BlockFreezeHook(Hook):
     """Keep what is frozen frozen, and prove it.
 
-    Before training it checks that no parameter trains which its module declares frozen
-    (``frozen_names()``, as the backbones of this package have), and logs a table of what trains.
-    During training it keeps modules without any trained parameter in eval mode. After training it
+    Before training it checks that no parameter is trainable that its module declares frozen
+    (``frozen_names()``, as the backbones of this package have), and logs a table of both kinds.
+    During training it keeps modules without any trainable parameter in eval mode. After training it
     checks that every frozen tensor is bit-identical to what it was.
     """
 
@@ -29,7 +29,7 @@ class BlockFreezeHook(Hook):
         """Check, log, and remember what is frozen.
 
         Raises:
-            RuntimeError: If a parameter trains that must not.
+            RuntimeError: If a parameter is trainable that must be frozen.
         """
         model = plain_model(runner.model)
         for prefix, module in model.named_modules():
@@ -42,7 +42,7 @@ class BlockFreezeHook(Hook):
                     f'{len(wrong)} parameters of {prefix} are trainable but must be frozen: '
                     f'{wrong[:5]}; something set requires_grad after the model was built'
                 )
-        runner.logger.info(f'what trains:\n{adapter_report(model)}')
+        runner.logger.info(f'trainable and frozen parameters:\n{adapter_report(model)}')
         self._modules = frozen_modules(model)
         self._digests = {name: digest(tensor) for name, tensor in frozen_tensors(model).items()}
 
@@ -66,11 +66,11 @@ class BlockFreezeHook(Hook):
 
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
-    """The largest modules of a model that have parameters, none of which trains."""
+    """The largest modules of a model that have parameters, all of them frozen."""
     flags = [parameter.requires_grad for parameter in model.parameters()]
     if flags and not any(flags):
         return [model]
-    return [found for child in model.children() for found in frozen_modules(child)]
+    return [module for child in model.children() for module in frozen_modules(child)]
 
 
 def frozen_tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -39,7 +39,7 @@ class FiniteLossHook(Hook):
         outputs.update(fetch_losses(outputs))
         try:
             check_losses(outputs, runner.iter + 1, data_batch)
-        except LossError as error:  # the log should say why it ends
+        except LossError as error:  # the log should end with the reason
             runner.logger.error(error)
             raise
 
@@ -53,13 +53,9 @@ class FiniteLossHook(Hook):
 
 
 def fetch_losses(losses: Mapping[str, Tensor | float]) -> dict[str, float]:
-    """Copy the losses of a step to the CPU, all in one copy, for which the GPU stops only once.
+    """Copy the losses of a step, tensors of one element or numbers, to the CPU, all in one copy.
 
-    Args:
-        losses: By name, tensors of one element or numbers.
-
-    Returns:
-        Numbers, by the same names in the same order.
+    The GPU stops only once for it.
     """
     tensors = {n: v.detach().float().reshape(()) for n, v in losses.items() if torch.is_tensor(v)}
     numbers = torch.stack([*tensors.values()]).tolist() if tensors else []
@@ -97,16 +93,16 @@ def check_weights(model: nn.Module, filename: str) -> None:
         filename: The checkpoint that is to be written.
 
     Raises:
-        LossError: If a parameter that trains holds NaN or infinity.
+        LossError: If a trainable parameter holds NaN or infinity.
     """
-    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    flags = [parameter.detach().isfinite().all() for parameter in trained.values()]
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    flags = [parameter.detach().isfinite().all() for parameter in trainable.values()]
     finite = torch.stack(flags).tolist() if flags else []
-    wrong = [name for name, fine in zip(trained, finite, strict=True) if not fine]
+    wrong = [name for name, fine in zip(trainable, finite, strict=True) if not fine]
     if wrong:
         raise LossError(
             f'{filename} is not written: NaN or infinite are {", ".join(wrong[:3])} ... '
-            f'({len(wrong)} of {len(trained)}). {_ADVICE}; the last checkpoint is from before'
+            f'({len(wrong)} of {len(trainable)}). {_ADVICE}; the last checkpoint is from before'
         )
 
 

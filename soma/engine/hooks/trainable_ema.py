@@ -1,4 +1,4 @@
-"""The moving average of what trains."""
+"""The moving average of the trainable parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...models.build import plain_model
 
 @HOOKS.register_module()
 class TrainableEMAHook(Hook):
-    """Keep an exponential moving average of the parameters that train, and no copy of the others.
+    """Keep an exponential moving average of the trainable parameters, and no copy of the others.
 
     The average is that of mmengine's ``EMAHook``, bit for bit on a CPU, and so are the files: the
     average is validated and is the ``state_dict`` of a checkpoint, ``ema_state_dict`` is what the
@@ -43,16 +43,16 @@ class TrainableEMAHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Start with the present values, unless the average was resumed."""
-        self._trained = _trained(runner)
+        self._trainable = _trainable(runner)
         if not self.average:
-            self.average = {name: value.clone() for name, value in self._trained.items()}
+            self.average = {name: value.clone() for name, value in self._trainable.items()}
 
     @torch.no_grad()
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
         """Update the average, if the optimizer has made a step (``accumulative_counts``)."""
         if not runner.optim_wrapper.should_update():
             return
-        average, new = list(self.average.values()), list(self._trained.values())
+        average, new = list(self.average.values()), list(self._trainable.values())
         started = runner.iter + 1 >= self.begin_iter
         if not (started and self.steps):
             torch._foreach_copy_(average, new)
@@ -73,8 +73,8 @@ class TrainableEMAHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write the average as the state of the model, beside what the optimizer works on."""
         state = checkpoint['state_dict']
-        own = {f'module.{name}': state[name] for name in self.average}
-        checkpoint['ema_state_dict'] = {**own, 'steps': torch.tensor(self.steps)}
+        newest = {f'module.{name}': state[name] for name in self.average}
+        checkpoint['ema_state_dict'] = {**newest, 'steps': torch.tensor(self.steps)}
         state.update({name: value.cpu() for name, value in self.average.items()})
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -92,26 +92,26 @@ class TrainableEMAHook(Hook):
                 level=logging.WARNING,
             )
             return
-        state, own = checkpoint['state_dict'], checkpoint['ema_state_dict']
-        trained = _trained(runner)
-        missing = [n for n in trained if n not in state or f'module.{n}' not in own]
+        state, newest = checkpoint['state_dict'], checkpoint['ema_state_dict']
+        trainable = _trainable(runner)
+        missing = [n for n in trainable if n not in state or f'module.{n}' not in newest]
         if missing:
             raise CheckpointError(f'the average in the checkpoint lacks {missing[:3]}')
-        self.steps = int(own['steps'])
-        self.average = {name: state[name].to(value) for name, value in trained.items()}
-        state.update({name: own[f'module.{name}'] for name in trained})
+        self.steps = int(newest['steps'])
+        self.average = {name: state[name].to(value) for name, value in trainable.items()}
+        state.update({name: newest[f'module.{name}'] for name in trainable})
 
     @torch.no_grad()
     def _swap(self) -> None:
         if not self.average:  # no training in this run
             return
-        average, own = list(self.average.values()), list(self._trained.values())
-        before = [value.clone() for value in own]
-        torch._foreach_copy_(own, average)
+        average, values = list(self.average.values()), list(self._trainable.values())
+        before = [value.clone() for value in values]
+        torch._foreach_copy_(values, average)
         torch._foreach_copy_(average, before)
 
 
-def _trained(runner: Runner) -> dict[str, Tensor]:
+def _trainable(runner: Runner) -> dict[str, Tensor]:
     # Under each of its names: a file holds a parameter that layers share more than once.
     parameters = plain_model(runner.model).named_parameters(remove_duplicate=False)
     return {name: value.detach() for name, value in parameters if value.requires_grad}

@@ -117,8 +117,8 @@ class _Adapted:
                 except FileNotFoundError as error:
                     hint = 'download it first (checkpoints/README.md)'
                     raise FileNotFoundError(f'{error}: {hint}') from error
-            wanted = self._pretrained_shapes()
-            missing = [name for name, shape in wanted.items() if loaded.get(name) != shape]
+            shapes = self._pretrained_shapes()
+            missing = [name for name, shape in shapes.items() if loaded.get(name) != shape]
             if missing:
                 raise CheckpointError(
                     f'{path} does not fit {type(self).__name__}: missing or of another shape: '
@@ -127,11 +127,11 @@ class _Adapted:
 
     def _pretrained_shapes(self) -> dict:
         """Shapes of what a pretrained file must have, by name: all but adapters and counters."""
-        own = adapter_state(self)
+        in_adapter = adapter_state(self)
         return {
             name: value.shape
             for name, value in self.state_dict().items()
-            if value.is_floating_point() and name not in own
+            if value.is_floating_point() and name not in in_adapter
         }
 
     def train(self, mode: bool = True) -> nn.Module:
@@ -143,5 +143,5 @@ class _Adapted:
         return self
 
     def frozen_names(self) -> set[str]:
-        """Names of the parameters that must not train: all but the adapter's."""
+        """Names of the parameters that must stay frozen: all but the adapter's."""
         return {name for name, _ in self.named_parameters()} - adapter_names(self)

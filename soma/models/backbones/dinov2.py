@@ -38,7 +38,7 @@ class DINOv2(VisionTransformer):
     """DINOv2 (arXiv 2304.07193) that returns a feature pyramid, plain or adapted.
 
     Parameters have the names of the public files. :meth:`init_weights` loads the pretrained
-    weights, splits the adapted ones and freezes what must not train.
+    weights, splits the adapted ones and freezes the rest.
 
     Args:
         arch: ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``embed_dim``,
@@ -157,7 +157,7 @@ class DINOv2(VisionTransformer):
                     parameter.data = parameter.data.bfloat16()
 
     def init_weights(self) -> None:
-        """Load the pretrained weights, split the adapted ones, freeze what must not train.
+        """Load the pretrained weights, split the adapted ones, freeze the rest.
 
         Raises:
             FileNotFoundError: If the file of ``init_cfg`` does not exist.
@@ -216,17 +216,17 @@ class DINOv2(VisionTransformer):
         }
 
     def frozen_names(self) -> set[str]:
-        """Names of the parameters that must not train.
+        """Names of the parameters that must stay frozen.
 
         These are the first blocks, what the features do not depend on (the final norm and blocks
         after the last output), and with an adapter all that is not its own.
         """
-        own = adapter_names(self)
+        in_adapter = adapter_names(self)
         frozen = set()
         for name, _ in self.named_parameters():
             block = -1 if (index := block_index(name)) is None else index
             unused = block > self.out_indices[-1] or name.startswith('norm.')
-            fixed = name not in own if self.adapter else block < self.frozen_blocks > 0
+            fixed = name not in in_adapter if self.adapter else block < self.frozen_blocks > 0
             if unused or fixed:
                 frozen.add(name)
         return frozen

@@ -30,13 +30,7 @@ POS_EMBED_INTERP = ('exact', 'dinov2')
 
 
 def read_pretrained(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Read pretrained weights.
-
-    Args:
-        path: File with the names of the public files, of timm or of transformers.
-
-    Returns:
-        Tensors by their name there.
+    """Read pretrained weights under the names of the public files, of timm or of transformers.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -117,7 +111,7 @@ def resize_pos_embed(
         raise ValueError(f'pos_embed_interp must be one of {POS_EMBED_INTERP}, got {interp!r}')
     patches = pos_embed.shape[1] - 1
     if old_grid is None:
-        # A file says nothing of its grid. One of the wanted size fits as it is.
+        # A file does not hold its grid. One of the new size fits as it is.
         side = round(patches**0.5)
         old_grid = grid if patches == grid[0] * grid[1] else (side, side)
     if old_grid[0] * old_grid[1] != patches:
@@ -158,14 +152,10 @@ def public_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename DINOv2 weights from the names of the public files to timm's.
+    """Rename DINOv2 weights from the names of the public files to timm's, in a new dict.
 
-    Args:
-        state: Weights under the public names.
-
-    Returns:
-        A new dict, without the mask token. With registers, the class token's position is added to
-        the class token, as timm has it.
+    The mask token is left out. With registers, the class token's position is added to the class
+    token, as timm has it.
     """
     state = {_timm_swiglu_name(key): value for key, value in state.items() if key != 'mask_token'}
     if 'register_tokens' in state:

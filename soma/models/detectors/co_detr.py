@@ -130,17 +130,17 @@ class CoDETR(DINO):
         encoder_inputs, decoder_inputs = self.pre_transformer(features, batch_data_samples)
         encoded = self.forward_encoder(**encoder_inputs)
         queries, head_inputs = self.pre_decoder(**encoded, batch_data_samples=batch_data_samples)
-        losses, positives = self._aux_losses(encoded, batch_data_samples)
+        aux_losses, positives = self._aux_losses(encoded, batch_data_samples)
         counts = self._add_queries(queries, positives, batch_data_samples)
         decoded = self.forward_decoder(**decoder_inputs, **queries)
-        found = self.bbox_head.loss(
+        losses = self.bbox_head.loss(
             **head_inputs,
             **decoded,
             batch_data_samples=batch_data_samples,
             positives=positives,
             query_counts=counts,
         )
-        return {**found, **losses}
+        return {**losses, **aux_losses}
 
     def encoder_maps(self, memory: Tensor, spatial_shapes: Tensor) -> list[Tensor]:
         """Turn the encoder's output into maps.
@@ -169,15 +169,14 @@ class CoDETR(DINO):
             for sample in anything:
                 sample.gt_instances.labels.zero_()
             proposal_cfg = self.train_cfg['rpn_proposal']
-            found, proposals = self.rpn_head.loss_and_predict(maps, anything, proposal_cfg)
-            losses |= rename_loss_dict('rpn.', found)
-            found, positives['roi'] = self.roi_head.loss_and_positives(maps, proposals, samples)
-            losses |= rename_loss_dict('roi.', found)
+            part, proposals = self.rpn_head.loss_and_predict(maps, anything, proposal_cfg)
+            losses |= rename_loss_dict('rpn.', part)
+            part, positives['roi'] = self.roi_head.loss_and_positives(maps, proposals, samples)
+            losses |= rename_loss_dict('roi.', part)
         if self.atss_head is not None:
-            found, positives['atss'] = self.atss_head.loss_and_positives(maps, samples)
-            losses |= rename_loss_dict('atss.', found)
-        chosen = {name: [self._choose(each) for each in of] for name, of in positives.items()}
-        return losses, chosen
+            part, positives['atss'] = self.atss_head.loss_and_positives(maps, samples)
+            losses |= rename_loss_dict('atss.', part)
+        return losses, {name: [*map(self._choose, images)] for name, images in positives.items()}
 
     def _choose(self, positives: InstanceData) -> InstanceData:
         """Draw as many as there may be."""
@@ -201,8 +200,8 @@ class CoDETR(DINO):
             return []
         query, points = [inputs['query']], [inputs['reference_points']]
         blocks = [inputs['dn_mask'].expand(len(samples), -1, -1)]
-        for name, found in positives.items():
-            boxes, features, block = self._pad(found, samples)
+        for name, images in positives.items():
+            boxes, features, block = self._pad(images, samples)
             query.append(self.aux_queries[name](boxes, features))
             points.append(boxes)
             blocks.append(block)
@@ -217,7 +216,7 @@ class CoDETR(DINO):
         return counts[1:]
 
     @staticmethod
-    def _pad(found: list[InstanceData], samples: SampleList) -> tuple[Tensor, Tensor, Tensor]:
+    def _pad(positives: list[InstanceData], samples: SampleList) -> tuple[Tensor, Tensor, Tensor]:
         """Bring the positives of all images to one number P.
 
         Returns:
@@ -225,13 +224,13 @@ class CoDETR(DINO):
             queries a query must not see ``(n, P, P)``: padding, but for itself.
         """
         boxes = [
-            bbox_xyxy_to_cxcywh(each.priors / image_factor(each.priors, sample.metainfo))
-            for each, sample in zip(found, samples, strict=True)
+            bbox_xyxy_to_cxcywh(image.priors / image_factor(image.priors, sample.metainfo))
+            for image, sample in zip(positives, samples, strict=True)
         ]
-        counts = torch.tensor([len(each) for each in boxes], device=boxes[0].device)
+        counts = torch.tensor([*map(len, boxes)], device=boxes[0].device)
         boxes, features = (
             nn.utils.rnn.pad_sequence(parts, batch_first=True)
-            for parts in (boxes, [each.features for each in found])
+            for parts in (boxes, [image.features for image in positives])
         )
         index = torch.arange(boxes.shape[1], device=boxes.device)
         padding = index >= counts[:, None]  # (n, P)
@@ -256,8 +255,8 @@ class CoDETR(DINO):
         encoded = self.forward_encoder(**inputs)
         maps = self.encoder_maps(encoded['memory'], encoded['spatial_shapes'])
         if self.branch == 'atss':
-            found = self.atss_head.predict(maps, batch_data_samples, rescale)
+            results = self.atss_head.predict(maps, batch_data_samples, rescale)
         else:
             proposals = self.rpn_head.predict(maps, batch_data_samples, rescale=False)
-            found = self.roi_head.predict(maps, proposals, batch_data_samples, rescale)
-        return self.add_pred_to_datasample(batch_data_samples, found)
+            results = self.roi_head.predict(maps, proposals, batch_data_samples, rescale)
+        return self.add_pred_to_datasample(batch_data_samples, results)

@@ -1,4 +1,4 @@
-"""mmdet's heads, made to say which boxes they take as positive: the parts of Co-DETR."""
+"""The parts of Co-DETR: mmdet's heads that also return the boxes that they take as positive."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ class CoRoIHead(StandardRoIHead):
         """Compute the losses of the boxes, with the positives among them."""
         results = super().bbox_loss(x, sampling_results)
         features = results['bbox_feats'].mean((2, 3))
-        features = features.split([len(found.priors) for found in sampling_results])
+        features = features.split([len(sampled.priors) for sampled in sampling_results])
         results['loss_bbox']['positives'] = [
             InstanceData(
-                priors=found.pos_priors,
-                bboxes=found.pos_gt_bboxes,
-                labels=found.pos_gt_labels,
-                features=of_image[: len(found.pos_priors)],  # the negatives come after them
+                priors=sampled.pos_priors,
+                bboxes=sampled.pos_gt_bboxes,
+                labels=sampled.pos_gt_labels,
+                features=of_image[: len(sampled.pos_priors)],  # the negatives come after them
             )
-            for found, of_image in zip(sampling_results, features, strict=True)
+            for sampled, of_image in zip(sampling_results, features, strict=True)
         ]
         return results
 
@@ -137,24 +137,24 @@ class CoDINOHead(Float32DINOHead):
             DINO's losses, and ``<head>.d<layer>.query_loss_*``; without a layer: the last one.
         """
         metas = [sample.metainfo for sample in batch_data_samples]
-        truth = [sample.gt_instances for sample in batch_data_samples]
+        ground_truth = [sample.gt_instances for sample in batch_data_samples]
         scores, boxes = self(hidden_states, references)
         counts = [scores.shape[2] - sum(query_counts), *query_counts]
         (scores, *aux_scores), (boxes, *aux_boxes) = scores.split(counts, 2), boxes.split(counts, 2)
         losses = self.loss_by_feat(
-            scores, boxes, enc_outputs_class, enc_outputs_coord, truth, metas, dn_meta
+            scores, boxes, enc_outputs_class, enc_outputs_coord, ground_truth, metas, dn_meta
         )
         aux = zip((positives or {}).items(), aux_scores, aux_boxes, strict=True)
-        for (name, given), its_scores, its_boxes in aux:
-            found = multi_apply(
+        for (name, targets), head_scores, head_boxes in aux:
+            by_kind = multi_apply(
                 self.loss_by_feat_single,
-                its_scores,
-                its_boxes,
-                batch_gt_instances=given,
+                head_scores,
+                head_boxes,
+                batch_gt_instances=targets,
                 batch_img_metas=metas,
             )
-            last = len(its_scores) - 1
-            for kind, values in zip(('cls', 'bbox', 'iou'), found, strict=True):
+            last = len(head_scores) - 1
+            for kind, values in zip(('cls', 'bbox', 'iou'), by_kind, strict=True):
                 for layer, value in enumerate(values):
                     place = name if layer == last else f'{name}.d{layer}'
                     losses[f'{place}.query_loss_{kind}'] = value
@@ -181,11 +181,11 @@ class CoDINOHead(Float32DINOHead):
         self, cls_score: Tensor, bbox_pred: Tensor, img_meta: dict, rescale: bool = True
     ) -> InstanceData:
         """Predict the boxes of an image, without those that others cover."""
-        found = super()._predict_by_feat_single(cls_score, bbox_pred, img_meta, rescale)
+        objects = super()._predict_by_feat_single(cls_score, bbox_pred, img_meta, rescale)
         nms = self.test_cfg.get('nms')
-        if nms is None or not len(found):
-            return found
-        boxes, kept = batched_nms(found.bboxes, found.scores, found.labels, nms)
-        found = found[kept]
-        found.scores = boxes[:, -1]  # soft-NMS changes them
-        return found
+        if nms is None or not len(objects):
+            return objects
+        boxes, kept = batched_nms(objects.bboxes, objects.scores, objects.labels, nms)
+        objects = objects[kept]
+        objects.scores = boxes[:, -1]  # soft-NMS changes them
+        return objects

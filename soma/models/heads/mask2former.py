@@ -176,13 +176,10 @@ class LeanMask2FormerHead(Mask2FormerHead):
     def _losses(
         self, scores: Tensor, embeddings: Tensor, features: Tensor, labels: Tensor
     ) -> dict[str, Tensor]:
-        """Losses of all layers, each of shape ``(L,)``.
+        """Losses of all L layers, each of shape ``(L,)``.
 
-        Args:
-            scores: Shape ``(L, n, queries, C + 1)``.
-            embeddings: Shape ``(L, n, queries, c)``.
-            features: Shape ``(n, c, h, w)``.
-            labels: Shape ``(n, H, W)``.
+        Of ``scores (L, n, queries, C + 1)``, ``embeddings (L, n, queries, c)``, ``features
+        (n, c, h, w)`` and ``labels (n, H, W)``.
         """
         matches = self._match(scores, embeddings, features, labels)
         # An image without a class counts as one with a mask, as in mmdet.
@@ -206,10 +203,10 @@ class LeanMask2FormerHead(Mask2FormerHead):
             # By rising class: where all are matched as often, the points of each are on one mask.
             times = np.unique(matches[image][2], return_counts=True)[1]
             classes = kind[:: times[0]] if (times == times[0]).all() else kind
-            own = class_masks(labels[image], classes)[:, None]
+            target_masks = class_masks(labels[image], classes)[:, None]
             losses = mask_losses(
                 sample(masks, points).squeeze(1),
-                sample(own, points.view(len(own), -1, 2)).view(len(points), -1),
+                sample(target_masks, points.view(len(target_masks), -1, 2)).view(len(points), -1),
                 self.loss_dice.eps,
             )
             by_layer = by_layer.index_add(1, layer, torch.stack(losses))
@@ -236,16 +233,14 @@ class LeanMask2FormerHead(Mask2FormerHead):
     ) -> list[np.ndarray]:
         """Match queries with the classes of each image, in every layer.
 
-        Returns:
-            For each image the layers, queries and classes of the matches by rising class, shape
-            ``(3, r)``.
+        For each image: layers, queries and classes of the matches by rising class, ``(3, r)``.
         """
         costs, present = [], []
         kinds = torch.arange(self.num_classes, device=labels.device)
-        for image, own_labels in enumerate(labels):
+        for image, image_labels in enumerate(labels):
             points = torch.rand(1, self.num_points, 2, device=features.device)
             at_points = sample(features[image, None], points)[0]  # (c, p)
-            masks = class_masks(own_labels, kinds)
+            masks = class_masks(image_labels, kinds)
             present.append(masks.any(-1).any(-1))
             masks = sample(masks[None], points)[0]
             for score, embedding in zip(scores[:, image], embeddings[:, image], strict=True):

@@ -13,28 +13,15 @@ from torch import Tensor
 
 
 def sample(maps: Tensor, points: Tensor) -> Tensor:
-    """Sample maps bilinearly, with zeros around them.
+    """Sample maps ``(n, c, h, w)`` bilinearly at points ``(n, p, 2)``, to ``(n, c, p)``.
 
-    Args:
-        maps: Shape ``(n, c, h, w)``.
-        points: Shape ``(n, p, 2)``.
-
-    Returns:
-        Shape ``(n, c, p)``.
+    Around the maps are zeros.
     """
     return F.grid_sample(maps, 2 * points[:, :, None] - 1, align_corners=False).squeeze(3)
 
 
 def class_masks(labels: Tensor, classes: Tensor) -> Tensor:
-    """The mask of each class, 0 or 1.
-
-    Args:
-        labels: Class of each pixel, shape ``(H, W)``.
-        classes: Shape ``(C,)``.
-
-    Returns:
-        Shape ``(C, H, W)``, float32.
-    """
+    """The mask of each class ``(C,)`` in labels ``(H, W)``: 0 or 1, ``(C, H, W)``, float32."""
     return (labels == classes[:, None, None]).float()
 
 
@@ -108,15 +95,10 @@ def uncertain_points(
 
 
 def mask_losses(mask_logits: Tensor, masks: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Cross entropy, averaged over the points, and dice loss of each mask.
+    """Cross entropy, averaged over the points, and dice loss of each mask, both ``(r,)``.
 
-    Args:
-        mask_logits: Shape ``(r, p)``.
-        masks: Targets 0 to 1, shape ``(r, p)``.
-        eps: Of the dice, added above and below.
-
-    Returns:
-        Both of shape ``(r,)``.
+    Of ``mask_logits (r, p)`` and ``masks (r, p)``, 0 to 1; ``eps`` is added above and below in the
+    dice.
     """
     cross_entropy = F.binary_cross_entropy_with_logits(mask_logits, masks, reduction='none')
     inside = mask_logits.sigmoid()

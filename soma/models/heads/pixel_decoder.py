@@ -82,13 +82,13 @@ class LeanPixelDecoder(MSDeformAttnPixelDecoder):
             part.transpose(1, 2).unflatten(2, size)
             for part, size in zip(memory.split(lengths, dim=1), sizes, strict=True)
         ]
-        finer = coarse_first[self.num_encoder_levels :]
+        other_levels = coarse_first[self.num_encoder_levels :]
         for lateral, output, level in zip(
-            self.lateral_convs, self.output_convs, finer, strict=True
+            self.lateral_convs, self.output_convs, other_levels, strict=True
         ):
-            own = project_and_resize(lateral, feats[level], self.pyramid[level])
-            above = F.interpolate(outs[-1], own.shape[2:], mode='bilinear', align_corners=False)
-            outs.append(output(own + above))
+            finer = project_and_resize(lateral, feats[level], self.pyramid[level])
+            above = F.interpolate(outs[-1], finer.shape[2:], mode='bilinear', align_corners=False)
+            outs.append(output(finer + above))
         return self.mask_feature(outs[-1]), outs[: self.num_outs]
 
     def _encode_position(self, size: tuple[int, int], like: Tensor) -> Tensor:

@@ -43,11 +43,7 @@ class WindowEncoderDecoder(EncoderDecoder):
         self._check_link()
 
     def _check_link(self) -> None:
-        """Check that the backbone's adapter makes queries if, and only if, the head uses them.
-
-        Raises:
-            ValueError: If backbone or head has no use for the other's.
-        """
+        """Check that the backbone's adapter makes queries if, and only if, the head uses them."""
         link = any(m.link for m in self.backbone.modules() if isinstance(m, Adapter))
         wants = getattr(self.decode_head, 'wants_queries', False)
         others = [name for name in ('neck', 'auxiliary_head') if getattr(self, f'with_{name}')]

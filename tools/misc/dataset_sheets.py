@@ -12,10 +12,10 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import set_random_seed
 from PIL import Image
 
-from ..io.files import atomic_path
-from ..utils.progress import track
-from .drawing import draw_result, side_by_side
-from .inferencer import result_of
+from soma.inference.drawing import draw_result, side_by_side
+from soma.inference.inferencer import result_of
+from soma.io.files import atomic_path
+from soma.utils.progress import track
 
 
 def browse_dataset(

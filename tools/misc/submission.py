@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..datasets.label_files import stored_size
-from ..datasets.labels import CITYSCAPES_TO_TRAIN, TRAIN_TO_CITYSCAPES
-from ..io.files import atomic_path, check_output
-from ..utils.progress import track
+from soma.datasets.label_files import stored_size
+from soma.datasets.labels import CITYSCAPES_TO_TRAIN, TRAIN_TO_CITYSCAPES
+from soma.io.files import atomic_path, check_output
+from soma.utils.progress import track
 
 # Images of the test split below the dataset's folder, their domain (None: the second folder of
 # their path), and the config that predicts them.
@@ -83,9 +83,9 @@ def _check(path: Path, content: bytes, image: Path) -> np.ndarray:
             ids = np.array(prediction)
     except (OSError, SyntaxError) as error:
         raise ValueError(f'{path} is damaged or no image') from error
-    size, wanted = ids.shape[1::-1], stored_size(image)
-    if size != wanted:
-        raise ValueError('{} is {} x {} pixels, its image {} x {}'.format(path, *size, *wanted))
+    size, image_size = ids.shape[1::-1], stored_size(image)
+    if size != image_size:
+        raise ValueError('{} is {} x {} pixels, its image {} x {}'.format(path, *size, *image_size))
     if ids.ndim != 2 or not np.isin(np.unique(ids), TRAIN_TO_CITYSCAPES).all():
         raise ValueError(f'{path} holds other values than the 19 Cityscapes ids')
     return ids

@@ -17,7 +17,7 @@ from ..utils.tables import save_bars
 
 @HOOKS.register_module()
 class DomainReportHook(Hook):
-    """Write what a metric by domain found, as JSON and as a chart, beside the log.
+    """Write the report of a metric by domain, as JSON and as a chart, beside the log.
 
     The files are ``domains_iter_<iteration>`` of a validation and ``domains_test`` of a test, with
     the metric's prefix at the end, if it has one.
@@ -49,10 +49,10 @@ def save_chart(path: Path, report: dict) -> None:
         report: As ``DomainIoUMetric`` and ``DomainVOCMetric`` make it: ``score`` names the score.
     """
     score, average = report['score'], f'm{report["score"]}'
-    bars = {}
-    for name, domain in report['domains'].items():
-        values = [*domain[score].values(), domain[average]]
-        bars[name] = np.array(values, float)
+    bars = {
+        name: np.array([*domain[score].values(), domain[average]], float)
+        for name, domain in report['domains'].items()
+    }
     ticks = [*next(iter(report['domains'].values()))[score], average]
     value = np.array(report['mean'][average], float)  # NaN for None
     title = f'{path.stem}: {average} {value:.2f}, mean of {", ".join(report["mean_over"])}'

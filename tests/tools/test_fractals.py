@@ -5,9 +5,8 @@ import json
 import numpy as np
 import pytest
 from dataset_files import digests
+from fractals import BENDS, draw_fractal, sample_functions, write_fractals
 from PIL import Image
-
-from soma.datasets.prepare.fractals import BENDS, draw_fractal, sample_functions, write_fractals
 
 
 @pytest.fixture(scope='module')
@@ -88,10 +87,10 @@ def test_bad_arguments_are_refused(tmp_path, options):
 
 def test_the_script(tmp_path, run_here, capsys):
     arguments = [tmp_path / 'fractals', '--images', 2, '--size', 40, '--nproc', 2]
-    run_here('make_fractals.py', *arguments)
+    run_here('misc/make_fractals.py', *arguments)
     assert f'2 fractals written to {tmp_path}/fractals, 0 were there' in capsys.readouterr().out
     with Image.open(tmp_path / 'fractals/00001.jpg') as image:
         assert image.size == (40, 40) and image.mode == 'RGB'
     assert json.loads((tmp_path / 'fractals/fractals.json').read_text())['size'] == 40
     with pytest.raises(SystemExit, match=r'error: .*other arguments'):
-        run_here('make_fractals.py', *arguments, '--seed', 1)
+        run_here('misc/make_fractals.py', *arguments, '--seed', 1)

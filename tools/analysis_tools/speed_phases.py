@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import get_start_method
 from pathlib import Path
 
@@ -18,12 +19,12 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import DATASETS, RUNNERS
 
-from ..checkpoints.open import load_plain
-from ..io.checkpoint_files import pretrained_file
-from ..io.unpickle import trust_files
-from ..models.build import build_model, use_plain_model
-from ..utils.config import load_config
-from .amp import amp_dtype, use_amp
+from soma.checkpoints.open import load_plain
+from soma.engine.amp import amp_dtype, use_amp
+from soma.io.checkpoint_files import pretrained_file
+from soma.io.unpickle import trust_files
+from soma.models.build import build_model, use_plain_model
+from soma.utils.config import load_config
 
 _SEGMENTOR = 'decode_head.num_classes'
 _DETECTORS = ('bbox_head.num_classes', 'roi_head.bbox_head.num_classes')
@@ -88,15 +89,15 @@ def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:
             images are.
     """
     model, size = config.get('model', {}), settings.size
-    found = [_part(model, name) for name in (_SEGMENTOR, *_DETECTORS)]
-    classes = next((number for number in found if number is not None), None)
+    class_counts = [_part(model, name) for name in (_SEGMENTOR, *_DETECTORS)]
+    classes = next((number for number in class_counts if number is not None), None)
     if classes is None or 'backbone' not in model:
         names = ', '.join(f'model.{name}' for name in (_SEGMENTOR, *_DETECTORS))
         raise ValueError(
             f'{settings.config} is neither segmentor nor detector: '
             f'it has no model.backbone, or none of {names}'
         )
-    is_segmentor = found[0] is not None
+    is_segmentor = class_counts[0] is not None
     if is_segmentor and phase == 'test':
         size = size or (2048, 1024)
     elif is_segmentor:
@@ -112,6 +113,7 @@ def synthetic_data(config: Config, phase: str, settings: Settings) -> dict:
                 'a Pad with a size in train_pipeline nor model.backbone.img_size; '
                 'give --size WIDTH HEIGHT'
             )
+    import_module('noise_images' if is_segmentor else 'noise_boxes')  # which registers it
     return dict(
         type='SyntheticDataset' if is_segmentor else 'SyntheticBoxDataset',
         size=tuple(size),
@@ -161,18 +163,18 @@ def run_phase(phase: str, settings: Settings) -> dict:
     config = load_config(settings.config, settings.options)
     config.log_level = 'ERROR'
     with trust_files(settings.trust):
-        found = {'train': _train, 'test': _test}[phase](config, settings)
-    durations = found.pop('durations')[settings.warmup :]
+        measured = {'train': _train, 'test': _test}[phase](config, settings)
+    durations = measured.pop('durations')[settings.warmup :]
     median = statistics.median(durations)
     gpu = torch.cuda.is_available()
     # In kilobytes on Linux, in bytes on macOS. It starts at that of the parent, which only imports.
     unit = 1 if sys.platform == 'darwin' else 1024
     process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return {
-        **found,
+        **measured,
         'warmup': settings.warmup,
         'iterations': settings.iterations,
-        'images_per_second': found['batch_size'] / median,
+        'images_per_second': measured['batch_size'] / median,
         'seconds_per_iteration': dict(median=median, min=min(durations), max=max(durations)),
         'peak_memory_mb': (torch.cuda.max_memory_allocated() if gpu else process) / 1e6,
         'memory_of': 'GPU' if gpu else 'process',
@@ -208,9 +210,12 @@ def _train(config: Config, settings: Settings) -> dict:
         runner.train()
     wrapper = config.optim_wrapper
     halved = config.model.backbone.get('base_dtype', 'float32') != 'float32'
-    given = {'AmpOptimWrapper': wrapper.get('dtype', 'float16'), 'BFloat16OptimWrapper': 'bfloat16'}
+    mixed = {
+        'AmpOptimWrapper': wrapper.get('dtype', 'float16'),
+        'BFloat16OptimWrapper': 'bfloat16',
+    }
     plain = 'float32, backbone bfloat16' if halved else 'float32'
-    precision = given.get(wrapper.get('type'), plain)
+    precision = mixed.get(wrapper.get('type'), plain)
     return {
         'size': [*data['size']],
         'batch_size': batch_size,

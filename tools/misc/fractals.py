@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...io.files import atomic_path, write_json
-from ...utils.parallel import run_parallel
+from soma.io.files import atomic_path, write_json
+from soma.utils.parallel import run_parallel
 
 GENERATOR_VERSION = 1  # raise it when the same request would give other images
 MANIFEST = 'fractals.json'
@@ -107,10 +107,10 @@ def render_functions(
     for step in range(_SETTLE + _STEPS):
         taken = rng.choice(len(functions.shares), number, p=functions.shares)
         for index, (a, b) in enumerate(functions.affine):
-            own = np.flatnonzero(taken == index)
-            u, v = x[own], y[own]
+            points = np.flatnonzero(taken == index)
+            u, v = x[points], y[points]
             bend = BENDS[functions.bends[index]]
-            x[own], y[own] = bend(a[0] * u + a[1] * v + a[2], b[0] * u + b[1] * v + b[2])
+            x[points], y[points] = bend(a[0] * u + a[1] * v + a[2], b[0] * u + b[1] * v + b[2])
         colour = (colour + functions.colours[taken]) / 2
         if step == _SETTLE:  # the view: a square without the outermost points
             (left, right), (top, bottom) = (np.quantile(v, (margin, 1 - margin)) for v in (x, y))
@@ -184,10 +184,10 @@ def write_fractals(
     request = {'generator_version': GENERATOR_VERSION, 'size': size, 'seed': seed}
     manifest = out / MANIFEST
     if manifest.exists():
-        found = json.loads(manifest.read_text())
-        if found != request:
+        recorded = json.loads(manifest.read_text())
+        if recorded != request:
             raise FileExistsError(
-                f'{out} holds fractals made with other arguments: {found}, asked for {request}; '
+                f'{out} holds fractals made with other arguments: {recorded}, asked for {request}; '
                 'choose another folder or delete this one'
             )
     elif out.exists() and any(out.iterdir()):

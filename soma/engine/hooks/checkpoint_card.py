@@ -36,11 +36,7 @@ class CardHook(Hook):
 
 
 def training_card(runner: Runner) -> Card:
-    """Describe what a runner trains, but for the iteration.
-
-    Args:
-        runner: With its weights loaded, since the hash of the base is taken.
-    """
+    """Describe what a runner, with its weights loaded, trains; without the iteration."""
     model = plain_model(runner.model)
     prefix = base_prefix(model)
     card = replace(adapter_card(model), config=runner.cfg.pretty_text)

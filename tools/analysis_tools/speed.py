@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import mmcv
-import mmengine
-import torch
 from rich.table import Table
+from speed_phases import Settings, run_phase, synthetic_data
 
-from ..utils.config import load_config
-from ..utils.tables import as_text
-from ..utils.version import __version__
-from .speed_phases import Settings, run_phase, synthetic_data
+from soma.utils.config import load_config
+from soma.utils.machine import machine
+from soma.utils.tables import as_text
+from soma.utils.version import __version__
 
 
 def measure_speed(settings: Settings, phases: Sequence[str] = ('train', 'test')) -> dict:
@@ -49,25 +45,6 @@ def measure_speed(settings: Settings, phases: Sequence[str] = ('train', 'test'))
         'options': dict(settings.options or {}),
         'machine': machine(),
         'phases': measured,
-    }
-
-
-def machine() -> dict:
-    """Describe where this runs."""
-    names = Path('/proc/cpuinfo')
-    lines = names.read_text().splitlines() if names.is_file() else []
-    models = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    usable = getattr(os, 'sched_getaffinity', None)  # on Linux
-    return {
-        'system': platform.platform(),
-        'cpu': models[0] if models else platform.processor(),
-        'cores': len(usable(0)) if usable else os.cpu_count(),
-        'threads': torch.get_num_threads(),
-        'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        'python': platform.python_version(),
-        'torch': torch.__version__,
-        'mmengine': mmengine.__version__,
-        'mmcv': mmcv.__version__,
     }
 
 

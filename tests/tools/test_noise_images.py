@@ -1,6 +1,6 @@
 import torch
-
-from soma.datasets import SyntheticBoxDataset, SyntheticDataset
+from noise_boxes import SyntheticBoxDataset
+from noise_images import SyntheticDataset
 
 
 def test_synthetic_images():

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+from dataset_sheets import browse_dataset
 from mmengine.config import Config
 from PIL import Image
 
 from soma.datasets import DomainVOCDataset
-from soma.inference.browse import browse_dataset
 
 
 def panels(path, width):
@@ -27,15 +27,15 @@ def test_crops_of_training_with_the_colours_of_their_classes(config_file, run_he
     for file in files:  # with the same seed, the same crops
         again = tmp_path / 'elsewhere/again' / file.name
         assert again.read_bytes() == file.read_bytes()
-        image, truth = (panel[:32] for panel in panels(file, 32))
+        image, ground_truth = (panel[:32] for panel in panels(file, 32))
         # bluish sky above, reddish building below: read in the order of the model's channels
         sky = image[..., 2] > 150
         building = image[..., 0] > 150
         assert sky.any() and building.any()
         for where, colour in ((sky, (70, 130, 180)), (building, (70, 70, 70))):
             expected = 0.4 * image[where] + 0.6 * np.array(colour)
-            drawn = np.abs(truth[where] - expected).max(-1) <= 1
-            ignored = (truth[where] == image[where]).all(-1)
+            drawn = np.abs(ground_truth[where] - expected).max(-1) <= 1
+            ignored = (ground_truth[where] == image[where]).all(-1)
             assert (drawn | ignored).all()
     other = browse_dataset(Config.fromfile(config_file), tmp_path / 'other', 'train', 3, seed=1)
     assert any(
@@ -49,11 +49,11 @@ def test_whole_images_of_every_domain_that_is_tested(config_file, tmp_path, stre
     files = browse_dataset(config, tmp_path / 'out', 'val')
     assert names(files) == [f'{i:06d}_{i % 4:05d}.png' for i in range(8)]
     for file in files:
-        image, truth = panels(file, 80)
+        image, ground_truth = panels(file, 80)
         stored = np.asarray(Image.open(street_data / f'images/{file.name[7:]}'))
         assert np.array_equal(image, stored)
-        assert np.array_equal(truth[:2], image[:2])  # ignored
-        assert (truth[2:] != image[2:]).any(-1).mean() > 0.5
+        assert np.array_equal(ground_truth[:2], image[:2])  # ignored
+        assert (ground_truth[2:] != image[2:]).any(-1).mean() > 0.5
 
 
 @pytest.mark.parametrize(('split', 'count'), [('train', 3), ('test', 6)])
@@ -63,8 +63,8 @@ def test_boxes(tiny_detector, tmp_path, split, count):
     bus, width = DomainVOCDataset.METAINFO['palette'][0], 64 if split == 'train' else 80
     for file in files:
         left = (6 + int(file.stem[-1])) * width // 80  # where the bus begins
-        truth = panels(file, width)[1]
-        columns = np.flatnonzero((truth == bus).all(-1).any(0))
+        ground_truth = panels(file, width)[1]
+        columns = np.flatnonzero((ground_truth == bus).all(-1).any(0))
         assert left - 1 <= columns.min() <= left + 1
         assert 36 * width // 80 - 1 <= columns.max() <= 36 * width // 80 + 1
 

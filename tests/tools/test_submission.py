@@ -3,9 +3,9 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+from submission import pack_submission
 
 from soma.datasets.labels import TRAIN_TO_CITYSCAPES
-from soma.evaluation.submission import pack_submission
 from soma.io.checkpoint_files import CheckpointError
 
 NAMES = {
@@ -86,6 +86,7 @@ def test_images_of_one_name_are_refused(server, tmp_path):
 
 
 def test_script(server, tmp_path, run_here, capsys):
-    run_here('pack_submission.py', server, tmp_path / 'out', tmp_path / 'data', tmp_path / 'x.zip')
+    folders = tmp_path / 'out', tmp_path / 'data'
+    run_here('misc/pack_submission.py', server, *folders, tmp_path / 'x.zip')
     assert '2 predictions' in capsys.readouterr().out
     assert (tmp_path / 'x.zip').exists()

@@ -5,17 +5,17 @@ import pytest
 import torch
 from mmengine.config import Config
 from small_configs import DETECTORS, SMALL
+from speed import Settings, measure_speed
+from speed_phases import _start, run_phase, synthetic_data
 
-from soma.engine.speed import Settings, measure_speed
-from soma.engine.speed_phases import _start, run_phase, synthetic_data
 from soma.io.checkpoint_files import CheckpointError
 from soma.utils.config import load_config
 
 CONFIG = SMALL / 'soma_small_mask2former.py'
 
 
-def numbers(found):
-    for value in found.values():
+def numbers(result):
+    for value in result.values():
         if isinstance(value, dict):
             yield from numbers(value)
         elif isinstance(value, int | float):
@@ -29,11 +29,11 @@ def test_the_script_measures_both_phases(run_tool, tmp_path):
     done = run_tool(
         'benchmark.py', CONFIG, *options, '--amp', '--out', out, '--cfg-options', pretrained
     )
-    found = json.loads(out.read_text())
-    assert found['config'] == CONFIG.stem and found['machine']['torch'] == torch.__version__
-    assert found['options'] == {'model.backbone.init_cfg.checkpoint': 'nowhere.pth'}
+    result = json.loads(out.read_text())
+    assert result['config'] == CONFIG.stem and result['machine']['torch'] == torch.__version__
+    assert result['options'] == {'model.backbone.init_cfg.checkpoint': 'nowhere.pth'}
     for phase, size in {'train': [256, 256], 'test': [300, 256]}.items():
-        values = found['phases'][phase]
+        values = result['phases'][phase]
         assert f'│ {phase} ' in done.stdout
         assert values['size'] == size and values['batch_size'] == 2 == values['iterations']
         assert values['precision'] in ('bfloat16', 'float16') and values['weights'] == 'random'
@@ -45,10 +45,10 @@ def test_the_script_measures_both_phases(run_tool, tmp_path):
 
 def test_training_starts_from_the_files_that_are_there(config_file, public_file):
     settings = Settings(config_file, iterations=1, warmup=0)
-    found = measure_speed(settings, ['train'])['phases']
-    assert found.keys() == {'train'} and found['train']['precision'] == 'float32'
-    assert found['train']['weights'] == str(public_file)
-    assert found['train']['peak_memory_mb'] > 50  # PyTorch alone
+    result = measure_speed(settings, ['train'])['phases']
+    assert result.keys() == {'train'} and result['train']['precision'] == 'float32'
+    assert result['train']['weights'] == str(public_file)
+    assert result['train']['peak_memory_mb'] > 50  # PyTorch alone
 
 
 def test_weights_that_are_not_there_are_not_needed(tmp_path):
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_said_in_one_line(run_here, tmp_path, arguments, messag
         'model = dict(backbone=dict(), bbox_head=dict(num_classes=7))\n'
     )
     with pytest.raises(SystemExit, match=f'^error: [^\n]*{message}$'):
-        run_here('benchmark.py', *arguments)
+        run_here('analysis_tools/benchmark.py', *arguments)
 
 
 def test_a_detector_in_both_phases(tiny_detector, tmp_path):
@@ -100,11 +100,11 @@ def test_a_detector_in_both_phases(tiny_detector, tmp_path):
     tiny_detector.custom_imports = dict(imports=['soma'])
     tiny_detector.dump(path)
     for phase, batch_size in {'train': 2, 'test': 1}.items():
-        found = run_phase(phase, Settings(path, iterations=1, warmup=0))
-        assert found['size'] == [64, 48] and found['batch_size'] == batch_size
-        assert all(math.isfinite(value) and value >= 0 for value in numbers(found))
-        found = run_phase(phase, Settings(path, size=(96, 64), iterations=1, warmup=0, amp=True))
-        assert found['size'] == [96, 64] and found['precision'] in ('bfloat16', 'float16')
+        result = run_phase(phase, Settings(path, iterations=1, warmup=0))
+        assert result['size'] == [64, 48] and result['batch_size'] == batch_size
+        assert all(math.isfinite(value) and value >= 0 for value in numbers(result))
+        result = run_phase(phase, Settings(path, size=(96, 64), iterations=1, warmup=0, amp=True))
+        assert result['size'] == [96, 64] and result['precision'] in ('bfloat16', 'float16')
 
 
 PAD = dict(type='Pad', size=(160, 96))
@@ -128,14 +128,14 @@ def test_the_size_of_a_detectors_images(heads, backbone, pipeline, size):
     config = Config(dict(model=dict(heads, backbone=backbone), train_pipeline=pipeline))
     for given, expected in ((None, size), ((30, 20), (30, 20))):
         for phase in ('train', 'test'):
-            found = synthetic_data(config, phase, Settings('x.py', size=given))
-            assert found == dict(type='SyntheticBoxDataset', size=expected, num_classes=7)
+            result = synthetic_data(config, phase, Settings('x.py', size=given))
+            assert result == dict(type='SyntheticBoxDataset', size=expected, num_classes=7)
 
 
 @pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
 def test_the_detectors_of_the_configs_have_a_size(path):
-    found = synthetic_data(load_config(path), 'train', Settings(path))
-    assert found == dict(type='SyntheticBoxDataset', size=(1024, 1024), num_classes=7)
+    result = synthetic_data(load_config(path), 'train', Settings(path))
+    assert result == dict(type='SyntheticBoxDataset', size=(1024, 1024), num_classes=7)
 
 
 def test_the_size_of_a_segmentors_images(tiny_config):

@@ -40,7 +40,7 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
     if args.out:
         first.output_dir = args.out
     elif first.get('format_only'):
-        raise ValueError('this test has no labels and only writes predictions: --out says where')
+        raise ValueError('this test has no labels and only writes predictions: give --out')
     if args.show_dir:
         config.setdefault('custom_hooks', []).append(
             dict(type='DrawPredictionsHook', out_dir=args.show_dir)
@@ -51,10 +51,10 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
 
 
 def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | None = None) -> None:
-    """Make a config test on what another one tests on.
+    """Make a config, in place, test on what another one tests on.
 
     Args:
-        config: Changed in place.
+        config: The config.
         path: A config file with a ``test_dataloader`` and a ``test_evaluator``.
         options: Values that replace those of this file, by dotted key.
 
@@ -74,18 +74,15 @@ def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | No
 def split_test_options(options: Mapping | None) -> tuple[dict, dict]:
     """Split ``--cfg-options`` into those of the test data and the others."""
     options = dict(options or {})
-    ours = {key: options.pop(key) for key in list(options) if key.split('.')[0] in _TEST_DATA}
-    return ours, options
+    of_data = {key: options.pop(key) for key in list(options) if key.split('.')[0] in _TEST_DATA}
+    return of_data, options
 
 
 def use_tta(config: Config) -> None:
-    """Make a config test with its test-time augmentation.
-
-    Args:
-        config: Changed in place; needs ``tta_pipeline`` and ``tta_model``.
+    """Make a config, in place, test with its test-time augmentation.
 
     Raises:
-        ValueError: If the config has none.
+        ValueError: If the config has no ``tta_pipeline`` or no ``tta_model``.
     """
     for key in ('tta_pipeline', 'tta_model'):
         if key not in config:
