@@ -77,8 +77,8 @@ def test_heads_fit_their_backbone(path):
 def test_published_numbers_agree_and_no_config_is_forgotten(folder):
     readme = (folder / 'README.md').read_text()
     linked = {(folder / link).resolve() for link in re.findall(r'\]\(([^)]+\.py)\)', readme)}
-    own = {path for path in CONFIGS if path.parent == folder}
-    assert own <= linked and all(path.is_file() for path in linked)
+    configs = {path for path in CONFIGS if path.parent == folder}
+    assert configs <= linked and all(path.is_file() for path in linked)
     published = {}
     if (folder / 'metafile.yml').is_file():
         score = 'mAP' if folder.name == 'det' else 'mIoU'
@@ -89,8 +89,8 @@ def test_published_numbers_agree_and_no_config_is_forgotten(folder):
             assert model['In Collection'] in collections
             numbers = [result['Metrics'][score] for result in model['Results']]
             published[REPOSITORY / model['Config']] = [f'{number:g}' for number in numbers]
-    assert published.keys() <= own
-    for path in own:
+    assert published.keys() <= configs
+    for path in configs:
         comment = ''.join(re.findall('^#.*', path.read_text(), re.MULTILINE))
         _, _, text = comment.partition('Published')
         numbers = re.findall(r'\d+\.\d+', text)
