@@ -4,7 +4,7 @@ PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python ||
 TORCH_SPEC ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo demo-det study test benchmark lint clean
+.PHONY: help install dev demo demo-det study test benchmark docs lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ install: ## install everything into .venv (nothing to do when it is up to date)
 	@$(PYTHON) tools/install.py --torch-spec '$(TORCH_SPEC)'
 
 dev: ## install what the tests and checks need, too
-	@$(PYTHON) tools/install.py --dev --torch-spec '$(TORCH_SPEC)'
+	@$(PYTHON) tools/install.py --extra dev --torch-spec '$(TORCH_SPEC)'
 
 demo: install ## make toy streets, convert, train, test on unseen domains, draw images
 	.venv/bin/python projects/toy_streets/demo.py
@@ -21,8 +21,8 @@ demo: install ## make toy streets, convert, train, test on unseen domains, draw 
 demo-det: install ## the same for detection: make toy streets with boxes, train SoMA and a frozen backbone with DINO, test
 	.venv/bin/python projects/toy_streets/demo.py --task detection
 
-study: install ## train every method on toy streets with three seeds, write docs/study.md (half an hour on four cores)
-	.venv/bin/python projects/toy_streets/study.py --report docs/study.md
+study: install ## train every method on toy streets with three seeds, write docs/notes/study.md (half an hour on four cores)
+	.venv/bin/python projects/toy_streets/study.py --report docs/notes/study.md
 
 test: dev ## run the tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile
@@ -30,10 +30,14 @@ test: dev ## run the tests, in two processes
 benchmark: install ## measure against the plain way, write docs/benchmarks.md
 	.venv/bin/python benchmarks/run.py
 
+docs: ## build the site of docs/ with its API reference into site/
+	@$(PYTHON) tools/install.py --extra docs --torch-spec '$(TORCH_SPEC)'
+	NO_MKDOCS_2_WARNING=1 .venv/bin/python -m mkdocs build --strict
+
 lint: dev ## check style, docstrings and format
 	.venv/bin/python -m ruff check
 	.venv/bin/python -m ruff format --check
 
 clean: ## remove caches and build leftovers (not .venv, data, checkpoints, work_dirs)
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -20,6 +20,7 @@ from soma.utils.config import REPOSITORY, load_config
 CONFIGS = sorted(
     path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
 )
+FOLDERS = sorted({path.parent for path in CONFIGS})
 SEGMENTORS = [path for path in CONFIGS if path not in DETECTORS]
 
 
@@ -72,27 +73,35 @@ def test_heads_fit_their_backbone(path):
     assert reads_maps.in_channels == widths
 
 
-@pytest.mark.parametrize('name', ['.', 'soma', 'det'])
-def test_published_numbers_agree_and_no_config_is_forgotten(name):
-    folder, score = REPOSITORY / 'configs' / name, 'mAP' if name == 'det' else 'mIoU'
+@pytest.mark.parametrize('folder', FOLDERS, ids=lambda folder: folder.name)
+def test_published_numbers_agree_and_no_config_is_forgotten(folder):
     readme = (folder / 'README.md').read_text()
     linked = {(folder / link).resolve() for link in re.findall(r'\]\(([^)]+\.py)\)', readme)}
-    tables = {'det': {'det'}, 'soma': {'soma', 'frozen', 'full'}}
-    rest = {path.parent.name for path in CONFIGS}.difference(*tables.values())
-    listed = {path for path in CONFIGS if path.parent.name in tables.get(name, rest)}
-    assert listed and listed <= linked and all(path.is_file() for path in linked)
-    meta = yaml.safe_load((folder / 'metafile.yml').read_text())
+    configs = {path for path in CONFIGS if path.parent == folder}
+    assert configs <= linked and all(path.is_file() for path in linked)
     published = {}
-    for model in meta['Models']:
-        assert Path(model['Config']).stem == model['Name']
-        numbers = [result['Metrics'][score] for result in model['Results']]
-        published[REPOSITORY / model['Config']] = [f'{number:g}' for number in numbers]
-    for path in listed:
+    if (folder / 'metafile.yml').is_file():
+        score = 'mAP' if folder.name == 'det' else 'mIoU'
+        meta = yaml.safe_load((folder / 'metafile.yml').read_text())
+        collections = {collection['Name'] for collection in meta['Collections']}
+        for model in meta['Models']:
+            assert Path(model['Config']).stem == model['Name']
+            assert model['In Collection'] in collections
+            numbers = [result['Metrics'][score] for result in model['Results']]
+            published[REPOSITORY / model['Config']] = [f'{number:g}' for number in numbers]
+    assert published.keys() <= configs
+    for path in configs:
         comment = ''.join(re.findall('^#.*', path.read_text(), re.MULTILINE))
         _, _, text = comment.partition('Published')
         numbers = re.findall(r'\d+\.\d+', text)
         assert published.get(path, []) == [f'{float(number):g}' for number in numbers], path
         assert all(number in readme for number in numbers)
+
+
+def test_model_zoo_names_every_method():
+    zoo = (REPOSITORY / 'configs' / 'README.md').read_text()
+    assert all(f'({folder.name}/README.md)' in zoo for folder in FOLDERS)
+    assert {path.parent for path in (REPOSITORY / 'configs').rglob('metafile.yml')} <= {*FOLDERS}
 
 
 SHORT = [int(51.2 * k) for k in range(5, 21)], 2048

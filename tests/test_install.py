@@ -81,7 +81,7 @@ def test_full_disk_names_place_and_amounts(main, script, repository, monkeypatch
 
 
 def test_failed_install_leaves_no_stamp(main, script, repository, monkeypatch):
-    def fail(root, venv, torch_spec, dev):
+    def fail(root, venv, torch_spec, extras):
         raise script.SetupError('no network')
 
     stamp = repository / '.venv/.soma-install'
@@ -93,7 +93,7 @@ def test_failed_install_leaves_no_stamp(main, script, repository, monkeypatch):
 
 
 def test_second_run_does_nothing(main, script, repository, monkeypatch):
-    def install(root, venv, torch_spec, dev):
+    def install(root, venv, torch_spec, extras):
         calls.append(torch_spec)
         (venv / 'bin').mkdir(parents=True, exist_ok=True)
         (venv / 'bin/python').touch()
@@ -113,17 +113,18 @@ def test_second_run_does_nothing(main, script, repository, monkeypatch):
 
 
 def test_what_the_tests_need_comes_when_it_is_asked_for(main, script, repository, monkeypatch):
-    def install(root, venv, torch_spec, dev):
-        calls.append(dev)
+    def install(root, venv, torch_spec, extras):
+        calls.append(extras)
         (venv / 'bin').mkdir(parents=True, exist_ok=True)
         (venv / 'bin/python').touch()
 
     calls = []
     monkeypatch.setattr(script, 'install', install)
-    for options in ([], ['--dev'], [], ['--dev']):
+    for extras in ([], ['dev'], [], ['dev'], ['docs'], ['dev']):
+        options = [f'--extra={extra}' for extra in extras]
         monkeypatch.setattr(sys, 'argv', ['install.py', *options])
         assert main() == 0
-    assert calls == [False, True]  # and stays where it is
+    assert calls == [set(), {'dev'}, {'dev', 'docs'}]  # and stays where it is
 
 
 def test_unusable_python(script, tmp_path):

@@ -83,17 +83,23 @@ def fingerprint(root: Path, version: tuple) -> str:
     return hashlib.sha256('\0'.join(parts).encode()).hexdigest()
 
 
-def is_current(venv: Path, inputs: str, torch_spec: str, dev: bool) -> bool:
-    """Whether `venv` was installed from `inputs`; an empty `torch_spec` accepts any torch.
-
-    What the tests need may be there when it is not asked for, but not the other way round.
-    """
+def read_stamp(venv: Path) -> dict:
+    """What the last installation that succeeded was made from; nothing without one."""
     try:
         stamp = json.loads((venv / '.soma-install').read_text(encoding='utf-8'))
     except (OSError, ValueError):
-        return False
+        stamp = {}
+    return {'inputs': '', 'torch_spec': '', 'extras': [], **stamp}
+
+
+def is_current(venv: Path, inputs: str, torch_spec: str, extras: set) -> bool:
+    """Whether `venv` was installed from `inputs`; an empty `torch_spec` accepts any torch.
+
+    Extras may be there that are not asked for, but not the other way round.
+    """
+    stamp = read_stamp(venv)
     same_torch = torch_spec in ('', stamp['torch_spec'])
-    same = stamp['inputs'] == inputs and same_torch and stamp['dev'] >= dev
+    same = stamp['inputs'] == inputs and same_torch and extras <= set(stamp['extras'])
     return same and (venv / 'bin/python').exists()
 
 
@@ -132,11 +138,11 @@ def run(title: str, command: list, **environment: str) -> None:
     print(f'   took {time.monotonic() - start:.0f} s', flush=True)
 
 
-def install(root: Path, venv: Path, torch_spec: str, dev: bool) -> None:
+def install(root: Path, venv: Path, torch_spec: str, extras: set) -> None:
     """Bring `venv` up to date, from nothing or from whatever an earlier run has left.
 
-    What the tests need comes with `dev` alone: mmengine imports transformers where it is, 2 seconds
-    at every start.
+    What the tests need comes with the extra `dev` alone: mmengine imports transformers where it is,
+    2 seconds at every start.
     """
     python = venv / 'bin/python'
     usable = is_usable(python)
@@ -173,7 +179,7 @@ def install(root: Path, venv: Path, torch_spec: str, dev: bool) -> None:
     # In pip's isolated build mmcv finds no torch, skips its operators and needs no compiler. pip's
     # cache knows wheels by version alone and may hold one that was compiled for another torch.
     pip('Installing mmcv as pure Python (10 s)', '--no-cache-dir', '--no-deps', 'onedl-mmcv')
-    project = f'{root}[dev]' if dev else str(root)
+    project = f'{root}[{",".join(sorted(extras))}]' if extras else str(root)
     everything = ['-r', str(root / 'requirements.txt'), '-e', project]
     pip('Installing everything else and soma itself (1 minute)', *everything)
 
@@ -198,7 +204,12 @@ def main() -> int:
     """Parse the arguments, install if there is anything to do, report a problem in one line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--torch-spec', default='', help='such as "torch==X torchvision==Y"')
-    parser.add_argument('--dev', action='store_true', help='also what tests and checks need')
+    parser.add_argument(
+        '--extra',
+        action='append',
+        default=[],
+        help='also an extra of pyproject.toml: dev (tests and checks), docs (the site)',
+    )
     args = parser.parse_args()
     torch_spec = ' '.join(args.torch_spec.split())
     root = Path(__file__).resolve().parent.parent
@@ -206,13 +217,14 @@ def main() -> int:
     try:
         check_python(sys.version_info)
         inputs = fingerprint(root, sys.version_info)
-        if is_current(venv, inputs, torch_spec, args.dev):
+        if is_current(venv, inputs, torch_spec, set(args.extra)):
             return 0
+        extras = {*args.extra, *read_stamp(venv)['extras']}  # what is there stays up to date
         stamp = venv / '.soma-install'
         if stamp.exists():
             stamp.unlink()
-        install(root, venv, torch_spec, args.dev)
-        content = {'inputs': inputs, 'torch_spec': torch_spec, 'dev': args.dev}
+        install(root, venv, torch_spec, extras)
+        content = {'inputs': inputs, 'torch_spec': torch_spec, 'extras': sorted(extras)}
         stamp.write_text(json.dumps(content))
     except SetupError as error:
         print(f'soma: {error}', file=sys.stderr)

@@ -69,22 +69,11 @@ class AdaptedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, A, B, A0, B0, scale, groups):
-        """Apply the adapted layer.
+        """Map ``x``, shape ``(..., in)``, to ``(..., out)``.
 
-        Args:
-            ctx: Autograd's.
-            x: Shape ``(..., in)``.
-            weight: ``W``, shape ``(out, in)``; never gets a gradient.
-            bias: Shape ``(out,)`` or None.
-            A: Shape ``(groups * rank, in)``.
-            B: Shape ``(out, rank)``.
-            A0: As for :func:`delta_factors`; never gets a gradient.
-            B0: As for :func:`delta_factors`; never gets a gradient.
-            scale: ``s = alpha / rank``.
-            groups: Number of matrices that are stacked in ``W``.
-
-        Returns:
-            Shape ``(..., out)``.
+        ``weight`` is ``(out, in)``, ``A`` ``(groups * rank, in)``, ``B`` ``(out, rank)`` and
+        ``bias`` ``(out,)`` or None; ``A0`` and ``B0`` as for :func:`delta_factors`. ``scale`` is
+        ``alpha / rank``. ``weight``, ``A0`` and ``B0`` never get a gradient.
         """
         ctx.scale, ctx.groups, ctx.dtype = scale, groups, x.dtype
         x = x.to(_product_dtype(x))  # once, and what is kept is smaller then
@@ -167,22 +156,11 @@ class AdaptedConv2d(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, A, B, A0, B0, scale, conv):
-        """Apply the adapted layer.
+        """Map ``x``, shape ``(n, in, h, w)``, to ``(n, out, h', w')``.
 
-        Args:
-            ctx: Autograd's.
-            x: Shape ``(n, in, h, w)``.
-            weight: ``W``, shape ``(out, in, kh, kw)``; never gets a gradient.
-            bias: Shape ``(out,)`` or None.
-            A: Shape ``(rank, in * kh * kw)``.
-            B: Shape ``(out, rank)``.
-            A0: As for :func:`delta_factors`; never gets a gradient.
-            B0: As for :func:`delta_factors`; never gets a gradient.
-            scale: ``s = alpha / rank``.
-            conv: ``stride``, ``padding`` and ``dilation`` of the convolution.
-
-        Returns:
-            Shape ``(n, out, h', w')``.
+        ``weight`` is ``(out, in, kh, kw)``, ``A`` ``(rank, in * kh * kw)``, ``B`` ``(out, rank)``
+        and ``bias`` ``(out,)`` or None; ``conv`` holds stride, padding and dilation. ``weight``,
+        ``A0`` and ``B0`` never get a gradient.
         """
         ctx.save_for_backward(x, weight, A, B, A0, B0)
         ctx.scale, ctx.conv = scale, conv

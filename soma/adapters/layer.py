@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,9 @@ class AdapterLayer(Adapter):
         raise TypeError(f'{type(self).__name__} is made of a plain layer, with from_plain()')
 
     @classmethod
-    def from_plain(cls, layer: nn.Module, *args, groups: int = 1, **options) -> AdapterLayer:
+    def from_plain(
+        cls, layer: nn.Module, *args: Any, groups: int = 1, **options: Any
+    ) -> AdapterLayer:
         """Make an adapted layer that shares the parameters of a plain one.
 
         Args:

@@ -191,7 +191,8 @@ def _read_cache(path: Path) -> dict[str, Components]:
         return {}
     try:
         content = read_checkpoint(path)
-        digests = card_of(content).get('split')
+        card = card_of(content)
+        digests = card.get('split') if isinstance(card, dict) else None
         if not isinstance(digests, dict):
             raise CheckpointError('it holds no split weights')
         state, known = content['state_dict'], {}

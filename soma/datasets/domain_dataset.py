@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.registry import DATASETS
 from mmseg.datasets import CityscapesDataset
@@ -24,7 +25,9 @@ class DomainDataset(CityscapesDataset):
             there are no labels.
     """
 
-    def __init__(self, domain: str, img_suffix: str, seg_map_suffix: str = '', **kwargs) -> None:
+    def __init__(
+        self, domain: str, img_suffix: str, seg_map_suffix: str = '', **kwargs: Any
+    ) -> None:
         self.domain = domain
         self._folder = (kwargs.get('data_prefix') or {}).get('img_path') or ''
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
@@ -46,7 +49,7 @@ class DomainDataset(CityscapesDataset):
         if not samples:
             raise FileNotFoundError(
                 f'domain {self.domain}: no *{self.img_suffix} in {self.ann_file or folder}; '
-                'docs/datasets.md says what belongs there'
+                'docs/user_guides/datasets.md says what belongs there'
             )
         return [{**sample, 'domain': self.domain} for sample in samples]
 
@@ -56,8 +59,8 @@ class DomainDataset(CityscapesDataset):
             names = read_names(self.ann_file, self._folder, self.img_suffix)
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f'domain {self.domain}: no list {self.ann_file}; docs/datasets.md says how to '
-                'make one'
+                f'domain {self.domain}: no list {self.ann_file}; docs/user_guides/datasets.md '
+                'says how to make one'
             ) from error
         samples = []
         for name in names:

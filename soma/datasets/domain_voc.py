@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from xml.etree import ElementTree
 
 from mmdet.datasets import XMLDataset
@@ -42,7 +42,7 @@ class DomainVOCDataset(XMLDataset):
         ],
     }
 
-    def __init__(self, domain: str, **kwargs) -> None:
+    def __init__(self, domain: str, **kwargs: Any) -> None:
         self.domain = domain
         super().__init__(**kwargs)
 
@@ -60,13 +60,15 @@ class DomainVOCDataset(XMLDataset):
         place = f'domain {self.domain}'
         if not images.is_dir():
             raise FileNotFoundError(
-                f'{place}: no folder {images}; docs/detection.md says what belongs there'
+                f'{place}: no folder {images}; docs/user_guides/detection.md says '
+                'what belongs there'
             )
         try:
             names = read_names(self.ann_file, self.img_subdir, '.jpg')
         except FileNotFoundError as error:
             raise FileNotFoundError(
-                f'{place}: no list {self.ann_file}; docs/detection.md says what belongs there'
+                f'{place}: no list {self.ann_file}; docs/user_guides/detection.md says '
+                'what belongs there'
             ) from error
         if not names:
             raise FileNotFoundError(f'{place}: {self.ann_file} lists no image')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.logging import MMLogger, print_log
@@ -69,7 +70,9 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         # Before 2.4 there were no such kernels for CPUs.
         return kind in (Adam, AdamW) and (on_gpu or torch.__version__ >= '2.4')
 
-    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
+    def add_params(
+        self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
+    ) -> None:
         """Add the parameters of a module, as the parent class does; then group them.
 
         Args:

@@ -1,7 +1,13 @@
 """Schedulers of optimizer settings."""
 
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler.param_scheduler import CosineAnnealingParamScheduler
 from mmengine.registry import PARAM_SCHEDULERS
+from torch.optim import Optimizer
 
 
 @PARAM_SCHEDULERS.register_module()
@@ -17,7 +23,7 @@ class CosineAnnealingWeightDecay(CosineAnnealingParamScheduler):
             ``end``, ``by_epoch`` ...
     """
 
-    def __init__(self, optimizer, *args, **kwargs) -> None:
+    def __init__(self, optimizer: Optimizer | OptimWrapper, *args: Any, **kwargs: Any) -> None:
         super().__init__(optimizer, 'weight_decay', *args, **kwargs)
 
     def _get_value(self) -> list[float]:

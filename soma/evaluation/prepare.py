@@ -35,9 +35,11 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
     pretrained = use_plain_model(config)
     if args.test_data:
         use_test_data(config, args.test_data, test_options)
+    metrics = config.test_evaluator
+    first = metrics[0] if isinstance(metrics, list) else metrics  # writes the predictions
     if args.out:
-        config.test_evaluator.output_dir = args.out
-    elif config.test_evaluator.get('format_only'):
+        first.output_dir = args.out
+    elif first.get('format_only'):
         raise ValueError('this test has no labels and only writes predictions: give --out')
     if args.show_dir:
         config.setdefault('custom_hooks', []).append(

@@ -7,7 +7,7 @@ import pickle
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ def trust_files(trust: bool = True) -> Iterator[None]:
 
 def unpickle(
     file: str | os.PathLike | BinaryIO, map_location: str | torch.device | None, mmap: bool = False
-):
+) -> Any:
     """Read a file of ``torch.save``.
 
     Args:

@@ -44,9 +44,9 @@ def _missing_operator(name: str) -> Callable:
     def missing(*args, **kwargs):
         raise MissingOperatorError(
             f"operator '{name}' needs mmcv's compiled module, and this mmcv has none. To compile "
-            'it (with a C++ compiler; docs/install.md): pip install ninja wheel packaging psutil '
-            '"setuptools>=80,<82", then pip install --no-build-isolation --no-cache-dir --no-deps '
-            '--force-reinstall onedl-mmcv'
+            'it (with a C++ compiler; docs/get_started.md): pip install ninja wheel packaging '
+            'psutil "setuptools>=80,<82", then pip install --no-build-isolation --no-cache-dir '
+            '--no-deps --force-reinstall onedl-mmcv'
         )
 
     missing.__name__ = missing.__qualname__ = name

@@ -89,7 +89,11 @@ class _Running:
 
 
 def run_jobs(
-    jobs: Sequence[Job], workers: int, finish: Finish, durations: Mapping[str, Iterable], **options
+    jobs: Sequence[Job],
+    workers: int,
+    finish: Finish,
+    durations: Mapping[str, Iterable],
+    **options: object,
 ) -> dict[str, str]:
     """Run jobs side by side, with a progress bar and an estimate of the time left.
 

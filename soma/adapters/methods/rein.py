@@ -257,7 +257,7 @@ def check_options(num_tokens: int, rank: int | None, query_dims: int) -> None:
             raise ValueError(f'{name} must be at least {least}{hint}, got {value!r}')
 
 
-def attach_rein(model: nn.Module, blocks: Mapping[str, nn.Module], **options) -> nn.Module:
+def attach_rein(model: nn.Module, blocks: Mapping[str, nn.Module], **options: object) -> nn.Module:
     """Refine what blocks of a model return; class and register tokens are left alone.
 
     The tokens are the submodule ``reins`` of the model; forward hooks apply them, so that the names

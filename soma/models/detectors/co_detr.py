@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from mmcv.cnn import ConvModule
@@ -76,7 +77,7 @@ class CoDETR(DINO):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         rpn_head: Mapping | None = None,
         roi_head: Mapping | None = None,
         atss_head: Mapping | None = None,
@@ -84,7 +85,7 @@ class CoDETR(DINO):
         branch: str = 'detr',
         train_cfg: Mapping | None = None,
         test_cfg: Mapping | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, train_cfg=train_cfg, test_cfg=test_cfg, **kwargs)
         if (rpn_head is None) != (roi_head is None):

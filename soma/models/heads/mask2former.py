@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ class LeanMask2FormerHead(Mask2FormerHead):
         ValueError: If a loss or a cost is another than Mask2Former's.
     """
 
-    def __init__(self, num_classes: int, **kwargs) -> None:
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
         super().__init__(num_classes=num_classes, **kwargs)
         loss_cls, loss_mask, loss_dice = losses = self.loss_cls, self.loss_mask, self.loss_dice
         for loss, kind in zip(losses, (CrossEntropyLoss, CrossEntropyLoss, DiceLoss), strict=True):

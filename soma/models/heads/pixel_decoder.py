@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ class LeanPixelDecoder(MSDeformAttnPixelDecoder):
         ValueError: If there are not as many factors as maps.
     """
 
-    def __init__(self, *args, pyramid: Sequence[float], **kwargs) -> None:
+    def __init__(self, *args: Any, pyramid: Sequence[float], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if len(pyramid) != self.num_input_levels:
             raise ValueError(

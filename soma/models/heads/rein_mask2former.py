@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmengine.registry import MODELS
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ class ReinMask2FormerHead(LeanMask2FormerHead):
 
     wants_queries = True
 
-    def __init__(self, num_classes: int, **kwargs) -> None:
+    def __init__(self, num_classes: int, **kwargs: Any) -> None:
         super().__init__(num_classes=num_classes, **kwargs)
         width = self.query_embed.embedding_dim
         del self.query_embed, self.query_feat

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmdet.models import ChannelMapper
 from mmengine.registry import MODELS
@@ -28,7 +29,9 @@ class LeanChannelMapper(ChannelMapper):
         ValueError: If the kernel is larger than 1 x 1 or the numbers of maps differ.
     """
 
-    def __init__(self, *args, pyramid: Sequence[float] = (4, 2, 1, 0.5), **kwargs) -> None:
+    def __init__(
+        self, *args: Any, pyramid: Sequence[float] = (4, 2, 1, 0.5), **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         if len(pyramid) != len(self.convs) or any(c.conv.kernel_size != (1, 1) for c in self.convs):
             raise ValueError(

@@ -1,4 +1,4 @@
-# All methods on toy GTA and toy SYNTHIA: docs/study.md (projects/toy_streets/study.py)
+# All methods on toy GTA and toy SYNTHIA: docs/notes/study.md (projects/toy_streets/study.py)
 _FILE = '../{}_dinov2-toy_semfpn_gta2all_256x256.py'
 
 methods = {
@@ -54,7 +54,7 @@ one head. `projects/toy_streets/study.py` made this page with all of its numbers
   images.
 - Test: 12 images of each domain, and as many of the source that the training did not see (*source,
   held out*), which do not count in *mean of unseen*.
-- Methods (docs/methods.md): {methods}
+- Methods (docs/user_guides/methods.md): {methods}
 - Learning rates: AdamW at 4e-3, one schedule for all. What trains in the backbone has a multiple of
   it (`lr_mult` in the method's config), the best of 0.15, 0.5 and 1.5, and beyond as long as the
   best was at the end: one run for each on a third source, the toy UrbanSyn, with seed 10 and 350

@@ -1,0 +1,202 @@
+"""The worked examples of docs/advanced_guides run, in a folder outside of the package."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from peft import PeftModel
+from PIL import Image
+from timm.models.vision_transformer import VisionTransformer
+
+from soma.adapters import (
+    ADAPTERS,
+    AdapterLayer,
+    inject_adapter,
+    load_adapter,
+    merge_adapter,
+    save_adapter,
+)
+from soma.checkpoints import average_files, export_peft, extract_adapter, open_checkpoint
+from soma.io.checkpoint_files import write_checkpoint
+from soma.utils.config import REPOSITORY
+
+GUIDES = REPOSITORY / 'docs' / 'advanced_guides'
+
+
+@pytest.fixture
+def example(tmp_path, tiny_config, monkeypatch):
+    """Write the files of a guide into a folder: blocks that begin with their name, `# name.py`.
+
+    The base config of each, which is one of `configs/`, becomes the tiny one.
+    """
+    folder = tmp_path / 'example'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    modules, methods = set(sys.modules), set(ADAPTERS)
+
+    def write(guide, **model):
+        for part, settings in model.items():
+            tiny_config.model.pop(part, None)
+            tiny_config.model[part] = settings
+        tiny_config.train_pipeline = tiny_config.train_dataloader.dataset.pipeline
+        tiny_config.dump(folder / 'tiny.py')
+        text = (GUIDES / guide).read_text()
+        for name, code in re.findall(r'```python\n# (\w+\.py)\n(.*?)```', text, re.DOTALL):
+            base = re.search(r"^_base_ = '(.*)'$", code, re.MULTILINE)
+            if base:
+                assert (REPOSITORY / base[1]).is_file()
+                code = code.replace(base[1], 'tiny.py')
+            (folder / name).write_text(code)
+        return folder
+
+    yield write
+    for name in set(sys.modules) - modules:  # the examples' own
+        if Path(getattr(sys.modules[name], '__file__', None) or '').parent == folder:
+            del sys.modules[name]
+    for name in set(ADAPTERS) - methods:
+        del ADAPTERS[name]
+
+
+def write_domain(folder, classes):
+    for name in ('images', 'labels'):
+        (folder / name).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for index in range(2):
+        labels = rng.integers(0, classes, (40, 48), np.uint8)
+        image = rng.integers(0, 256, (40, 48, 3), np.uint8)
+        Image.fromarray(image).save(folder / 'images' / f'{index}.jpg')
+        Image.fromarray(labels).save(folder / 'labels' / f'{index}.png')
+
+
+def train_and_test(build_runner, config):
+    runner = build_runner(Config.fromfile(config), {'train_cfg.max_iters': 1})
+    runner.train()
+    return runner, runner.test()
+
+
+def test_add_dataset_by_a_config(example, build_runner):
+    folder = example('add_dataset.md')
+    write_domain(folder / 'data/mycity', 19)
+    _, scores = train_and_test(build_runner, 'gta2mycity.py')
+    assert 0 <= scores['mycity_mIoU'] <= 100 and scores['mycity_mIoU'] == scores['mean_mIoU']
+    assert not any(name.startswith('citys') for name in scores)
+
+
+def test_add_dataset_by_a_class(example, build_runner):
+    folder = example('add_dataset.md')
+    write_domain(folder / 'data/harbour', 3)
+    runner, scores = train_and_test(build_runner, 'soma_harbour.py')
+    assert 0 <= scores['harbour_mIoU'] <= 100
+    (metric,) = runner.test_evaluator.metrics
+    assert [*metric.report['domains']['harbour']['IoU']] == ['water', 'quay', 'ship']
+
+
+def test_add_metric(example, build_runner, run_here):
+    folder = example('add_metric.md')
+    runner, scores = train_and_test(build_runner, 'soma_confidence.py')
+    for domain in ('citys', 'fog'):
+        assert 100 / 19 < scores[f'{domain}_confidence'] <= 100
+        assert f'{domain}_mIoU' in scores
+    checkpoint = Path(runner.work_dir) / 'iter_1.pth'
+    run_here('test.py', folder / 'soma_confidence.py', '--checkpoint', checkpoint, '--out', 'masks')
+    assert sorted(path.name for path in Path('masks').iterdir()) == ['citys', 'fog']
+
+
+def test_add_backbone(example, build_runner):
+    neck = dict(type='FPN', in_channels=[16] * 4, out_channels=8, num_outs=4)
+    head = dict(
+        type='FPNHead',
+        in_channels=[8] * 4,
+        in_index=[0, 1, 2, 3],
+        feature_strides=[4, 8, 16, 32],
+        channels=8,
+        num_classes=19,
+        loss_decode=dict(type='CrossEntropyLoss'),
+    )
+    folder = example('add_backbone.md', neck=neck, decode_head=head)
+    from mixer import Mixer
+
+    pretrained = Mixer()
+    write_checkpoint(pretrained.state_dict(), folder / 'checkpoints/mixer.pth')
+    runner, scores = train_and_test(build_runner, 'soma_mixer.py')
+    assert 'citys_mIoU' in scores
+    backbone = runner.model.backbone
+    layers = {n: m for n, m in backbone.named_modules() if isinstance(m, AdapterLayer)}
+    assert sorted(layers) == sorted(f'blocks.{i}.fc{k}' for i in range(4) for k in (1, 2))
+    trained = backbone.state_dict()
+    for name, value in pretrained.state_dict().items():
+        changed = not torch.equal(trained[name], value)
+        assert changed == any(name == f'{layer}.bias' for layer in layers), name
+    for layer in layers.values():
+        assert not torch.equal(layer.A, layer.A0) or not torch.equal(layer.B, layer.B0)
+
+
+def vision_transformer():
+    torch.manual_seed(1)
+    model = VisionTransformer(
+        img_size=32, patch_size=8, embed_dim=16, depth=4, num_heads=2, num_classes=0
+    )
+    return model.eval()
+
+
+def test_add_adapter(example):
+    folder = example('add_adapter.md')
+    assert len((folder / 'lora_fa.py').read_text().splitlines()) <= 60
+    (snippet,) = re.findall(
+        r'```python\n(import timm.*?)```', (GUIDES / 'add_adapter.md').read_text(), re.DOTALL
+    )
+    exec(snippet, {})
+    import lora_fa
+
+    image = torch.randn(2, 3, 32, 32)
+    plain, model = vision_transformer(), vision_transformer()
+    report = inject_adapter(model, dict(type='LoRAFA', rank=2, start_block=1))
+    assert len(report.layers) == 12
+    layer = model.blocks[1].attn.qkv
+    assert type(layer) is lora_fa.LoRAFALinear and torch.equal(model(image), plain(image))
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    layers = ('attn.qkv', 'attn.proj', 'mlp.fc1', 'mlp.fc2')
+    assert trained == {f'blocks.{i}.{name}.B' for i in (1, 2, 3) for name in layers}
+
+    start = layer.A.clone()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    model(image).square().sum().backward()
+    optimizer.step()
+    output = model(image).detach()
+    assert torch.equal(layer.A, start) and not torch.allclose(output, plain(image), atol=1e-2)
+
+    save_adapter(model, 'adapter.safetensors')
+    loaded = vision_transformer()
+    load_adapter(loaded, 'adapter.safetensors')
+    assert torch.equal(loaded(image), output)
+    assert merge_adapter(loaded) == 12
+    assert not any(isinstance(module, AdapterLayer) for module in loaded.modules())
+    torch.testing.assert_close(loaded(image), output, atol=1e-5, rtol=1e-4)
+
+    average_files(['adapter.safetensors'] * 2, 'average.safetensors')
+    averaged = vision_transformer()
+    load_adapter(averaged, 'average.safetensors')
+    torch.testing.assert_close(averaged(image), output, atol=1e-4, rtol=1e-4)
+
+    export_peft('adapter.safetensors', 'peft', base_model='timm')
+    exported = PeftModel.from_pretrained(vision_transformer(), 'peft').eval()
+    torch.testing.assert_close(exported(image), output, atol=1e-5, rtol=1e-4)
+
+
+def test_adapter_of_the_guide_in_a_config(example, build_runner):
+    example('add_adapter.md')
+    runner, scores = train_and_test(build_runner, 'lora_fa_gta.py')
+    assert 'citys_mIoU' in scores
+    backbone = runner.model.backbone
+    trained = {name: value for name, value in backbone.named_parameters() if value.requires_grad}
+    assert trained and all(name.endswith('.B') and v.any() for name, v in trained.items())
+    checkpoint = Path(runner.work_dir) / 'iter_1.pth'
+    card = open_checkpoint(checkpoint).card
+    assert card.method == 'LoRAFA' and card.settings['rank'] == 8
+    extract_adapter(checkpoint, 'adapter.safetensors')
+    assert open_checkpoint('adapter.safetensors').card.method == 'LoRAFA'
