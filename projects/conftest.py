@@ -1,6 +1,7 @@
 """The projects' tests share what those of the package do."""
 
-from tests.conftest import (  # noqa: F401  # noqa: F401
+from tests.conftest import (  # noqa: F401
+    _processes_start_as_for_users,
     _repeatable,
     build_runner,
     public_file,

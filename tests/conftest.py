@@ -25,6 +25,12 @@ from soma.models import DINOv2
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _processes_start_as_for_users():
+    folders = [str(Path(__file__).parent / 'subprocesses'), os.environ.get('PYTHONPATH', '')]
+    os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, folders))
+
+
 @pytest.fixture(autouse=True)
 def _repeatable():
     torch.manual_seed(0)

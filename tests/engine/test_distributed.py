@@ -1,4 +1,5 @@
 import json
+import os
 import socket
 
 import pytest
@@ -64,7 +65,7 @@ def config_file(tiny_config, tmp_path):
 def test_two_processes_train_and_test_as_one(
     tiny_config, config_file, build_runner, run_tool, public_file, port, tmp_path
 ):
-    environment = dict(PORT=port, PYTHONPATH=f'{tmp_path}:{REPOSITORY}')
+    environment = dict(PORT=port, PYTHONPATH=f'{tmp_path}:{REPOSITORY}:{os.environ["PYTHONPATH"]}')
     run_tool('dist_train.sh', config_file, '2', **environment)
     ranks = [torch.load(f'{tiny_config.work_dir}/rank{i}.pth') for i in range(2)]
     checkpoint = f'{tiny_config.work_dir}/iter_4.pth'
@@ -112,7 +113,7 @@ def test_two_processes_train_an_adapted_backbone(tiny_detector, run_tool, port, 
     config.train_cfg.update(max_iters=4, val_interval=10)
     config.default_hooks.checkpoint.interval = 4
     config.dump(tmp_path / 'config.py')
-    environment = dict(PORT=port, PYTHONPATH=f'{tmp_path}:{REPOSITORY}')
+    environment = dict(PORT=port, PYTHONPATH=f'{tmp_path}:{REPOSITORY}:{os.environ["PYTHONPATH"]}')
     run_tool('dist_train.sh', tmp_path / 'config.py', '2', **environment)
     ranks = [torch.load(f'{config.work_dir}/rank{i}.pth') for i in range(2)]
     assert not any(rank['unused'] for rank in ranks)
