@@ -5,7 +5,7 @@ from .card import BaseCard, Card, read_card
 from .describe import adapter_card, base_card, check_adapter
 from .files import load_adapter, save_adapter
 from .inject import adapter_names, adapter_state, inject_adapter, merge_adapter
-from .layer import AdapterLayer
+from .layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
 from .layer_config import LayerConfig
 from .low_rank import LowRankConfig, LowRankConv2d, LowRankLayer, LowRankLinear
 from .methods.bitfit import BitFitConfig
@@ -26,6 +26,8 @@ from .svd import Components, Spectrum, decompose_matrix, low_rank_product, split
 
 __all__ = [
     'ADAPTERS',
+    'AdaptedConvLayer',
+    'AdaptedLinearLayer',
     'Adapter',
     'AdapterConfig',
     'AdapterLayer',

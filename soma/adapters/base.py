@@ -116,7 +116,9 @@ class AdapterConfig:
         raise NotImplementedError
 
     @classmethod
-    def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
+    def check_tensors(
+        cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping
+    ) -> None:
         """Check that a state dict holds the adapter that a card tells of.
 
         Raises:

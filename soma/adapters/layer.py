@@ -21,16 +21,20 @@ class AdapterLayer(Adapter):
     what it computes with. Until :meth:`split_` runs, it computes what the plain layer does.
 
     Attributes:
-        cacheable: Whether the split is worth keeping and the same each time.
+        cache_key: Of ``Components`` that are worth keeping and the same each time: the rank and a
+            name of what :meth:`compute_split` takes. Layers of one key, equal weights and groups
+            have equal splits, whatever their method. None keeps nothing.
         random: Whether the split draws random numbers.
+        train_bias: Whether the bias trains.
         groups: Number of matrices that are stacked in the weight (3 for a fused qkv).
         splits_later: Whether plain weights that are loaded wait for
             :func:`~soma.adapters.split_together`.
         unsplit: The one that waits.
     """
 
-    cacheable: bool = False
+    cache_key: tuple[int, str] | None = None
     random: bool = False
+    train_bias: bool = False
     groups: int = 1
     splits_later: bool = False
     unsplit: Tensor | None = None
@@ -64,6 +68,10 @@ class AdapterLayer(Adapter):
         adapted._add_adapter(*args, **options)
         adapted._freeze()
         return adapted.train(layer.training)
+
+    def _add_adapter(self, *args: Any, **options: Any) -> None:
+        """Add the adapter's tensors to the layer, and its options."""
+        raise NotImplementedError
 
     def _freeze(self) -> None:
         trained = self.adapter_parameters()

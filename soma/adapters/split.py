@@ -61,7 +61,7 @@ def split_layers(layers: Mapping[str, AdapterLayer], base: str | os.PathLike | N
     one is written anew. What is random, or larger than the base (SVF), is not kept.
 
     Args:
-        layers: By name; all of one kind, rank and component if ``base`` is given.
+        layers: By name; all of one ``cache_key`` if ``base`` is given.
         base: The file that the weights are from.
 
     Raises:
@@ -71,11 +71,11 @@ def split_layers(layers: Mapping[str, AdapterLayer], base: str | os.PathLike | N
     if not layers:
         return
     first = next(iter(layers.values()))
-    if base is None or not first.cacheable:
+    if base is None or first.cache_key is None:
         for name, parts in _compute(layers):
             layers[name].start_from_(parts)
         return
-    cache = cache_path(base, first.rank, first.component)
+    cache = cache_path(base, *first.cache_key)
     with _workers(first.weight) as pool:
         keys = dict(zip(layers, pool.map(_key, layers.values()), strict=True))
     known = _read_cache(cache)
@@ -171,7 +171,7 @@ def _workers(weight: Tensor, in_order: bool = False) -> Iterator[ThreadPoolExecu
 
 def _key(layer: AdapterLayer) -> str:
     """A hash of all that the components follow from."""
-    settings = (_VERSION, layer.rank, layer.component, layer.groups)
+    settings = (_VERSION, *layer.cache_key, layer.groups)
     return _digest(f'{settings}', layer.matrix())
 
 

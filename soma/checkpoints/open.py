@@ -67,14 +67,12 @@ class Checkpoint:
             tensors = {re.sub(pattern, replacement, key): v for key, v in tensors.items()}
         return replace(self, tensors=tensors)
 
-    def with_base(
-        self, base: str | os.PathLike | Mapping[str, Tensor], force: bool = False
-    ) -> Checkpoint:
+    def with_base(self, file: str | os.PathLike, force: bool = False) -> Checkpoint:
         """Add the pretrained weights that it lacks.
 
         Args:
-            base: File of the pretrained weights, the converted one or the published one that is
-                converted now; or tensors by their name in the model.
+            file: Of the pretrained weights, the converted one or the published one that is
+                converted now.
             force: Accept other weights than those that the adapter was trained on.
 
         Returns:
@@ -84,12 +82,17 @@ class Checkpoint:
             FileNotFoundError: If there is no such file.
             CheckpointError: If it holds other pretrained weights, or of another size.
         """
-        prefix = self.card.prefix
-        if isinstance(base, Mapping):
-            weights = dict(base)
-            self._check_base({n.removeprefix(prefix): v for n, v in base.items()}, 'the model')
-        else:
-            weights = {prefix + n: v for n, v in self.read_base(base, force).items()}
+        weights = {self.card.prefix + n: v for n, v in self.read_base(file, force).items()}
+        return replace(self, tensors={**weights, **self.tensors})
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:
+        """Add the pretrained weights that a model has, by their names in it.
+
+        Raises:
+            CheckpointError: If they are others than those that the adapter was trained on.
+        """
+        base = {name.removeprefix(self.card.prefix): v for name, v in weights.items()}
+        self._check_base(base, 'the model', None)
         return replace(self, tensors={**weights, **self.tensors})
 
     def read_base(self, file: str | os.PathLike, force: bool = False) -> dict[str, Tensor]:
@@ -129,7 +132,7 @@ class Checkpoint:
         return base
 
     def _check_base(
-        self, base: Mapping[str, Tensor], where: str | os.PathLike, force: bool | None = None
+        self, base: Mapping[str, Tensor], where: str | os.PathLike, force: bool | None
     ) -> None:
         prefix = self.card.prefix
         missing = {n: value for n, value in base.items() if prefix + n not in self.tensors}

@@ -201,7 +201,7 @@ class SomaRunner(Runner):
         prefix = base_prefix(model)
         base = {prefix + name: value.clone() for name, value in base_of(model, prefix).items()}
         if base and base.keys().isdisjoint(opened.tensors):
-            opened = opened.with_base(base)
+            opened = opened.with_weights(base)
         checkpoint = {**opened.content, 'state_dict': opened.tensors}  # hooks look for it there
         if self._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
             raise CheckpointError(f'{filename} holds no state of training to resume from')

@@ -19,12 +19,15 @@ class MiCALayer(LowRankLayer):
 
     method = 'MiCA'
     TRAINED = ('A',)
-    component = 'minor'
-    cacheable = True
+
+    @property
+    def cache_key(self) -> tuple[int, str]:
+        """Shared with SoMA, which takes the same components."""
+        return self.rank, 'minor'
 
     def compute_split(self) -> Components:
         """The minor components of the weight, as those of SoMA."""
-        return split_components(self.matrix(), self.rank, self.component, self.groups)
+        return split_components(self.matrix(), self.rank, 'minor', self.groups)
 
     def start_from_(self, parts: Components) -> None:
         """Start from the directions of the components on the left."""

@@ -46,9 +46,9 @@ class SoMALayer(LowRankLayer):
         return self.component == 'random'
 
     @property
-    def cacheable(self) -> bool:
-        """Whether the split is the same each time."""
-        return not self.random
+    def cache_key(self) -> tuple[int, str] | None:
+        """Rank and component, unless it is drawn anew each time."""
+        return None if self.random else (self.rank, self.component)
 
     def compute_split(self) -> Components:
         """The components of the weight, as :func:`~soma.adapters.split_components`."""

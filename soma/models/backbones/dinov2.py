@@ -166,7 +166,7 @@ class DINOv2(VisionTransformer):
         if self.is_init:
             return
         if self.init_cfg is not None:
-            self._load_pretrained(**self.init_cfg)  # plain weights are split as they come in
+            self._load_pretrained(**self.init_cfg)  # and split them, when all are there
         elif self.adapter is not None:
             print_log(
                 'DINOv2 has an adapter but no init_cfg: it splits random weights. Unless '
