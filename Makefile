@@ -25,7 +25,7 @@ study: install ## train every method on toy streets with three seeds, write docs
 	.venv/bin/python projects/toy_streets/study.py --report docs/notes/study.md
 
 test: dev ## run the tests, in two processes
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 benchmark: install ## measure against the plain way, write docs/benchmarks.md
 	.venv/bin/python benchmarks/run.py

@@ -8,6 +8,7 @@ it waits for that. The rooms that cannot do without mmengine call :func:`registe
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -94,4 +95,11 @@ class _Watch:
         finally:
             self.depth -= 1
         if not self.depth:
-            register()
+            try:
+                register()
+            except Exception as error:  # of a package that soma needs, not of the one imported
+                warnings.warn(
+                    f'soma is not registered: {type(error).__name__}: {error}',
+                    RuntimeWarning,
+                    stacklevel=2,
+                )

@@ -210,6 +210,8 @@ def main() -> int:
         default=[],
         help='also an extra of pyproject.toml: dev (tests and checks), docs (the site)',
     )
+    short = dict(action='append_const', const='dev', dest='extra')
+    parser.add_argument('--dev', **short, help='the same as --extra dev')
     args = parser.parse_args()
     torch_spec = ' '.join(args.torch_spec.split())
     root = Path(__file__).resolve().parent.parent

@@ -192,6 +192,13 @@ def parse_adapter(config: Mapping | AdapterConfig) -> AdapterConfig:
     known = option_names(ADAPTERS[method])
     if unknown := sorted(options.keys() - known):
         raise ValueError(f'adapter: unknown options {unknown} of {method}, it has {sorted(known)}')
+    defaults = {field.name: field.default for field in fields(ADAPTERS[method])}
+    for name, value in options.items():
+        is_flag, is_number = isinstance(value, bool), isinstance(value, int | float)
+        if isinstance(defaults[name], bool) and not is_flag:
+            raise ValueError(f'adapter: {name} must be True or False, got {value!r}')
+        if isinstance(defaults[name], float) and (is_flag or not is_number):
+            raise ValueError(f'adapter: {name} must be a number, got {value!r}')
     try:
         return ADAPTERS[method](**options)
     except ValueError as error:

@@ -23,6 +23,10 @@ def _is_texts(value: object) -> bool:
     return listed and all(isinstance(entry, str) for entry in value)
 
 
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
+
+
 def _is_size(value: object) -> bool:
     return isinstance(value, list | tuple) and all(map(_is_side, value)) and len(value) == 2
 
@@ -40,9 +44,12 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     'a list of names': _is_texts,
     'a list of colours': lambda value: isinstance(value, list | tuple),
     'a dict': lambda value: isinstance(value, Mapping),
+    'lists of numbers by name': lambda v: (
+        isinstance(v, Mapping) and all(map(_is_numbers, v.values()))
+    ),
     'a text or a dict': lambda value: isinstance(value, str | Mapping),
 }
-_TEXT, _FLAG, _COUNT, _SIDE, _SIZE, _TEXTS, _COLOURS, _DICT, _ARCH = _KINDS
+_TEXT, _FLAG, _COUNT, _SIDE, _SIZE, _TEXTS, _COLOURS, _DICT, _NUMBERS, _ARCH = _KINDS
 
 
 def _entry(kind: str, default: object = None) -> Any:
@@ -67,12 +74,12 @@ class BaseCard:
         registers: Number of register tokens.
         dtype: What the matrices of the blocks were stored in.
         pos_embed_interp: How positions were resized.
-        extra: Whatever else a model tells of itself.
+        extra: Whatever else describes the model.
     """
 
     prefix: str = _entry(_TEXT, 'backbone.')
     hash: str | None = _entry(_TEXT)
-    samples: Mapping[str, Sequence[float]] = _entry(_DICT, {})
+    samples: Mapping[str, Sequence[float]] = _entry(_NUMBERS, {})
     file: str = _entry(_TEXT, '')
     names: Sequence[str] | None = _entry(_TEXTS)
     arch: str | Mapping | None = _entry(_ARCH)
@@ -90,7 +97,7 @@ class BaseCard:
 
 @dataclass(frozen=True)
 class Card:
-    """What a checkpoint says of itself; read with :func:`read_card`, which checks it.
+    """Adapter, pretrained weights and training of a checkpoint; :func:`read_card` checks it.
 
     Attributes:
         soma_version: What wrote the file.
@@ -184,9 +191,11 @@ def read_card(data: object, path: str | os.PathLike) -> Card:
     values = _read(Card, data, path, '')
     extra = values['extra']
     if (base := values.get('base')) is not None:
-        values['base'] = BaseCard(**_read(BaseCard, base, path, 'base.'))
-    if (merged := values.get('merged')) is not None:
-        values['merged'] = read_card(merged, path)
+        values['base'] = base = BaseCard(**_read(BaseCard, base, path, 'base.'))
+        if base.names == [] or (base.img_size and not base.patch_size):
+            raise CheckpointError(f'{path}: its card needs base.names, or base.patch_size')
+    if (merged := values.get('merged')) is not None:  # of which no older history is kept
+        values['merged'] = read_card({**merged, 'merged': None}, path)
     if (method := values.get('method')) is None:
         return Card(**values)
     if method not in ADAPTERS:
@@ -198,10 +207,16 @@ def read_card(data: object, path: str | os.PathLike) -> Card:
     if not values.get('targets'):
         raise CheckpointError(f'{path}: its card names no targets of its adapter')
     names = {f.name for f in fields(ADAPTERS[method])} - {*_OWN_FIELDS}
-    values['settings'] = {name: extra.pop(name) for name in names & extra.keys()}
+    values['settings'] = {name: extra.pop(name) for name in [*extra] if name in names}
     card = Card(**values)
     _check_settings(card, path)
     return card
+
+
+def is_valid(name: str, value: object) -> bool:
+    """Whether a value may stand in a field of a card."""
+    kinds = {entry.name: entry.metadata.get('kind') for entry in fields(Card)}
+    return value is not None and _KINDS[kinds[name]](value)
 
 
 def check_tensors(card: Card, state: Mapping[str, Tensor], path: str | os.PathLike) -> None:

@@ -29,7 +29,8 @@ class LayerConfig(AdapterConfig):
         train_bias: Whether the biases of adapted layers train.
         groups: How many matrices are stacked in the linear layers of a name, by its last part.
         adapts: What layers it adapts, in words.
-        layers: The adapted layers, one class for each plain one.
+        layers: The adapted layers, one class for each plain one, all with the same tensors and
+            ``fold``.
     """
 
     adapts: ClassVar[str] = 'plain nn.Linear and nn.Conv2d layers'

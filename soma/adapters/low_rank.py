@@ -40,7 +40,8 @@ def recognise_low_rank(
 
     Args:
         state: Tensors by name.
-        fits: Takes a layer's tensors by name; whether they are of the kind.
+        fits: Takes a layer's tensors by name, but for weight and bias; whether they are of the
+            kind.
 
     Returns:
         What they tell, ``alpha`` equal to the rank; None if there are none.
@@ -49,17 +50,21 @@ def recognise_low_rank(
         ValueError: If a layer lacks a tensor, or the ranks differ.
     """
     groups, ranks, train_bias = {}, set(), False
-    # ``A`` and ``B`` alone may be names of anything.
-    for layer in sorted(name.removesuffix('.A0') for name in state if name.endswith('.A0')):
-        names = (*LOW_RANK, 'magnitude')
-        tensors = {n: state[f'{layer}.{n}'] for n in names if f'{layer}.{n}' in state}
-        if missing := [name for name in LOW_RANK if name not in tensors]:
+    leaves: dict[str, set[str]] = {}
+    for name in state:
+        layer, _, leaf = name.rpartition('.')
+        leaves.setdefault(layer, set()).add(leaf)
+    for layer, names in sorted(leaves.items()):
+        if 'A0' not in names:  # ``A`` and ``B`` alone may be names of anything
+            continue
+        if missing := [name for name in LOW_RANK if name not in names]:
             raise ValueError(f'the adapter of {layer} lacks {", ".join(missing)}')
+        tensors = {name: state[f'{layer}.{name}'] for name in names - {'weight', 'bias'}}
         if fits(tensors):
             rank = tensors['B'].shape[1]
             ranks.add(rank)
             groups[layer] = len(tensors['A']) // rank
-            train_bias |= f'{layer}.bias' in state
+            train_bias |= 'bias' in names
     if len(ranks) > 1:
         raise ValueError(f'its layers differ in rank: {sorted(ranks)}; one is expected')
     if not groups:
@@ -201,8 +206,12 @@ class LowRankConfig(LayerConfig):
         """
         targets = list(targets)
         super().check_tensors(state, targets, settings)
+        if missing := [name for name in ('rank', 'alpha') if settings.get(name) is None]:
+            raise ValueError(f'its card has no {missing[0]}')
+        if odd := [t for t in targets for n in LOW_RANK if state[f'{t}.{n}'].ndim != 2]:
+            raise ValueError(f'the adapter of {odd[0]} is no pair of matrices')
         for target in targets:
-            if (rank := state[f'{target}.B'].shape[-1]) != settings['rank']:
+            if (rank := state[f'{target}.B'].shape[1]) != settings['rank']:
                 raise ValueError(
                     f'its card says rank {settings["rank"]}, but {target} has rank {rank}'
                 )

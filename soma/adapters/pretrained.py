@@ -165,7 +165,7 @@ def check_base(
 def _about(base: BaseCard) -> str:
     """What a card says of pretrained weights, in brackets."""
     names = ('arch', 'img_size', 'patch_size', 'dtype', 'file')
-    known = [f'{n} {value}' for n in names if (value := getattr(base, n)) is not None]
+    known = [f'{n} {value}' for n in names if (value := getattr(base, n))]
     return f' ({", ".join(known)})' if known else ''
 
 

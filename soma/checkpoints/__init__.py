@@ -6,6 +6,7 @@ register()
 
 from .analysis import analyze_file
 from .average import average_files
+from .checkpoint import Checkpoint
 from .convert import convert_dinov2_file
 from .drift import drift, spectra, total_drift
 from .export.backbone import export_backbone
@@ -13,7 +14,7 @@ from .export.peft import export_peft
 from .extract import extract_adapter
 from .matrices import weight_matrices
 from .merge import merge_files
-from .open import Checkpoint, load_plain, open_checkpoint
+from .open import load_plain, open_checkpoint
 
 __all__ = [
     'Checkpoint',

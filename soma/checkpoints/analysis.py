@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from .checkpoint import Checkpoint
 from .drift import Drift, SpectrumSummary, drift, spectra
 from .matrices import unmatched, weight_matrices
-from .open import Checkpoint, open_checkpoint
+from .open import open_checkpoint
 
 
 class Analysis(NamedTuple):

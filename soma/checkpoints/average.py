@@ -16,7 +16,8 @@ from ..adapters.low_rank import LOW_RANK, low_rank_delta
 from ..adapters.svd import low_rank_product, split_components
 from ..io.files import CheckpointError, check_output
 from ..utils.progress import track
-from .open import Checkpoint, open_checkpoint, write_with_card
+from .checkpoint import Checkpoint
+from .open import open_checkpoint, write_with_card
 
 OPERATIONS = ('mean', 'min', 'trimmed')
 
@@ -115,14 +116,13 @@ def average_files(
         A, B = split_components(value, rank, 'principal', groups)
         norm = torch.linalg.norm(value).clamp_min(torch.finfo(value.dtype).tiny)
         errors[name] = float(torch.linalg.norm(value - low_rank_product(A, B, groups)) / norm)
-        factors = {'A': A, 'B': B}
+        split = {'A': A, 'B': B}
         if len(before['A0']):  # of this shape where there are any
-            factors |= {'A0': 0 * A, 'B0': 0 * B}
-        for key, factor in factors.items():
+            split |= {'A0': 0 * A, 'B0': 0 * B}
+        for key, factor in split.items():
             state[f'{name}.{key}'] = factor.to(before[key])
     rest = [name for name, value in state.items() if value is None]
     state.update({name: first.tensors[name].clone() for name in rest})
-
     about = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
     about |= {'operation': operation, 'factors': list(factors) if factors else None}
     card = replace(first.card, average=about)

@@ -9,7 +9,8 @@ from ..adapters.card import BaseCard, Card
 from ..adapters.pretrained import fingerprint
 from ..io.files import CheckpointError, check_output
 from ..utils.version import __version__
-from .open import Checkpoint, open_checkpoint, write_with_card
+from .checkpoint import Checkpoint
+from .open import open_checkpoint, write_with_card
 
 
 def extract_adapter(

@@ -58,10 +58,10 @@ def weight_matrices(
             names = [f'{parent}.{part}'.lstrip('.') for part in 'qkv']
         for name, matrix in zip(names, value.detach().flatten(1).chunk(len(names)), strict=True):
             if pattern is None:
-                wanted = _EMBEDDINGS.isdisjoint(layer.split('.'))
+                is_chosen = _EMBEDDINGS.isdisjoint(layer.split('.'))
             else:
-                wanted = pattern.fullmatch(name) or pattern.fullmatch(layer)
-            if wanted:
+                is_chosen = pattern.fullmatch(name) or pattern.fullmatch(layer)
+            if is_chosen:
                 matrices[name] = matrix
     if not matrices:
         missing = (

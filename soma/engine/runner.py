@@ -23,8 +23,8 @@ from ..adapters.card import Card
 from ..adapters.describe import check_adapter
 from ..adapters.pretrained import base_of
 from ..adapters.split import split_together
-from ..checkpoints.open import open_checkpoint
-from ..io.checkpoint_files import card_of, load_strictly
+from ..checkpoints.open import open_for_training
+from ..io.checkpoint_files import load_strictly
 from ..io.files import CheckpointError, atomic_path
 from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
@@ -193,15 +193,14 @@ class SomaRunner(Runner):
             CheckpointError: If the file is damaged, holds more than tensors and plain data, or
                 does not fit the model or its pretrained weights.
         """
-        opened = open_checkpoint(filename, map_location=map_location, mmap=False)
-        opened = opened.renamed(revise_keys)
+        opened = open_for_training(filename, map_location, revise_keys)
         model = plain_model(self.model)
-        if card_of(opened.content):  # a file without a card has no alpha
-            check_adapter(model, opened.card, filename)
+        check_adapter(model, opened.card, filename)
         prefix = base_prefix(model)
-        base = {prefix + name: value.clone() for name, value in base_of(model, prefix).items()}
+        base = {prefix + name: value for name, value in base_of(model, prefix).items()}
         if base and base.keys().isdisjoint(opened.tensors):
-            opened = opened.with_weights(base)
+            # Copies, since loading into adapted layers splits what comes in.
+            opened = opened.with_weights({name: value.clone() for name, value in base.items()})
         checkpoint = {**opened.content, 'state_dict': opened.tensors}  # hooks look for it there
         if self._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
             raise CheckpointError(f'{filename} holds no state of training to resume from')

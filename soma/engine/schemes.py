@@ -20,7 +20,7 @@ from ..io.unpickle import unpickle
 
 
 def install_schemes() -> None:
-    """Make all of mmengine's loaders read safely."""
+    """Make all of mmengine's loaders read safely; those that others register later stay theirs."""
     for prefix, loader in [*CheckpointLoader._schemes.items()]:
         safe = read_safely(loader) if prefix else load_from_local
         CheckpointLoader.register_scheme(prefix, safe, force=True)

@@ -107,7 +107,12 @@ def run_jobs(
     Returns:
         Why they failed, by the names of the jobs that did. The others have run, but for those that
         need one of these. However this function ends, no command goes on.
+
+    Raises:
+        ValueError: If no job may run at a time.
     """
+    if workers < 1:
+        raise ValueError(f'workers must be at least 1, got {workers}')
     waiting, running, failed = list(jobs), [], {}
     known = defaultdict(list, {kind: list(seconds) for kind, seconds in durations.items()})
     names = TextColumn('{task.description}')

@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from soma.adapters import Card, inject_adapter, load_adapter, read_card, save_adapter
+from soma.adapters import (
+    Card,
+    card_from_tensors,
+    inject_adapter,
+    load_adapter,
+    parse_adapter,
+    read_card,
+    save_adapter,
+)
 from soma.checkpoints import open_checkpoint
 from soma.io.checkpoint_files import card_of, read_checkpoint, write_checkpoint
 from soma.io.files import CheckpointError
@@ -39,6 +47,8 @@ def rewrite(file, **changes):
         ),
         (dict(method=7), 'method = 7, which should be a text'),
         (dict(rank=0), 'rank must be at least 1'),
+        (dict(rank=None), 'its card has no rank'),
+        (dict(alpha=None), 'its card has no alpha'),
         (dict(rank=2.5), 'rank must be at least 1'),
         (dict(rank=10**12), 'rank = 1000000000000, which makes no sense'),
         (dict(rank=3), 'says rank 3, but 0 has rank 2'),
@@ -61,6 +71,9 @@ def rewrite(file, **changes):
         (dict(base={'img_size': 512}), r'base.img_size = 512, which should be two sizes'),
         (dict(base={'patch_size': 0}), 'base.patch_size = 0, which should be a whole number'),
         (dict(base={'names': [1]}), 'base.names = .* a list of names'),
+        (dict(base={'names': []}), 'needs base.names, or base.patch_size'),
+        (dict(base={'img_size': [32, 32]}), 'needs base.names, or base.patch_size'),
+        (dict(base={'samples': {'pos_embed': 'x'}}), 'base.samples = .* lists of numbers'),
     ],
 )
 def test_wrong_values_are_one_line(file, changes, message):
@@ -98,3 +111,35 @@ def test_a_rank_of_none_stays_none():
     card = read_card(data, 'x.pth')
     assert card.settings == {'rank': None, 'num_tokens': 4}
     assert card.adapter_config(['x'])['rank'] is None
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(type='Rein', link='yes'), "link must be True or False, got 'yes'"),
+        (dict(type='Rein', scale_init='no'), "scale_init must be a number, got 'no'"),
+        (dict(type='SVF', ratio=True), 'ratio must be a number, got True'),
+        (dict(type='SoMA', train_bias=1), 'train_bias must be True or False, got 1'),
+    ],
+)
+def test_options_of_another_type_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        parse_adapter(options)
+    card = {'method': options['type'], 'targets': ['backbone.blocks.0'], **options}
+    with pytest.raises(CheckpointError):
+        read_card({**card, 'train_bias': options.get('train_bias', False)}, 'x.pth')
+
+
+def test_the_settings_keep_their_order(file):
+    """Else the bytes of a file would change from process to process."""
+    data = card_of(read_checkpoint(file))
+    for names in (['rank', 'alpha', 'component'], ['component', 'alpha', 'rank']):
+        card = {'method': 'SoMA', **{name: data[name] for name in names}, 'targets': ['0', '1']}
+        assert [*read_card(card, file).settings] == names
+
+
+def test_a_method_with_a_tensor_of_its_own_is_not_taken_for_another(file):
+    state = read_checkpoint(file)['state_dict']
+    assert card_from_tensors(state).method == 'SoMA'
+    gated = {f'{name}.gate': torch.ones(1) for name in ('0', '1')}
+    assert card_from_tensors({**state, **gated}).method is None

@@ -216,6 +216,10 @@ def test_the_average_is_an_adapter_file(adapters, tiny_config, build_runner, tmp
     torch.testing.assert_close(change, expected, rtol=1e-3, atol=1e-6)
     card = card_of(read_checkpoint(out))
     assert card['rank'] == 4 and card['average']['files'] == [str(file) for file in adapters]
+    assert card['average']['factors'] is None
+    average_files(adapters, tmp_path / 'weighted.pth', factors=[3, 1])
+    weighted = card_of(read_checkpoint(tmp_path / 'weighted.pth'))
+    assert weighted['average']['factors'] == [3, 1]
     # and is trained on
     options = {'load_from': str(out), 'model.backbone.adapter.rank': 4, 'train_cfg.max_iters': 1}
     build_runner(tiny_config, options).train()

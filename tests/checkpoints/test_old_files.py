@@ -88,6 +88,11 @@ def test_what_was_made_of_them_is_made_again(old, tmp_path):
         for file in (tmp_path / 'averaged.safetensors', 'averaged.safetensors')
     )
     assert same(ours, theirs, 1e-5)
+    cards = (
+        open_checkpoint(f).card for f in (tmp_path / 'averaged.safetensors', 'averaged.safetensors')
+    )
+    ours, theirs = ({**card.to_dict(), 'average': None} for card in cards)
+    assert ours == theirs
     export_backbone(adapter, tmp_path / 'timm.pth', 'timm', 'base.pth')
     assert same(read_state_dict(tmp_path / 'timm.pth'), read_state_dict('exported_timm.pth'), 1e-6)
     export_peft(adapter, tmp_path / 'peft', 'base.pth', base_model='timm')

@@ -126,7 +126,7 @@ def test_good_images_are_listed_and_used(data, run_here, capsys):
     assert [sample['img_id'] for sample in dataset] == ['08', '09', '10', '11', '12', '13']
 
 
-def test_a_image_that_is_listed_twice_is_found(data, run_here, capsys):
+def test_an_image_that_is_listed_twice_is_found(data, run_here, capsys):
     path = data / 'clear/VOC2007/ImageSets/Main/train.txt'
     path.write_text(path.read_text() + '03\n')
     code, report = check(run_here, data, '--fix-list')

@@ -68,7 +68,7 @@ class DoRAConfig(LowRankConfig):
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
         """A low-rank change beside a magnitude."""
-        return recognise_low_rank(state, lambda t: 'magnitude' in t)
+        return recognise_low_rank(state, lambda t: t.keys() == {*LOW_RANK, 'magnitude'})
 
 
 def row_norms(weight: Tensor) -> Tensor:

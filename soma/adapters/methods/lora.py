@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..base import Recognised, register_adapter
 from ..low_rank import (
+    LOW_RANK,
     LowRankConfig,
     LowRankConv2d,
     LowRankLayer,
@@ -52,4 +53,4 @@ class LoRAConfig(LowRankConfig):
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
         """A low-rank change that has taken nothing out of the weight."""
-        return recognise_low_rank(state, lambda t: not len(t['A0']) and 'magnitude' not in t)
+        return recognise_low_rank(state, lambda t: t.keys() == {*LOW_RANK} and not len(t['A0']))

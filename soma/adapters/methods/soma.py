@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..base import Recognised, register_adapter
 from ..low_rank import (
+    LOW_RANK,
     LowRankConfig,
     LowRankConv2d,
     LowRankLayer,
@@ -128,7 +129,9 @@ class SoMAConfig(LowRankConfig):
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
         """A low-rank change that has taken components out of the weight."""
-        recognised = recognise_low_rank(state, lambda t: len(t['A0']) > 0 and 'magnitude' not in t)
+        recognised = recognise_low_rank(
+            state, lambda t: t.keys() == {*LOW_RANK} and len(t['A0']) > 0
+        )
         return recognised and recognised._replace(
             settings={**recognised.settings, 'component': 'minor'}
         )

@@ -16,7 +16,8 @@ from torch import Tensor
 from ...adapters.low_rank import LOW_RANK
 from ...io.checkpoint_files import write_checkpoint
 from ...io.files import CheckpointError
-from ..open import Checkpoint, open_checkpoint
+from ..checkpoint import Checkpoint
+from ..open import open_checkpoint
 
 # The layers of other implementations by ours; several stand for its rows in equal parts.
 _NEW = {
@@ -125,7 +126,7 @@ def export_peft(
 def _config(loras: dict[str, LoRA], scale: float, base_name: str | None) -> dict:
     ranks = {name: len(lora.A) for name, lora in loras.items()}
     rank = min(ranks.values())
-    others = {name: own for name, own in ranks.items() if own != rank}
+    others = {name: other for name, other in ranks.items() if other != rank}
     return {
         'peft_type': 'LORA',
         'task_type': None,
@@ -133,8 +134,8 @@ def _config(loras: dict[str, LoRA], scale: float, base_name: str | None) -> dict
         'inference_mode': True,
         'r': rank,
         'lora_alpha': scale * rank,
-        'rank_pattern': {re.escape(name): own for name, own in others.items()},
-        'alpha_pattern': {re.escape(name): scale * own for name, own in others.items()},
+        'rank_pattern': {re.escape(name): other for name, other in others.items()},
+        'alpha_pattern': {re.escape(name): scale * other for name, other in others.items()},
         'target_modules': sorted(loras),
         'lora_dropout': 0.0,
         'bias': 'none',
