@@ -48,6 +48,10 @@ def register() -> None:
     try:
         with without_prints():
             install_ops()  # before anything imports mmcv.ops
+            for package in filter(find_spec, ('mmseg', 'mmdet')):
+                # What they print is dropped here; a room that called this would import them later.
+                if find_spec(name := f'{package}.datasets'):
+                    import_module(name)
             for room, packages in _ROOMS.items():
                 if all(map(find_spec, packages)):
                     import_module(f'{__package__}.{room}')
