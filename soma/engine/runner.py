@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
@@ -126,9 +127,9 @@ class SomaRunner(Runner):
         out_dir: str,
         filename: str,
         file_client_args: dict | None = None,
-        *args,
+        *,
         backend_args: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         """Write a checkpoint under a temporary name, flush it to disk, then rename it.
 
@@ -136,9 +137,8 @@ class SomaRunner(Runner):
             out_dir: Local folder.
             filename: Its name there.
             file_client_args: None; other storage has no such renaming.
-            *args: As in the parent class, what is written.
             backend_args: None, as ``file_client_args``.
-            **kwargs: As ``args``.
+            **kwargs: What is written, as in the parent class.
 
         Raises:
             ValueError: If it is to be written elsewhere than to local files.
@@ -151,7 +151,7 @@ class SomaRunner(Runner):
             )
         self.checkpoint_name = filename
         with atomic_path(Path(out_dir) / filename, flush=True) as temporary:
-            super().save_checkpoint(str(temporary.parent), temporary.name, None, *args, **kwargs)
+            super().save_checkpoint(str(temporary.parent), temporary.name, **kwargs)
 
     def load_or_resume(self) -> None:
         """Load or resume as the config says.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.registry import METRICS
@@ -44,7 +45,7 @@ class DomainIoUMetric(DomainMetric):
     class_key = 'IoU'
     needs = 'DomainDataset and PackDomainInputs'
 
-    def __init__(self, ignore_index: int = 255, **kwargs) -> None:
+    def __init__(self, ignore_index: int = 255, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
 

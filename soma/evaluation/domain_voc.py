@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.dist import get_rank, get_world_size, is_main_process
@@ -60,7 +60,7 @@ class DomainVOCMetric(DomainMetric):
     class_key = 'AP'
     needs = 'DomainVOCDataset and PackDomainDetInputs'
 
-    def __init__(self, iou_thr: float = 0.5, eval_mode: str = '11points', **kwargs) -> None:
+    def __init__(self, iou_thr: float = 0.5, eval_mode: str = '11points', **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.iou_thr = iou_thr
         self.eval_mode = eval_mode
