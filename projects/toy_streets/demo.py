@@ -5,6 +5,7 @@ from pathlib import Path
 
 from soma.utils.cli import command
 from soma.utils.config import REPOSITORY
+from soma.utils.jobs import interrupt_on_signals
 from toy_streets.demo import DEMOS, run_demo
 
 
@@ -19,6 +20,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the demo."""
     args = parse_args()
+    interrupt_on_signals()  # else a training would go on
     folder = REPOSITORY / 'work_dirs' / DEMOS[args.task].folder
     with command(False, RuntimeError):
         run_demo(args.task, args.work_dir or folder)
