@@ -105,8 +105,6 @@ def tiny_config(public_file, street_data, tmp_path):
         sampler=dict(type='DefaultSampler', shuffle=False),
         dataset=dict(type='ConcatDataset', datasets=domains),
     )
-    few = [dict(domain, indices=1) for domain in domains]
-    val_dataloader = dict(test_dataloader, dataset=dict(type='ConcatDataset', datasets=few))
     return Config(
         dict(
             default_scope='mmseg',
@@ -171,7 +169,7 @@ def tiny_config(public_file, street_data, tmp_path):
                 dataset=dict(data, domain='gta', pipeline=train),
             ),
             train_cfg=dict(type='IterBasedTrainLoop', max_iters=4, val_interval=4),
-            val_dataloader=val_dataloader,
+            val_dataloader=test_dataloader,
             val_cfg=dict(type='ValLoop'),
             val_evaluator=dict(type='DomainIoUMetric'),
             test_dataloader=test_dataloader,

@@ -228,7 +228,6 @@ def test_a_checkpoint_of_another_model_is_not_tested(
 
 def test_a_trained_checkpoint_gives_the_metrics_of_training(tiny_config, build_runner):
     metrics = {}
-    tiny_config.val_dataloader = tiny_config.test_dataloader
     runner = build_runner(tiny_config, after_val_epoch=lambda runner, metrics: seen(metrics))
     seen = metrics.update
     runner.train()

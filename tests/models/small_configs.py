@@ -45,6 +45,14 @@ def make_short(config, work_dir):
     )
 
 
+def without_validation(config):
+    """Take out of a config what would be the same as its test."""
+    assert config.val_dataloader == config.test_dataloader
+    assert config.val_evaluator == config.test_evaluator
+    config.update(dict.fromkeys(('val_cfg', 'val_dataloader', 'val_evaluator')))
+    return config
+
+
 def shrink_detector(model):
     """Change the sizes of a detector's config, not what it is made of."""
     for part in dicts(dict(model)):
