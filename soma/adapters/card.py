@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -161,7 +161,7 @@ class Card:
             groups={name.rpartition('.')[2]: n for name, n in recognised.groups.items() if n > 1},
         )
 
-    def adapter_config(self, targets: Sequence[str]) -> dict:
+    def adapter_config(self, targets: Iterable[str]) -> dict:
         """The config of the adapter, for :func:`~soma.adapters.inject_adapter`.
 
         Args:
@@ -192,7 +192,8 @@ def read_card(data: object, path: str | os.PathLike) -> Card:
     extra = values['extra']
     if (base := values.get('base')) is not None:
         values['base'] = base = BaseCard(**_read(BaseCard, base, path, 'base.'))
-        if base.names == [] or (base.img_size and not base.patch_size):
+        is_empty = base.names is not None and not base.names
+        if is_empty or (base.img_size and not base.patch_size):
             raise CheckpointError(f'{path}: its card needs base.names, or base.patch_size')
     if (merged := values.get('merged')) is not None:  # of which no older history is kept
         values['merged'] = read_card({**merged, 'merged': None}, path)

@@ -71,8 +71,7 @@ def check_adapter(model: nn.Module, card: Card, path: str | os.PathLike) -> None
     Raises:
         CheckpointError: If method or options differ. Shapes alone would not tell alpha.
     """
-    model_card = adapter_card(model)
-    if card.method is None or model_card.method is None:
+    if card.method is None or (model_card := adapter_card(model)).method is None:
         return
     start_only = model_card.adapter.start_only
     both = [k for k in model_card.settings if k in card.settings and k not in start_only]

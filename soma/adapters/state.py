@@ -10,27 +10,30 @@ from .base import recognise
 from .card import Card
 
 
-def card_from_tensors(state: Mapping[str, Tensor], alpha: float | None = None) -> Card:
+def card_from_tensors(
+    state: Mapping[str, Tensor], alpha: float | None = None, card: Card | None = None
+) -> Card:
     """Describe the adapter in a state dict by its tensors.
 
     Args:
         state: Tensors by name.
         alpha: Scale times rank of a low-rank change; the rank if None.
+        card: What else is known.
 
     Returns:
-        Without a method if there is no adapter.
+        The card with the adapter on it; as it is if there is none.
 
     Raises:
         ValueError: If the layers differ, or their tensors do not tell enough.
     """
-    adapter = recognise(state)
+    card, adapter = card or Card(), recognise(state)
     if adapter is None:
-        return Card()
+        return card
     method, recognised = adapter
     if alpha is not None and 'alpha' in recognised.settings:
         settings = {**recognised.settings, 'alpha': float(alpha)}
         recognised = recognised._replace(settings=settings)
-    return Card().with_adapter(method, recognised)
+    return card.with_adapter(method, recognised)
 
 
 def merge_state(state: Mapping[str, Tensor], card: Card | None = None) -> dict[str, Tensor]:

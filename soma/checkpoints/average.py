@@ -184,7 +184,7 @@ def _low_rank_layers(checkpoint: Checkpoint) -> dict[str, dict[str, Tensor]]:
             'files (tools/merge_soma_weights.py)'
         )
     # What is no low-rank change, such as singular values, is averaged as it is.
-    return checkpoint.layers() if card.method is not None and card.adapter.low_rank else {}
+    return checkpoint.layers if card.method is not None and card.adapter.low_rank else {}
 
 
 def _floating(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, Tensor]:
@@ -238,7 +238,7 @@ def _gather(
         values = {name: [] for name in chunk}
         for file in files:
             checkpoint = open_checkpoint(file)  # what an earlier pass has read leaves the memory
-            layers = checkpoint.layers()
+            layers = checkpoint.layers
             for name, read in values.items():
                 if name in only_first and read:
                     read.append(read[0])
@@ -251,7 +251,7 @@ def _gather(
 
 def _chunks(checkpoint: Checkpoint, jobs: Sequence[str], count: int) -> list[list[str]]:
     """Divide the jobs into chunks of about equal size, one more than ``count`` at most."""
-    tensors, layers = checkpoint.tensors, checkpoint.layers()
+    tensors, layers = checkpoint.tensors, checkpoint.layers
     sizes = [
         tensors[name].nbytes
         if name in tensors

@@ -39,15 +39,18 @@ class Checkpoint:
             return set()
         return self.card.adapter.tensor_names(self.tensors, self.card.targets)
 
+    @cached_property
     def layers(self) -> dict[str, dict[str, Tensor]]:
         """The adapter's tensors by layer, and there by their name in it."""
         return by_layer(self.tensors, self.adapter_names)
 
     @property
     def has_weights(self) -> bool:
-        """Whether the weights that its adapter changes are in it."""
-        weights = (f'{layer}.weight' for layer in self.card.targets)
-        return not self.card.folds or all(name in self.tensors for name in weights)
+        """Whether all weights that its adapter changes are in it."""
+        return not self.card.folds or all(self._has_weight(name) for name in self.card.targets)
+
+    def _has_weight(self, layer: str) -> bool:
+        return f'{layer}.weight' in self.tensors
 
     def with_base(self, file: str | os.PathLike, force: bool = False) -> Checkpoint:
         """Add the pretrained weights that it lacks.
@@ -127,9 +130,7 @@ class Checkpoint:
         Raises:
             CheckpointError: If the base is missing or does not fit.
         """
-        if not self.has_weights and not any(
-            f'{layer}.weight' in self.tensors for layer in self.card.targets
-        ):
+        if self.card.folds and not any(map(self._has_weight, self.card.targets)):
             raise self.no_base()
         try:
             return merge_state(self.tensors, self.card)

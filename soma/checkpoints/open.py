@@ -58,11 +58,9 @@ def open_checkpoint(
     tensors = _our_names(tensors, path)
     if card.method is None:
         try:
-            adapter = card_from_tensors(tensors, alpha)
+            card = card_from_tensors(tensors, alpha, card)
         except ValueError as error:
             raise CheckpointError(f'{path}: {error}') from error
-        names = ('method', 'settings', 'train_bias', 'targets', 'start_block', 'groups')
-        card = replace(card, **{name: getattr(adapter, name) for name in names})
     check_tensors(card, tensors, path)
     return Checkpoint(tensors, _with_meta(card, content.get('meta')), path)
 

@@ -136,7 +136,7 @@ def test_bad_arguments_are_refused(write, tmp_path, options, message):
 def deltas(path):
     checkpoint = open_checkpoint(path)
     settings = checkpoint.card.settings
-    layers = checkpoint.layers()
+    layers = checkpoint.layers
     return {name: low_rank_delta(tensors, settings).double() for name, tensors in layers.items()}
 
 

@@ -76,7 +76,7 @@ def deltas(file):
     """The weight change of each adapted layer."""
     checkpoint = open_checkpoint(file)
     settings = checkpoint.card.settings
-    layers = checkpoint.layers()
+    layers = checkpoint.layers
     return {name: low_rank_delta(tensors, settings).double() for name, tensors in layers.items()}
 
 

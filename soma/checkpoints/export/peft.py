@@ -150,7 +150,7 @@ def _loras(
 ) -> Iterator[tuple[str, list[LoRA]]]:
     """Yield the layers with the change of each of their groups (three in a fused qkv)."""
     base = None if file is None else checkpoint.read_base(file, force)
-    for layer, tensors in checkpoint.layers().items():
+    for layer, tensors in checkpoint.layers.items():
         A, B, A0, B0 = (tensors[name] for name in LOW_RANK)
         groups = len(A) // B.shape[1]
         name = layer.removeprefix(checkpoint.card.prefix)
