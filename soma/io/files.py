@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class CheckpointError(ValueError):
+class InputError(ValueError):
+    """Input that cannot be used; the message says in one line which file, key or value, and why.
+
+    Scripts show such a message without a traceback, which is for faults of the program.
+    """
+
+
+class CheckpointError(InputError):
     """A checkpoint file that cannot be used; the message names it and says why, in one line."""
 
 

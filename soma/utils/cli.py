@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..io.files import CheckpointError
+from ..io.files import InputError
 from .config import load_config
 from .noise import without_warnings
 
@@ -199,8 +199,8 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
         *errors: Further exceptions whose message is meant for users.
 
     Raises:
-        SystemExit: With the message of such an exception, a ``CheckpointError``,
-            ``FileNotFoundError`` or ``FileExistsError``; with 130 when the user interrupts.
+        SystemExit: With the message of such an exception, an ``InputError`` or an ``OSError``; with
+            130 when the user interrupts. ``SOMA_DEBUG=1`` shows the traceback.
     """
     from ..io.unpickle import trust_files  # here, so that --help need not wait for torch
 
@@ -210,5 +210,23 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
     except KeyboardInterrupt:
         sys.stderr.write('interrupted\n')
         raise SystemExit(130) from None
-    except (CheckpointError, FileNotFoundError, FileExistsError, *errors) as error:
-        raise SystemExit(f'error: {error}') from error
+    except (InputError, OSError, *errors) as error:
+        if os.environ.get('SOMA_DEBUG'):
+            raise
+        raise SystemExit(f'error: {one_line(error)}') from error
+
+
+def one_line(error: Exception) -> str:
+    """The message of an exception in one line, of characters that a terminal only shows.
+
+    One of a data loader's worker is its traceback, whose last line is the message.
+    """
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if 'Original Traceback' in text:
+        text = text.rstrip().rpartition('\n')[2].partition(': ')[2]
+    return printable(' '.join(text.split())) or type(error).__name__
+
+
+def printable(text: str) -> str:
+    """A text whose control characters, such as a terminal's escape codes, are written out."""
+    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
