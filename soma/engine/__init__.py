@@ -10,7 +10,9 @@ from .hooks import (
     BlockFreezeHook,
     CardHook,
     FiniteLossHook,
+    MissedValidationHook,
     SeedHook,
+    StopHook,
     TrainableEMAHook,
     WeightDecayLoggerHook,
 )
@@ -29,8 +31,10 @@ __all__ = [
     'CosineAnnealingWeightDecay',
     'FiniteLossHook',
     'GroupedOptimWrapperConstructor',
+    'MissedValidationHook',
     'SeedHook',
     'SomaRunner',
+    'StopHook',
     'TrainableEMAHook',
     'WeightDecayLoggerHook',
 ]

@@ -7,11 +7,13 @@ import gc
 import platform
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -33,7 +35,9 @@ from ..utils.noise import is_not_noise
 from ..utils.version import __version__
 from .hooks.checkpoint_card import CardHook, training_card
 from .hooks.finite_loss import FiniteLossHook
+from .hooks.missed_validation import MissedValidationHook
 from .hooks.seed import SeedHook
+from .lock import is_locked, locked
 from .resume import newest_checkpoint
 
 
@@ -45,13 +49,20 @@ def _leave_group() -> None:
         gc.collect()  # the wrapped model holds the group too
 
 
+class _FormattedOnce(Config):
+    """A config that is laid out once: it takes long, and would turn an interrupt into an error."""
+
+    pretty_text = cached_property(Config.pretty_text.fget)
+
+
 @RUNNERS.register_module()
 class SomaRunner(Runner):
     """mmengine's runner, made safe, exact and portable.
 
     It reads checkpoints with ``weights_only=True`` and without a fallback, whose names and shapes
-    must be the model's, and writes them whole or not at all. ``SeedHook``, ``FiniteLossHook`` and
-    ``CardHook`` are always there. Without a GPU, several processes talk through gloo.
+    must be the model's, and writes them whole or not at all. ``SeedHook``, ``FiniteLossHook``,
+    ``CardHook`` and ``MissedValidationHook`` are always there. Without a GPU, several processes
+    talk through gloo.
     """
 
     checkpoint_name: str | None = None  # of the checkpoint that is being written
@@ -59,6 +70,7 @@ class SomaRunner(Runner):
     def __init__(self, *args, **kwargs) -> None:
         install_attention()
         super().__init__(*args, **kwargs)
+        object.__setattr__(self.cfg, '__class__', _FormattedOnce)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, as mmengine does; mmengine's own set-up asks for a GPU."""
@@ -68,6 +80,32 @@ class SomaRunner(Runner):
                 torch.distributed.init_process_group('gloo')
                 atexit.register(_leave_group)
         super().setup_env(env_cfg)
+
+    def dump_config(self) -> None:
+        """Write the config into the work dir, unless a training is there, which has its own."""
+        if is_main_process() and not is_locked(self.work_dir):
+            super().dump_config()
+
+    def train(self) -> nn.Module:
+        """Train; no other training may write to the work dir meanwhile.
+
+        Returns:
+            The trained model.
+
+        Raises:
+            InputError: If there is another one, or nothing can be written there.
+        """
+        with ExitStack() as self._folders:
+            self.hold(self.work_dir)
+            return super().train()
+
+    def hold(self, folder: str) -> None:
+        """Let no other training write to a folder until this one ends.
+
+        Raises:
+            InputError: If there is another one, or nothing can be written there.
+        """
+        self._folders.enter_context(locked(folder))
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build the logger; without lines of mmengine that every run would show."""
@@ -91,7 +129,7 @@ class SomaRunner(Runner):
         default_hooks: dict[str, Hook | dict | None] | None = None,
         custom_hooks: list[Hook | dict] | None = None,
     ) -> None:
-        """Register the hooks: two before those of the config, one after them.
+        """Register the hooks: two before those of the config, two after them.
 
         The order of all hooks stands in :mod:`soma.engine.hooks`.
         """
@@ -99,6 +137,7 @@ class SomaRunner(Runner):
         self.register_hook(FiniteLossHook())
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(CardHook())
+        self.register_hook(MissedValidationHook())
 
     def get_hooks_info(self) -> str:
         """Name the hooks in their order, for the log; it is the same at each moment."""
@@ -150,8 +189,11 @@ class SomaRunner(Runner):
                 f'{file_client_args or backend_args}'
             )
         self.checkpoint_name = filename
-        with atomic_path(Path(out_dir) / filename, flush=True) as temporary:
-            super().save_checkpoint(str(temporary.parent), temporary.name, **kwargs)
+        try:
+            with atomic_path(Path(out_dir) / filename, flush=True) as temporary:
+                super().save_checkpoint(str(temporary.parent), temporary.name, **kwargs)
+        finally:
+            self.checkpoint_name = None
 
     def load_or_resume(self) -> None:
         """Load or resume as the config says.

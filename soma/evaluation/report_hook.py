@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,13 @@ class DomainReportHook(Hook):
     The files are ``domains_iter_<iteration>`` of a validation and ``domains_test`` of a test, with
     the metric's prefix at the end, if it has one.
     """
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """Remove what a killed run has left half written; its validation comes again."""
+        for file in Path(runner.work_dir).glob('*/.domains_iter_*'):
+            if re.fullmatch(r'\.domains_iter_\d+(_\w+)?\.\d+\.(json|png)', file.name):
+                file.unlink()
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Write the report of a validation."""

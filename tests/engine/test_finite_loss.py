@@ -120,5 +120,8 @@ def test_hooks_get_numbers_after_one_copy(tiny_config, build_runner, monkeypatch
 
 def test_the_script_says_it_in_one_line(config_file, run_here):
     options = ['optim_wrapper.optimizer.lr=1e25', 'experiment_name=a']
-    with pytest.raises(SystemExit, match=r'^error: iteration \d: loss = (nan|inf)[^\n]*\.png$'):
+    with pytest.raises(
+        SystemExit,
+        match=r'^error: iteration \d: loss = (nan|inf)[^\n]*\.png; there is no checkpoint yet$',
+    ):
         run_here('train.py', config_file, '--cfg-options', *options)

@@ -1,8 +1,8 @@
 """Hooks, and when each of them has its turn.
 
 At each moment hooks are called by priority, those of one priority as they were registered.
-``SomaRunner`` registers the first two before all others and the last one after them; a config names
-the rest.
+``SomaRunner`` registers the first two before all others and ``CardHook`` and
+``MissedValidationHook`` after them, ``tools/train.py`` the ``StopHook``; a config names the rest.
 
 ========== ============================ =====================================================
 priority   hook                         what depends on the order
@@ -14,6 +14,8 @@ NORMAL     ``BlockFreezeHook``
 NORMAL     ``TrainableEMAHook``         puts the average into a file before the base is left out
 VERY_LOW   ``AdapterCheckpointHook``    saves what the others made of a step
 LOWEST     ``CardHook``                 what the others put into a file becomes plain data
+LOWEST     ``MissedValidationHook``     validates before training, when all others are ready
+LOWEST     ``StopHook``                 stops when a checkpoint that was due is written
 ========== ============================ =====================================================
 """
 
@@ -21,7 +23,9 @@ from .adapter_checkpoint import AdapterCheckpointHook
 from .block_freeze import BlockFreezeHook
 from .checkpoint_card import CardHook
 from .finite_loss import FiniteLossHook
+from .missed_validation import MissedValidationHook
 from .seed import SeedHook
+from .stop import StopHook
 from .trainable_ema import TrainableEMAHook
 from .weight_decay_logger import WeightDecayLoggerHook
 
@@ -30,7 +34,9 @@ __all__ = [
     'BlockFreezeHook',
     'CardHook',
     'FiniteLossHook',
+    'MissedValidationHook',
     'SeedHook',
+    'StopHook',
     'TrainableEMAHook',
     'WeightDecayLoggerHook',
 ]

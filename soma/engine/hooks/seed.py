@@ -9,7 +9,7 @@ from ..seeding import seed_samples, seed_step
 
 @HOOKS.register_module()
 class SeedHook(Hook):
-    """Seed each training step, and each sample, by the seed of the run and its place in it.
+    """Seed each training step, sample and validation by the seed of the run and its place in it.
 
     A resumed run thus draws what an uninterrupted one does. It comes before all other hooks, which
     may draw too.
@@ -24,4 +24,8 @@ class SeedHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """Seed the coming step."""
+        seed_step(runner.seed, runner.rank, runner.iter)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Seed the coming validation."""
         seed_step(runner.seed, runner.rank, runner.iter)

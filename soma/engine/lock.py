@@ -1,0 +1,96 @@
+"""A folder that one training at a time writes to."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import print_log
+
+from ..io.files import InputError
+
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems
+
+
+@contextmanager
+def locked(folder: str | os.PathLike) -> Iterator[None]:
+    """Keep other trainings out of a folder that this one writes to.
+
+    The main process has the lock. It ends with the process, however that dies, and workers that
+    outlive it do not have it.
+
+    Args:
+        folder: Made if need be.
+
+    Raises:
+        InputError: In each process, if another training is there or nothing can be written.
+    """
+    file, problem = None, [None]
+    if is_main_process():
+        try:
+            file = _lock(Path(folder))
+        except InputError as error:
+            problem = [str(error)]
+        except OSError as error:
+            problem = [f'{folder} cannot be written to: {error.strerror}; name another --work-dir']
+    broadcast_object_list(problem)
+    if problem[0]:
+        raise InputError(problem[0])
+    try:
+        yield
+    finally:
+        if file:
+            _unlock(file)
+
+
+def is_locked(folder: str | os.PathLike) -> bool:
+    """Whether another process has locked a folder."""
+    try:
+        _unlock(_lock(Path(folder)))
+    except InputError:
+        return True
+    return False
+
+
+def _lock(folder: Path) -> IO[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / '.lock'
+    file = open(path, 'a+')  # noqa: SIM115, open as long as the lock is held
+    try:
+        # Unlike that of flock, this lock is not inherited by workers.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        with file:
+            owner = file.read()
+        if error.errno not in _WITHOUT_LOCKS:
+            raise InputError(
+                f'another training ({owner}) writes to {folder}: wait for its end, then go on from '
+                'it with --resume, or name another --work-dir'
+            ) from error
+        print_log(
+            f'{folder} cannot be locked ({error.strerror}): let no other training write there',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return open(path, 'a')
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        file.close()  # its owner has just removed it
+        return _lock(folder)
+    file.truncate(0)
+    file.write(f'process {os.getpid()} on {socket.gethostname()}')
+    file.flush()
+    return file
+
+
+def _unlock(file: IO[str]) -> None:
+    Path(file.name).unlink(missing_ok=True)
+    file.close()
