@@ -265,11 +265,11 @@ def test_the_current_folder_comes_first(repository):
 
 
 def test_options_replace_values_before_paths_are_resolved(repository):
-    options = {'init_cfg.checkpoint': 'checkpoints/all.pth', 'work_dir': 'out', 'randomness.seed': 3}
+    options = {'init_cfg.checkpoint': 'checkpoints/all.pth', 'work_dir': 'out', 'model.key': 3}
     config = load_config(repository / 'config.py', options)
     assert config.init_cfg.checkpoint == str(repository / 'checkpoints/all.pth')
     assert config.init_cfg.note == 'data/gta'
-    assert config.work_dir == 'out' and config.randomness.seed == 3
+    assert config.work_dir == 'out' and config.model.key == 3
 
 
 def test_options_of_the_test_data_are_told_from_others():
