@@ -31,6 +31,12 @@ _NUMBERS = (
     ('param_scheduler*.end', 1, True),
     ('param_scheduler*.T_max', 1, True),
     ('param_scheduler*.eta_min', 0, False),
+    ('param_scheduler*.power', 0, False),
+    ('param_scheduler*.*factor', 0, False),
+    ('param_scheduler*.gamma', 0, False),
+    ('model.test_cfg.crop_size.*', 1, True),
+    ('model.test_cfg.stride.*', 1, True),
+    ('randomness.seed', 0, True),
     ('default_hooks.*.interval', -1, True),
     ('default_hooks.checkpoint.max_keep_ckpts', -1, True),
 )
@@ -66,7 +72,9 @@ def check_config(config: Config | Mapping) -> None:
             raise InputError(f'the config has {given[0]}, but no {missing}')
     for key, value in _leaves(config):
         for pattern, lowest, counts in _NUMBERS:
-            if fnmatchcase(key, pattern) and not _is_number(value, lowest, counts):
+            if not fnmatchcase(key, pattern) or value is None:  # None is another way to leave out
+                continue
+            if not _is_number(value, lowest, counts):
                 kind = 'a whole number' if counts else 'a number'
                 raise InputError(f'{key} must be {kind} of at least {lowest}, got {value!r}')
     variable, starter = _LAUNCHERS.get(config.get('launcher', 'none'), (None, None))
