@@ -30,9 +30,10 @@ from ..io.checkpoint_files import load_strictly
 from ..io.files import CheckpointError, atomic_path
 from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
+from ..utils.config_errors import naming_keys
 from ..utils.noise import is_not_noise
 from ..utils.version import __version__
-from .checks import check_config, naming_keys
+from .checks import check_config
 from .hooks.check import CheckHook
 from .hooks.checkpoint_card import CardHook, training_card
 from .hooks.finite_loss import FiniteLossHook

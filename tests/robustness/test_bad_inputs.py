@@ -200,7 +200,6 @@ TOOLS = {
         ('@card_targets.safetensors out --to peft', 'card_targets'),
         ('@adapter.safetensors out.pth --to timm --base @other_base.pth', r'other_base\.pth'),
         ('@adapter.safetensors out.txt --to timm --base @base.pth', r'out\.txt must end in'),
-        ('@adapter.safetensors out.onnx --to onnx', '--config'),
     ],
     'convert_models/convert_dinov2.py': [
         ('@nowhere.pth out.pth', r'nowhere\.pth'),
@@ -288,6 +287,7 @@ USAGE = [
     ('merge_soma_weights.py', '@base.pth', '--adapter|adapter'),
     ('merge_soma_weights.py', '@base.pth --adapter a.pth --out b.pth --alpha x', 'invalid float'),
     ('export_adapter.py', '@adapter.safetensors out --to word', 'invalid choice'),
+    ('export_adapter.py', '@adapter.safetensors out.onnx --to onnx', 'needs --config'),
     ('visualize.py', '@tiny.py', 'checkpoint'),
     ('check_data.py', '@tiny.py --nproc many', 'invalid int'),
     ('convert_datasets/gta.py', '@raw/gta --seed 3', '--seed belongs to --subset'),
