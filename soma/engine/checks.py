@@ -102,9 +102,9 @@ def _is_number(value: object, lowest: float, counts: bool) -> bool:
 
 
 def schedule_remark(schedulers: Sequence[Mapping], max_iters: int) -> str | None:
-    """What is odd about schedules, counted in iterations, that end at another one than training."""
-    ends = [s['end'] for s in schedulers if not s.get('by_epoch', True) and 'end' in s]
-    if not ends or max(ends) == max_iters:
+    """What is odd about schedules that end, with a learning rate of 0 perhaps, before training."""
+    ends = [math.inf if s.get('by_epoch', True) else s.get('end', math.inf) for s in schedulers]
+    last = max(ends, default=math.inf)
+    if last >= max_iters:
         return None
-    rest = 'the last values stay to the end' if max(ends) < max_iters else 'it stops on the way'
-    return f'param_scheduler ends at iteration {max(ends)} and training at {max_iters}: {rest}'
+    return f'param_scheduler ends at iteration {last}: its last values stay until {max_iters}'

@@ -75,7 +75,7 @@ def test_an_error_of_training_itself_keeps_its_traceback(tiny_config, build_runn
 
 @pytest.mark.parametrize(
     ('ends', 'remark'),
-    [([4, 8], None), ([4], 'the last values stay'), ([9], 'stops on the way'), ([], None)],
+    [([4, 8], None), ([4], 'iteration 4: its last values stay until 8'), ([9], None), ([], None)],
 )
 def test_schedules_that_end_elsewhere_are_remarked(ends, remark):
     text = schedule_remark([dict(by_epoch=False, end=end) for end in ends], 8)
