@@ -270,11 +270,16 @@ TOOLS = {
         ('@nowhere.pth', r'nowhere\.pth'),
         ('@nan.pth', r'nan\.pth'),
         ('@adapter.safetensors', '--base'),
+        ('@merged.pth --out @tiny.py', r'folder .*tiny\.py'),
+        ('@merged.pth --rank 0', 'rank'),
+        ('@merged.pth --layers (', r'\('),
     ],
     'analysis_tools/benchmark.py': [
         ('@nowhere.py', r'nowhere\.py'),
         ('@tiny.py --iters 0', 'iterations'),
         ('@tiny.py @nowhere.pth --iters 1', r'nowhere\.pth'),
+        ('@tiny.py --iters 1 --out @nothing', 'is a directory'),
+        ('@tiny.py --iters 1 --out out.txt', r'must end in \.json'),
     ],
 }
 NUMBERS = itertools.count()
