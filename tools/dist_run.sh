@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
 # What dist_train.sh and dist_test.sh share: dist_run.sh PROCESSES SCRIPT [arguments of the script]
 set -euo pipefail
+case $1 in
+    '' | *[!0-9]* | 0) echo "error: the number of processes must be 1 or more, got '$1'" >&2; exit 2 ;;
+esac
 tools=$(cd "$(dirname "$0")" && pwd)
 venv=$tools/../.venv/bin/python
 python=${PYTHON:-$([ -x "$venv" ] && echo "$venv" || echo python)}
+trap '' USR1  # for the trainings, which save and stop at it; torchrun would die
 exec "$python" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \

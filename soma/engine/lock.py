@@ -15,7 +15,7 @@ from typing import IO
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
-from ..io.files import InputError
+from ..io.files import InputError, check_folder
 
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems
 
@@ -37,10 +37,8 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     if is_main_process():
         try:
             file = _lock(Path(folder))
-        except InputError as error:
+        except (InputError, OSError) as error:
             problem = [str(error)]
-        except OSError as error:
-            problem = [f'{folder} cannot be written to: {error.strerror}; name another --work-dir']
     broadcast_object_list(problem)
     if problem[0]:
         raise InputError(problem[0])
@@ -61,7 +59,7 @@ def is_locked(folder: str | os.PathLike) -> bool:
 
 
 def _lock(folder: Path) -> IO[str]:
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     path = folder / '.lock'
     file = open(path, 'a+')  # noqa: SIM115, open as long as the lock is held
     try:

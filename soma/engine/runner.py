@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -31,9 +31,12 @@ from ..io.checkpoint_files import load_strictly
 from ..io.files import CheckpointError, atomic_path
 from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
+from ..utils.config_errors import naming_keys
 from ..utils.noise import is_not_noise
 from ..utils.version import __version__
-from .hooks.checkpoint_card import CardHook, training_card
+from .checks import check_config
+from .hooks.check import CheckHook
+from .hooks.checkpoint_card import CardHook, FormattedOnce, training_card
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.missed_validation import MissedValidationHook
 from .hooks.seed import SeedHook
@@ -49,20 +52,15 @@ def _leave_group() -> None:
         gc.collect()  # the wrapped model holds the group too
 
 
-class _FormattedOnce(Config):
-    """A config that is laid out once: it takes long, and would turn an interrupt into an error."""
-
-    pretty_text = cached_property(Config.pretty_text.fget)
-
-
 @RUNNERS.register_module()
 class SomaRunner(Runner):
     """mmengine's runner, made safe, exact and portable.
 
     It reads checkpoints with ``weights_only=True`` and without a fallback, whose names and shapes
-    must be the model's, and writes them whole or not at all. ``SeedHook``, ``FiniteLossHook``,
-    ``CardHook`` and ``MissedValidationHook`` are always there. Without a GPU, several processes
-    talk through gloo.
+    must be the model's, and writes them whole or not at all. ``CheckHook``, ``SeedHook``,
+    ``FiniteLossHook``, ``CardHook`` and ``MissedValidationHook`` are always there. Without a GPU,
+    several processes talk through gloo. What is wrong with a config is an ``InputError`` that names
+    the key. One training at a time writes to a work dir.
     """
 
     checkpoint_name: str | None = None  # of the checkpoint that is being written
@@ -70,7 +68,46 @@ class SomaRunner(Runner):
     def __init__(self, *args, **kwargs) -> None:
         install_attention()
         super().__init__(*args, **kwargs)
-        object.__setattr__(self.cfg, '__class__', _FormattedOnce)
+        object.__setattr__(self.cfg, '__class__', FormattedOnce)
+
+    @classmethod
+    def from_cfg(cls, cfg: Config | ConfigDict | dict) -> SomaRunner:
+        """Check a config, then build the runner from it.
+
+        Raises:
+            InputError: If something is wrong with the config.
+        """
+        check_config(cfg)
+        with naming_keys(cfg):
+            return super().from_cfg(cfg)
+
+    def train(self) -> nn.Module:
+        """Train, as mmengine does; the first error of building what it needs names its key.
+
+        Raises:
+            InputError: Or if nothing can be written to the work dir, or another training is there.
+        """
+        with naming_keys(self.cfg), ExitStack() as self._folders:
+            self.hold(self.work_dir)
+            return super().train()
+
+    def hold(self, folder: str) -> None:
+        """Let no other training write to a folder until this one ends.
+
+        Raises:
+            InputError: If there is another one, or nothing can be written there.
+        """
+        self._folders.enter_context(locked(folder))
+
+    def val(self) -> dict:
+        """Validate, as mmengine does; errors as in :meth:`train`."""
+        with naming_keys(self.cfg):
+            return super().val()
+
+    def test(self) -> dict:
+        """Test, as mmengine does; errors as in :meth:`train`."""
+        with naming_keys(self.cfg):
+            return super().test()
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, as mmengine does; mmengine's own set-up asks for a GPU."""
@@ -85,27 +122,6 @@ class SomaRunner(Runner):
         """Write the config into the work dir, unless a training is there, which has its own."""
         if is_main_process() and not is_locked(self.work_dir):
             super().dump_config()
-
-    def train(self) -> nn.Module:
-        """Train; no other training may write to the work dir meanwhile.
-
-        Returns:
-            The trained model.
-
-        Raises:
-            InputError: If there is another one, or nothing can be written there.
-        """
-        with ExitStack() as self._folders:
-            self.hold(self.work_dir)
-            return super().train()
-
-    def hold(self, folder: str) -> None:
-        """Let no other training write to a folder until this one ends.
-
-        Raises:
-            InputError: If there is another one, or nothing can be written there.
-        """
-        self._folders.enter_context(locked(folder))
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         """Build the logger; without lines of mmengine that every run would show."""
@@ -129,10 +145,11 @@ class SomaRunner(Runner):
         default_hooks: dict[str, Hook | dict | None] | None = None,
         custom_hooks: list[Hook | dict] | None = None,
     ) -> None:
-        """Register the hooks: two before those of the config, two after them.
+        """Register the hooks: three before those of the config, two after them.
 
         The order of all hooks stands in :mod:`soma.engine.hooks`.
         """
+        self.register_hook(CheckHook())
         self.register_hook(SeedHook())
         self.register_hook(FiniteLossHook())
         super().register_hooks(default_hooks, custom_hooks)

@@ -1,9 +1,10 @@
 """Kill trainings at every boundary of saving and validating, or at random; resume them; compare.
 
-Usage: ``python kills.py FOLDER CASE:PROCESSES:KILLS ...`` with ``FOLDER/CASE.py`` a config and KILLS
-``all``, every n-th boundary as ``/n``, or a number of kills at random moments of one training. Prints a
-line for each kill, and ``differs`` with the reason if the resumed training does not end as one that
-was never killed. Trainings are forked, since imports would take most of their time; hence one thread.
+Usage: ``python kills.py FOLDER CASE:PROCESSES:KILLS ...`` with ``FOLDER/CASE.py`` a config and
+KILLS ``all``, every n-th boundary as ``/n``, or a number of kills at random in one training. Prints
+a line for each kill, and ``differs`` with the reason if the resumed training does not end as one
+that was never killed. With ``stop`` it is stopped by SIGUSR1 instead, twice. Trainings are forked,
+since imports would take most of their time; hence one thread.
 """
 
 import gc
@@ -23,9 +24,11 @@ import mmengine.runner.runner
 import torch
 import yapf.yapflib.yapf_api
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 
-import soma  # noqa: F401
+import soma
+from soma.engine.hooks.stop import StopHook
 from soma.engine.runner import SomaRunner
 from soma.evaluation import domain_metric, report_hook
 from soma.io.checkpoint_files import read_checkpoint
@@ -36,7 +39,6 @@ MOMENTS = (
     'before_val_epoch',
     'after_val_iter',
     'after_val_epoch',
-    'before_save_checkpoint',
     'before_train_iter',
     'after_train',
     'after_run',
@@ -48,10 +50,11 @@ def watch(reach):
 
     def watched(function, name):
         def call(*args, **kwargs):
-            if name:
+            if name is None:
+                if args[1] in MOMENTS:
+                    reach(args[1])
+            elif os.path.exists(args[0]):
                 reach(f'before {name} ' + re.sub(r'\.\d+(?=\.|$)', '', Path(args[-1]).name))
-            elif args[1] in MOMENTS:
-                reach(args[1])
             return function(*args, **kwargs)
 
         return call
@@ -61,7 +64,7 @@ def watch(reach):
     SomaRunner.call_hook = watched(SomaRunner.call_hook, None)
 
 
-def train(path, work_dir, processes=1, place=None, record=None):
+def train(path, work_dir, processes=1, place=None, record=None, stop=None):
     """Train a config in forked processes, killed at a place if one is given; whether it ended.
 
     Args:
@@ -70,8 +73,9 @@ def train(path, work_dir, processes=1, place=None, record=None):
         processes: Their number.
         place: Number of the boundary at which all of them are killed.
         record: File for the names of the boundaries.
+        stop: Iteration in which the last process gets SIGUSR1.
     """
-    children = start(path, work_dir, processes, place, record)
+    children = start(path, work_dir, processes, place, record, stop)
     ends = set()
     while children:
         child, status = os.wait()
@@ -84,7 +88,7 @@ def train(path, work_dir, processes=1, place=None, record=None):
         sys.exit(f'{path} at {place}: {ends}\n{output}')
 
 
-def start(path, work_dir, processes=1, place=None, record=None):
+def start(path, work_dir, processes=1, place=None, record=None, stop=None):
     """Fork the processes of a training; their numbers."""
     work_dir.mkdir(exist_ok=True)
     with socket.socket() as free:
@@ -97,12 +101,12 @@ def start(path, work_dir, processes=1, place=None, record=None):
             ranks = dict(RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=processes)
             os.environ.update({name: str(value) for name, value in ranks.items()})
             os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
-            run(path, work_dir, processes, place if rank == 0 else None, record)
+            run(path, work_dir, processes, place if rank == 0 else None, record, stop)
         children.add(child)
     return children
 
 
-def run(path, work_dir, processes, place, record):
+def run(path, work_dir, processes, place, record, stop):
     """Train in this process, which ends here."""
     code = 1
     with open(work_dir.with_suffix('.txt'), 'a') as log:
@@ -123,47 +127,60 @@ def run(path, work_dir, processes, place, record):
         runner = RUNNERS.build(config)
         if os.environ['RANK'] == '0' and (record or place is not None):
             watch(reach)
-        runner.train()
+        with StopHook('the command') as hook:
+            runner.register_hook(hook)
+            if stop is not None and os.environ['RANK'] == str(processes - 1):
+                runner.register_hook(Signal(stop))
+            runner.train()
         if record and os.environ['RANK'] == '0':
             record.write_text('\n'.join(names))
         code = 0
+    except SystemExit as error:
+        code = error.code
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
+class Signal(Hook):
+    """Send SIGUSR1 to this process in an iteration."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == self.iteration:
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+
 def result(folder):
     """All that a training has left: names of files, what they hold, scores and reports."""
     logs = [path for path in folder.iterdir() if path.is_dir()]
-    found = {
-        'names': sorted(p.name for p in folder.iterdir() if p not in logs and p.suffix != '.py')
-    }
-    found['hidden'] = [path.name for path in folder.rglob('.*')]
+    names = {path.name for path in folder.iterdir() if path not in logs and path.suffix != '.py'}
+    left = {'names': sorted(re.sub(r'-\w{8}', '-', name) for name in names)}
+    left['hidden'] = [path.name for path in folder.rglob('.*')]
     for file in folder.glob('*.pth'):
         content = read_checkpoint(file)
-        info = content['message_hub']['runtime_info']
-        for name in ('cfg', 'experiment_name', 'iter', 'loop_stage', 'eta'):
-            info.pop(name, None)
-        scalars = content['message_hub']['log_scalars']
-        content['message_hub']['log_scalars'] = {
-            n: v for n, v in scalars.items() if 'time' not in n
-        }
+        if hub := content.get('message_hub'):
+            for name in ('cfg', 'experiment_name', 'iter', 'epoch', 'loop_stage', 'eta'):
+                hub['runtime_info'].pop(name, None)
+            for name in [name for name in hub['log_scalars'] if 'time' in name]:
+                del hub['log_scalars'][name]
         content['meta'] = {name: content['meta'][name] for name in ('epoch', 'iter', 'seed')}
-        found[re.sub(r'-\w{8}', '-', file.name)] = content
-    found['names'] = [re.sub(r'-\w{8}', '-', name) for name in found['names']]
+        left[re.sub(r'-\w{8}', '-', file.name)] = content
     pointer = folder / 'last_checkpoint'
-    found['pointer'] = pointer.read_text() if pointer.exists() else None
+    left['pointer'] = pointer.read_text() if pointer.exists() else None
     for file in sorted(folder.glob('*/domains_*.json')):
-        found.setdefault(file.name, json.loads(file.read_text()))
-        assert found[file.name] == json.loads(file.read_text()), f'two reports {file.name}'
+        left.setdefault(file.name, json.loads(file.read_text()))
+        assert left[file.name] == json.loads(file.read_text()), f'two reports {file.name}'
     for file in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in map(json.loads, file.read_text().splitlines()):
             if any('mIoU' in name for name in line):
                 line = {n: v for n, v in line.items() if 'time' not in n}
                 place = f'scores at {line["step"]}'
-                assert found.setdefault(place, line) == line, f'two {place}'
-    return found
+                assert left.setdefault(place, line) == line, f'two {place}'
+    return left
 
 
 def difference(actual, expected, folders, where=''):
@@ -173,25 +190,24 @@ def difference(actual, expected, folders, where=''):
     if isinstance(actual, dict):
         if actual.keys() != expected.keys():
             return f'{where}: {sorted(actual)} is not {sorted(expected)}'
-        parts = ((actual[key], expected[key], key) for key in actual)
+        pairs = [(key, actual[key], expected[key]) for key in actual]
     elif isinstance(actual, list | tuple):
         if len(actual) != len(expected):
             return f'{where}: {actual} is not {expected}'
-        parts = ((*pair, index) for index, pair in enumerate(zip(actual, expected, strict=True)))
+        pairs = zip(range(len(actual)), actual, expected, strict=True)
     else:
         if isinstance(actual, str):
             actual = actual.replace(*folders)
         same = torch.equal(actual, expected) if torch.is_tensor(actual) else actual == expected
         return None if same else f'{where}: {actual} is not {expected}'
-    return next(
-        filter(None, (difference(a, e, folders, f'{where} {k}') for a, e, k in parts)), None
-    )
+    wrong = (difference(a, e, folders, f'{where} {place}') for place, a, e in pairs)
+    return next(filter(None, wrong), None)
 
 
 def compare(folder, whole, expected, label):
     """Print whether a training has ended as the whole one has; remove it if so."""
     wrong = difference(result(folder), expected, (str(folder), str(whole)))
-    print(f'{folder.name}: killed {label}' + (f', differs: {wrong}' if wrong else ''), flush=True)
+    print(f'{folder.name}: {label}' + (f', differs: {wrong}' if wrong else ''), flush=True)
     if not wrong:
         shutil.rmtree(folder)
 
@@ -207,7 +223,19 @@ def kill_at_boundaries(path, processes, every):
         folder = path.with_name(f'{path.stem}_{processes}_{place}')
         train(path, folder, processes, place)
         train(path, folder, processes)
-        compare(folder, whole, expected, boundaries[place])
+        compare(folder, whole, expected, f'killed {boundaries[place]}')
+
+
+def stop_twice(path, processes):
+    """Stop a training after one iteration and after three."""
+    whole = path.with_name(f'{path.stem}_{processes}_whole')
+    folder = path.with_name(f'{path.stem}_{processes}_stopped')
+    for iteration in (1, 3):
+        train(path, folder, processes, stop=iteration - 1)
+        files = ' '.join(sorted(file.name for file in folder.glob('iter_*')))
+        print(f'{folder.name}: {files}', flush=True)
+    train(path, folder, processes)
+    compare(folder, whole, result(whole), 'resumed')
 
 
 def kill_at_random(path, kills):
@@ -218,7 +246,7 @@ def kill_at_random(path, kills):
     dice = random.Random(0)
     for attempt in range(kills):
         (child,) = start(path, folder)
-        moment, limit = time.time() + dice.uniform(0, 0.5), newest(folder) + 10
+        moment, limit = time.time() + dice.uniform(0, 1), newest(folder) + 10
         # half of them at any moment, half while they write a checkpoint; none comes to the end
         while newest(folder) < limit and not (
             saving(folder, child) if attempt % 2 else time.time() > moment
@@ -233,7 +261,7 @@ def kill_at_random(path, kills):
             f'{path.stem}: killed at iteration {newest(folder)}, half written: {left}', flush=True
         )
     train(path, folder)
-    compare(folder, whole, result(whole), 'at random')
+    compare(folder, whole, result(whole), 'resumed')
 
 
 def saving(folder, child):
@@ -266,11 +294,14 @@ if __name__ == '__main__':
     mmengine.runner.runner.get_git_hash = str
     domain_metric.as_text = str
     os.fsync = id
+    soma.engine.hooks.stop._EVERY = 1
     report_hook.save_chart = save_chart
     for argument in sys.argv[2:]:
         case, processes, kills = argument.split(':')
         path = Path(sys.argv[1], f'{case}.py')
-        if kills == 'all' or kills[0] == '/':
+        if kills == 'stop':
+            stop_twice(path, int(processes))
+        elif kills == 'all' or kills[0] == '/':
             kill_at_boundaries(path, int(processes), int(kills[1:]) if kills[0] == '/' else 1)
         else:
             kill_at_random(path, int(kills))

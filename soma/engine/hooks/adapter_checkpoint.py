@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import re
 from collections import deque
 from pathlib import Path
@@ -271,7 +270,8 @@ class AdapterCheckpointHook(CheckpointHook):
         if ckpt_path is not None:
             content = read_checkpoint(ckpt_path)
             content = {name: content[name] for name in content if name in self.published_keys}
-            mark = hashlib.sha256(pickle.dumps(content)).hexdigest()[:8]
+            # Of the file: a pickle differs from process to process, and would be written twice.
+            mark = hashlib.sha256(Path(ckpt_path).read_bytes()).hexdigest()[:8]
             write_checkpoint(content, f'{os.path.splitext(ckpt_path)[0]}-{mark}.pth')
 
 

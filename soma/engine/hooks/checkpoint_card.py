@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.registry import HOOKS
@@ -33,6 +35,15 @@ class CardHook(Hook):
         meta['soma'] = {**runner.card.to_dict(), 'iteration': meta['iter']}
         checkpoint['meta'] = plain_data(meta)
         checkpoint['message_hub'] = plain_data(checkpoint['message_hub'])
+
+
+class FormattedOnce(Config):
+    """A config whose text is laid out once, not in each checkpoint.
+
+    It takes long, and mmengine makes a ``SyntaxError`` of an interrupt in it.
+    """
+
+    pretty_text = cached_property(Config.pretty_text.fget)
 
 
 def training_card(runner: Runner) -> Card:

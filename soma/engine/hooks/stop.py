@@ -42,7 +42,7 @@ class StopHook(Hook):
     _runner: Runner | None = None
     _signal = 0  # that ends the training at once
     _asked = False  # to save and end
-    _over = False
+    _begun = _over = False
     _done = 'ended'
 
     def __init__(self, command: str, after: float | None = None) -> None:
@@ -60,7 +60,7 @@ class StopHook(Hook):
         try:
             if self._signal:  # whatever has become of the exception
                 reason, code = f'stopped by {signal.Signals(self._signal).name}', self._signal + 128
-            elif isinstance(error, SystemExit) and self._runner and main:
+            elif isinstance(error, SystemExit) and self._begun and main:
                 reason, code = error.code or self._done, error.code or 0
             else:
                 return
@@ -74,7 +74,7 @@ class StopHook(Hook):
             for number, handler in self._before.items():
                 signal.signal(number, handler)
 
-    def before_train(self, runner: Runner) -> None:
+    def before_run(self, runner: Runner) -> None:
         """Remember what is trained.
 
         Raises:
@@ -85,6 +85,10 @@ class StopHook(Hook):
             raise InputError('--stop-after needs default_hooks.checkpoint: AdapterCheckpointHook')
         self._runner, self._checkpoints = runner, hooks[0] if hooks else None
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+
+    def before_train(self, runner: Runner) -> None:
+        """From now on errors are followed by what is safe."""
+        self._begun = True
         self._obey()
 
     def after_train_iter(
