@@ -49,6 +49,8 @@ def config(tiny_config):
     config.resume = True
     config.model.backbone.split_cache = False
     config.model.decode_head.dropout_ratio = 0.5
+    config.model.test_cfg.stride = (32, 32)
+    config.train_dataloader.batch_size = 1
     pipeline = config.train_dataloader.dataset.pipeline
     pipeline[-1:-1] = [dict(type='RandomFlip', prob=0.5), dict(type='PhotoMetricDistortion')]
     config.train_cfg.update(max_iters=4, val_interval=3)
@@ -61,7 +63,7 @@ def by_epochs(config):
     """Two epochs of one iteration, with files to publish."""
     config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)
     config.train_dataloader.sampler.type = 'DefaultSampler'
-    config.train_dataloader.dataset.indices = [0, 1]
+    config.train_dataloader.dataset.indices = [0]
     config.log_processor.by_epoch = True
     config.default_hooks.checkpoint.update(by_epoch=True, interval=1, save_best='mean_mIoU')
     config.default_hooks.checkpoint.update(rule=None, published_keys=['meta', 'state_dict'])
@@ -70,7 +72,7 @@ def by_epochs(config):
 
 def with_workers(config):
     """A longer training, with two workers."""
-    config.train_cfg.update(max_iters=60, val_interval=20)
+    config.train_cfg.update(max_iters=90, val_interval=30)
     config.default_hooks.checkpoint.update(interval=5, max_keep_ckpts=2)
     config.train_dataloader.num_workers = 2
     return config
@@ -80,8 +82,8 @@ def test_a_killed_training_ends_as_one_that_never_was(config, tmp_path):
     config.dump(tmp_path / 'iterations.py')
     by_epochs(copy.deepcopy(config)).dump(tmp_path / 'epochs.py')
     with_workers(copy.deepcopy(config)).dump(tmp_path / 'workers.py')
-    cases = ('iterations:1:all', 'iterations:1:stop', 'iterations:2:/3', 'iterations:2:stop')
-    cases += ('epochs:1:/3', 'workers:1:6')
+    cases = ('iterations:1:all', 'iterations:1:stop', 'iterations:2:/4', 'iterations:2:stop')
+    cases += ('epochs:1:/3', 'workers:1:8')
     script = Path(__file__).with_name('kills.py')
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path), *cases],
@@ -94,7 +96,7 @@ def test_a_killed_training_ends_as_one_that_never_was(config, tmp_path):
     assert not '\n'.join(line for line in lines if 'differs' in line)
     assert {*BOUNDARIES} <= {line.partition(' killed ')[2] for line in lines}
     assert len([line for line in lines if 'killed' in line]) >= 60
-    assert len([line for line in lines if "half written: ['.iter_" in line]) == 4
+    assert len([line for line in lines if "half written: ['.iter_" in line]) == 3
     for processes in (1, 2):  # what was saved when it was stopped, for as long as it is needed
         assert f'iterations_{processes}_stopped: iter_1.pth' in lines
         assert f'iterations_{processes}_stopped: iter_2.pth iter_3.pth' in lines

@@ -26,11 +26,7 @@ def test_no_duration(text):
         ('train.py a.py --resume x.pth --amp', 'x.pth', 'python train.py a.py --amp --resume'),
         ('train.py --resume=x.pth a.py', 'x.pth', 'python train.py a.py --resume'),
         ('train.py --resume auto a.py', 'auto', 'python train.py a.py --resume'),
-        (
-            'train.py a.py --cfg-options b=[1]',
-            None,
-            "python train.py a.py --cfg-options 'b=[1]' --resume",
-        ),
+        ('train.py --cfg-options a=[1]', None, "python train.py --cfg-options 'a=[1]' --resume"),
     ],
 )
 def test_the_command_that_goes_on(line, resume, expected):
