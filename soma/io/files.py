@@ -46,6 +46,26 @@ def check_output(
             raise CheckpointError(f'{path} is read too: name another file to write')
 
 
+def check_folder(path: str | os.PathLike) -> None:
+    """Make sure that files can be written to a folder, before the work is done.
+
+    Args:
+        path: The folder; it is made if need be.
+
+    Raises:
+        InputError: If it cannot be made or written to.
+    """
+    path = Path(path).expanduser()
+    trial = path / f'.writable.{os.getpid()}'
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f'cannot write to the folder {path} ({reason}): name another') from error
+
+
 def write_json(content: dict, path: str | os.PathLike) -> None:
     """Write plain data as JSON that a person can read, under a temporary name, then rename it."""
     with atomic_path(path) as temporary:

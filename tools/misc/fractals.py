@@ -216,7 +216,7 @@ def _is_whole(path: Path, size: int) -> bool:
         with Image.open(path) as image:
             image.load()
             return image.size == (size, size)
-    except OSError:  # missing or cut off
+    except Exception:  # missing or cut off: broken bytes can raise anything
         return False
 
 
