@@ -19,6 +19,7 @@ from soma.datasets.label_files import read_labels as read_file
 from soma.datasets.labels import TRAIN_TO_TRAIN
 from soma.datasets.prepare.convert import convert, convert_dataset
 from soma.datasets.prepare.convert_files import LabelJob
+from soma.datasets.prepare.counts import Counts
 from soma.datasets.prepare.layouts import LAYOUTS
 from soma.io.files import InputError
 
@@ -389,7 +390,7 @@ def test_no_source_of_another_file_is_written_over(data, tmp_path):
         for source, target in (('a.png', 'b.png'), ('b.png', 'c.png'))
     )
     with pytest.raises(InputError, match=r'b\.png is read too: --out ANOTHER_FOLDER'):
-        convert([second, first])
+        convert([second, first], Counts(()))
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_at_once(data, tmp_path):

@@ -53,18 +53,15 @@ class Summary:
 
 
 def convert(
-    jobs: Sequence[Job],
-    nproc: int = 1,
-    title: str = 'converting',
-    counts: Counts | None = None,
+    jobs: Sequence[Job], counts: Counts, nproc: int = 1, title: str = 'converting'
 ) -> Summary:
     """Makes all files that are not there yet.
 
     Args:
         jobs: The files to make.
+        counts: What counts the classes.
         nproc: Number of processes.
         title: Of the progress bar.
-        counts: What counts the classes, by default those of Cityscapes.
 
     Returns:
         What was made, what was not, and what is in it.
@@ -77,7 +74,6 @@ def convert(
     _check_targets(jobs)
     _remove_leftovers([job.target for job in jobs])
     outcomes = run_parallel(run_job, jobs, nproc, title)
-    counts = Counts() if counts is None else counts
     failures, remarks, images = {}, {}, []
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.failure:
@@ -147,7 +143,7 @@ def convert_dataset(
     check_folder(out)
     for folder in layout.images:
         _link(out / folder, root / folder)
-    summary = convert(jobs, nproc, f'converting {name}', layout.counts())
+    summary = convert(jobs, layout.counts(), nproc, f'converting {name}')
     report = {'failures': summary.failures, 'remarks': summary.remarks, **summary.counts.to_dict()}
     write_json(report, out / REPORT)
     return summary
