@@ -41,9 +41,10 @@ def main() -> None:
     args = parse_args()
     # here, so that --help need not wait
     from soma.inference.inferencer import Inferencer
-    from soma.inference.visualize import visualize
+    from soma.inference.visualize import plan_drawings, visualize
 
     with command(args.trust):
+        plan_drawings(args.image, args.out)  # what is wrong with them is said before models load
         inferencer = Inferencer(args.config, args.checkpoint, args.device, args.base, args.force)
         for file in visualize(inferencer, args.image, args.out, args.score_thr):
             print(file)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmengine.structures import InstanceData
 from PIL import Image, ImageDraw, ImageFont
 
 _GAP = 6
+
+
+def colours_of(meta: Mapping) -> np.ndarray:
+    """The RGB colours ``(classes, 3)`` of a dataset's classes; drawn at random if it has none."""
+    classes, palette = meta['classes'], meta.get('palette')
+    if not palette or len(palette) != len(classes):
+        palette = np.random.default_rng(0).integers(0, 256, (len(classes), 3))
+    return np.array(palette, np.uint8)
 
 
 def colour_overlay(
