@@ -44,9 +44,7 @@ def test_good_data_passes(root):
 def test_a_dataset_that_is_there_twice(root):
     (root / 'link').symlink_to(root / 'a')
     for again in (root / 'a', root / 'link', root / 'b/../a'):
-        with pytest.raises(
-            InputError, match=r"00000\.png is twice in the domain 'fog': it would"
-        ):
+        with pytest.raises(InputError, match=r"00000\.png is twice in the domain 'fog': it would"):
             check_samples(dataset(('fog', root / 'a'), ('fog', again)))
 
 

@@ -55,6 +55,9 @@ def browse_dataset(
     classes, palette = dataset.metainfo['classes'], colours_of(dataset.metainfo)
     set_random_seed(seed)
     chosen = sorted(np.random.permutation(len(dataset))[:number].tolist())
+    files = [Path(dataset.get_data_info(index)['img_path']) for index in chosen]
+    if Path(out_dir).resolve() in {file.parent.resolve() for file in files}:
+        raise InputError(f'{out_dir} is a folder of the data: choose another')
     written, failures = [], []
     for index in track(chosen, len(chosen), f'drawing {split} data'):
         try:
