@@ -3,6 +3,7 @@
 import argparse
 
 from soma.utils.cli import ScriptParser, add_base, add_checkpoint, add_trust, command
+from soma.utils.config import load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,8 +45,9 @@ def main() -> None:
     from soma.inference.visualize import plan_drawings, visualize
 
     with command(args.trust):
+        config = load_config(args.config)
         plan_drawings(args.image, args.out)  # what is wrong with them is said before models load
-        inferencer = Inferencer(args.config, args.checkpoint, args.device, args.base, args.force)
+        inferencer = Inferencer(config, args.checkpoint, args.device, args.base, args.force)
         for file in visualize(inferencer, args.image, args.out, args.score_thr):
             print(file)
 
