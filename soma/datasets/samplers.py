@@ -38,7 +38,8 @@ class RatioSampler(InfiniteSampler):
     ) -> None:
         if not isinstance(dataset, ConcatDataset):
             raise TypeError(f'ratio needs a ConcatDataset, got a {type(dataset).__name__}')
-        if len(ratio) != len(dataset.datasets) or min(ratio) <= 0:
+        numbers = isinstance(ratio, Sequence) and all(isinstance(x, int | float) for x in ratio)
+        if not numbers or len(ratio) != len(dataset.datasets) or min(ratio) <= 0:
             raise InputError(
                 f'ratio must be {len(dataset.datasets)} numbers above 0, one a dataset, got {ratio}'
             )

@@ -62,13 +62,14 @@ class DomainMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(prefix=prefix)
+        names = isinstance(mean_over, list | tuple) and set(map(str, mean_over))
+        if mean_over is not None and (not names or len(names) < len(mean_over)):
+            raise InputError(f'mean_over must be a list of different domains, got {mean_over!r}')
         self.mean_over = None if mean_over is None else list(mean_over)
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.format_only = format_only
         self.report: dict | None = None
         self._reset()
-        if isinstance(mean_over, str) or len(set(mean_over or ())) < len(mean_over or ()):
-            raise InputError(f'mean_over must be a list of different domains, got {mean_over!r}')
         if format_only and output_dir is None:
             raise InputError('format_only needs output_dir (tools/test.py --out)')
         if self.output_dir is not None and is_main_process():

@@ -65,7 +65,7 @@ class DomainVOCMetric(DomainMetric):
         super().__init__(**kwargs)
         self.iou_thr = iou_thr
         self.eval_mode = eval_mode
-        if not 0 < iou_thr <= 1:
+        if not isinstance(iou_thr, int | float) or not 0 < iou_thr <= 1:
             raise InputError(f'iou_thr must be above 0 and at most 1, got {iou_thr!r}')
         if eval_mode not in ('11points', 'area'):
             raise InputError(f"eval_mode must be '11points' or 'area', got {eval_mode!r}")

@@ -33,8 +33,8 @@ class DrawPredictionsHook(Hook):
     """
 
     def __init__(self, out_dir: str, score_thr: float = 0.3) -> None:
-        if not 0 <= score_thr <= 1:
-            raise InputError(f'score_thr must be from 0 to 1, got {score_thr}')
+        if not isinstance(score_thr, int | float) or not 0 <= score_thr <= 1:
+            raise InputError(f'score_thr must be from 0 to 1, got {score_thr!r}')
         self.out_dir = Path(out_dir)
         self.score_thr = score_thr
 

@@ -258,7 +258,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
         metric.process({}, made[1:])
 
 
-@pytest.mark.parametrize('wrong', ['fog', ['fog', 'fog']])
+@pytest.mark.parametrize('wrong', ['fog', ['fog', 'fog'], 3, []])
 def test_mean_over_must_be_a_list_of_domains(wrong):
     with pytest.raises(ValueError, match='must be a list of different domains'):
         METRICS.build(dict(type='DomainIoUMetric', mean_over=wrong))

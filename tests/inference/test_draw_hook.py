@@ -43,8 +43,9 @@ def test_what_cannot_be_drawn_is_said_before_the_test(
 
 def test_a_score_out_of_range_is_refused():
     assert isinstance(DrawPredictionsHook('out', 1), Hook)
-    with pytest.raises(InputError, match='score_thr must be from 0 to 1, got 30'):
-        DrawPredictionsHook('out', 30)
+    for wrong in (30, '0.5'):
+        with pytest.raises(InputError, match=f'score_thr must be from 0 to 1, got {wrong!r}'):
+            DrawPredictionsHook('out', wrong)
 
 
 def test_classes_of_its_own_all_through(tiny_config, build_runner, tmp_path):
