@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import cv2
 import numpy as np
+from mmengine.config import Config
 
 from ..io.files import InputError
 from .label_files import why_unreadable
@@ -17,8 +19,9 @@ CHECK = 'tools/check_data.py CONFIG lists all that is wrong with the data'
 _OF_DATA = (ArithmeticError, AssertionError, OSError, SyntaxError, ValueError, cv2.error)
 _TYPES = {
     **dict.fromkeys(('domain', 'img_suffix', 'seg_map_suffix', 'img_subdir', 'ann_subdir'), str),
-    **dict(ann_file=str, data_root=str | None, data_prefix=Mapping, metainfo=Mapping | None),
-    **dict(indices=int | Sequence | None, ignore_index=int, reduce_zero_label=bool),
+    **dict(ann_file=str, data_root=str | None, data_prefix=Mapping, ignore_index=int),
+    **dict(reduce_zero_label=bool, indices=int | Sequence | None),
+    'metainfo': Mapping | Config | None,
 }
 
 
@@ -43,8 +46,8 @@ class DomainSamples:
         for key, value in {'domain': domain, **kwargs}.items():
             kind = _TYPES.get(key, object)
             if not isinstance(value, kind):
-                name = getattr(kind, '__name__', str(kind).replace('collections.abc.', ''))
-                raise InputError(f'domain {domain!r}: {key} must be a {name}, got {value!r}')
+                kinds = ' or '.join(k.__name__ for k in get_args(kind) or (kind,))
+                raise InputError(f'domain {domain!r}: {key} must be a {kinds}, got {value!r}')
         if domain in ('', '.', '..') or '/' in domain or not domain.isprintable():
             raise InputError(f'domain {domain!r} cannot be the name of a folder: choose another')
         for key, value in kwargs.get('data_prefix', {}).items():
@@ -66,14 +69,14 @@ class DomainSamples:
             )
         meta = super()._load_metainfo(metainfo)
         classes = meta.get('classes', ())
-        names = [name for name in classes if isinstance(name, str) and name.strip()]
-        if not isinstance(classes, Sequence) or not names or len(names) < len(classes):
+        listed = isinstance(classes, Sequence) and not isinstance(classes, str) and len(classes)
+        if not listed or not all(isinstance(name, str) and name.strip() for name in classes):
             raise InputError(f'classes must be a list of names, got {classes!r}')
-        if twice := [name for name in names if [*map(str.lower, names)].count(name.lower()) > 1]:
-            raise InputError(f'classes must be different names, got {", ".join(twice)} twice')
+        counts = Counter(map(str.lower, classes))
+        if twice := [name for name in classes if counts[name.lower()] > 1]:
+            raise InputError(f'classes must be different names, got {", ".join(twice)}')
         palette = (metainfo or {}).get('palette')
-        meta |= {'classes': tuple(names), 'palette': cls._colours(names, palette)}
-        return meta
+        return meta | {'classes': tuple(classes), 'palette': cls._colours(classes, palette)}
 
     @classmethod
     def _colours(cls, names: Sequence[str], palette: Any) -> Sequence:
