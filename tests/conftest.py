@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 os.environ['OMP_NUM_THREADS'] = '1'  # before torch is imported: as many processes as cores run
@@ -81,7 +82,17 @@ def street_data(tmp_path_factory):
 
 
 @pytest.fixture
-def tiny_config(public_file, street_data, tmp_path):
+def tiny_config(make_tiny, tmp_path):
+    return make_tiny(tmp_path / 'work')
+
+
+@pytest.fixture(scope='session')
+def make_tiny(public_file, street_data):
+    """Make the config of a tiny training, whose work dir is given."""
+    return partial(tiny_training, public_file, street_data)
+
+
+def tiny_training(public_file, street_data, work_dir):
     """SoMA on the tiny backbone with a linear head, 4 iterations on ``street_data``."""
     data = dict(
         type='DomainDataset',
@@ -109,7 +120,7 @@ def tiny_config(public_file, street_data, tmp_path):
         dict(
             default_scope='mmseg',
             runner_type='SomaRunner',
-            work_dir=str(tmp_path / 'work'),
+            work_dir=str(work_dir),
             launcher='none',
             env_cfg=dict(dist_cfg=dict(backend='gloo')),
             log_level='WARNING',

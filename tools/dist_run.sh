@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # What dist_train.sh and dist_test.sh share: dist_run.sh PROCESSES SCRIPT [arguments of the script]
 set -euo pipefail
+case $1 in
+    '' | *[!0-9]* | 0) echo "error: the number of processes must be 1 or more, got '$1'" >&2; exit 2 ;;
+esac
 tools=$(cd "$(dirname "$0")" && pwd)
 venv=$tools/../.venv/bin/python
 python=${PYTHON:-$([ -x "$venv" ] && echo "$venv" || echo python)}

@@ -31,9 +31,8 @@ def main() -> None:
     from soma.checkpoints.open import load_plain
     from soma.evaluation.prepare import prepare_test
 
-    with command(args.trust, ValueError):
-        config, pretrained = prepare_test(args)
     with command(args.trust):
+        config, pretrained = prepare_test(args)
         runner = RUNNERS.build(config)
         load_plain(runner.model, args.checkpoint, args.base or pretrained, args.force)
         runner.test()

@@ -66,6 +66,8 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def _can_fuse(self, model: nn.Module) -> bool:
         kind = self.optimizer_cfg['type']
         kind = OPTIMIZERS.get(kind) if isinstance(kind, str) else kind
+        if kind is None:
+            raise ValueError(f'{self.optimizer_cfg["type"]} is not in the optimizer registry')
         on_gpu = all(parameter.is_cuda for parameter in model.parameters())
         # Before 2.4 there were no such kernels for CPUs.
         return kind in (Adam, AdamW) and (on_gpu or torch.__version__ >= '2.4')

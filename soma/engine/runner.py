@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -29,8 +30,11 @@ from ..io.checkpoint_files import load_strictly
 from ..io.files import CheckpointError, atomic_path
 from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
+from ..utils.config_errors import naming_keys
 from ..utils.noise import is_not_noise
 from ..utils.version import __version__
+from .checks import check_config
+from .hooks.check import CheckHook
 from .hooks.checkpoint_card import CardHook, training_card
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.seed import SeedHook
@@ -50,8 +54,9 @@ class SomaRunner(Runner):
     """mmengine's runner, made safe, exact and portable.
 
     It reads checkpoints with ``weights_only=True`` and without a fallback, whose names and shapes
-    must be the model's, and writes them whole or not at all. ``SeedHook``, ``FiniteLossHook`` and
-    ``CardHook`` are always there. Without a GPU, several processes talk through gloo.
+    must be the model's, and writes them whole or not at all. ``CheckHook``, ``SeedHook``,
+    ``FiniteLossHook`` and ``CardHook`` are always there. Without a GPU, several processes talk
+    through gloo. What is wrong with a config is an ``InputError`` that names the key.
     """
 
     checkpoint_name: str | None = None  # of the checkpoint that is being written
@@ -59,6 +64,32 @@ class SomaRunner(Runner):
     def __init__(self, *args, **kwargs) -> None:
         install_attention()
         super().__init__(*args, **kwargs)
+
+    @classmethod
+    def from_cfg(cls, cfg: Config | ConfigDict | dict) -> SomaRunner:
+        """Check a config, then build the runner from it.
+
+        Raises:
+            InputError: If something is wrong with the config.
+        """
+        check_config(cfg)
+        with naming_keys(cfg):
+            return super().from_cfg(cfg)
+
+    def train(self) -> nn.Module:
+        """Train, as mmengine does; the first error of building what it needs names its key."""
+        with naming_keys(self.cfg):
+            return super().train()
+
+    def val(self) -> dict:
+        """Validate, as mmengine does; errors as in :meth:`train`."""
+        with naming_keys(self.cfg):
+            return super().val()
+
+    def test(self) -> dict:
+        """Test, as mmengine does; errors as in :meth:`train`."""
+        with naming_keys(self.cfg):
+            return super().test()
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, as mmengine does; mmengine's own set-up asks for a GPU."""
@@ -91,10 +122,11 @@ class SomaRunner(Runner):
         default_hooks: dict[str, Hook | dict | None] | None = None,
         custom_hooks: list[Hook | dict] | None = None,
     ) -> None:
-        """Register the hooks: two before those of the config, one after them.
+        """Register the hooks: three before those of the config, one after them.
 
         The order of all hooks stands in :mod:`soma.engine.hooks`.
         """
+        self.register_hook(CheckHook())
         self.register_hook(SeedHook())
         self.register_hook(FiniteLossHook())
         super().register_hooks(default_hooks, custom_hooks)

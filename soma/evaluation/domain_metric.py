@@ -103,6 +103,17 @@ class DomainMetric(BaseMetric):
                 f'{self._written[place]} and {sample["img_path"]} would both be written to {place}'
             )
 
+    def score_names(self, domains: Sequence[str]) -> list[str]:
+        """Name the scores of data that has these domains, as :meth:`evaluate` will.
+
+        Raises:
+            InputError: If ``mean_over`` names another domain.
+        """
+        if missing := [name for name in self.mean_over or () if name not in domains]:
+            raise InputError(f'mean_over names {missing}, the domains are {list(domains)}')
+        names = [f'{name}_{key}' for name in (*domains, 'mean') for key in self.keys]
+        return [f'{self.prefix}/{name}' if self.prefix else name for name in names]
+
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count a batch of samples with predictions, labels and ``domain``.
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from mmengine.config import Config
 
+from ..engine.checks import check_config
+from ..io.files import InputError, check_folder
 from ..models.build import use_plain_model
 from ..utils.cli import config_from
 from ..utils.config import load_config
@@ -26,21 +28,26 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
 
     Raises:
         FileNotFoundError: If there is no such config file.
-        ValueError: If the arguments do not fit the config.
+        InputError: If the arguments do not fit the config, or a folder cannot be written to.
     """
     test_options = None
     if args.test_data:
         test_options, args.cfg_options = split_test_options(args.cfg_options)
     config = config_from(args)
+    check_config(config)
     pretrained = use_plain_model(config)
     if args.test_data:
         use_test_data(config, args.test_data, test_options)
+    if not config.get('test_evaluator'):
+        raise InputError(f'{args.config} has no test_evaluator: name other data with --test-data')
+    for folder in filter(None, (config.work_dir, args.out, args.show_dir)):
+        check_folder(folder)
     metrics = config.test_evaluator
     first = metrics[0] if isinstance(metrics, list) else metrics  # writes the predictions
     if args.out:
         first.output_dir = args.out
     elif first.get('format_only'):
-        raise ValueError('this test has no labels and only writes predictions: give --out')
+        raise InputError('this test has no labels and only writes predictions: give --out')
     if args.show_dir:
         config.setdefault('custom_hooks', []).append(
             dict(type='DrawPredictionsHook', out_dir=args.show_dir)
@@ -60,12 +67,12 @@ def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | No
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it lacks one of the two, or an option does not fit.
+        InputError: If it lacks one of the two, or an option does not fit.
     """
     other = load_config(path, options)
     for key in ('test_dataloader', 'test_evaluator'):
         if key not in other:
-            raise ValueError(f'{path} has no {key}, which --test-data needs')
+            raise InputError(f'{path} has no {key}, which --test-data needs')
     for key in _TEST_DATA:
         if key in other:
             config[key] = other[key]  # where update() would keep keys that the other one lacks
@@ -82,11 +89,11 @@ def use_tta(config: Config) -> None:
     """Make a config, in place, test with its test-time augmentation.
 
     Raises:
-        ValueError: If the config has no ``tta_pipeline`` or no ``tta_model``.
+        InputError: If the config has no ``tta_pipeline`` or no ``tta_model``.
     """
     for key in ('tta_pipeline', 'tta_model'):
         if key not in config:
-            raise ValueError(f'the config has no {key}, which --tta needs')
+            raise InputError(f'the config has no {key}, which --tta needs')
     dataset = config.test_dataloader.dataset
     for part in dataset.get('datasets', [dataset]):
         part.pipeline = config.tta_pipeline

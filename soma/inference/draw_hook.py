@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from ..datasets.places import check_samples
-from ..io.files import InputError, atomic_path, check_folder
-from .drawing import colours_of, draw_result, side_by_side
+from ..io.files import atomic_path, check_folder
+from .drawing import check_score, colours_of, draw_result, side_by_side
 from .inferencer import result_of
 
 
@@ -33,8 +33,7 @@ class DrawPredictionsHook(Hook):
     """
 
     def __init__(self, out_dir: str, score_thr: float = 0.3) -> None:
-        if not isinstance(score_thr, int | float) or not 0 <= score_thr <= 1:
-            raise InputError(f'score_thr must be from 0 to 1, got {score_thr!r}')
+        check_score(score_thr)
         self.out_dir = Path(out_dir)
         self.score_thr = score_thr
 

@@ -8,7 +8,19 @@ import numpy as np
 from mmengine.structures import InstanceData
 from PIL import Image, ImageDraw, ImageFont
 
+from ..io.files import InputError
+
 _GAP = 6
+
+
+def check_score(score_thr: float) -> None:
+    """Make sure that a limit of scores is one.
+
+    Raises:
+        InputError: If it is no number from 0 to 1.
+    """
+    if not isinstance(score_thr, int | float) or not 0 <= score_thr <= 1:
+        raise InputError(f'score_thr must be from 0 to 1, got {score_thr!r}')
 
 
 def colours_of(meta: Mapping) -> np.ndarray:

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from ..datasets.label_files import why_unreadable
 from ..io.files import InputError, atomic_path, check_folder
-from .drawing import draw_result, side_by_side
+from .drawing import check_score, draw_result, side_by_side
 from .inferencer import Inferencer
 
 _SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
@@ -90,9 +90,10 @@ def visualize(
 
     Raises:
         FileNotFoundError: As for :func:`plan_drawings`.
-        InputError: As for :func:`plan_drawings`; or at the end, when all others are drawn, if some
-            images cannot be read or are too small for the model.
+        InputError: As for :func:`plan_drawings` and :func:`check_score`; or at the end, when all
+            others are drawn, if some images cannot be read or are too small for the model.
     """
+    check_score(score_thr)
     places, failures = plan_drawings(path, save_dir), []
     for file, place in track(places.items(), 'predicting', disable=len(places) == 1):
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,23 +48,20 @@ def check_output(
 
 
 def check_folder(path: str | os.PathLike) -> None:
-    """Make sure that files can be written to a folder, before the work is done.
-
-    Args:
-        path: The folder; it is made if need be.
+    """Make a folder, and make sure that files can be written into it, before the work is done.
 
     Raises:
-        InputError: If it cannot be made or written to.
+        InputError: If they cannot.
     """
-    path = Path(path).expanduser()
-    trial = path / f'.writable.{os.getpid()}'
+    folder = Path(path).expanduser()
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f'cannot write to the folder {path} ({reason}): name another') from error
+        raise InputError(
+            f'nothing can be written to the folder {folder} ({error.strerror}): name another one'
+        ) from error
 
 
 def write_json(content: dict, path: str | os.PathLike) -> None:
@@ -82,16 +80,26 @@ def atomic_path(path: str | os.PathLike, flush: bool = False) -> Iterator[Path]:
 
     Yields:
         The temporary path. It is removed if the body raises.
+
+    Raises:
+        InputError: If the disk is full or the folder cannot be written to.
     """
     path = Path(path).expanduser()
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays, since writers of images choose their format by it.
     temporary = path.with_name(f'.{path.stem}.{os.getpid()}{path.suffix}')
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if flush:
             with open(temporary, 'rb+') as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        written = (None, os.fspath(temporary), os.fspath(path.parent))
+        if error.errno is None or error.filename not in written:  # of a file that the body reads
+            raise
+        raise InputError(
+            f'{path} is not written ({error.strerror}); a file that was there is as it was'
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from torch import nn
 from ..adapters.base import ADAPTERS
 from ..io.checkpoint_files import pretrained_file
 from ..ops.install import install_attention
+from ..utils.config_errors import naming_keys
 
 
 def use_plain_model(config: Config) -> str | None:
@@ -48,11 +49,15 @@ def build_model(config: Config) -> nn.Module:
 
     Returns:
         The model with random weights, ready to predict.
+
+    Raises:
+        InputError: If it cannot be built; the message names the key of the config.
     """
     install_attention()
     init_default_scope(config.get('default_scope', 'mmseg'))
-    # DINO writes into the config that it is given.
-    return MODELS.build(copy.deepcopy(config.model)).eval()
+    with naming_keys(config):
+        # DINO writes into the config that it is given.
+        return MODELS.build(copy.deepcopy(config.model)).eval()
 
 
 def plain_model(model: nn.Module) -> nn.Module:

@@ -153,11 +153,14 @@ def runner_parser(description: str) -> ScriptParser:
 def config_from(args: argparse.Namespace) -> Config:
     """Read the config that the arguments of :func:`runner_parser` ask for.
 
+    One that names no runner gets ``SomaRunner``.
+
     Raises:
         FileNotFoundError: If there is no such file.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))  # mmengine reads it from there
     config = load_config(args.config, args.cfg_options)
+    config.setdefault('runner_type', 'SomaRunner')
     config.launcher = args.launcher
     config.work_dir = args.work_dir or config.work_dir
     return config

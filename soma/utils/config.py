@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ..io.files import InputError
 
 if TYPE_CHECKING:  # who only parses arguments need not wait for it
     from mmengine.config import Config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Keys at the top that others than mmengine's runner itself read.
+_OTHER_KEYS = (
+    'runner_type',
+    'custom_imports',
+    'tta_model',
+    'tta_pipeline',
+    'test_pipeline',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+    'compile',
+)
 _PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
 
 
@@ -29,22 +45,56 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If an option names a place in a list that is not there.
+        InputError: If it cannot be read, an option does not fit it, or a key at its top is unknown.
     """
     from mmengine.config import Config
 
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'no config file {path}')
-    config = Config.fromfile(str(path))
+    try:
+        config = Config.fromfile(str(path))
+    except Exception as error:  # a config is Python, which can raise anything
+        reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
+        raise InputError(f'{path} cannot be read: {reason}') from error
+    _check_keys(config, options or {}, path)
     try:
         config.merge_from_dict(dict(options or {}))
-    except KeyError as error:  # a place in a list that is not there
-        raise ValueError(f'{path} does not fit the options: {error.args[0]}') from error
+    except (KeyError, TypeError, AttributeError) as error:  # a place that is not there
+        reason = error.args[0] if error.args else error
+        raise InputError(f'--cfg-options does not fit {path}: {reason}') from error
     _resolve_paths(config)
     if config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / path.stem)
     return config
+
+
+def _check_keys(config: Config, options: Iterable[str], path: Path) -> None:
+    """Refuse keys at the top that nothing reads.
+
+    A config may have variables of its own there, so that only a new one of an option, and one of
+    the file that is almost a known key, is an error.
+    """
+    from mmengine.logging import print_log
+    from mmengine.runner import Runner
+
+    known = {*inspect.signature(Runner.__init__).parameters, *_OTHER_KEYS} - {'self', 'cfg'}
+    for key in config:
+        if key not in known and (close := get_close_matches(key, known, 1, 0.9)):
+            raise InputError(f'{path}: nothing reads the key {key!r}: is it {close[0]!r}?')
+    for key in options:
+        top = key.split('.')[0]
+        if top in known:
+            continue
+        if top not in config:
+            close = get_close_matches(top, known | config.keys(), 1)
+            hint = f': is it {close[0]!r}?' if close else ''
+            raise InputError(f'--cfg-options {key}: nothing reads the key {top!r}{hint}')
+        print_log(
+            f'--cfg-options {key}: {top} is a variable of {path}; what was made of it there stays',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _resolve_paths(node) -> None:

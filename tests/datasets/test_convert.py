@@ -395,5 +395,5 @@ def test_no_source_of_another_file_is_written_over(data, tmp_path):
 
 def test_a_folder_that_cannot_be_written_to_is_said_at_once(data, tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(InputError, match=r'^cannot write to the folder .*file/out \(Not a dir'):
+    with pytest.raises(InputError, match=r'^nothing can be written to .*file/out \(Not a dir'):
         convert_dataset('gta', data / 'gta', tmp_path / 'file/out')

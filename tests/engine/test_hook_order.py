@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 
-from soma.engine.hooks import CardHook, FiniteLossHook, SeedHook
+from soma.engine.hooks import CardHook, CheckHook, FiniteLossHook, SeedHook
 from soma.engine.seeding import seed_step
 from soma.io.checkpoint_files import read_checkpoint
 
@@ -39,14 +39,14 @@ def order(runner):
 def test_ours_are_first_and_last(tiny_config, build_runner, custom):
     tiny_config.custom_hooks = custom
     hooks = order(build_runner(tiny_config))
-    assert hooks[:2] == [SeedHook, FiniteLossHook] and hooks[-1] is CardHook
+    assert hooks[:3] == [CheckHook, SeedHook, FiniteLossHook] and hooks[-1] is CardHook
 
 
 def test_what_the_others_see_and_do(tiny_config, build_runner):
     extremes = [Extreme('HIGHEST'), Extreme('LOWEST')]
     runner = build_runner(tiny_config, {'custom_hooks': extremes})
     first, last = [hook for hook in runner.hooks if isinstance(hook, Extreme)]
-    assert order(runner)[:3] == [SeedHook, FiniteLossHook, Extreme]
+    assert order(runner)[:4] == [CheckHook, SeedHook, FiniteLossHook, Extreme]
     assert order(runner)[-2:] == [Extreme, CardHook]
     runner.train()
     for iteration, drawn in enumerate(first.drawn):

@@ -202,7 +202,7 @@ def test_labels_out_of_range_are_named():
 
 def test_a_folder_that_cannot_be_written_to_is_said_before_the_test(tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(InputError, match=r'^cannot write to the folder .*file/out'):
+    with pytest.raises(InputError, match=r'^nothing can be written to the folder .*file/out'):
         METRICS.build(dict(type='DomainIoUMetric', output_dir=str(tmp_path / 'file/out')))
 
 

@@ -22,7 +22,7 @@ def draws(config, out, **options):
     [
         ('citys', 'out', r"00000\.png is twice in the domain 'citys'"),
         ('images', 'gta', r'images/00000\.png would be written over'),
-        ('fog', 'gta/labels/00000_labelTrainIds.png', r'cannot write to the folder .*Ids\.png'),
+        ('fog', 'gta/labels/00000_labelTrainIds.png', r'nothing can be written to .*Ids\.png'),
     ],
 )
 def test_what_cannot_be_drawn_is_said_before_the_test(

@@ -257,8 +257,9 @@ def test_an_image_of_one_row(tiny_config, checkpoint, tmp_path):
         (['IMAGES', '--device', 'nonsense'], "error: 'nonsense' is no device: cpu, cuda:0"),
         (['IMAGES', '--device', 'cuda:99'], "error: there is no device 'cuda:99'"),
         (['nowhere'], 'error: no image at nowhere'),
+        (['IMAGES', '--score-thr', '30'], r'error: score_thr must be from 0 to 1, got 30\.0'),
         (['IMAGES', '--out', 'IMAGES'], r'error: .*00000\.png would be written over'),
-        (['IMAGES', '--out', 'tiny.py'], r'error: cannot write to the folder .*tiny\.py'),
+        (['IMAGES', '--out', 'tiny.py'], r'error: nothing can be written to the folder .*tiny\.py'),
     ],
 )
 def test_wrong_arguments_are_said_before_the_model_is_built(

@@ -2,8 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
+from soma.io.files import check_folder
 from soma.utils.cli import ScriptParser, add_base, add_checkpoint, add_trust, command
 
 
@@ -37,8 +37,8 @@ def main() -> None:
     from soma.utils.tables import as_text
 
     with command(args.trust, ValueError):
-        if args.out and Path(args.out).is_file():
-            raise FileExistsError(f'{args.out} is a file: name a folder')
+        if args.out:
+            check_folder(args.out)
         analysis = analyze_file(
             args.checkpoint, args.against, args.base, args.layers, args.rank, args.force
         )

@@ -1,12 +1,13 @@
 """Hooks, and when each of them has its turn.
 
 At each moment hooks are called by priority, those of one priority as they were registered.
-``SomaRunner`` registers the first two before all others and the last one after them; a config names
-the rest.
+``SomaRunner`` registers the first three before all others and the last one after them; a config
+names the rest.
 
 ========== ============================ =====================================================
 priority   hook                         what depends on the order
 ========== ============================ =====================================================
+HIGHEST    ``CheckHook``                nothing starts that would fail
 HIGHEST    ``SeedHook``                 hooks that draw before a step draw from its seed
 HIGHEST    ``FiniteLossHook``           all others get numbers, none sees a step gone wrong
 VERY_HIGH  ``WeightDecayLoggerHook``    mmengine's ``LoggerHook`` (BELOW_NORMAL) reads it
@@ -19,6 +20,7 @@ LOWEST     ``CardHook``                 what the others put into a file becomes 
 
 from .adapter_checkpoint import AdapterCheckpointHook
 from .block_freeze import BlockFreezeHook
+from .check import CheckHook
 from .checkpoint_card import CardHook
 from .finite_loss import FiniteLossHook
 from .seed import SeedHook
@@ -29,6 +31,7 @@ __all__ = [
     'AdapterCheckpointHook',
     'BlockFreezeHook',
     'CardHook',
+    'CheckHook',
     'FiniteLossHook',
     'SeedHook',
     'TrainableEMAHook',

@@ -21,6 +21,7 @@ from mmseg.models.decode_heads import Mask2FormerHead
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ...io.files import InputError
 from .attention import attend
 from .mask_points import assign, class_masks, mask_losses, match_costs, sample, uncertain_points
 
@@ -253,7 +254,7 @@ class LeanMask2FormerHead(Mask2FormerHead):
         flags = torch.cat([present.flatten(), unknown]).float()
         copy = torch.cat([costs.flatten(), flags]).cpu().numpy()
         if copy[-1]:
-            raise ValueError(
+            raise InputError(
                 f'a label is neither a class (0 to {self.num_classes - 1}) nor ignore_index '
                 f'({self.ignore_index}): convert the labels (tools/convert_datasets) or set '
                 'num_classes'

@@ -11,6 +11,7 @@ from mmdet.models.layers import MSDeformAttnPixelDecoder
 from mmengine.registry import MODELS
 from torch import Tensor
 
+from ...io.files import InputError
 from ..pyramid import project_and_resize
 
 
@@ -54,7 +55,7 @@ class LeanPixelDecoder(MSDeformAttnPixelDecoder):
             ValueError: If the maps differ in size.
         """
         if any(x.shape[2:] != feats[0].shape[2:] for x in feats):
-            raise ValueError(
+            raise InputError(
                 'LeanPixelDecoder resizes the maps itself: give the backbone pyramid=(1, 1, 1, 1)'
             )
         coarse_first = range(self.num_input_levels)[::-1]

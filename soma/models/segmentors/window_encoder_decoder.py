@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ...adapters.base import Adapter
+from ...io.files import InputError
 
 _FLIPS = {'horizontal': (2,), 'vertical': (1,), 'diagonal': (1, 2)}  # of (classes, h, w)
 
@@ -76,7 +77,7 @@ class WindowEncoderDecoder(EncoderDecoder):
         starts = [_window_starts(*lengths) for lengths in zip(sides, crop, stride, strict=True)]
         rows, columns = (_coverage(*lengths) for lengths in zip(starts, size, sides, strict=True))
         if 0 in rows or 0 in columns:
-            raise ValueError(
+            raise InputError(
                 f'test_cfg.stride {tuple(stride)} leaves gaps between windows of '
                 f'test_cfg.crop_size {tuple(crop)}: make it no larger'
             )

@@ -1,0 +1,138 @@
+"""Check a run against its data, and a resumed one against its config, before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+from ...io.files import InputError
+from ...models.build import plain_model
+from ..checks import schedule_remark
+from ..saved_state import differences, fit_state, training_facts
+
+
+@HOOKS.register_module()
+class CheckHook(Hook):
+    """Refuse what would fail, or learn nonsense, after hours.
+
+    Before the weights are loaded: the classes of each head against those of the data, domains and
+    scores that metrics and ``save_best`` name. When a training is resumed: its state against the
+    config; a schedule that was changed is made anew (:func:`~soma.engine.saved_state.fit_state`).
+    It is a hook of ``SomaRunner``.
+    """
+
+    priority = 'HIGHEST'
+
+    def before_run(self, runner: Runner) -> None:
+        """Check model, data and metrics.
+
+        Raises:
+            InputError: If they do not fit each other.
+        """
+        model = plain_model(runner.model)
+        for split in ('train', 'val', 'test'):
+            loop = getattr(runner, f'_{split}_loop')
+            if not isinstance(loop, BaseLoop):
+                continue
+            parts = list(_parts(loop.dataloader.dataset))
+            for part in parts:
+                check_classes(model, part.metainfo.get('classes'), f'{split}_dataloader')
+            if split != 'train':
+                _check_domains(runner, split, loop.evaluator.metrics, parts)
+        if isinstance(runner._train_loop, BaseLoop) and isinstance(runner.param_schedulers, list):
+            configs = runner.cfg.get('param_scheduler')
+            configs = configs if isinstance(configs, list) else [configs]
+            if remark := schedule_remark(configs, runner.max_iters):
+                runner.logger.warning(remark)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Make the state of a training that is resumed fit the config; log what differs.
+
+        Raises:
+            InputError: If it cannot.
+        """
+        if not runner._resume:
+            return
+        iteration, meta = checkpoint['meta']['iter'], checkpoint['meta']
+        if iteration > runner.max_iters:
+            raise InputError(
+                f'the checkpoint is of iteration {iteration}, and train_cfg.max_iters is '
+                f'{runner.max_iters}: there is nothing to train'
+            )
+        changes = differences(meta.get('training', {}), training_facts(runner))
+        if isinstance(runner.param_schedulers, list | None):
+            length = len(runner.train_loop.dataloader)
+            schedulers = runner.param_schedulers or []
+            changes += fit_state(checkpoint, runner.optim_wrapper, schedulers, length)
+        for change in changes:
+            runner.logger.warning(f'resumed with another setting: {change}')
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Write down what a resumed run is compared with."""
+        checkpoint['meta']['training'] = training_facts(runner)
+
+
+def check_classes(model: nn.Module, classes: Sequence[str] | None, place: str) -> None:
+    """Check that each head tells as many classes apart as the data has.
+
+    Args:
+        model: Any; a region proposal network counts no classes.
+        classes: Those of the data; None if it does not say.
+        place: Where the config has the data.
+
+    Raises:
+        InputError: If a head is for another number.
+    """
+    if classes is None:
+        return
+    for name, module in model.named_modules():
+        kind, count = type(module).__name__, getattr(module, 'num_classes', None)
+        if not kind.endswith('Head') or 'RPN' in kind or not isinstance(count, int):
+            continue
+        if count != len(classes):
+            raise InputError(
+                f'model.{name}.num_classes is {count}, but the data of {place} has {len(classes)} '
+                f'classes: {", ".join(list(classes)[:3])} ...'
+            )
+
+
+def _parts(dataset: Dataset) -> Iterator[Dataset]:
+    """The datasets that wrappers such as ``ConcatDataset`` are made of."""
+    if hasattr(dataset, 'datasets'):
+        for part in dataset.datasets:
+            yield from _parts(part)
+    elif hasattr(dataset, 'dataset'):
+        yield from _parts(dataset.dataset)
+    else:
+        yield dataset
+
+
+def _check_domains(runner: Runner, split: str, metrics: Sequence, parts: Sequence[Dataset]) -> None:
+    """Check what metrics by domain need, and that they give the score of the best checkpoint."""
+    by_domain = [metric for metric in metrics if hasattr(metric, 'score_names')]
+    if not by_domain:
+        return
+    domains = {}
+    for part in parts:
+        sample = part[0]['data_samples']
+        sample = sample[0] if isinstance(sample, list) else sample  # test-time augmentation
+        if 'domain' not in sample:
+            raise InputError(
+                f'{split}_dataloader: samples of a {type(part).__name__} have no domain, which a '
+                f'{type(by_domain[0]).__name__} needs: use {by_domain[0].needs}'
+            )
+        domains[sample.domain] = part
+    scores = [name for metric in by_domain for name in metric.score_names(list(domains))]
+    if split == 'val' and len(by_domain) == len(metrics):
+        for hook in runner.hooks:
+            wanted = getattr(hook, 'key_indicators', None) or []
+            for name in wanted if isinstance(hook, CheckpointHook) else []:
+                if name not in ('auto', *scores):
+                    raise InputError(
+                        f'save_best={name!r} is none of the scores: {", ".join(scores)}'
+                    )

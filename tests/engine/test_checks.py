@@ -1,0 +1,82 @@
+"""What is wrong with a config is said before a run, in one line that names the key."""
+
+import pytest
+
+from soma.engine.checks import schedule_remark
+from soma.io.files import InputError
+
+CASES = [
+    ({'train_cfg.max_iters': -5}, 'train_cfg.max_iters must be a whole number of at least 1'),
+    ({'train_cfg.val_interval': 0}, 'train_cfg.val_interval must be'),
+    ({'train_dataloader.batch_size': 0}, 'train_dataloader.batch_size must be'),
+    ({'train_dataloader.batch_size': 'many'}, "train_dataloader.batch_size .* got 'many'"),
+    ({'train_dataloader.num_workers': -1}, 'train_dataloader.num_workers must be'),
+    ({'train_dataloader.batchsize': 3}, "train_dataloader: TypeError: .* 'batchsize'"),
+    ({'optim_wrapper.optimizer.lr': 'abc'}, "optim_wrapper.optimizer.lr .* got 'abc'"),
+    ({'optim_wrapper.optimizer.lr': float('nan')}, 'optim_wrapper.optimizer.lr must be'),
+    ({'optim_wrapper.optimizer.type': 'Adamm'}, 'optim_wrapper.*: Adamm is not in'),
+    ({'optim_wrapper.optimizer.lrr': 1}, "optim_wrapper.*: TypeError.* 'lrr'"),
+    ({'param_scheduler.1.end': 'late'}, r'param_scheduler\.1\.end must be'),
+    ({'param_scheduler.0.type': 'Polly'}, r'param_scheduler\.0: Polly is not in'),
+    ({'model.type': 'EncoderDecoderr'}, 'model: EncoderDecoderr is not in'),
+    ({'model.backbone.type': 'DINOv3'}, r'model\.backbone: DINOv3 is not in'),
+    ({'model.backbone.adapter.rank': 0}, r'model\.backbone: .*rank'),
+    ({'model.backbone.adapter.rnk': 1}, r"model\.backbone: .*'?rnk"),
+    ({'model.backbone.depth': 3}, r"model\.backbone: .*'depth'"),
+    ({'model.decode_head.num_classes': 7}, r'decode_head\.num_classes is 7, .* has 19 classes'),
+    ({'train_dataloader.dataset.type': 'Dataset'}, r'train_dataloader\.dataset: Dataset is not'),
+    ({'train_dataloader.dataset.pipeline.0.type': 'Lod'}, r'dataset\.pipeline\.0: Lod is not in'),
+    ({'train_dataloader.sampler.type': 'Sampler'}, r'train_dataloader\.sampler: Sampler is not'),
+    ({'val_evaluator.type': 'Metric'}, 'val_evaluator: Metric is not in'),
+    ({'val_evaluator.mean_over': ['rain']}, r"mean_over names \['rain'\]"),
+    ({'default_hooks.checkpoint.save_best': 'mIoU'}, "save_best='mIoU' is none of the scores"),
+    ({'default_hooks.checkpoint.type': 'Checkpoint'}, r'default_hooks\.checkpoint: Checkpoint is'),
+    ({'custom_hooks.0.type': 'Freeze'}, r'custom_hooks\.0: Freeze is not in'),
+    ({'launcher': 'slurm'}, 'launcher slurm needs srun'),
+    ({'val_evaluator': None}, 'the config has val_dataloader, but no val_evaluator'),
+    ({'model': None}, 'the config has no model'),
+]
+
+
+@pytest.mark.parametrize(('options', 'message'), CASES, ids=[next(iter(c)) for c, _ in CASES])
+def test_a_wrong_config_is_refused_before_a_step(tiny_config, build_runner, options, message):
+    steps = []
+    with pytest.raises(InputError, match=message) as error:
+        build_runner(
+            tiny_config, options, before_train_iter=lambda *_, **__: steps.append(1)
+        ).train()
+    assert '\n' not in str(error.value)
+    assert not steps
+
+
+def test_samples_without_a_domain_are_refused_before_a_step(tiny_config, build_runner):
+    steps = []
+    for part in tiny_config.val_dataloader.dataset.datasets:
+        part.pipeline[-1] = dict(type='PackSegInputs')
+    with pytest.raises(InputError, match='DomainDataset have no domain'):
+        build_runner(tiny_config, before_train_iter=lambda *_, **__: steps.append(1)).train()
+    assert not steps
+
+
+def test_the_classes_of_test_data_are_checked_too(tiny_config, build_runner):
+    for part in tiny_config.test_dataloader.dataset.datasets:
+        part.metainfo = dict(classes=['road', 'car'])
+    with pytest.raises(InputError, match='test_dataloader has 2 classes: road, car'):
+        build_runner(tiny_config).test()
+
+
+def test_an_error_of_training_itself_keeps_its_traceback(tiny_config, build_runner):
+    def fail(*_, **__):
+        raise RuntimeError('a fault of the program')
+
+    with pytest.raises(RuntimeError, match='a fault of the program'):
+        build_runner(tiny_config, before_train_iter=fail).train()
+
+
+@pytest.mark.parametrize(
+    ('ends', 'remark'),
+    [([4, 8], None), ([4], 'iteration 4: its last values stay until 8'), ([9], None), ([], None)],
+)
+def test_schedules_that_end_elsewhere_are_remarked(ends, remark):
+    text = schedule_remark([dict(by_epoch=False, end=end) for end in ends], 8)
+    assert text is remark if remark is None else remark in text
