@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 
 from mmengine.registry import DATASETS
 from mmseg.datasets import CityscapesDataset
+from PIL import Image
 
 from ..io.files import InputError
-from .domain_samples import DomainSamples, check_label_map
+from .domain_samples import CHECK, DomainSamples, check_label_map
 from .lists import read_names
 
 
@@ -112,4 +113,11 @@ class DomainDataset(DomainSamples, CityscapesDataset):
         return samples
 
     def _check_labels(self, results: dict) -> None:
+        file = results['seg_map_path']
+        with Image.open(file) as labels:
+            if labels.mode.startswith('I'):  # mmseg keeps the lower 8 bits: 300 would be 44
+                raise InputError(
+                    f'{results["img_path"]} with labels {file}: the labels have more than 8 bits; '
+                    f'write them with 8; {CHECK}'
+                )
         check_label_map(results, len(self._metainfo['classes']), self.ignore_index)

@@ -194,6 +194,7 @@ FAULTS = [  # of the image or the label, and what is said
     ('images', replaced_by_a_folder, 'images/00000.png is a directory'),
     ('labels', cut, 'labels/00000_labelTrainIds.png .*truncated'),
     ('labels', redraw(with_77), 'labels hold 77: neither one of the 19 classes nor 255'),
+    ('labels', redraw(lambda x: x.astype(np.uint16) + 256), 'more than 8 bits'),
     ('labels', redraw(lambda x: x[:-1]), 'labels 80 x 47 pixels, the image 80 x 48'),
     ('labels', redraw(lambda x: np.pad(x, 1)), 'labels 82 x 50 pixels, the image 80 x 48'),
     ('labels', redraw(lambda x: np.dstack([x] * 3)), r'of shape \(48, 80, 3\): .*one channel'),
