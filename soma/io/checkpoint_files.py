@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -20,6 +20,8 @@ from .unpickle import unpickle
 
 # Where the parameters may be, outermost first.
 _WRAPPERS = ('state_dict', 'ema_state_dict', 'model', 'teacher')
+_LONGEST = 1000  # no tensor's name has more characters
+_SMALL = 2**24  # bytes; what is no larger may be said in fewer, as by a tensor that was expanded
 
 
 def read_checkpoint(
@@ -31,7 +33,8 @@ def read_checkpoint(
         path: A file written by ``torch.save``, or ``*.safetensors``.
         map_location: Device of the tensors.
         mmap: Read a tensor of a ``torch.save`` file from the disk only when it is used. The file
-            must stay as it is so long.
+            must stay as it is so long. Its values are the caller's to check
+            (:func:`check_finite`).
 
     Returns:
         What the file holds. A safetensors file with a card gives
@@ -39,20 +42,78 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        OSError: If the system does not let it be read.
         CheckpointError: If the file is damaged, an address, or holds more than tensors, plain data
-            and what mmengine's checkpoints hold. ``trust_files`` (``--trust``) lets that in.
+            and what mmengine's checkpoints hold, which ``trust_files`` (``--trust``) lets in; if a
+            tensor has NaN or infinity, is larger than the file, or has a name of no characters that
+            can be shown.
     """
     if '://' in os.fspath(path):
         raise CheckpointError(f'{path} is no local file: download it first')
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'no checkpoint at {path}')
-    if not path.stat().st_size:
+    if not (size := path.stat().st_size):
         raise CheckpointError(f'{path} is empty: it was not written to its end')
+    with open(path, 'rb'):  # PyTorch and safetensors would not say that it may not be read
+        pass
     with refuse_broken(path):
         if path.suffix == '.safetensors':
-            return _read_safetensors(path, map_location)
-        return unpickle(path, map_location, mmap)
+            content = _read_safetensors(path, map_location)
+        else:
+            content = unpickle(path, map_location, mmap)
+    tensors = dict(named_tensors(content))
+    for name, value in tensors.items():
+        if not name.isprintable() or len(name) > _LONGEST:
+            raise CheckpointError(f'{path} has a tensor of a useless name: {ascii(name)[:60]}')
+        if value.is_meta or value.nbytes > max(size, _SMALL):
+            raise CheckpointError(
+                f'{path} is damaged: it says that {name} is {list(value.shape)}, and has no such '
+                'values'
+            )
+    if not mmap:
+        check_finite(tensors, path)
+    return content
+
+
+def named_tensors(content: object) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors in dicts of dicts, with their keys, joined by dots."""
+    remaining, seen = [('', content)], set()
+    while remaining:
+        name, value = remaining.pop()
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, Mapping) and id(value) not in seen:
+            seen.add(id(value))  # it may be in itself
+            place = name and f'{name}.'
+            remaining += reversed([(f'{place}{key}', entry) for key, entry in value.items()])
+
+
+def check_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) -> None:
+    """Check that tensors have neither NaN nor infinity.
+
+    Args:
+        tensors: By name.
+        path: The file that they are from, for the message.
+
+    Raises:
+        CheckpointError: If one has.
+    """
+    if wrong := [name for name, value in tensors.items() if not _is_finite(value)]:
+        raise CheckpointError(
+            f'{path} has NaN or infinity in {_some(wrong)}: take a file from before the training '
+            'went wrong, or get it again'
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    if not tensor.is_floating_point():
+        return True
+    # The sum takes a tenth of the time. It may overflow where all values are fine.
+    total = tensor.sum(dtype=torch.float32 if tensor.itemsize < 4 else None)
+    if torch.isfinite(total):
+        return True
+    return bool(torch.isfinite(tensor.float() if tensor.itemsize < 2 else tensor).all())
 
 
 @contextmanager
@@ -128,9 +189,9 @@ def state_dict_of(
             content = content[key]
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f'{path} holds no parameters')
-    wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    wrong = [k for k, v in content.items() if not (isinstance(k, str) and isinstance(v, Tensor))]
     if wrong:
-        raise CheckpointError(f'{path} is no state dict: {wrong[:5]} are no tensors')
+        raise CheckpointError(f'{path} is no state dict: {wrong[:5]} are no names of tensors')
     wrapped = all(key.startswith('module.') or key == 'steps' for key in content)
     if wrapped and ('steps' in content or not ours):  # an average's, or of several processes
         return {k.removeprefix('module.'): v for k, v in content.items() if k != 'steps'}
@@ -184,10 +245,14 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
         content: What to write. Into ``*.safetensors`` go the tensors, and of ``meta`` the card
             (``meta['soma']``), as JSON.
         path: The file; its folder is made if need be. An existing file is replaced at the end.
+
+    Raises:
+        OSError: If the system does not let it be written. Then nothing has changed.
     """
-    with atomic_path(path, flush=True) as temporary:
+    with _refuse_half(path), atomic_path(path, flush=True) as temporary:
         if Path(path).suffix != '.safetensors':
-            torch.save(dict(content), temporary)
+            with open(temporary, 'wb') as file:
+                torch.save(dict(content), file)
             return
         # Tensors that share memory would be refused.
         state = content.get('state_dict', content)
@@ -198,6 +263,22 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
         mode = temporary.stat().st_mode
         save_file(tensors, temporary, metadata)
         temporary.chmod(mode)  # it makes files that nobody else can read
+
+
+@contextmanager
+def _refuse_half(path: str | os.PathLike) -> Iterator[None]:
+    """Say of a file that the system does not let be written that nothing has changed."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # PyTorch's writer raises something of its own after the system's error.
+        cause = error.__context__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, OSError) and 'os error' not in str(cause):  # safetensors' words
+            raise
+        reason = getattr(cause, 'strerror', None) or cause
+        raise OSError(
+            f'{path} was not written ({reason}); what stood there, if anything, is as it was'
+        ) from error
 
 
 def _read_safetensors(path: Path, device: str | torch.device) -> dict:
