@@ -94,7 +94,7 @@ class Checkpoint:
             FileNotFoundError: If there is no such file.
             CheckpointError: If it lacks some, holds others or of another size.
         """
-        card, base = self.card.base or BaseCard(), read_pretrained(file)
+        card, (base, grid) = self.card.base or BaseCard(), read_pretrained(file)
         names = ['cls_token', 'pos_embed'] if card.names is None else card.names
         prefix = _prefix_of(base, names)
         base = public_names({n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)})
@@ -109,7 +109,7 @@ class Checkpoint:
         if card.img_size is not None:
             interp = card.pos_embed_interp or 'exact'
             try:
-                base = convert_dinov2(base, card.img_size, card.patch_size, interp)
+                base = convert_dinov2(base, card.img_size, card.patch_size, interp, grid)
             except ValueError as error:
                 raise CheckpointError(f'{file}: {error}') from error
         base = as_trained(base, self.card)
