@@ -31,10 +31,10 @@ def main() -> None:
     from soma.evaluation.prepare import prepare_test
 
     with command(args.trust, ValueError):
-        config, pretrained = prepare_test(args)
+        config, left_out = prepare_test(args)
     with command(args.trust):
         runner = RUNNERS.build(config)
-        load_plain(runner.model, args.checkpoint, args.base or pretrained, args.force)
+        load_plain(runner.model, args.checkpoint, args.base, args.force, left_out)
         runner.test()
 
 

@@ -121,7 +121,7 @@ def average_files(
             split |= {'A0': 0 * A, 'B0': 0 * B}
         for key, factor in split.items():
             state[f'{name}.{key}'] = factor.to(before[key])
-    rest = [name for name, value in state.items() if value is None]
+    first.check_values(rest := [name for name, value in state.items() if value is None])
     state.update({name: first.tensors[name].clone() for name in rest})
     about = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
     about |= {'operation': operation, 'factors': list(factors) if factors else None}
@@ -152,8 +152,7 @@ def _check(files: Sequence, operation: str, factors: Sequence[float] | None) -> 
 def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force: bool) -> int:
     """Compare what is to be averaged; the rank of the other's adapter, 0 without one."""
     theirs, ours = _shapes(other, pattern), _shapes(first, pattern)
-    names = sorted(theirs.keys() ^ ours.keys())
-    if names:
+    if names := sorted(theirs.keys() ^ ours.keys()):
         raise CheckpointError(f'{first.path} and {other.path} differ in: {", ".join(names[:5])}')
     wrong = [
         f'{name} ({list(ours[name])}, {list(theirs[name])})'
@@ -243,6 +242,7 @@ def _gather(
                 if name in only_first and read:
                     read.append(read[0])
                 elif name in checkpoint.tensors:
+                    checkpoint.check_values([name])
                     read.append(checkpoint.tensors[name].clone())
                 else:
                     read.append(low_rank_delta(layers[name], checkpoint.card.settings))

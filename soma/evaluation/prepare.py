@@ -8,21 +8,21 @@ from collections.abc import Mapping
 
 from mmengine.config import Config
 
-from ..models.build import use_plain_model
+from ..models.build import LeftOut, use_plain_model
 from ..utils.cli import config_from
 from ..utils.config import load_config
 
 _TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 
 
-def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
+def prepare_test(args: argparse.Namespace) -> tuple[Config, LeftOut]:
     """Make the config that the arguments of ``tools/test.py`` ask for.
 
     Args:
         args: The arguments.
 
     Returns:
-        The config, of a plain model, and the file of the pretrained weights that it named.
+        The config, of a plain model, and what was taken out of it.
 
     Raises:
         FileNotFoundError: If there is no such config file.
@@ -32,7 +32,7 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
     if args.test_data:
         test_options, args.cfg_options = split_test_options(args.cfg_options)
     config = config_from(args)
-    pretrained = use_plain_model(config)
+    left_out = use_plain_model(config)
     if args.test_data:
         use_test_data(config, args.test_data, test_options)
     metrics = config.test_evaluator
@@ -47,7 +47,7 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
         )
     if args.tta:
         use_tta(config)
-    return config, pretrained
+    return config, left_out
 
 
 def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | None = None) -> None:

@@ -82,12 +82,12 @@ def check_outputs(
         raise ValueError(f'with a depth of {depth}, name the out_indices')
     if out_indices is None:
         out_indices = [depth // 3 - 1, depth // 2 - 1, depth * 2 // 3 - 1, depth - 1]
-    listed = isinstance(out_indices, list | tuple) and all(is_count(i, 0) for i in out_indices)
+    listed = isinstance(out_indices, Sequence) and all(is_count(i, 0) for i in out_indices)
     ascending = listed and out_indices and sorted(set(out_indices)) == list(out_indices)
     if not ascending or out_indices[-1] >= depth:
         raise ValueError(f'out_indices must ascend within 0 to {depth - 1}, got {out_indices!r}')
-    if not isinstance(pyramid, list | tuple) or len(pyramid) != len(out_indices):
-        count = len(pyramid) if isinstance(pyramid, list | tuple) else pyramid
+    if not isinstance(pyramid, Sequence) or len(pyramid) != len(out_indices):
+        count = len(pyramid) if isinstance(pyramid, Sequence) else pyramid
         raise ValueError(f'{count} pyramid factors for {len(out_indices)} out_indices')
     if wrong := [f for f in pyramid if not (isinstance(f, int | float) and 0 < f < 2**10)]:
         raise ValueError(f'pyramid factors must be above 0, got {wrong[0]!r}')
