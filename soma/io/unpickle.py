@@ -82,8 +82,8 @@ def unpickle(
         ValueError: If it holds more bytes than it has, which would fill the memory.
     """
     file = os.fspath(file) if isinstance(file, os.PathLike) else file
-    is_zip = zipfile.is_zipfile(file)  # not before torch 1.6
-    if is_zip and isinstance(file, str):
+    is_zip = isinstance(file, str) and zipfile.is_zipfile(file)  # not before torch 1.6
+    if is_zip:
         with zipfile.ZipFile(file) as archive:  # torch.save does not compress
             if sum(part.file_size for part in archive.infolist()) > os.path.getsize(file):
                 raise ValueError('its parts are larger than the file')
