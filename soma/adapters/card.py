@@ -65,6 +65,11 @@ class BaseCard:
     pos_embed_interp: str | None = _entry(_TEXT)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def grid(self) -> tuple[int, ...] | None:
+        """Height and width in patches of the position embedding, if they are known."""
+        return self.img_size and tuple(side // self.patch_size for side in self.img_size)
+
     def to_dict(self) -> dict:
         """Plain data, as it stands in a file."""
         return _plain(self)
@@ -119,10 +124,14 @@ class Card:
         return self.method is not None and self.adapter.folds
 
     @property
+    def known_base(self) -> BaseCard | None:
+        """The base; of merged weights, that of the adapter in them."""
+        return self.base or (self.merged and self.merged.base)
+
+    @property
     def prefix(self) -> str:
         """Where the base stands in the model."""
-        base = self.base or (self.merged and self.merged.base) or BaseCard()
-        return base.prefix
+        return (self.known_base or BaseCard()).prefix
 
     def with_adapter(self, method: str, recognised: Recognised) -> Card:
         """This card with an adapter on it."""

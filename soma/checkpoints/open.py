@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..adapters.base import ADAPTERS
 from ..adapters.card import Card, check_tensors, is_valid, read_card
+from ..adapters.describe import check_adapter
 from ..adapters.release import from_release
 from ..adapters.state import card_from_tensors
 from ..io.checkpoint_files import (
@@ -144,6 +145,7 @@ def load_plain(
     model, left_out = plain_model(model), left_out or LeftOut()
     checkpoint = open_checkpoint(path)
     _check_method(checkpoint, left_out.method)
+    check_adapter(model, checkpoint.card, path)
     if lacks_base := _lacks_base(checkpoint, model):
         base = base or left_out.pretrained
     checkpoint = checkpoint.complete(base, force, lacks_base)

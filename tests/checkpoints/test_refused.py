@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from soma.adapters import adapter_card, base_card, inject_adapter, save_adapter
+from soma.adapters import adapter_card, base_card, check_adapter, inject_adapter, save_adapter
 from soma.checkpoints import (
     analyze_file,
     average_files,
@@ -301,3 +301,32 @@ def test_a_card_that_lists_fewer_layers_loses_none_in_silence(make, public_file,
         with pytest.raises(CheckpointError, match=message):
             use()
     assert not out.exists()
+
+
+@pytest.mark.parametrize('factors', [[math.nan, 1], [math.inf, 1], [1, -1], [1]])
+def test_factors_that_make_no_mean_are_refused(make, tmp_path, factors):
+    adapter, _ = make()
+    with pytest.raises(ValueError, match='2 files need as many factors with a sum, got'):
+        average_files([adapter, adapter], tmp_path / 'x.pth', factors=factors)
+
+
+def test_as_many_patches_are_not_the_same_grid(make, public_file, tmp_path):
+    """Trained at 32 x 32, for a model of 16 x 64: all shapes are equal."""
+    files = {file.name: file for file in make()}
+    files['merged'] = tmp_path / 'merged.pth'
+    merge_files(public_file, files['adapter.pth'], files['merged'])
+    wide = Model()
+    wide.backbone = DINOv2(ARCH, (16, 64), 8, out_indices=[3], pyramid=[1])
+    message = 'has positions of 4 x 4 patches, the model 2 x 8: give the backbone the img_size that'
+    for file in files.values():
+        with pytest.raises(CheckpointError, match=f'{file.name} {message}'):
+            load_plain(wide, file, left_out=LeftOut(str(public_file)))
+        with pytest.raises(CheckpointError, match=message):  # as the runner does
+            check_adapter(wide, open_for_training(file).card, file)
+        load_plain(Model(), file, left_out=LeftOut(str(public_file)))
+    convert_dinov2_file(public_file, tmp_path / 'square.pth', (32, 32), 8)
+    convert_dinov2_file(public_file, tmp_path / 'wide.pth', (16, 64), 8)
+    pair = [tmp_path / 'square.pth', tmp_path / 'wide.pth']
+    with pytest.raises(CheckpointError, match='positions of different grids of patches'):
+        average_files(pair, tmp_path / 'x.pth')
+    average_files(pair, tmp_path / 'x.pth', 'blocks')

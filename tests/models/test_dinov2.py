@@ -1,4 +1,5 @@
 import copy
+import functools
 import logging
 import sys
 import types
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from timm.models.vision_transformer import VisionTransformer
 
-from soma.adapters import SoMALayer, low_rank_product, merge_adapter
+from soma.adapters import SoMALayer, base_card, low_rank_product, merge_adapter
 from soma.io.checkpoint_files import read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.dinov2_weights import convert_dinov2, resize_pos_embed
@@ -326,3 +327,11 @@ def test_xformers_where_asked_for(public_file, monkeypatch):
     actual = build(public_file, attn_impl='xformers', adapter=SOMA).eval()(x)[-1]
     assert len(calls) == 4
     assert torch.allclose(actual, build(public_file).eval()(x)[-1], atol=1e-5)
+
+
+def test_what_is_no_plain_data_of_an_architecture_is_named():
+    """A card holds nothing else."""
+    norm = functools.partial(torch.nn.LayerNorm, eps=1e-5)
+    model = DINOv2({**ARCH, 'norm_layer': norm}, 32, 8, out_indices=[3], pyramid=[1])
+    assert model.describe()['arch'] == {**ARCH, 'norm_layer': '?'}
+    assert base_card(model).arch == {**ARCH, 'norm_layer': '?'}

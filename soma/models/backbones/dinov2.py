@@ -204,7 +204,11 @@ class DINOv2(VisionTransformer):
         """What a file of pretrained weights must be made for, as plain data for its card."""
         arch = self.arch
         if not isinstance(arch, str):  # its options may be classes
-            arch = {k: v.__name__ if isinstance(v, type) else v for k, v in arch.items()}
+            plain = str | int | float | list | tuple | None
+            arch = {
+                name: value if isinstance(value, plain) else getattr(value, '__name__', '?')
+                for name, value in arch.items()
+            }
         return {
             'arch': arch,
             'img_size': list(self.patch_embed.img_size),

@@ -59,11 +59,8 @@ def read_pretrained(path: str | os.PathLike) -> Pretrained:
     except FileNotFoundError as error:
         message = f'{error}: download or convert it first (checkpoints/README.md)'
         raise FileNotFoundError(message) from error
-    card, tensors = read_card(card_of(content), path), state_dict_of(content, path)
-    base = card.base or (card.merged and card.merged.base)
-    if base is None or base.img_size is None:
-        return Pretrained(tensors)
-    return Pretrained(tensors, tuple(side // base.patch_size for side in base.img_size))
+    base = read_card(card_of(content), path).known_base
+    return Pretrained(state_dict_of(content, path), base and base.grid)
 
 
 def patch_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
