@@ -12,8 +12,8 @@ from torch import Tensor
 from ..adapters.card import BaseCard, Card
 from ..adapters.pretrained import as_trained, check_base, fingerprint
 from ..adapters.state import by_layer, merge_state
-from ..io.checkpoint_files import check_finite
 from ..io.files import CheckpointError
+from ..io.tensors import check_finite
 from ..models.backbones.dinov2_weights import convert_dinov2, public_names, read_pretrained
 
 

@@ -16,12 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .files import CheckpointError, atomic_path
+from .tensors import check_content, some_of
 from .unpickle import unpickle
 
 # Where the parameters may be, outermost first.
 _WRAPPERS = ('state_dict', 'ema_state_dict', 'model', 'teacher')
-_LONGEST = 1000  # no tensor's name has more characters
-_SMALL = 2**24  # bytes; what is no larger may be said in fewer, as by a tensor that was expanded
 
 
 def read_checkpoint(
@@ -34,7 +33,7 @@ def read_checkpoint(
         map_location: Device of the tensors.
         mmap: Read a tensor of a ``torch.save`` file from the disk only when it is used. The file
             must stay as it is so long. Its values are the caller's to check
-            (:func:`check_finite`).
+            (:func:`~.tensors.check_finite`).
 
     Returns:
         What the file holds. A safetensors file with a card gives
@@ -62,58 +61,8 @@ def read_checkpoint(
             content = _read_safetensors(path, map_location)
         else:
             content = unpickle(path, map_location, mmap)
-    tensors = dict(named_tensors(content))
-    for name, value in tensors.items():
-        if not name.isprintable() or len(name) > _LONGEST:
-            raise CheckpointError(f'{path} has a tensor of a useless name: {ascii(name)[:60]}')
-        if value.is_meta or value.nbytes > max(size, _SMALL):
-            raise CheckpointError(
-                f'{path} is damaged: it says that {name} is {list(value.shape)}, and has no such '
-                'values'
-            )
-    if not mmap:
-        check_finite(tensors, path)
+    check_content(content, path, size, not mmap)
     return content
-
-
-def named_tensors(content: object) -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors in dicts of dicts, with their keys, joined by dots."""
-    remaining, seen = [('', content)], set()
-    while remaining:
-        name, value = remaining.pop()
-        if isinstance(value, Tensor):
-            yield name, value
-        elif isinstance(value, Mapping) and id(value) not in seen:
-            seen.add(id(value))  # it may be in itself
-            place = name and f'{name}.'
-            remaining += reversed([(f'{place}{key}', entry) for key, entry in value.items()])
-
-
-def check_finite(tensors: Mapping[str, Tensor], path: str | os.PathLike) -> None:
-    """Check that tensors have neither NaN nor infinity.
-
-    Args:
-        tensors: By name.
-        path: The file that they are from, for the message.
-
-    Raises:
-        CheckpointError: If one has.
-    """
-    if wrong := [name for name, value in tensors.items() if not _is_finite(value)]:
-        raise CheckpointError(
-            f'{path} has NaN or infinity in {_some(wrong)}: take a file from before the training '
-            'went wrong, or get it again'
-        )
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    if not tensor.is_floating_point():
-        return True
-    # The sum takes a tenth of the time. It may overflow where all values are fine.
-    total = tensor.sum(dtype=torch.float32 if tensor.itemsize < 4 else None)
-    if torch.isfinite(total):
-        return True
-    return bool(torch.isfinite(tensor.float() if tensor.itemsize < 2 else tensor).all())
 
 
 @contextmanager
@@ -230,12 +179,12 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.
         if name in state and state[name].shape != shape
     ]
     if wrong:
-        raise CheckpointError(f'{path} does not fit the model: {_some(wrong)}')
+        raise CheckpointError(f'{path} does not fit the model: {some_of(wrong)}')
     if unexpected := [name for name in state if name not in shapes]:
-        raise CheckpointError(f'{path} does not fit the model: unexpected: {_some(unexpected)}')
+        raise CheckpointError(f'{path} does not fit the model: unexpected: {some_of(unexpected)}')
     missing, _ = model.load_state_dict(state, strict=False)  # adapted layers know what they need
     if missing:
-        raise CheckpointError(f'{path} does not fit the model: missing: {_some(missing)}')
+        raise CheckpointError(f'{path} does not fit the model: missing: {some_of(missing)}')
 
 
 def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
@@ -286,8 +235,3 @@ def _read_safetensors(path: Path, device: str | torch.device) -> dict:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, no dict
         card = (file.metadata() or {}).get('soma')
     return {'state_dict': tensors, 'meta': {'soma': json.loads(card)}} if card else tensors
-
-
-def _some(names: list[str]) -> str:
-    """The first few of a list, and how many there are."""
-    return ', '.join(names[:3]) + (f', ... ({len(names)})' if len(names) > 3 else '')
