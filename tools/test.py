@@ -32,9 +32,9 @@ def main() -> None:
     from soma.evaluation.prepare import prepare_test
 
     with command(args.trust):
-        config, pretrained = prepare_test(args)
+        config, left_out = prepare_test(args)
         runner = RUNNERS.build(config)
-        load_plain(runner.model, args.checkpoint, args.base or pretrained, args.force)
+        load_plain(runner.model, args.checkpoint, args.base, args.force, left_out)
         runner.test()
 
 

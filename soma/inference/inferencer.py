@@ -50,9 +50,9 @@ class Inferencer:
     ) -> None:
         device = find_device(device)
         config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
-        pretrained = use_plain_model(config)
+        left_out = use_plain_model(config)
         model = build_model(config)
-        card = load_plain(model, checkpoint, base or pretrained, force)
+        card = load_plain(model, checkpoint, base, force, left_out)
         self.model = model.to(device)
         load, *steps = (s for s in config.test_pipeline if not s.type.endswith('LoadAnnotations'))
         self._of_files = Compose([load, *steps])
