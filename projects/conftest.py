@@ -4,6 +4,7 @@ from tests.conftest import (  # noqa: F401
     _processes_start_as_for_users,
     _repeatable,
     build_runner,
+    make_tiny,
     public_file,
     run_here,
     street_data,

@@ -12,7 +12,7 @@ from small_configs import DETECTORS
 from soma.adapters import SoMALayer
 from soma.engine.amp import use_amp
 from soma.evaluation.prepare import split_test_options, use_test_data, use_tta
-from soma.models.backbones.dinov2 import ARCHS
+from soma.models.backbones.dinov2_options import ARCHS
 from soma.models.build import build_model
 from soma.utils.cli import runner_parser
 from soma.utils.config import REPOSITORY, load_config

@@ -1,5 +1,8 @@
+import math
 import os
 import re
+import subprocess
+import sys
 from zipfile import ZipFile
 
 import numpy as np
@@ -170,3 +173,146 @@ def test_an_output_that_would_lose_something_is_refused(tmp_path):
     ):
         with pytest.raises(CheckpointError, match=message):
             check_output(path, [file])
+
+
+class Tensor:
+    """Is unpickled as a tensor of a shape that its storage of four numbers may not have."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        storage = torch.ones(4).storage()
+        return torch._utils._rebuild_tensor_v2, (storage, 0, *self.arguments, False, {})
+
+
+@pytest.mark.filterwarnings('ignore:TypedStorage')
+@pytest.mark.parametrize('mmap', [False, True])
+@pytest.mark.parametrize(
+    ('shape', 'stride'), [((10**12,), (0,)), ((10**12,), (1,)), ((2**40, 2**40), (0, 0))]
+)
+def test_a_size_that_asks_for_terabytes_is_refused(tmp_path, shape, stride, mmap):
+    torch.save({'state_dict': {'a': Tensor(shape, stride)}}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'x\.pth is damaged') as error:
+        read_checkpoint(tmp_path / 'x.pth', mmap=mmap)
+    assert '\n' not in str(error.value)
+    torch.save({'a': Tensor((2, 4), (0, 1))}, tmp_path / 'x.pth')  # expanded, of few bytes
+    assert torch.equal(read_state_dict(tmp_path / 'x.pth')['a'], torch.ones(2, 4))
+
+
+def test_a_file_that_would_grow_in_memory_is_refused(tmp_path):
+    torch.save({'a': torch.zeros(10**6)}, tmp_path / 'x.pth')
+    with ZipFile(tmp_path / 'x.pth') as plain, ZipFile(tmp_path / 'y.pth', 'w', 8) as small:
+        for name in plain.namelist():
+            small.writestr(name, plain.read(name))
+    with pytest.raises(CheckpointError, match=r'y\.pth is damaged .* larger than the file'):
+        read_checkpoint(tmp_path / 'y.pth')
+
+
+def test_a_header_that_asks_for_terabytes_is_refused(tmp_path):
+    header = b'{"a": {"dtype": "F32", "shape": [1000000000000], '
+    header += b'"data_offsets": [0, 4000000000000]}}'
+    for length in (len(header), 2**62):
+        (tmp_path / 'x.safetensors').write_bytes(length.to_bytes(8, 'little') + header)
+        with pytest.raises(CheckpointError, match=r'x\.safetensors is damaged'):
+            read_checkpoint(tmp_path / 'x.safetensors')
+
+
+@pytest.mark.parametrize('name', ['a\x1b[31m', 'a\nb', 'a' * 2**20])
+@pytest.mark.parametrize('file', ['x.pth', 'x.safetensors'])
+def test_names_that_cannot_be_shown_are_refused(tmp_path, file, name):
+    write_checkpoint({name: torch.ones(1)}, tmp_path / file)
+    with pytest.raises(CheckpointError, match=r'x\..* a tensor of a useless name: .a') as error:
+        read_checkpoint(tmp_path / file, mmap=True)
+    assert str(error.value).isprintable() and len(str(error.value)) < 300
+
+
+def test_names_that_are_none_are_refused(tmp_path):
+    torch.save({1: torch.ones(1)}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'x\.pth is no state dict: \[1\] are no names'):
+        read_state_dict(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize('file', ['x.pth', 'x.safetensors'])
+def test_what_is_not_finite_is_refused_with_file_and_tensor(tmp_path, file, value, dtype):
+    state = {'fine': torch.ones(3, dtype=dtype), 'wrong': torch.ones(3, dtype=dtype)}
+    state['wrong'][1] = value
+    write_checkpoint(state, tmp_path / file)
+    with pytest.raises(CheckpointError, match=rf'{file} has NaN or infinity in wrong: take'):
+        read_state_dict(tmp_path / file)
+
+
+@pytest.mark.parametrize('part', ['ema_state_dict', 'optimizer'])
+def test_every_part_that_is_used_is_checked(tmp_path, part):
+    state = {0: {'exp_avg': torch.tensor([math.nan])}}
+    content = {'state_dict': {'a': torch.ones(1)}, 'meta': {'loss': math.nan}}
+    write_checkpoint(content, tmp_path / 'x.pth')
+    assert read_state_dict(tmp_path / 'x.pth')['a'] == 1
+    write_checkpoint({**content, part: state}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=f'in {part}.0.exp_avg'):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+def test_large_values_are_finite(tmp_path):
+    """Their sum is not."""
+    state = {
+        'single': torch.full((4,), torch.finfo(torch.float32).max),
+        'half': torch.full((4,), 6e4, dtype=torch.float16),
+        'eighth': torch.ones(4).to(torch.float8_e4m3fn),
+        'none': torch.empty(0),
+    }
+    write_checkpoint(state, tmp_path / 'x.pth')
+    assert read_state_dict(tmp_path / 'x.pth').keys() == state.keys()
+
+
+def test_a_content_that_holds_itself_is_read(tmp_path):
+    content = {'state_dict': {'a': torch.ones(1)}, 'meta': {}}
+    content['meta']['again'] = content
+    torch.save(content, tmp_path / 'x.pth')
+    assert read_state_dict(tmp_path / 'x.pth')['a'] == 1
+
+
+WRITE = """
+import resource, signal, sys, torch
+from soma.io.checkpoint_files import write_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+for path in sys.argv[1:]:
+    try:
+        write_checkpoint({'a': torch.ones(10_000)}, path)
+    except OSError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    files = [tmp_path / 'x.pth', tmp_path / 'x.safetensors']
+    for file in files:
+        write_checkpoint({'a': torch.zeros(2)}, file)
+    old = [file.read_bytes() for file in files]
+    command = [sys.executable, '-c', WRITE, *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    for file, line in zip(files, done.stdout.splitlines(), strict=True):
+        assert line.startswith(f'{file} was not written (') and 'File too large' in line
+        assert line.endswith('what stood there, if anything, is as it was')
+    assert [file.read_bytes() for file in files] == old and len(os.listdir(tmp_path)) == 2
+
+
+def test_other_faults_of_writing_stay_what_they_are(tmp_path):
+    with pytest.raises(AttributeError):
+        write_checkpoint({'a': lambda: 0}, tmp_path / 'x.pth')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('name', ['x.pth', 'x.safetensors'])
+def test_a_file_that_may_not_be_read_is_named(tmp_path, name, monkeypatch):
+    write_checkpoint({'a': torch.zeros(2)}, tmp_path / name)
+
+    def refuse(path, *_):  # root may read all
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr('builtins.open', refuse)
+    with pytest.raises(PermissionError, match=f'Permission denied: .*{name}'):
+        read_checkpoint(tmp_path / name)

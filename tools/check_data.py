@@ -5,6 +5,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from soma.io.files import check_folder
 from soma.utils.cli import ScriptParser, add_config, add_nproc, command
 from soma.utils.config import load_config
 
@@ -35,18 +36,20 @@ def main() -> int:
 
     with command(False, ValueError):
         config = load_config(args.config, args.cfg_options)
+    with command():
         folder = Path(args.out or Path(config.work_dir, 'check_data'))
+        check_folder(folder)
         parts = check.check_config(config, args.nproc)
-    check.write_report(parts, folder)
+        check.write_report(parts, folder)
+        options = check.write_good_lists(parts, folder) if args.fix_list else []
     print(as_text(counts_table({part.name: part.counts for part in parts})))
     print(as_text(check.parts_table(parts)))
     print('\n'.join(check.fault_lines(parts)))
-    if args.fix_list:
-        if options := check.write_good_lists(parts, folder):
-            print(f'Train and test without the bad pairs: --cfg-options {shlex.join(options)}')
-        for part in parts:
-            if len(part.bad) == len(part.pairs):
-                print(f'{part.name}: nothing is good, so there is no list of it')
+    if options:
+        print(f'Train and test without the bad pairs: --cfg-options {shlex.join(options)}')
+    for part in parts if args.fix_list else ():
+        if len(part.bad) == len(part.pairs):
+            print(f'{part.name}: nothing is good, so there is no list of it')
     print(f'{folder}/report.json, {folder}/classes.png')
     return int(any(part.breaks for part in parts))
 

@@ -8,7 +8,7 @@ from soma.utils.cli import ScriptParser, add_base, add_trust, command
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ScriptParser(__doc__)
-    add_base(parser, 'converted pretrained weights', required=True)
+    add_base(parser, 'pretrained weights (default: those in the file)')
     names = ('--checkpoint', '--soma_ckpt', '--rein_head')
     parser.add_file('adapter', 'adapter file', *names, place=False)
     names = ('--merged_ckpt', '--segmentor_save_path')

@@ -61,7 +61,7 @@ def main() -> None:
             worst = max(done.errors, key=done.errors.get)
             table.add_row('adapted layers averaged', f'{done.layers}, rank {done.rank}')
             table.add_row('largest relative error', f'{done.errors[worst]:.2g} ({worst})')
-        Console().print(table)
+        Console(markup=False).print(table)  # names are no markup
 
 
 if __name__ == '__main__':

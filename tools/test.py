@@ -13,7 +13,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--test-data', help='config whose test data to take, for other domains')
     parser.add_file(
         'out',
-        'folder for the predictions: PNG of Cityscapes ids, or COCO-style JSON of a detector',
+        'folder for the predictions: PNG of Cityscapes ids, or of the places of the classes where '
+        'they are not the 19 of Cityscapes; COCO-style JSON of a detector',
         place=False,
         required=False,
     )
@@ -31,9 +32,9 @@ def main() -> None:
     from soma.evaluation.prepare import prepare_test
 
     with command(args.trust):
-        config, pretrained = prepare_test(args)
+        config, left_out = prepare_test(args)
         runner = RUNNERS.build(config)
-        load_plain(runner.model, args.checkpoint, args.base or pretrained, args.force)
+        load_plain(runner.model, args.checkpoint, args.base, args.force, left_out)
         runner.test()
 
 

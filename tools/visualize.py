@@ -3,6 +3,7 @@
 import argparse
 
 from soma.utils.cli import ScriptParser, add_base, add_checkpoint, add_trust, command
+from soma.utils.config import load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -30,21 +31,22 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--device', help='cpu, cuda:0 ...; the first GPU if there is one')
     add_trust(parser)
     parser.set_defaults(out='work_dirs/visualize')
-    args = parser.parse_args()
-    if not 0 <= args.score_thr <= 1:
-        parser.error(f'--score-thr must be 0 to 1, got {args.score_thr}')
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:
     """Load the model, predict, draw."""
     args = parse_args()
     # here, so that --help need not wait
+    from soma.inference.drawing import check_score
     from soma.inference.inferencer import Inferencer
-    from soma.inference.visualize import visualize
+    from soma.inference.visualize import plan_drawings, visualize
 
     with command(args.trust):
-        inferencer = Inferencer(args.config, args.checkpoint, args.device, args.base, args.force)
+        config = load_config(args.config)
+        check_score(args.score_thr)  # this is said before models load
+        plan_drawings(args.image, args.out)
+        inferencer = Inferencer(config, args.checkpoint, args.device, args.base, args.force)
         for file in visualize(inferencer, args.image, args.out, args.score_thr):
             print(file)
 

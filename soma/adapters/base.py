@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 
 ADAPTERS: dict[str, type[AdapterConfig]] = {}
+LARGEST = 2**20  # no size, rank or scale is larger
 
 
 class Adapter:
@@ -85,8 +86,10 @@ class AdapterConfig:
         """Check each value.
 
         Raises:
-            ValueError: If a value is out of range.
+            ValueError: If a value is of another type than its default, or out of range.
         """
+        for entry in fields(self):
+            _check_option(entry.name, entry.default, getattr(self, entry.name))
         if not is_count(self.start_block, 0):
             raise ValueError(f'start_block must be at least 0, and whole, got {self.start_block!r}')
 
@@ -104,6 +107,11 @@ class AdapterConfig:
             ValueError: If the adapter does not fit the model, which is unchanged then.
         """
         raise NotImplementedError
+
+    @classmethod
+    def layer_tensors(cls) -> tuple[str, ...]:
+        """Names of the adapter's tensors in a layer, if it replaces layers."""
+        return ()
 
     @classmethod
     def tensor_names(cls, names: Iterable[str], targets: Iterable[str]) -> set[str]:
@@ -187,18 +195,11 @@ def parse_adapter(config: Mapping | AdapterConfig) -> AdapterConfig:
         raise ValueError(f"adapter: needs a dict(type='SoMA', ...), got {config!r}")
     options = dict(config)
     method = options.pop('type')
-    if method not in ADAPTERS:
+    if not isinstance(method, str) or method not in ADAPTERS:
         raise ValueError(f'adapter: unknown type {method!r}, choose one of {sorted(ADAPTERS)}')
     known = option_names(ADAPTERS[method])
-    if unknown := sorted(options.keys() - known):
+    if unknown := sorted(options.keys() - known, key=str):
         raise ValueError(f'adapter: unknown options {unknown} of {method}, it has {sorted(known)}')
-    defaults = {field.name: field.default for field in fields(ADAPTERS[method])}
-    for name, value in options.items():
-        is_flag, is_number = isinstance(value, bool), isinstance(value, int | float)
-        if isinstance(defaults[name], bool) and not is_flag:
-            raise ValueError(f'adapter: {name} must be True or False, got {value!r}')
-        if isinstance(defaults[name], float) and (is_flag or not is_number):
-            raise ValueError(f'adapter: {name} must be a number, got {value!r}')
     try:
         return ADAPTERS[method](**options)
     except ValueError as error:
@@ -230,6 +231,17 @@ def recognise(state: Mapping[str, Tensor]) -> tuple[str, Recognised] | None:
     if len(methods) > 1:
         raise ValueError(f'its layers are of several methods: {sorted(methods)}; one is expected')
     return next(iter(methods.items()), None)
+
+
+def _check_option(name: str, default: object, value: object) -> None:
+    """Raise a ``ValueError`` if an option has another type than its default, or no size at all."""
+    is_flag, is_number = isinstance(value, bool), isinstance(value, int | float)
+    if isinstance(default, bool) and not is_flag:
+        raise ValueError(f'{name} must be True or False, got {value!r}')
+    if isinstance(default, float) and (is_flag or not is_number):
+        raise ValueError(f'{name} must be a number, got {value!r}')
+    if is_number and not abs(value) <= LARGEST:  # nor NaN
+        raise ValueError(f'{name} must be a number up to {LARGEST}, got {value!r}')
 
 
 def is_count(value: object, least: int = 1) -> bool:

@@ -3,53 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from torch import Tensor
 
 from ..io.files import CheckpointError
-from .base import ADAPTERS, AdapterConfig, Recognised, is_count, option_names, parse_adapter
+from .base import (
+    ADAPTERS,
+    AdapterConfig,
+    Recognised,
+    option_names,
+    parse_adapter,
+)
 from .blocks import block_index
+from .card_values import KINDS, unusable
 
-_LARGEST = 2**20  # no size and no number of names on a card is larger
 # Options of a config that a card has in fields of its own.
 _OWN_FIELDS = ('targets', 'exclude', 'start_block', 'train_bias', 'groups')
 
 
-def _is_texts(value: object) -> bool:
-    listed = isinstance(value, list | tuple) and len(value) <= _LARGEST
-    return listed and all(isinstance(entry, str) for entry in value)
-
-
-def _is_numbers(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
-
-
-def _is_size(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(map(_is_side, value)) and len(value) == 2
-
-
-def _is_side(value: object) -> bool:
-    return is_count(value) and value <= _LARGEST
-
-
-_KINDS: dict[str, Callable[[Any], bool]] = {
-    'a text': lambda value: isinstance(value, str),
-    'true or false': lambda value: isinstance(value, bool),
-    'a whole number': lambda value: is_count(value, 0),
-    f'a whole number from 1 to {_LARGEST}': _is_side,
-    'two sizes in pixels': _is_size,
-    'a list of names': _is_texts,
-    'a list of colours': lambda value: isinstance(value, list | tuple),
-    'a dict': lambda value: isinstance(value, Mapping),
-    'lists of numbers by name': lambda v: (
-        isinstance(v, Mapping) and all(map(_is_numbers, v.values()))
-    ),
-    'a text or a dict': lambda value: isinstance(value, str | Mapping),
-}
-_TEXT, _FLAG, _COUNT, _SIDE, _SIZE, _TEXTS, _COLOURS, _DICT, _NUMBERS, _ARCH = _KINDS
+_TEXT, _FLAG, _COUNT, _SIDE, _SIZE, _TEXTS, _COLOURS, _DICT, _NUMBERS, _ARCH = KINDS
 
 
 def _entry(kind: str, default: object = None) -> Any:
@@ -89,6 +64,11 @@ class BaseCard:
     dtype: str | None = _entry(_TEXT)
     pos_embed_interp: str | None = _entry(_TEXT)
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def grid(self) -> tuple[int, ...] | None:
+        """Height and width in patches of the position embedding, if they are known."""
+        return self.img_size and tuple(side // self.patch_size for side in self.img_size)
 
     def to_dict(self) -> dict:
         """Plain data, as it stands in a file."""
@@ -144,10 +124,14 @@ class Card:
         return self.method is not None and self.adapter.folds
 
     @property
+    def known_base(self) -> BaseCard | None:
+        """The base; of merged weights, that of the adapter in them."""
+        return self.base or (self.merged and self.merged.base)
+
+    @property
     def prefix(self) -> str:
         """Where the base stands in the model."""
-        base = self.base or (self.merged and self.merged.base) or BaseCard()
-        return base.prefix
+        return (self.known_base or BaseCard()).prefix
 
     def with_adapter(self, method: str, recognised: Recognised) -> Card:
         """This card with an adapter on it."""
@@ -188,6 +172,10 @@ def read_card(data: object, path: str | os.PathLike) -> Card:
         CheckpointError: If a value has the wrong type or size, or the method is unknown; one line
             that names the file and the key.
     """
+    for place, value in unusable(data):
+        raise CheckpointError(
+            f'{path}: its card has {place[1:]} = {ascii(value)[:60]}, which is of no use'
+        )
     values = _read(Card, data, path, '')
     extra = values['extra']
     if (base := values.get('base')) is not None:
@@ -217,11 +205,12 @@ def read_card(data: object, path: str | os.PathLike) -> Card:
 def is_valid(name: str, value: object) -> bool:
     """Whether a value may stand in a field of a card."""
     kinds = {entry.name: entry.metadata.get('kind') for entry in fields(Card)}
-    return value is not None and _KINDS[kinds[name]](value)
+    is_plain = next(unusable({name: value}), None) is None
+    return value is not None and is_plain and KINDS[kinds[name]](value)
 
 
 def check_tensors(card: Card, state: Mapping[str, Tensor], path: str | os.PathLike) -> None:
-    """Check that a file holds the adapter that its card tells of.
+    """Check that a file holds the adapter that its card tells of, and nothing of another.
 
     Raises:
         CheckpointError: If it does not.
@@ -232,16 +221,22 @@ def check_tensors(card: Card, state: Mapping[str, Tensor], path: str | os.PathLi
         card.adapter.check_tensors(state, card.targets, card.settings)
     except ValueError as error:
         raise CheckpointError(f'{path}: {error}') from error
+    known = {name for config in ADAPTERS.values() for name in config.layer_tensors()}
+    others: dict[str, list[str]] = {}
+    for name in state.keys() - card.adapter.tensor_names(state, card.targets):
+        layer, _, leaf = name.rpartition('.')
+        if leaf in known:
+            others.setdefault(layer, []).append(name)
+    targets = set(card.targets)  # elsewhere, one such name alone may be that of anything
+    if odd := [sorted(n) for layer, n in others.items() if layer in targets or len(n) > 1]:
+        raise CheckpointError(
+            f'{path}: its card names {len(targets)} layers with {card.method}, and of its tensors '
+            f'not {min(odd)[0]} ... ({sum(map(len, odd))}): card and tensors are not of one file'
+        )
 
 
 def _check_settings(card: Card, path: str | os.PathLike) -> None:
-    """Let the method check its options; also the size of those that are numbers."""
-    sizes = {**card.settings, **card.groups}
-    large = {k: v for k, v in sizes.items() if isinstance(v, int | float) and abs(v) > _LARGEST}
-    wrong = {name: n for name, n in card.groups.items() if not is_count(n)}
-    if large or wrong:
-        name, value = next(iter({**large, **wrong}.items()))
-        raise CheckpointError(f'{path}: its card has {name} = {value!r}, which makes no sense')
+    """Let the method check its options."""
     try:
         parse_adapter(card.adapter_config(['.+']))
     except (TypeError, ValueError) as error:
@@ -257,7 +252,7 @@ def _read(kind: type, data: object, path: str | os.PathLike, place: str) -> dict
         kind_of_value = entry.metadata.get('kind')
         if kind_of_value is None or (value := extra.pop(entry.name, None)) is None:
             continue
-        if not _KINDS[kind_of_value](value):
+        if not KINDS[kind_of_value](value):
             raise CheckpointError(
                 f'{path}: its card has {place}{entry.name} = {repr(value)[:60]}, which should be '
                 f'{kind_of_value}'

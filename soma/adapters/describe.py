@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from torch import nn
 
@@ -61,7 +62,7 @@ def base_card(model: nn.Module, prefix: str = '', file: str = '') -> BaseCard:
 
 
 def check_adapter(model: nn.Module, card: Card, path: str | os.PathLike) -> None:
-    """Compare a file's adapter with a model's, if both have one.
+    """Compare what a file says of its model with a model: the adapter, if both have one; the grid.
 
     Args:
         model: Any module.
@@ -69,8 +70,19 @@ def check_adapter(model: nn.Module, card: Card, path: str | os.PathLike) -> None
         path: The file, for the message.
 
     Raises:
-        CheckpointError: If method or options differ. Shapes alone would not tell alpha.
+        CheckpointError: If method or options differ, since shapes alone would not tell alpha; or if
+            the positions are of another grid, perhaps with as many patches.
     """
+    base = card.known_base
+    module = dict(model.named_modules()).get(card.prefix.rstrip('.'))
+    about = module.describe() if hasattr(module, 'describe') else {}
+    if base is not None and base.grid is not None and 'img_size' in about:
+        grid = replace(BaseCard(), **{k: about[k] for k in ('img_size', 'patch_size')}).grid
+        if grid != base.grid:
+            raise CheckpointError(
+                f'{path} has positions of {base.grid[0]} x {base.grid[1]} patches, the model '
+                f'{grid[0]} x {grid[1]}: give the backbone the img_size that the file was made with'
+            )
     if card.method is None or (model_card := adapter_card(model)).method is None:
         return
     start_only = model_card.adapter.start_only

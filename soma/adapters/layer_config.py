@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from .base import AdapterConfig
+from .base import AdapterConfig, is_count
 from .layer import AdapterLayer
 from .split import split_layers
 from .targets import VIT_TARGETS, check_groups, find_layers
@@ -40,6 +40,13 @@ class LayerConfig(AdapterConfig):
     exclude: str | Sequence[str] = ()
     train_bias: bool = False
     groups: Mapping[str, int] = field(default_factory=lambda: dict(GROUPS))
+
+    def __post_init__(self) -> None:
+        """Check each value, as in the parent class."""
+        super().__post_init__()
+        groups = self.groups
+        if not isinstance(groups, Mapping) or not all(map(is_count, groups.values())):
+            raise ValueError(f'groups must be whole numbers from 1 by name, got {groups!r}')
 
     def options(self) -> dict:
         """What a layer is made with beside its groups."""

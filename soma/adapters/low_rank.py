@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from .base import Recognised, is_count
+from .base import LARGEST, Recognised, is_count
 from .functional import AdaptedConv2d, AdaptedLinear, weight_delta
 from .layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
 from .layer_config import LayerConfig
@@ -47,7 +47,7 @@ def recognise_low_rank(
         What they tell, ``alpha`` equal to the rank; None if there are none.
 
     Raises:
-        ValueError: If a layer lacks a tensor, or the ranks differ.
+        ValueError: If a layer lacks a tensor or has one of another size, or the ranks differ.
     """
     groups, ranks, train_bias = {}, set(), False
     leaves: dict[str, set[str]] = {}
@@ -61,9 +61,8 @@ def recognise_low_rank(
             raise ValueError(f'the adapter of {layer} lacks {", ".join(missing)}')
         tensors = {name: state[f'{layer}.{name}'] for name in names - {'weight', 'bias'}}
         if fits(tensors):
-            rank = tensors['B'].shape[1]
-            ranks.add(rank)
-            groups[layer] = len(tensors['A']) // rank
+            groups[layer] = count_groups(layer, tensors)
+            ranks.add(tensors['B'].shape[1])
             train_bias |= 'bias' in names
     if len(ranks) > 1:
         raise ValueError(f'its layers differ in rank: {sorted(ranks)}; one is expected')
@@ -71,6 +70,35 @@ def recognise_low_rank(
         return None
     (rank,) = ranks
     return Recognised(groups, {'rank': rank, 'alpha': float(rank)}, train_bias)
+
+
+def count_groups(layer: str, tensors: Mapping[str, Tensor]) -> int:
+    """Number of stacked matrices that the factors of a layer are made for.
+
+    Args:
+        layer: Its name, for the message.
+        tensors: :data:`LOW_RANK`, by name.
+
+    Raises:
+        ValueError: If their shapes do not belong together.
+    """
+    shapes = {name: tuple(tensors[name].shape) for name in LOW_RANK}
+    if any(len(shape) != 2 for shape in shapes.values()):
+        raise ValueError(f'the adapter of {layer} is no pair of matrices')
+    (rows, columns), (out, rank), _, (_, start) = shapes.values()
+    groups = rows // rank if rank else 0
+    fits = groups and rows == groups * rank and out % groups == 0
+    if not fits or shapes['A0'] != (groups * start, columns) or shapes['B0'][0] != out:
+        sizes = ', '.join(f'{name} {list(shape)}' for name, shape in shapes.items())
+        raise ValueError(f'the tensors of {layer} do not belong together: {sizes}')
+    return groups
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise a ``ValueError`` if a change cannot be scaled so."""
+    is_number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    if not is_number or not 0 < alpha <= LARGEST:
+        raise ValueError(f'alpha must be positive, up to {LARGEST}, got {alpha!r}')
 
 
 class LowRankLayer(AdapterLayer):
@@ -95,9 +123,9 @@ class LowRankLayer(AdapterLayer):
         """Add the adapter's tensors, all zero. ``alpha`` defaults to the rank."""
         out_features, in_features = self.weight.flatten(1).shape
         check_rank(rank, out_features, in_features, self.groups)
-        self.rank, self.alpha = rank, float(rank if alpha is None else alpha)
-        if self.alpha <= 0:
-            raise ValueError(f'alpha must be positive, got {alpha}')
+        alpha = rank if alpha is None else alpha
+        check_alpha(alpha)
+        self.rank, self.alpha = rank, float(alpha)
         self.train_bias = train_bias and self.bias is not None
         start = rank if self.takes_over else 0
         for name, shape, first in (
@@ -194,23 +222,22 @@ class LowRankConfig(LayerConfig):
         super().__post_init__()
         if not is_count(self.rank):
             raise ValueError(f'rank must be at least 1, and whole, got {self.rank!r}')
-        if self.alpha is not None and not (isinstance(self.alpha, int | float) and self.alpha > 0):
-            raise ValueError(f'alpha must be positive, got {self.alpha!r}')
+        if self.alpha is not None:
+            check_alpha(self.alpha)
 
     @classmethod
     def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
         """Check that each layer has all its tensors, of the rank.
 
         Raises:
-            ValueError: If one lacks some, or has another rank.
+            ValueError: If one lacks some, or has another rank or size.
         """
         targets = list(targets)
         super().check_tensors(state, targets, settings)
         if missing := [name for name in ('rank', 'alpha') if settings.get(name) is None]:
             raise ValueError(f'its card has no {missing[0]}')
-        if odd := [t for t in targets for n in LOW_RANK if state[f'{t}.{n}'].ndim != 2]:
-            raise ValueError(f'the adapter of {odd[0]} is no pair of matrices')
         for target in targets:
+            count_groups(target, {name: state[f'{target}.{name}'] for name in LOW_RANK})
             if (rank := state[f'{target}.B'].shape[1]) != settings['rank']:
                 raise ValueError(
                     f'its card says rank {settings["rank"]}, but {target} has rank {rank}'

@@ -27,7 +27,8 @@ def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         token, which no segmentor uses.
 
     Raises:
-        ValueError: If one of query, key and value, or of the two factors, is missing.
+        ValueError: If one of query, key and value, or of the two factors, is missing, or query, key
+            and value differ in shape.
     """
     if not any(_RELEASE.match(key) and _FACTOR.search(key) for key in state):
         return dict(state)
@@ -42,6 +43,8 @@ def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         parts = [key.replace('.attn.q.', f'.attn.{part}.') for part in 'qkv']
         if missing := [part for part in parts if part not in backbone]:
             raise ValueError(f'{key} is there, but not {", ".join(missing)}')
+        if len({backbone[part].shape for part in parts}) > 1:
+            raise ValueError(f'{", ".join(parts)} differ in shape')
         backbone[key.replace('.attn.q.', '.attn.qkv.')] = torch.cat(
             [backbone.pop(part) for part in parts]
         )

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..io.checkpoint_files import CheckpointError, card_of, read_checkpoint, write_checkpoint
@@ -213,7 +212,7 @@ def _write_cache(path: Path, known: Mapping[str, Components]) -> None:
     digests = {key: _digest(key, *parts) for key, parts in known.items()}
     try:
         write_checkpoint({'state_dict': state, 'meta': {'soma': {'split': digests}}}, path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         logger.warning('the split is not kept for the next start: %s', error)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .base import recognise
 from .card import Card
+from .low_rank import check_alpha
 
 
 def card_from_tensors(
@@ -24,13 +25,18 @@ def card_from_tensors(
         The card with the adapter on it; as it is if there is none.
 
     Raises:
-        ValueError: If the layers differ, or their tensors do not tell enough.
+        ValueError: If the layers differ, or their tensors do not tell enough; if ``alpha`` is
+            given and not positive, or of no use.
     """
     card, adapter = card or Card(), recognise(state)
+    if alpha is not None:
+        check_alpha(alpha)
+        if adapter is None or 'alpha' not in adapter[1].settings:
+            raise ValueError('there is no adapter that has an alpha: leave --alpha out')
     if adapter is None:
         return card
     method, recognised = adapter
-    if alpha is not None and 'alpha' in recognised.settings:
+    if alpha is not None:
         settings = {**recognised.settings, 'alpha': float(alpha)}
         recognised = recognised._replace(settings=settings)
     return card.with_adapter(method, recognised)

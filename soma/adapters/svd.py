@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .base import is_count
+
 COMPONENTS = ('minor', 'principal', 'random')
 # The iteration ends when this is reached: rounding the factors to float32 costs as much.
 _TOLERANCE = 1e-7
@@ -106,9 +108,9 @@ def check_rank(rank: int, out_features: int, in_features: int, groups: int = 1) 
     if groups < 1 or out_features % groups:
         raise ValueError(f'{groups} groups do not divide the {out_features} outputs of the weight')
     limit = min(out_features // groups, in_features)
-    if not 1 <= rank <= limit:
+    if not is_count(rank) or rank > limit:
         raise ValueError(
-            f'rank {rank} is out of range for a {out_features // groups} x {in_features} matrix: '
+            f'rank {rank!r} is out of range for a {out_features // groups} x {in_features} matrix: '
             f'choose 1 to {limit}'
         )
 

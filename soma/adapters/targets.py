@@ -48,7 +48,7 @@ def find_layers(model: nn.Module, config: Choice) -> dict[str, nn.Module]:
         ValueError: If a pattern or ``start_block`` matches no layer, or a target cannot be adapted.
     """
     modules = {name: module for name, module in model.named_modules() if name}
-    targets, excludes = _as_list(config.targets), _as_list(config.exclude)
+    targets, excludes = (_as_list(name, getattr(config, name)) for name in ('targets', 'exclude'))
     if not targets:
         raise ValueError('targets is empty')
     layers, all_matched = {}, []
@@ -113,8 +113,13 @@ def _check_start(names: Iterable[str], start_block: int) -> None:
         )
 
 
-def _as_list(patterns: str | Sequence[str]) -> list[str]:
-    return [patterns] if isinstance(patterns, str) else list(patterns)
+def _as_list(option: str, patterns: str | Sequence[str]) -> list[str]:
+    listed = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(listed, list | tuple) or not all(isinstance(p, str) for p in listed):
+        raise ValueError(
+            f'{option} must be a regular expression or a list of several, got {patterns!r}'
+        )
+    return list(listed)
 
 
 def _full_matches(option: str, pattern: str, names: Iterable[str]) -> list[str]:

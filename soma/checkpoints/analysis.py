@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from ..io.files import CheckpointError
 from .checkpoint import Checkpoint
 from .drift import Drift, SpectrumSummary, drift, spectra
 from .matrices import unmatched, weight_matrices
@@ -56,17 +57,22 @@ def analyze_file(
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        CheckpointError: If a file cannot be used, lacks its base, or the base is not its own.
+        CheckpointError: If a file cannot be used, lacks its base, the base is not its own, or
+            ``base`` or ``force`` is of no use.
         ValueError: If no layer fits, none can be compared, or an argument is wrong.
     """
     checkpoint = open_checkpoint(path)
     if against is not None:
         checkpoint.check_folds('compared with its base')
+    files = [checkpoint, *([] if against is None else [open_checkpoint(against)])]
+    if (base or force) and not any(map(_lacks_base, files)):
+        name = '--force' if base is None else '--base'
+        raise CheckpointError(f'{path} holds its pretrained weights: leave {name} out')
     matrices = matrices_of(checkpoint, base or against, layers, force)
     summaries = spectra(matrices, rank)
     if against is None:
         return Analysis(os.fspath(path), None, rank, summaries, {}, {})
-    before = read_matrices(against, base, layers, force)
+    before = matrices_of(files[1], base, layers, force)
     changes, left_out = drift(before, matrices, rank=rank), unmatched(before, matrices)
     return Analysis(os.fspath(path), os.fspath(against), rank, summaries, changes, left_out)
 
@@ -107,8 +113,9 @@ def matrices_of(
         if base is None:
             raise checkpoint.no_base()
         checkpoint = checkpoint.with_base(base, force)
+    weights = checkpoint.plain()
     try:
-        return weight_matrices(checkpoint.plain(), layers, checkpoint.card.prefix)
+        return weight_matrices(weights, layers, checkpoint.card.prefix)
     except ValueError as error:
         raise ValueError(f'{checkpoint.path}: {error}') from error
 

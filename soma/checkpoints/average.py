@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -17,9 +16,8 @@ from ..adapters.svd import low_rank_product, split_components
 from ..io.files import CheckpointError, check_output
 from ..utils.progress import track
 from .checkpoint import Checkpoint
+from .combine import OPERATIONS, combiner
 from .open import open_checkpoint, write_with_card
-
-OPERATIONS = ('mean', 'min', 'trimmed')
 
 
 class Average(NamedTuple):
@@ -100,7 +98,7 @@ def average_files(
     elif rank is None:
         rank = min(2 * max(ranks), _largest_rank(first))
 
-    combine = _combiner(operation, factors, len(files))
+    combine = combiner(operation, factors, len(files))
     state = dict.fromkeys(first.tensors)  # in this order
     errors = {}
     jobs = [*tensors, *layers]
@@ -121,7 +119,7 @@ def average_files(
             split |= {'A0': 0 * A, 'B0': 0 * B}
         for key, factor in split.items():
             state[f'{name}.{key}'] = factor.to(before[key])
-    rest = [name for name, value in state.items() if value is None]
+    first.check_values(rest := [name for name, value in state.items() if value is None])
     state.update({name: first.tensors[name].clone() for name in rest})
     about = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
     about |= {'operation': operation, 'factors': list(factors) if factors else None}
@@ -145,15 +143,14 @@ def _check(files: Sequence, operation: str, factors: Sequence[float] | None) -> 
         return
     if operation != 'mean':
         raise ValueError(f'factors belong to the mean, not to {operation!r}')
-    if len(factors) != len(files) or not sum(factors):
+    if len(factors) != len(files) or not 0 < abs(sum(factors)) < float('inf'):  # nor NaN
         raise ValueError(f'{len(files)} files need as many factors with a sum, got {list(factors)}')
 
 
 def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force: bool) -> int:
     """Compare what is to be averaged; the rank of the other's adapter, 0 without one."""
     theirs, ours = _shapes(other, pattern), _shapes(first, pattern)
-    names = sorted(theirs.keys() ^ ours.keys())
-    if names:
+    if names := sorted(theirs.keys() ^ ours.keys()):
         raise CheckpointError(f'{first.path} and {other.path} differ in: {", ".join(names[:5])}')
     wrong = [
         f'{name} ({list(ours[name])}, {list(theirs[name])})'
@@ -164,8 +161,13 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
         raise CheckpointError(
             f'{first.path} and {other.path} differ in shape: {", ".join(wrong[:5])}'
         )
-    bases = (checkpoint.card.base for checkpoint in (first, other))
-    hashes = {base.hash for base in bases if base is not None} - {None}
+    cards = (first.card, other.card)
+    grids = {card.known_base.grid for card in cards if card.known_base is not None} - {None}
+    if len(grids) > 1 and any(name.endswith('pos_embed') for name in ours):
+        raise CheckpointError(
+            f'{first.path} and {other.path} have positions of different grids of patches'
+        )
+    hashes = {card.base.hash for card in cards if card.base is not None} - {None}
     if len(hashes) > 1 and not force:
         raise CheckpointError(
             f'{first.path} and {other.path} were trained on different pretrained weights: their '
@@ -243,6 +245,7 @@ def _gather(
                 if name in only_first and read:
                     read.append(read[0])
                 elif name in checkpoint.tensors:
+                    checkpoint.check_values([name])
                     read.append(checkpoint.tensors[name].clone())
                 else:
                     read.append(low_rank_delta(layers[name], checkpoint.card.settings))
@@ -266,35 +269,3 @@ def _chunks(checkpoint: Checkpoint, jobs: Sequence[str], count: int) -> list[lis
         chunks[-1].append(name)
         filled += size
     return chunks
-
-
-def _combiner(
-    operation: str, factors: Sequence[float] | None, count: int
-) -> Callable[[list[Tensor]], Tensor]:
-    """The function that makes one float64 tensor of many."""
-    if operation == 'min':
-        return lambda values: reduce(torch.minimum, values).double()
-    if operation == 'trimmed':
-        return _trimmed_mean
-    weights = [1.0] * count if factors is None else list(factors)
-    total = sum(weights)
-    # The sum of equal float32 values is exact in float64: frozen weights stay what they are.
-    return lambda values: (
-        sum(weight * value.double() for weight, value in zip(weights, values, strict=True)) / total
-    )
-
-
-def _trimmed_mean(values: list[Tensor]) -> Tensor:
-    """The mean of each entry without its smallest and its largest value."""
-    low, high = values[0], values[0]
-    lowest = torch.zeros(low.shape, dtype=torch.long, device=low.device)
-    highest = torch.zeros_like(lowest)
-    for index, value in enumerate(values):
-        lowest[value < low] = index
-        highest[value >= high] = index  # the last of equals, so that it is not the lowest too
-        low, high = torch.minimum(low, value), torch.maximum(high, value)
-    kept = sum(
-        value.double().masked_fill((lowest == index) | (highest == index), 0)
-        for index, value in enumerate(values)
-    )
-    return kept / (len(values) - 2)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from torch import Tensor
 
 from ..adapters.card import BaseCard, Card
-from ..adapters.pretrained import as_trained, check_base
+from ..adapters.pretrained import as_trained, check_base, fingerprint
 from ..adapters.state import by_layer, merge_state
 from ..io.files import CheckpointError
+from ..io.tensors import check_finite
 from ..models.backbones.dinov2_weights import convert_dinov2, public_names, read_pretrained
 
 
@@ -44,6 +45,41 @@ class Checkpoint:
         """The adapter's tensors by layer, and there by their name in it."""
         return by_layer(self.tensors, self.adapter_names)
 
+    @cached_property
+    def base_names(self) -> set[str]:
+        """Names of the pretrained weights in it; of a file without an adapter, of its backbone."""
+        card, names = self.card, self.tensors.keys()
+        if not self.has_weights:
+            return set()
+        if card.base is not None and card.base.names is not None:  # without buffers
+            return {card.prefix + name for name in card.base.names} & names
+        backbone = {name for name in names if name.startswith(card.prefix)}
+        return backbone - self.adapter_names - self.bias_names
+
+    @property
+    def bias_names(self) -> set[str]:
+        """Names of the biases that trained with the adapter, as far as they are in it."""
+        layers = self.card.targets if self.card.train_bias else ()
+        return {f'{layer}.bias' for layer in layers} & self.tensors.keys()
+
+    @cached_property
+    def base(self) -> BaseCard:
+        """What is known of its pretrained weights, from the card or from what is in it."""
+        base, prefix = self.card.base or BaseCard(), self.card.prefix
+        if base.hash is None and self.base_names:
+            weights = {name[len(prefix) :]: self.tensors[name] for name in self.base_names}
+            base = replace(base, **fingerprint(weights))
+        return base
+
+    def check_values(self, names: Iterable[str] | None = None) -> None:
+        """Check that tensors have neither NaN nor infinity; all of them if no names are given.
+
+        Raises:
+            CheckpointError: If one has.
+        """
+        names = self.tensors if names is None else names
+        check_finite({name: self.tensors[name] for name in names}, self.path)
+
     @property
     def has_weights(self) -> bool:
         """Whether all weights that its adapter changes are in it."""
@@ -53,7 +89,7 @@ class Checkpoint:
         return f'{layer}.weight' in self.tensors
 
     def with_base(self, file: str | os.PathLike, force: bool = False) -> Checkpoint:
-        """Add the pretrained weights that it lacks.
+        """Add the pretrained weights that it lacks, or put these in the place of equal ones.
 
         Args:
             file: Of the pretrained weights, the converted one or the published one that is
@@ -65,10 +101,41 @@ class Checkpoint:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            CheckpointError: If it holds other pretrained weights, or of another size.
+            CheckpointError: If it holds other pretrained weights, or of another size; if this is a
+                checkpoint without an adapter that lacks none.
         """
+        if self.base_names and self.card.method is None:
+            raise CheckpointError(f'{self.path} holds all its weights: leave --base out')
         weights = {self.card.prefix + n: v for n, v in self.read_base(file, force).items()}
-        return replace(self, tensors={**weights, **self.tensors})
+        trained = {n: value for n, value in self.tensors.items() if n not in self.base_names}
+        return replace(self, tensors={**weights, **trained})
+
+    def complete(
+        self, base: str | os.PathLike | None, force: bool, lacks_base: bool | None = None
+    ) -> Checkpoint:
+        """Add the pretrained weights if a file of them is given.
+
+        Args:
+            base: As for :meth:`with_base`.
+            force: As for :meth:`with_base`.
+            lacks_base: Whether it needs them; if None, where it has none.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            CheckpointError: As for :meth:`with_base`; if no file is given where one is needed, or
+                ``force`` is of no use.
+        """
+        if base is not None:
+            return self.with_base(base, force)
+        if lacks_base or (lacks_base is None and not self.base_names):
+            raise self.no_base()
+        self.check_force(base, force)
+        return self
+
+    def check_force(self, base: str | os.PathLike | None, force: bool) -> None:
+        """Raise a ``CheckpointError`` if there is no base to be forced on it."""
+        if force and base is None:
+            raise CheckpointError(f'{self.path} is used without another base: leave --force out')
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:
         """Add the pretrained weights that a model has, by their names in it.
@@ -77,7 +144,7 @@ class Checkpoint:
             CheckpointError: If they are others than those that the adapter was trained on.
         """
         base = {name.removeprefix(self.card.prefix): v for name, v in weights.items()}
-        self._check_base(base, 'the model', None)
+        check_base(self.card, base, 'the model', self.path)
         return replace(self, tensors={**weights, **self.tensors})
 
     def read_base(self, file: str | os.PathLike, force: bool = False) -> dict[str, Tensor]:
@@ -94,10 +161,14 @@ class Checkpoint:
             FileNotFoundError: If there is no such file.
             CheckpointError: If it lacks some, holds others or of another size.
         """
-        card, base = self.card.base or BaseCard(), read_pretrained(file)
+        card, (base, grid) = self.card.base or BaseCard(), read_pretrained(file)
         names = ['cls_token', 'pos_embed'] if card.names is None else card.names
         prefix = _prefix_of(base, names)
-        base = public_names({n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)})
+        base = {n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)}
+        try:
+            base = public_names(base)
+        except ValueError as error:
+            raise CheckpointError(f'{file}: {error}') from error
         base.pop('mask_token', None)
         if card.names is not None:  # the file may hold more, such as a classifier
             if absent := [name for name in names if name not in base]:
@@ -109,27 +180,22 @@ class Checkpoint:
         if card.img_size is not None:
             interp = card.pos_embed_interp or 'exact'
             try:
-                base = convert_dinov2(base, card.img_size, card.patch_size, interp)
+                base = convert_dinov2(base, card.img_size, card.patch_size, interp, grid)
             except ValueError as error:
                 raise CheckpointError(f'{file}: {error}') from error
         base = as_trained(base, self.card)
-        self._check_base(base, file, force)
+        trained = self.tensors.keys() - self.base_names
+        checked = {n: value for n, value in base.items() if self.card.prefix + n not in trained}
+        check_base(replace(self.card, base=self.base), checked, file, self.path, force)
         return base
-
-    def _check_base(
-        self, base: Mapping[str, Tensor], where: str | os.PathLike, force: bool | None
-    ) -> None:
-        prefix = self.card.prefix
-        missing = {n: value for n, value in base.items() if prefix + n not in self.tensors}
-        if missing:
-            check_base(self.card, missing, where, self.path, force)
 
     def plain(self) -> dict[str, Tensor]:
         """The state dict of a plain model: adapters folded in, but for those that cannot be.
 
         Raises:
-            CheckpointError: If the base is missing or does not fit.
+            CheckpointError: If the base is missing or does not fit, or a value is not finite.
         """
+        self.check_values()
         if self.card.folds and not any(map(self._has_weight, self.card.targets)):
             raise self.no_base()
         try:

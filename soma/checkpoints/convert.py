@@ -2,9 +2,11 @@
 
 import os
 
-from ..io.checkpoint_files import write_checkpoint
-from ..io.files import check_output
-from ..models.backbones.dinov2_weights import convert_dinov2, read_pretrained
+from ..adapters.card import BaseCard, Card
+from ..io.files import CheckpointError, check_output
+from ..models.backbones.dinov2_weights import convert_dinov2, patch_grid, read_pretrained
+from ..utils.version import __version__
+from .open import write_with_card
 
 
 def convert_dinov2_file(
@@ -14,7 +16,7 @@ def convert_dinov2_file(
     patch_size: int,
     pos_embed_interp: str = 'exact',
 ) -> int:
-    """Convert a DINOv2 file to another image and patch size.
+    """Convert a DINOv2 file to another image and patch size, which its card says.
 
     Args:
         pretrained: File with the public, timm's or transformers' names.
@@ -28,10 +30,22 @@ def convert_dinov2_file(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds no DINOv2 weights, the sizes do not divide, or
-            ``pos_embed_interp`` is unknown.
+        CheckpointError: If it holds no DINOv2 weights, or may be of several sizes.
+        ValueError: If the sizes do not divide, or ``pos_embed_interp`` is unknown.
     """
     check_output(converted, [pretrained])
-    state = convert_dinov2(read_pretrained(pretrained), img_size, patch_size, pos_embed_interp)
-    write_checkpoint(state, converted)
+    patch_grid(img_size, patch_size)
+    public, grid = read_pretrained(pretrained)
+    try:
+        state = convert_dinov2(public, img_size, patch_size, pos_embed_interp, grid)
+    except ValueError as error:
+        raise CheckpointError(f'{pretrained}: {error}') from error
+    base = BaseCard(
+        prefix='',
+        file=os.fspath(pretrained),
+        img_size=tuple(img_size),
+        patch_size=patch_size,
+        pos_embed_interp=pos_embed_interp,
+    )
+    write_with_card(state, Card(soma_version=__version__, base=base), converted)
     return len(state)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from ..adapters.card import BaseCard, Card
-from ..adapters.pretrained import fingerprint
+from ..adapters.card import Card
 from ..io.files import CheckpointError, check_output
 from ..utils.version import __version__
-from .checkpoint import Checkpoint
 from .open import open_checkpoint, write_with_card
 
 
@@ -40,22 +38,8 @@ def extract_adapter(
     card, tensors = checkpoint.card, checkpoint.tensors
     if card.method is None:
         raise CheckpointError(f'{final} holds no adapter: there is nothing to extract')
-    base = card.base or BaseCard()
-    names = _base_names(checkpoint)
-    if names and base.hash is None:
-        base = replace(base, **fingerprint({n[len(card.prefix) :]: tensors[n] for n in names}))
-    card = replace(card, soma_version=card.soma_version or __version__, base=base)
-    write_with_card({n: value for n, value in tensors.items() if n not in names}, card, out)
+    names = tensors.keys() - checkpoint.base_names
+    checkpoint.check_values(names)
+    card = replace(card, soma_version=card.soma_version or __version__, base=checkpoint.base)
+    write_with_card({n: value for n, value in tensors.items() if n in names}, card, out)
     return card
-
-
-def _base_names(checkpoint: Checkpoint) -> set[str]:
-    """Names of the pretrained weights in a checkpoint."""
-    card, tensors = checkpoint.card, checkpoint.tensors
-    if not checkpoint.has_weights:
-        return set()
-    if card.base is not None and card.base.names is not None:  # without buffers
-        return {card.prefix + name for name in card.base.names} & tensors.keys()
-    backbone = {name for name in tensors if name.startswith(card.prefix)}
-    biases = {f'{layer}.bias' for layer in card.targets} if card.train_bias else set()
-    return backbone - checkpoint.adapter_names - biases

@@ -21,8 +21,8 @@ def weight_matrices(
     """Find the matrices of linear layers and convolutions in a state dict.
 
     A kernel is read as ``(out, in * kh * kw)``. A fused ``blocks.0.attn.qkv`` counts as three:
-    ``blocks.0.attn.q``, ``k`` and ``v``. DINOv2's names of timm and transformers become those of
-    its public files.
+    ``blocks.0.attn.q``, ``k`` and ``v``, if they are square: else nothing says where one ends.
+    DINOv2's names of timm and transformers become those of its public files.
 
     Args:
         state: Tensors by name, adapters folded in.
@@ -54,7 +54,7 @@ def weight_matrices(
             layer = f'{layer}.{leaf.removesuffix("_weight")}'
         known.append(layer)
         names, (parent, _, kind) = [layer], layer.rpartition('.')
-        if (kind == 'qkv' or leaf == 'in_proj_weight') and len(value) % 3 == 0:
+        if (kind == 'qkv' or leaf == 'in_proj_weight') and len(value) == 3 * value[0].numel():
             names = [f'{parent}.{part}'.lstrip('.') for part in 'qkv']
         for name, matrix in zip(names, value.detach().flatten(1).chunk(len(names)), strict=True):
             if pattern is None:

@@ -12,7 +12,7 @@ from .open import open_checkpoint, write_with_card
 
 
 def merge_files(
-    base: str | os.PathLike,
+    base: str | os.PathLike | None,
     adapter: str | os.PathLike,
     out: str | os.PathLike,
     keep_adapter: bool = False,
@@ -22,7 +22,7 @@ def merge_files(
     """Put an adapter onto pretrained weights and write all of the model.
 
     Args:
-        base: File of the pretrained weights.
+        base: File of the pretrained weights; None if they are in ``adapter``.
         adapter: Adapter file or training checkpoint, of this package or of the original release.
         out: File to write, ``*.safetensors`` or ``*.pth``.
         keep_adapter: Leave the adapter beside the weights, to train on (``load_from``), instead of
@@ -35,7 +35,8 @@ def merge_files(
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        CheckpointError: If a file cannot be used, or the base is not the adapter's.
+        CheckpointError: If a file cannot be used, the base is missing or not the adapter's, or
+            ``force`` or ``alpha`` is of no use.
     """
     check_output(out, [base, adapter])
     checkpoint = open_checkpoint(adapter, alpha=alpha)
@@ -46,11 +47,13 @@ def merge_files(
         checkpoint.check_folds(
             'merged (but --keep-adapter writes it beside the pretrained weights)'
         )
-    tensors = checkpoint.with_base(base, force).tensors
+    checkpoint = checkpoint.complete(base, force)
+    checkpoint.check_values()
+    tensors = checkpoint.tensors
     try:  # also with keep_adapter, to know that it fits
         merged = merge_state(tensors, card)
     except ValueError as error:
-        raise CheckpointError(f'{adapter} does not fit {base}: {error}') from error
+        raise CheckpointError(f'{adapter} does not fit {base or "its weights"}: {error}') from error
     if not keep_adapter:
         tensors = merged
         # All weights are inside now; the adapter is history.

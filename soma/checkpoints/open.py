@@ -10,7 +10,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ..adapters.base import ADAPTERS
 from ..adapters.card import Card, check_tensors, is_valid, read_card
+from ..adapters.describe import check_adapter
 from ..adapters.release import from_release
 from ..adapters.state import card_from_tensors
 from ..io.checkpoint_files import (
@@ -21,7 +23,7 @@ from ..io.checkpoint_files import (
     write_checkpoint,
 )
 from ..io.files import CheckpointError
-from ..models.build import plain_model
+from ..models.build import LeftOut, plain_model
 from .checkpoint import Checkpoint
 
 
@@ -44,14 +46,13 @@ def open_checkpoint(
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If it cannot be used, its card is wrong or tells of an adapter that it
-            lacks, or ``alpha`` is given and its card has one.
+            lacks, a value of the adapter is not finite, or ``alpha`` is given and is of no use.
     """
     content = read_checkpoint(path, mmap=True)
     card = read_card(card_of(content), path)
-    if alpha is not None and 'alpha' in card.settings:
-        raise CheckpointError(
-            f'{path} says that its alpha is {card.settings["alpha"]}: leave --alpha out'
-        )
+    if alpha is not None and card.method is not None:
+        known = card.settings.get('alpha', f'none, that of {card.method}')
+        raise CheckpointError(f'{path} says that its alpha is {known}: leave --alpha out')
     tensors = state_dict_of(content, path, part)
     if part == 'ema_state_dict' and 'state_dict' in content:  # it lacks what is frozen
         tensors = {**state_dict_of(content, path, 'state_dict'), **tensors}
@@ -62,7 +63,9 @@ def open_checkpoint(
         except ValueError as error:
             raise CheckpointError(f'{path}: {error}') from error
     check_tensors(card, tensors, path)
-    return Checkpoint(tensors, _with_meta(card, content.get('meta')), path)
+    checkpoint = Checkpoint(tensors, _with_meta(card, content.get('meta')), path)
+    checkpoint.check_values(checkpoint.adapter_names | checkpoint.bias_names)  # all use these
+    return checkpoint
 
 
 def open_for_training(
@@ -118,6 +121,7 @@ def load_plain(
     path: str | os.PathLike,
     base: str | os.PathLike | None = None,
     force: bool = False,
+    left_out: LeftOut | None = None,
 ) -> Card:
     """Load any checkpoint into a plain model, its adapter folded into the weights.
 
@@ -125,24 +129,41 @@ def load_plain(
         model: A model without adapters but those that cannot be folded, possibly wrapped for
             several processes or for test-time augmentation.
         path: The checkpoint.
-        base: File of the pretrained weights; read only where ``path`` lacks them.
+        base: File of the pretrained weights; that of ``left_out`` if ``path`` lacks them and this
+            is None.
         force: As for :meth:`Checkpoint.with_base`.
+        left_out: What :func:`~soma.models.build.use_plain_model` has taken out of the config.
 
     Returns:
         The card.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If a file cannot be used or does not fit the model.
+        CheckpointError: If a file cannot be used, does not fit the model or is of another method
+            than the config's, or one of ``base`` and ``force`` is of no use.
     """
-    model = plain_model(model)
+    model, left_out = plain_model(model), left_out or LeftOut()
     checkpoint = open_checkpoint(path)
-    if _lacks_base(checkpoint, model):
-        if base is None:
-            raise checkpoint.no_base()
-        checkpoint = checkpoint.with_base(base, force)
+    _check_method(checkpoint, left_out.method)
+    check_adapter(model, checkpoint.card, path)
+    if lacks_base := _lacks_base(checkpoint, model):
+        base = base or left_out.pretrained
+    checkpoint = checkpoint.complete(base, force, lacks_base)
     load_strictly(model, checkpoint.plain(), path)
     return checkpoint.card
+
+
+def _check_method(checkpoint: Checkpoint, method: str | None) -> None:
+    """Raise a ``CheckpointError`` if the adapter is of another method than that of a config."""
+    card = checkpoint.card
+    if method is None or card.method in (None, method, ADAPTERS[method].averages_to):
+        return
+    # Without a card, tensors told the method, and several have the same ones.
+    if card.soma_version or card.adapter.layer_tensors() != ADAPTERS[method].layer_tensors():
+        raise CheckpointError(
+            f'{checkpoint.path} is of {card.method}, but the adapter of the config is {method}: '
+            'take the config that it was trained with'
+        )
 
 
 def _lacks_base(checkpoint: Checkpoint, model: nn.Module) -> bool:
@@ -151,7 +172,7 @@ def _lacks_base(checkpoint: Checkpoint, model: nn.Module) -> bool:
         return True
     card = checkpoint.card
     missing = [name for name in model.state_dict() if name not in checkpoint.tensors]
-    may_lack = card.base is not None or card.method is not None
+    may_lack = (card.base is not None or card.method is not None) and not checkpoint.base_names
     return may_lack and any(name.startswith(card.prefix) for name in missing)
 
 

@@ -8,6 +8,8 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmengine.registry import TRANSFORMS
 
+from ..io.files import InputError
+
 
 @TRANSFORMS.register_module()
 class BilateralFilter(BaseTransform):
@@ -25,7 +27,7 @@ class BilateralFilter(BaseTransform):
         sigma_space: How much a distance in pixels counts; 75 means hardly, within so few.
 
     Raises:
-        ValueError: If a value is out of range.
+        InputError: If a value is out of range.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class BilateralFilter(BaseTransform):
         sigma_space: float = 75.0,
     ) -> None:
         if not 0 < prob <= 1 or max_diameter < 3 or sigma_color <= 0 or sigma_space <= 0:
-            raise ValueError(
+            raise InputError(
                 'BilateralFilter needs a prob above 0 and at most 1, a max_diameter of at least 3 '
                 f'and sigmas above 0, got prob={prob}, max_diameter={max_diameter}, '
                 f'sigma_color={sigma_color}, sigma_space={sigma_space}'
@@ -54,11 +56,11 @@ class BilateralFilter(BaseTransform):
             The same dict, perhaps with another ``img`` of this kind.
 
         Raises:
-            ValueError: If ``img`` is of another kind.
+            InputError: If ``img`` is of another kind.
         """
         image, diameter = results['img'], self._draw_diameter()
         if image.dtype != np.uint8:
-            raise ValueError(
+            raise InputError(
                 'BilateralFilter needs an image of 0 to 255 as it is loaded, before any '
                 f'normalisation, got {image.dtype}'
             )

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.registry import DATASETS
 from mmseg.datasets import CityscapesDataset
+from PIL import Image
 
+from ..io.files import InputError
+from .domain_samples import CHECK, DomainSamples, check_label_map
 from .lists import read_names
 
 
 @DATASETS.register_module()
-class DomainDataset(CityscapesDataset):
-    """Images of a domain, with labels of the 19 Cityscapes classes.
+class DomainDataset(DomainSamples, CityscapesDataset):
+    """Images of a domain, with labels of the 19 Cityscapes classes or of others.
+
+    With ``metainfo=dict(classes=...)`` of some Cityscapes classes, the labels of the others do not
+    count. Names that are no Cityscapes classes are classes of the dataset's own, whose labels are
+    their places in the list.
 
     Args:
         domain: Name of the domain, ``gta``, ``citys``, ``fog`` ...; each sample carries it as
@@ -23,14 +31,47 @@ class DomainDataset(CityscapesDataset):
         **kwargs: As for mmseg's ``BaseSegDataset``. The lines of ``ann_file`` may have the suffix
             and the folder of the images, or not. Without ``seg_map_path`` in ``data_prefix``
             there are no labels.
+
+    Raises:
+        InputError: As for :class:`DomainSamples`, or if classes are left out, or label 0, by
+            another ``ignore_index`` than 255.
     """
+
+    PREFIXES: ClassVar[tuple[str, ...]] = ('img_path', 'seg_map_path')
 
     def __init__(
         self, domain: str, img_suffix: str, seg_map_suffix: str = '', **kwargs: Any
     ) -> None:
-        self.domain = domain
-        self._folder = (kwargs.get('data_prefix') or {}).get('img_path') or ''
-        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+        prefixes = kwargs.get('data_prefix')
+        self._folder = prefixes.get('img_path', '') if isinstance(prefixes, Mapping) else ''
+        super().__init__(
+            domain=domain, img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs
+        )
+        if self.ignore_index != 255:
+            if self.label_map or self.reduce_zero_label:
+                raise InputError(
+                    f'domain {domain}: mmseg gives labels that are left out the value 255, so that '
+                    f'ignore_index must be 255, got {self.ignore_index}'
+                )
+            self._metainfo['ignore_index'] = self.ignore_index  # for metrics
+
+    @classmethod
+    def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
+        """As mmseg's; None for classes of the dataset's own.
+
+        Raises:
+            InputError: If only some of the names are in ``METAINFO``.
+        """
+        known = cls.METAINFO['classes']
+        unknown = [name for name in new_classes or () if name not in known]
+        if not unknown:
+            return super().get_label_map(new_classes)
+        if len(unknown) < len(new_classes):
+            raise InputError(
+                f'classes {", ".join(unknown)} are none of {", ".join(known)}: for classes of your '
+                'own, docs/advanced_guides/add_dataset.md has a dataset of a few lines'
+            )
+        return None
 
     def load_data_list(self) -> list[dict]:
         """List the samples as mmseg makes them, with the ``domain``.
@@ -70,3 +111,13 @@ class DomainDataset(CityscapesDataset):
             sample |= {'label_map': self.label_map, 'reduce_zero_label': self.reduce_zero_label}
             samples.append({**sample, 'seg_fields': []})
         return samples
+
+    def _check_labels(self, results: dict) -> None:
+        file = results['seg_map_path']
+        with Image.open(file) as labels:
+            if labels.mode.startswith('I'):  # mmseg keeps the lower 8 bits: 300 would be 44
+                raise InputError(
+                    f'{results["img_path"]} with labels {file}: the labels have more than 8 bits; '
+                    f'write them with 8; {CHECK}'
+                )
+        check_label_map(results, len(self._metainfo['classes']), self.ignore_index)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from xml.etree import ElementTree
 
 from mmdet.datasets import XMLDataset
 from mmengine.registry import DATASETS
 
+from ..io.files import InputError
+from .domain_samples import CHECK, DomainSamples
 from .labels import BOX_CLASSES
 from .lists import read_names
-
-_HELP = 'tools/check_data.py finds all that is wrong with the data of a config'
+from .voc_files import read_voc
 
 
 @DATASETS.register_module()
-class DomainVOCDataset(XMLDataset):
+class DomainVOCDataset(DomainSamples, XMLDataset):
     """Images of a domain, with boxes of the 7 classes of Diverse Weather.
 
     Boxes are read as mmdet reads Pascal VOC: corners count from 1 in the files and from 0 here, and
@@ -27,8 +28,12 @@ class DomainVOCDataset(XMLDataset):
         **kwargs: As for mmdet's ``XMLDataset``. ``data_prefix['sub_data_root']`` is the folder with
             ``JPEGImages`` and ``Annotations``; the lines of ``ann_file`` may have the suffix of the
             images, or not.
+
+    Raises:
+        InputError: As for :class:`DomainSamples`, or if there is no box to train on.
     """
 
+    PREFIXES: ClassVar[tuple[str, ...]] = ('sub_data_root',)
     METAINFO: ClassVar[dict] = {
         'classes': BOX_CLASSES,
         'palette': [  # bright, for night images
@@ -41,10 +46,6 @@ class DomainVOCDataset(XMLDataset):
             (165, 110, 255),
         ],
     }
-
-    def __init__(self, domain: str, **kwargs: Any) -> None:
-        self.domain = domain
-        super().__init__(**kwargs)
 
     def list_files(self) -> list[dict]:
         """List the files of the samples, without reading them.
@@ -86,29 +87,42 @@ class DomainVOCDataset(XMLDataset):
 
         Raises:
             FileNotFoundError: As for `list_files`, or if an XML file is missing.
-            ValueError: If an XML file cannot be read.
+            InputError: If an XML file cannot be read, or there is no box to train on.
         """
         self.cat2label = {name: label for label, name in enumerate(self.metainfo['classes'])}
-        return [self.parse_data_info(files) for files in self.list_files()]
+        samples = [self.parse_data_info(files) for files in self.list_files()]
+        if not self.test_mode and not any(sample['instances'] for sample in samples):
+            raise InputError(
+                f'domain {self.domain}: no image of {self.ann_file} has a box of the classes '
+                f'{", ".join(self.metainfo["classes"])}; {CHECK}'
+            )
+        return samples
 
     def parse_data_info(self, img_info: dict) -> dict:
         """Read the boxes of an image, of the files that `list_files` gives.
 
         Raises:
             FileNotFoundError: If the XML file is missing.
-            ValueError: If it cannot be read.
+            InputError: If it cannot be read, or has no size and the image cannot be read.
         """
         path = img_info['xml_path']
         try:
             return {**super().parse_data_info(img_info), 'domain': self.domain}
         except FileNotFoundError as error:
             missing = error.filename or path
-            raise FileNotFoundError(f'domain {self.domain}: no file {missing}; {_HELP}') from error
-        # what mmdet raises for text that is no XML, and for XML without what VOC files have
-        except (AttributeError, LookupError, SyntaxError, TypeError, ArithmeticError) as error:
-            raise ValueError(f'{path} is no XML file of Pascal VOC ({error}); {_HELP}') from error
-        except ValueError as error:
-            raise ValueError(f'{path}: {error}; {_HELP}') from error
+            raise FileNotFoundError(f'domain {self.domain}: no file {missing}; {CHECK}') from error
+        except OSError:
+            raise
+        except Exception as error:
+            try:
+                size, _ = read_voc(path)
+            except ValueError as reason:
+                text = f'{path} is no XML file of Pascal VOC: {reason} ({error}); {CHECK}'
+                raise InputError(text) from error
+            if size is None:  # then mmdet looks at the image
+                image = Path(self.sub_data_root, img_info['file_name'])
+                raise InputError(f'{image} cannot be read as an image; {CHECK}') from error
+            raise  # the file is not to blame
 
     def _parse_instance_info(
         self, raw_ann_info: ElementTree.ElementTree, minus_one: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 _EXIF_ORIENTATION = 0x0112
+_REASONS = {
+    FileNotFoundError: 'is missing',
+    IsADirectoryError: 'is a directory',
+    PermissionError: 'may not be read',
+}
 _SCALED = {'L;2': 85, 'L;4': 17}  # what Pillow multiplies the few levels of such greys by
 
 
@@ -107,10 +113,13 @@ def shown_size(image: Image.Image) -> tuple[int, int]:
 
 def why_unreadable(path: Path, error: Exception) -> str:
     """Say why a file could not be read as an image, without its name."""
-    if not path.exists():
+    if isinstance(error, OSError) and error.strerror and error.filename in (None, str(path)):
+        return _REASONS.get(type(error), error.strerror.lower())
+    if not os.path.exists(path):
         return 'is missing'
-    if not path.stat().st_size:
+    if path.is_file() and not path.stat().st_size:
         return 'is empty'
     if isinstance(error, UnidentifiedImageError):
         return 'is no image'
-    return str(error).replace(str(path), '').strip(' :') or type(error).__name__
+    text = ' '.join(str(error).replace(str(path), '').split()).strip(' :')
+    return text or type(error).__name__

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..io.files import atomic_path
+from ..io.files import InputError, atomic_path
 
 
 def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
@@ -24,17 +24,23 @@ def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
         Names below the folder, without the suffix.
 
     Raises:
-        ValueError: The file is no text.
+        InputError: The file is no text, or a line leads out of the folder.
     """
     try:
         lines = [line.strip() for line in Path(path).read_text().splitlines()]
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path} is no text file with an image a line') from error
+        raise InputError(f'{path} is no text file with an image a line') from error
     prefix = folder.rstrip('/') + '/'
     names = []
-    for line in filter(None, lines):
+    for number, line in enumerate(lines, 1):
         _, separator, below = f'/{line}'.rpartition(f'/{prefix}')
-        names.append((below if separator else line).removesuffix(suffix))
+        name = (below if separator else line).removesuffix(suffix)
+        if name.startswith('/') or '..' in name.split('/') or '\0' in name:
+            raise InputError(
+                f'{path}, line {number}: {line!r} leads out of the folder {folder or "of the data"}'
+            )
+        if name:
+            names.append(name)
     return names
 
 
@@ -48,16 +54,16 @@ def parse_subset(text: str) -> Fraction | Path:
     """Read which part of the images to use: a fraction such as ``1/16``, or a user's list.
 
     Raises:
-        ValueError: It is neither a file nor a fraction above 0 and at most 1.
+        InputError: It is neither a file nor a fraction above 0 and at most 1.
     """
     if Path(text).is_file():
         return Path(text)
     try:
         share = Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f'{text!r} is neither a file nor a fraction such as 1/16') from None
+        raise InputError(f'{text!r} is neither a file nor a fraction such as 1/16') from None
     if not 0 < share <= 1:
-        raise ValueError(f'a subset must be more than nothing and at most all, got {text}')
+        raise InputError(f'a subset must be more than nothing and at most all, got {text}')
     return share
 
 
@@ -88,7 +94,7 @@ def write_subset(
     Raises:
         FileExistsError: There is another list of this name.
         FileNotFoundError: There are no images, or the user's list names others.
-        ValueError: The user's list is empty or no text.
+        InputError: The user's list is empty, no text, or leads out of the folder.
     """
     everything = sorted(
         path.relative_to(root / folder).as_posix().removesuffix(suffix)
@@ -100,7 +106,7 @@ def write_subset(
     if isinstance(subset, Path):
         names = list(dict.fromkeys(read_names(subset, folder, suffix)))
         if not names:
-            raise ValueError(f'{subset} lists no image')
+            raise InputError(f'{subset} lists no image')
         if missing := sorted(set(names) - set(everything)):
             raise FileNotFoundError(
                 f'{subset} names images that are not in {root / folder}, or have no labels: '

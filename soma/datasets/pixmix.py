@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmengine.registry import TRANSFORMS
 from mmseg.datasets.transforms import PhotoMetricDistortion
+
+from ..io.files import InputError
 
 _SUFFIXES = ('.png', '.jpg', '.jpeg')
 _LOWEST = 1e-37  # in the place of 0, whose negative powers are infinite, in float32 too
@@ -79,14 +82,14 @@ class PixMix(BaseTransform):
 
     Raises:
         FileNotFoundError: If there is no image in ``mixing_set``.
-        ValueError: If another value is out of range.
+        InputError: If another value is out of range.
     """
 
     def __init__(
         self, mixing_set: str | Path, k: int = 4, beta: float = 3.0, prob: float = 1.0
     ) -> None:
         if not isinstance(k, int) or k < 1 or beta <= 0 or not 0 < prob <= 1:
-            raise ValueError(
+            raise InputError(
                 'PixMix needs a whole k of at least 1, a beta above 0 and a prob above 0 and at '
                 f'most 1, got k={k}, beta={beta}, prob={prob}'
             )
@@ -112,11 +115,11 @@ class PixMix(BaseTransform):
             The same dict with another ``img`` of this kind.
 
         Raises:
-            ValueError: If ``img`` is of another kind.
+            InputError: If ``img`` is of another kind.
         """
         plan, image = self._draw_plan(), results['img']
         if image.dtype != np.uint8 or image.shape[2:] != (3,):
-            raise ValueError(
+            raise InputError(
                 'PixMix needs a colour image of 0 to 255 as it is loaded, before any '
                 f'normalisation, got {image.dtype} of shape {image.shape}'
             )
@@ -158,7 +161,10 @@ class PixMix(BaseTransform):
     def _read_fractal(self, plan: Plan, size: tuple[int, int]) -> np.ndarray:
         """Read a fractal, resize it to a little more than an image's size and cut that out."""
         path = self.fractals[plan.fractal]
-        fractal = mmcv.imread(path)
+        try:
+            fractal = mmcv.imread(path)
+        except cv2.error:  # an empty file, or an enormous image
+            fractal = None
         if fractal is None:
             raise OSError(f'PixMix: {path} is no image that can be read: delete it')
         ratios = (side / length for side, length in zip(size, fractal.shape, strict=False))

@@ -9,6 +9,8 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import ConcatDataset
 
+from ..io.files import InputError
+
 
 @DATA_SAMPLERS.register_module()
 class RatioSampler(InfiniteSampler):
@@ -24,7 +26,7 @@ class RatioSampler(InfiniteSampler):
 
     Raises:
         TypeError: If the dataset has no parts.
-        ValueError: If there is not one ratio above zero for each part.
+        InputError: If there is not one ratio above zero for each part.
     """
 
     def __init__(
@@ -36,8 +38,9 @@ class RatioSampler(InfiniteSampler):
     ) -> None:
         if not isinstance(dataset, ConcatDataset):
             raise TypeError(f'ratio needs a ConcatDataset, got a {type(dataset).__name__}')
-        if len(ratio) != len(dataset.datasets) or min(ratio) <= 0:
-            raise ValueError(
+        numbers = isinstance(ratio, Sequence) and all(isinstance(x, int | float) for x in ratio)
+        if not numbers or len(ratio) != len(dataset.datasets) or min(ratio) <= 0:
+            raise InputError(
                 f'ratio must be {len(dataset.datasets)} numbers above 0, one a dataset, got {ratio}'
             )
         super().__init__(dataset, shuffle, seed)

@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from mmengine.registry import TRANSFORMS
 from mmseg.datasets.transforms import PackSegInputs
 
+from .domain_samples import check_label_map
+
 _SEG_KEYS = PackSegInputs().meta_keys
 
 
@@ -21,6 +23,15 @@ class PackDomainInputs(PackSegInputs):
 
     def __init__(self, meta_keys: tuple[str, ...] = _SEG_KEYS) -> None:
         super().__init__((*meta_keys, 'domain'))
+
+    def transform(self, results: dict) -> dict:
+        """Pack a sample.
+
+        Raises:
+            InputError: If its label map has channels, or another size than the image.
+        """
+        check_label_map(results)
+        return super().transform(results)
 
 
 if find_spec('mmdet') is not None:

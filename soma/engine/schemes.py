@@ -16,6 +16,7 @@ import torch
 from mmengine.runner import CheckpointLoader
 
 from ..io.checkpoint_files import read_checkpoint, refuse_broken
+from ..io.tensors import check_content
 from ..io.unpickle import unpickle
 
 
@@ -48,8 +49,11 @@ def _safe_torch_load(address: str) -> Iterator[None]:
 
     def load(file, map_location: str | None = None, **_) -> dict:
         local = isinstance(file, str | os.PathLike)
-        with refuse_broken(f'{address} ({file})' if local else address):
-            return unpickle(file, map_location)
+        name = f'{address} ({file})' if local else address
+        with refuse_broken(name):
+            content = unpickle(file, map_location)
+        check_content(content, name)
+        return content
 
     original, torch.load = torch.load, load
     try:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.registry import METRICS
+from mmseg.datasets import CityscapesDataset
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from ..datasets.labels import TRAIN_TO_CITYSCAPES
-from ..io.files import atomic_path
+from ..datasets.domain_samples import CHECK
+from ..datasets.labels import IGNORE, TRAIN_TO_CITYSCAPES
+from ..io.files import InputError, atomic_path
 from .domain_metric import DomainMetric
 from .scores import Scores, confusion_matrix
+
+_CITYSCAPES = CityscapesDataset.METAINFO['classes']
 
 
 class _Domain:
@@ -36,16 +41,19 @@ class DomainIoUMetric(DomainMetric):
     nor is predicted in is left out of its mean. Each process keeps a confusion matrix a domain.
 
     Args:
-        ignore_index: Label of pixels that do not count.
+        ignore_index: Label of pixels that do not count; the dataset's if None.
         **kwargs: As for :class:`DomainMetric`: ``mean_over``, ``output_dir``, ``format_only``,
-            ``prefix``. Predictions are ``<output_dir>/<domain>/<image>.png``, with Cityscapes ids.
+            ``prefix``. Predictions are ``<output_dir>/<domain>/<image>.png``, of 8 bits, or of 16
+            for more than 256 classes. Where the dataset's classes are the 19 of Cityscapes, in
+            that order, they hold Cityscapes ids, which test servers want; else the place of each
+            pixel's class in the dataset's classes, whose names are in the file.
     """
 
     keys = ('mIoU', 'aAcc', 'mAcc')
     class_key = 'IoU'
     needs = 'DomainDataset and PackDomainInputs'
 
-    def __init__(self, ignore_index: int = 255, **kwargs: Any) -> None:
+    def __init__(self, ignore_index: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
 
@@ -55,12 +63,17 @@ class DomainIoUMetric(DomainMetric):
             name = Path(sample['img_path']).with_suffix('.png').name
             path = self.output_dir / sample['domain'] / name
             self._claim(sample, str(path))
-            with atomic_path(path) as temporary:
-                Image.fromarray(TRAIN_TO_CITYSCAPES[prediction]).save(temporary)
+            _write(prediction, (self.dataset_meta or {}).get('classes', _CITYSCAPES), path)
         if self.format_only:
             return None
         label, classes = _numpy(sample['gt_sem_seg']), len(self.dataset_meta['classes'])
-        return confusion_matrix(prediction, label, classes, self.ignore_index)
+        ignore = self.ignore_index
+        if ignore is None:
+            ignore = self.dataset_meta.get('ignore_index', IGNORE)
+        try:
+            return confusion_matrix(prediction, label, classes, ignore)
+        except InputError as error:
+            raise InputError(f'{sample.get("img_path")}: {error}; {CHECK}') from error
 
     def _keep(self, domain: str, counted: np.ndarray) -> None:
         self._domains.setdefault(domain, _Domain(len(counted))).add(counted)
@@ -83,6 +96,23 @@ class DomainIoUMetric(DomainMetric):
             }
             for name, score in scores.items()
         }
+
+
+def _write(prediction: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Write the class of each pixel ``(h, w)``."""
+    if prediction.max() >= len(classes):
+        raise InputError(
+            f'the model predicts class {prediction.max()}, the test data has {len(classes)} '
+            'classes: test it on data of its own classes'
+        )
+    text = PngInfo()
+    if tuple(classes) == _CITYSCAPES:
+        image = TRAIN_TO_CITYSCAPES[prediction]
+    else:
+        image = prediction.astype(np.uint8 if len(classes) <= 256 else np.uint16)
+        text.add_itxt('classes', ', '.join(classes))
+    with atomic_path(path) as temporary:
+        Image.fromarray(image).save(temporary, pnginfo=text)
 
 
 def _numpy(data: Mapping) -> np.ndarray:

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich.table import Table
 
-from ..io.files import InputError
+from ..io.files import InputError, check_folder
 from ..utils.tables import as_text
 from .scores import mean
+
+
+class SampleError(InputError, KeyError):
+    """A sample that lacks what a metric needs."""
 
 
 class DomainMetric(BaseMetric):
@@ -42,8 +46,8 @@ class DomainMetric(BaseMetric):
         report: All scores of the last evaluation, as plain data, with those of each class.
 
     Raises:
-        ValueError: If ``mean_over`` is no list of different domains, or ``format_only`` comes
-            without ``output_dir``.
+        InputError: If ``mean_over`` is no list of different domains, ``format_only`` comes
+            without ``output_dir``, or nothing can be written there.
     """
 
     keys: ClassVar[tuple[str, ...]]
@@ -58,15 +62,18 @@ class DomainMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(prefix=prefix)
+        names = isinstance(mean_over, list | tuple) and set(map(str, mean_over))
+        if mean_over is not None and (not names or len(names) < len(mean_over)):
+            raise InputError(f'mean_over must be a list of different domains, got {mean_over!r}')
         self.mean_over = None if mean_over is None else list(mean_over)
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.format_only = format_only
         self.report: dict | None = None
         self._reset()
-        if isinstance(mean_over, str) or len(set(mean_over or ())) < len(mean_over or ()):
-            raise ValueError(f'mean_over must be a list of different domains, got {mean_over!r}')
         if format_only and output_dir is None:
-            raise ValueError('format_only needs output_dir (tools/test.py --out)')
+            raise InputError('format_only needs output_dir (tools/test.py --out)')
+        if self.output_dir is not None and is_main_process():
+            check_folder(self.output_dir)
 
     def _reset(self) -> None:
         self._domains: dict[str, Any] = {}
@@ -92,7 +99,7 @@ class DomainMetric(BaseMetric):
     def _claim(self, sample: dict, place: str) -> None:
         """Make sure that no other image's prediction is written to a place."""
         if self._written.setdefault(place, sample['img_path']) != sample['img_path']:
-            raise ValueError(
+            raise InputError(
                 f'{self._written[place]} and {sample["img_path"]} would both be written to {place}'
             )
 
@@ -111,13 +118,13 @@ class DomainMetric(BaseMetric):
         """Count a batch of samples with predictions, labels and ``domain``.
 
         Raises:
-            KeyError: If a sample does not name its domain.
-            ValueError: If a class is out of range, or if two images of a domain have one name
-                and predictions are written.
+            SampleError: If a sample does not name its domain.
+            InputError: If a class is out of range, or two images of a domain have one name and
+                predictions are written.
         """
         for sample in data_samples:
             if 'domain' not in sample:
-                raise KeyError(f'{sample.get("img_path")} has no domain: use {self.needs}')
+                raise SampleError(f'{sample.get("img_path")} has no domain: use {self.needs}')
             self._keep_newest()
             counted = self._count(sample)
             if counted is not None:
@@ -140,7 +147,7 @@ class DomainMetric(BaseMetric):
             same in all processes.
 
         Raises:
-            ValueError: If ``mean_over`` names a domain that was not there.
+            InputError: If ``mean_over`` names a domain that was not there.
         """
         if (self._seen - 1) * get_world_size() + get_rank() >= size:
             self._newest = None  # padding
@@ -169,7 +176,7 @@ class DomainMetric(BaseMetric):
             As :meth:`evaluate`; nothing with ``format_only``.
 
         Raises:
-            ValueError: As :meth:`evaluate`.
+            InputError: As :meth:`evaluate`.
         """
         if self.format_only:
             return {}
@@ -189,7 +196,7 @@ class DomainMetric(BaseMetric):
         table = as_text(self._table(report))
         print_log('\n'.join([f'{self.class_key} in percent', table, *lines]), logger='current')
         if missing := [name for name in averaged if name not in domains]:  # the table is in the log
-            raise ValueError(f'mean_over names {missing}, the domains are {list(domains)}')
+            raise InputError(f'mean_over names {missing}, the domains are {list(domains)}')
         return {name: round(value, 2) for name, value in metrics.items()}
 
     def _table(self, report: dict) -> Table:

@@ -12,7 +12,8 @@ from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import METRICS
 
-from .domain_metric import DomainMetric
+from ..io.files import InputError
+from .domain_metric import DomainMetric, SampleError
 from .predictions import Boxes, write_boxes
 
 
@@ -53,7 +54,7 @@ class DomainVOCMetric(DomainMetric):
             ``prefix``. Predictions are ``<output_dir>/<domain>.json``, see :func:`write_boxes`.
 
     Raises:
-        ValueError: If ``iou_thr`` is not in (0, 1] or ``eval_mode`` is none of the two.
+        InputError: If ``iou_thr`` is not in (0, 1] or ``eval_mode`` is none of the two.
     """
 
     keys = ('mAP',)
@@ -64,10 +65,10 @@ class DomainVOCMetric(DomainMetric):
         super().__init__(**kwargs)
         self.iou_thr = iou_thr
         self.eval_mode = eval_mode
-        if not 0 < iou_thr <= 1:
-            raise ValueError(f'iou_thr must be above 0 and at most 1, got {iou_thr!r}')
+        if not isinstance(iou_thr, int | float) or not 0 < iou_thr <= 1:
+            raise InputError(f'iou_thr must be above 0 and at most 1, got {iou_thr!r}')
         if eval_mode not in ('11points', 'area'):
-            raise ValueError(f"eval_mode must be '11points' or 'area', got {eval_mode!r}")
+            raise InputError(f"eval_mode must be '11points' or 'area', got {eval_mode!r}")
 
     def _count(self, sample: dict) -> _Image:
         scores = sample['pred_instances']['scores'].float().cpu().numpy()
@@ -116,14 +117,14 @@ class DomainVOCMetric(DomainMetric):
         if 'bboxes' not in instances:
             if key == 'ignored_instances':
                 return np.empty(0, int), np.empty((0, 4), np.float32)
-            raise KeyError(
+            raise SampleError(
                 f'{sample.get("img_path")} has no boxes in {key}: the test pipeline needs '
                 'LoadAnnotations(with_bbox=True), or the metric format_only'
             )
         labels = instances['labels'].cpu().numpy()
         names = self.dataset_meta['classes']
         if labels.size and not 0 <= labels.min() <= labels.max() < len(names):
-            raise ValueError(
+            raise InputError(
                 f'{key} of {sample.get("img_path")} hold classes {labels.min()} to '
                 f'{labels.max()}, outside of the {len(names)} classes'
             )

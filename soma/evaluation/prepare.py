@@ -10,21 +10,21 @@ from mmengine.config import Config
 
 from ..engine.checks import check_config
 from ..io.files import InputError, check_folder
-from ..models.build import use_plain_model
+from ..models.build import LeftOut, use_plain_model
 from ..utils.cli import config_from
 from ..utils.config import load_config
 
 _TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 
 
-def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
+def prepare_test(args: argparse.Namespace) -> tuple[Config, LeftOut]:
     """Make the config that the arguments of ``tools/test.py`` ask for.
 
     Args:
         args: The arguments.
 
     Returns:
-        The config, of a plain model, and the file of the pretrained weights that it named.
+        The config, of a plain model, and what was taken out of it.
 
     Raises:
         FileNotFoundError: If there is no such config file.
@@ -35,7 +35,7 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
         test_options, args.cfg_options = split_test_options(args.cfg_options)
     config = config_from(args)
     check_config(config)
-    pretrained = use_plain_model(config)
+    left_out = use_plain_model(config)
     if args.test_data:
         use_test_data(config, args.test_data, test_options)
     if not config.get('test_evaluator'):
@@ -54,7 +54,7 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, str | None]:
         )
     if args.tta:
         use_tta(config)
-    return config, pretrained
+    return config, left_out
 
 
 def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | None = None) -> None:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..io.files import InputError
+
 
 def confusion_matrix(
     prediction: np.ndarray, label: np.ndarray, classes: int, ignore_index: int = 255
@@ -23,15 +25,15 @@ def confusion_matrix(
         Shape ``(classes, classes)``, int64; row: label, column: prediction.
 
     Raises:
-        ValueError: If the shapes differ or a class is out of range.
+        InputError: If the shapes differ or a class is out of range.
     """
     if prediction.shape != label.shape:
-        raise ValueError(f'prediction {prediction.shape} and label {label.shape} differ in shape')
+        raise InputError(f'prediction {prediction.shape} and label {label.shape} differ in shape')
     counted = label != ignore_index
     label, prediction = label[counted].astype(np.int64), prediction[counted].astype(np.int64)
     for name, values in (('label', label), ('prediction', prediction)):
         if values.size and not 0 <= values.min() <= values.max() < classes:
-            raise ValueError(
+            raise InputError(
                 f'{name} holds {values.min()} to {values.max()}, outside of the {classes} classes'
             )
     pairs = np.bincount(label * classes + prediction, minlength=classes**2)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mmcv
-import numpy as np
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from PIL import Image
 
-from ..io.files import atomic_path
-from .drawing import draw_result, side_by_side
+from ..datasets.places import check_samples
+from ..io.files import atomic_path, check_folder
+from .drawing import check_score, colours_of, draw_result, side_by_side
 from .inferencer import result_of
 
 
@@ -27,18 +27,32 @@ class DrawPredictionsHook(Hook):
     Args:
         out_dir: Folder to write to.
         score_thr: A detector's boxes with lower scores are not drawn.
+
+    Raises:
+        InputError: If ``score_thr`` is not from 0 to 1.
     """
 
     def __init__(self, out_dir: str, score_thr: float = 0.3) -> None:
+        check_score(score_thr)
         self.out_dir = Path(out_dir)
         self.score_thr = score_thr
+
+    def before_test(self, runner: Runner) -> None:
+        """Make sure that each image can be drawn to a place of its own.
+
+        Raises:
+            InputError: If two images have one name and domain, one would be written over, or the
+                folder cannot be written to.
+        """
+        check_samples(runner.test_dataloader.dataset, self.out_dir)
+        check_folder(self.out_dir)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs: Sequence = ()
     ) -> None:
         """Draw a batch."""
         meta = runner.test_dataloader.dataset.metainfo
-        classes, palette = meta['classes'], np.array(meta['palette'], np.uint8)
+        classes, palette = meta['classes'], colours_of(meta)
         for sample in outputs:
             image = mmcv.imread(sample.img_path, channel_order='rgb')
             results = {'ground truth': result_of(sample, 'gt'), 'prediction': result_of(sample)}

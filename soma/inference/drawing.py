@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from mmengine.structures import InstanceData
 from PIL import Image, ImageDraw, ImageFont
 
+from ..io.files import InputError
+
 _GAP = 6
+
+
+def check_score(score_thr: float) -> None:
+    """Make sure that a limit of scores is one.
+
+    Raises:
+        InputError: If it is no number from 0 to 1.
+    """
+    if not isinstance(score_thr, int | float) or not 0 <= score_thr <= 1:
+        raise InputError(f'score_thr must be from 0 to 1, got {score_thr!r}')
+
+
+def colours_of(meta: Mapping) -> np.ndarray:
+    """The RGB colours ``(classes, 3)`` of a dataset's classes; drawn at random if it has none."""
+    classes, palette = meta['classes'], meta.get('palette')
+    if not palette or len(palette) != len(classes):
+        palette = np.random.default_rng(0).integers(0, 256, (len(classes), 3))
+    return np.array(palette, np.uint8)
 
 
 def colour_overlay(

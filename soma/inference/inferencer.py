@@ -13,8 +13,10 @@ from mmengine.registry import DATASETS
 from mmengine.structures import BaseDataElement, InstanceData
 
 from ..checkpoints.open import load_plain
+from ..io.files import InputError
 from ..models.build import build_model, use_plain_model
 from ..utils.config import load_config
+from .drawing import colours_of
 
 
 class Inferencer:
@@ -31,6 +33,7 @@ class Inferencer:
     Raises:
         FileNotFoundError: If a file does not exist.
         CheckpointError: If the checkpoint is not this config's.
+        InputError: If there is no such device.
 
     Attributes:
         classes: Names of the classes.
@@ -45,20 +48,17 @@ class Inferencer:
         base: str | os.PathLike | None = None,
         force: bool = False,
     ) -> None:
-        device = device or ('cuda:0' if torch.cuda.is_available() else 'cpu')
+        device = find_device(device)
         config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
-        pretrained = use_plain_model(config)
+        left_out = use_plain_model(config)
         model = build_model(config)
-        card = load_plain(model, checkpoint, base or pretrained, force)
+        card = load_plain(model, checkpoint, base, force, left_out)
         self.model = model.to(device)
         load, *steps = (s for s in config.test_pipeline if not s.type.endswith('LoadAnnotations'))
         self._of_files = Compose([load, *steps])
         self._of_arrays = Compose([dict(load, type='LoadImageFromNDArray'), *steps])
         meta = vars(card) if card.classes else _test_classes(config)
-        self.classes, palette = meta['classes'], meta.get('palette')
-        if not palette:
-            palette = np.random.default_rng(0).integers(0, 256, (len(self.classes), 3))
-        self.palette = np.array(palette, np.uint8)
+        self.classes, self.palette = meta['classes'], colours_of(meta)
 
     def __call__(self, image: str | np.ndarray) -> np.ndarray | InstanceData:
         """Segment an image, or find the objects in it.
@@ -67,7 +67,8 @@ class Inferencer:
             image: File, or array ``(h, w, 3)`` in BGR order as OpenCV reads it.
 
         Returns:
-            Of a segmentor the class of each pixel, shape ``(h, w)``, uint8. Of a detector
+            Of a segmentor the class of each pixel, shape ``(h, w)``, uint8 (uint16 where a class
+            needs it). Of a detector
             ``bboxes`` (left, top, right and bottom in pixels of the image, shape ``(n, 4)``),
             ``labels`` and ``scores`` (shape ``(n,)``) as arrays.
         """
@@ -78,6 +79,22 @@ class Inferencer:
         with torch.no_grad():
             (result,) = self.model.test_step(pseudo_collate([sample]))
         return result_of(result)
+
+
+def find_device(name: str | None = None) -> torch.device:
+    """The device of a name; the first GPU, or the CPU without one, if None.
+
+    Raises:
+        InputError: If there is no such device.
+    """
+    gpus = torch.cuda.device_count()
+    try:
+        device = torch.device(name or ('cuda:0' if gpus else 'cpu'))
+    except RuntimeError as error:
+        raise InputError(f'{name!r} is no device: cpu, cuda:0 ...') from error
+    if device.type == 'cuda' and (device.index or 0) >= gpus:
+        raise InputError(f'there is no device {name!r}: PyTorch finds {gpus} GPUs here')
+    return device
 
 
 def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | InstanceData | None:
@@ -91,7 +108,8 @@ def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | Insta
         As :class:`Inferencer` returns it; None if there is no such thing.
     """
     if (labels := sample.get(f'{kind}_sem_seg')) is not None:
-        return labels.data.squeeze(0).cpu().numpy().astype(np.uint8)
+        labels = labels.data.squeeze(0).cpu().numpy()
+        return labels.astype(np.min_scalar_type(int(labels.max())))
     if (objects := sample.get(f'{kind}_instances')) is None:
         return None
     objects = objects.numpy()
@@ -100,8 +118,8 @@ def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | Insta
 
 
 def _test_classes(config: Config) -> dict:
-    """The classes and colours of the data that a config tests on."""
+    """The classes and colours of the data that a config tests on, whose files need not be there."""
     dataset = config.test_dataloader.dataset
     dataset = dataset.get('datasets', [dataset])[0]
     with DATASETS.switch_scope_and_registry(None) as registry:
-        return {**registry.get(dataset.type).METAINFO, **dataset.get('metainfo', {})}
+        return registry.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
+import cv2
 import mmcv
 from PIL import Image
 from rich.progress import track
 
-from ..io.files import atomic_path
-from .drawing import draw_result, side_by_side
+from ..datasets.label_files import why_unreadable
+from ..io.files import InputError, atomic_path, check_folder
+from .drawing import check_score, draw_result, side_by_side
 from .inferencer import Inferencer
 
 _SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
@@ -21,13 +24,51 @@ def list_images(path: str | os.PathLike) -> list[Path]:
 
     Raises:
         FileNotFoundError: If there is no image.
+        PermissionError: If the folder may not be read.
     """
     path = Path(path)
+    if path.is_dir():
+        os.listdir(path)  # rglob() would say nothing
     files = sorted(path.rglob('*')) if path.is_dir() else [path]
     images = [file for file in files if file.is_file() and file.suffix.lower() in _SUFFIXES]
     if not images:
         raise FileNotFoundError(f'no image at {path} (looked for {", ".join(sorted(_SUFFIXES))})')
     return images
+
+
+def plan_drawings(path: str | os.PathLike, save_dir: str | os.PathLike) -> dict[Path, Path]:
+    """Find a place for what is drawn of each image, and make sure that it can be written.
+
+    Args:
+        path: An image or a folder, whose structure is kept. Images in ``save_dir`` below it are
+            left out: they were drawn before.
+        save_dir: Folder to write to.
+
+    Returns:
+        The PNG file to write for each image. It is called as the image, with the image's suffix
+        before its own where two differ in their suffix only.
+
+    Raises:
+        FileNotFoundError: If there is no image; likewise ``PermissionError``.
+        InputError: If an image would be written over, or the folder cannot be written to.
+    """
+    root = Path(path) if Path(path).is_dir() else Path(path).parent
+    images, out = list_images(path), Path(save_dir).resolve()
+    if out != root.resolve():
+        images = [file for file in images if out not in file.resolve().parents] or images
+    places = {file: Path(save_dir) / file.relative_to(root) for file in images}
+    shared = Counter(place.with_suffix('.png') for place in places.values())
+    for file, place in places.items():
+        plain = place.with_suffix('.png')
+        places[file] = plain if shared[plain] == 1 else place.with_name(f'{place.name}.png')
+    inputs = {file.resolve() for file in images}
+    if over := [place for place in places.values() if place.resolve() in inputs]:
+        raise InputError(f'{over[0]} would be written over: choose another folder than {save_dir}')
+    twice = Counter(places.values()).most_common(1)[0]
+    if twice[1] > 1:
+        raise InputError(f'{twice[1]} images would be written to {twice[0]}: rename one of them')
+    check_folder(save_dir)
+    return places
 
 
 def visualize(
@@ -48,20 +89,33 @@ def visualize(
         The files written, PNG.
 
     Raises:
-        FileNotFoundError: If there is no image.
-        ValueError: If an image cannot be read.
+        FileNotFoundError: As for :func:`plan_drawings`.
+        InputError: As for :func:`plan_drawings` and :func:`check_score`; or at the end, when all
+            others are drawn, if some images cannot be read or are too small for the model.
     """
-    images, written = list_images(path), []
-    root = Path(path) if Path(path).is_dir() else Path(path).parent
-    for file in track(images, 'predicting', disable=len(images) == 1):
-        image = mmcv.imread(str(file))
-        if image is None:
-            raise ValueError(f'{file} cannot be read as an image')
+    check_score(score_thr)
+    places, failures = plan_drawings(path, save_dir), []
+    for file, place in track(places.items(), 'predicting', disable=len(places) == 1):
+        try:
+            with Image.open(file):  # says more than OpenCV, and refuses enormous ones
+                image = mmcv.imread(str(file))
+            if image is None:
+                raise InputError('its pixels are damaged')
+        except Exception as error:  # broken bytes can raise anything
+            failures.append(f'{file} cannot be read as an image: {why_unreadable(file, error)}')
+            continue
+        try:
+            result = inferencer(image)
+        except (ArithmeticError, ValueError, cv2.error) as error:
+            failures.append(f'{file}: {" ".join(str(error).split())}')
+            continue
         rgb, meaning = image[..., ::-1], (inferencer.classes, inferencer.palette)
-        drawn = draw_result(rgb, inferencer(image), *meaning, score_thr)
+        drawn = draw_result(rgb, result, *meaning, score_thr)
         sheet = side_by_side([rgb, drawn], [file.name, 'prediction'], *meaning)
-        target = Path(save_dir) / file.relative_to(root).with_suffix('.png')
-        with atomic_path(target) as temporary:
+        with atomic_path(place) as temporary:
             Image.fromarray(sheet).save(temporary)
-        written.append(target)
-    return written
+    if failures:
+        raise InputError(
+            f'{len(failures)} of {len(places)} images are not drawn: {"; ".join(failures)}'
+        )
+    return [*places.values()]

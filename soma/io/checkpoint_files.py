@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .files import CheckpointError, atomic_path
+from .tensors import check_content, some_of
 from .unpickle import unpickle
 
 # Where the parameters may be, outermost first.
@@ -31,7 +32,8 @@ def read_checkpoint(
         path: A file written by ``torch.save``, or ``*.safetensors``.
         map_location: Device of the tensors.
         mmap: Read a tensor of a ``torch.save`` file from the disk only when it is used. The file
-            must stay as it is so long.
+            must stay as it is so long. Its values are the caller's to check
+            (:func:`~.tensors.check_finite`).
 
     Returns:
         What the file holds. A safetensors file with a card gives
@@ -39,20 +41,28 @@ def read_checkpoint(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        OSError: If the system does not let it be read.
         CheckpointError: If the file is damaged, an address, or holds more than tensors, plain data
-            and what mmengine's checkpoints hold. ``trust_files`` (``--trust``) lets that in.
+            and what mmengine's checkpoints hold, which ``trust_files`` (``--trust``) lets in; if a
+            tensor has NaN or infinity, is larger than the file, or has a name of no characters that
+            can be shown.
     """
     if '://' in os.fspath(path):
         raise CheckpointError(f'{path} is no local file: download it first')
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'no checkpoint at {path}')
-    if not path.stat().st_size:
+    if not (size := path.stat().st_size):
         raise CheckpointError(f'{path} is empty: it was not written to its end')
+    with open(path, 'rb'):  # PyTorch and safetensors would not say that it may not be read
+        pass
     with refuse_broken(path):
         if path.suffix == '.safetensors':
-            return _read_safetensors(path, map_location)
-        return unpickle(path, map_location, mmap)
+            content = _read_safetensors(path, map_location)
+        else:
+            content = unpickle(path, map_location, mmap)
+    check_content(content, path, size, not mmap)
+    return content
 
 
 @contextmanager
@@ -128,9 +138,9 @@ def state_dict_of(
             content = content[key]
     if not isinstance(content, Mapping) or not content:
         raise CheckpointError(f'{path} holds no parameters')
-    wrong = [key for key, value in content.items() if not isinstance(value, Tensor)]
+    wrong = [k for k, v in content.items() if not (isinstance(k, str) and isinstance(v, Tensor))]
     if wrong:
-        raise CheckpointError(f'{path} is no state dict: {wrong[:5]} are no tensors')
+        raise CheckpointError(f'{path} is no state dict: {wrong[:5]} are no names of tensors')
     wrapped = all(key.startswith('module.') or key == 'steps' for key in content)
     if wrapped and ('steps' in content or not ours):  # an average's, or of several processes
         return {k.removeprefix('module.'): v for k, v in content.items() if k != 'steps'}
@@ -169,12 +179,12 @@ def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.
         if name in state and state[name].shape != shape
     ]
     if wrong:
-        raise CheckpointError(f'{path} does not fit the model: {_some(wrong)}')
+        raise CheckpointError(f'{path} does not fit the model: {some_of(wrong)}')
     if unexpected := [name for name in state if name not in shapes]:
-        raise CheckpointError(f'{path} does not fit the model: unexpected: {_some(unexpected)}')
+        raise CheckpointError(f'{path} does not fit the model: unexpected: {some_of(unexpected)}')
     missing, _ = model.load_state_dict(state, strict=False)  # adapted layers know what they need
     if missing:
-        raise CheckpointError(f'{path} does not fit the model: missing: {_some(missing)}')
+        raise CheckpointError(f'{path} does not fit the model: missing: {some_of(missing)}')
 
 
 def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
@@ -184,10 +194,14 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
         content: What to write. Into ``*.safetensors`` go the tensors, and of ``meta`` the card
             (``meta['soma']``), as JSON.
         path: The file; its folder is made if need be. An existing file is replaced at the end.
+
+    Raises:
+        OSError: If the system does not let it be written. Then nothing has changed.
     """
-    with atomic_path(path, flush=True) as temporary:
+    with _refuse_half(path), atomic_path(path, flush=True) as temporary:
         if Path(path).suffix != '.safetensors':
-            torch.save(dict(content), temporary)
+            with open(temporary, 'wb') as file:
+                torch.save(dict(content), file)
             return
         # Tensors that share memory would be refused.
         state = content.get('state_dict', content)
@@ -200,13 +214,24 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
         temporary.chmod(mode)  # it makes files that nobody else can read
 
 
+@contextmanager
+def _refuse_half(path: str | os.PathLike) -> Iterator[None]:
+    """Say of a file that the system does not let be written that nothing has changed."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # PyTorch's writer raises something of its own after the system's error.
+        cause = error.__context__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, OSError) and 'os error' not in str(cause):  # safetensors' words
+            raise
+        reason = getattr(cause, 'strerror', None) or cause
+        raise OSError(
+            f'{path} was not written ({reason}); what stood there, if anything, is as it was'
+        ) from error
+
+
 def _read_safetensors(path: Path, device: str | torch.device) -> dict:
     with safe_open(path, framework='pt', device=str(device)) as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, no dict
         card = (file.metadata() or {}).get('soma')
     return {'state_dict': tensors, 'meta': {'soma': json.loads(card)}} if card else tensors
-
-
-def _some(names: list[str]) -> str:
-    """The first few of a list, and how many there are."""
-    return ', '.join(names[:3]) + (f', ... ({len(names)})' if len(names) > 3 else '')

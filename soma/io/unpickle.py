@@ -79,9 +79,15 @@ def unpickle(
 
     Raises:
         pickle.UnpicklingError: If it holds more, and is not trusted (:func:`trust_files`).
+        ValueError: If it holds more bytes than it has, which would fill the memory.
     """
     file = os.fspath(file) if isinstance(file, os.PathLike) else file
-    mmap = mmap and zipfile.is_zipfile(file)  # not before torch 1.6
+    is_zip = isinstance(file, str) and zipfile.is_zipfile(file)  # not before torch 1.6
+    if is_zip:
+        with zipfile.ZipFile(file) as archive:  # torch.save does not compress
+            if sum(part.file_size for part in archive.infolist()) > os.path.getsize(file):
+                raise ValueError('its parts are larger than the file')
+    mmap = mmap and is_zip
     with _allowed_names():
         content = _torch_load(file, map_location, weights_only=not _trusted, mmap=mmap)
     if isinstance(content, dict) and isinstance(content.get('meta'), dict):

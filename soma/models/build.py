@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import copy
+from typing import NamedTuple
 
 from mmengine.config import Config
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from ..adapters.base import ADAPTERS
+from ..adapters.base import parse_adapter
 from ..io.checkpoint_files import pretrained_file
 from ..ops.install import install_attention
 from ..utils.config_errors import naming_keys
 
 
-def use_plain_model(config: Config) -> str | None:
+class LeftOut(NamedTuple):
+    """What :func:`use_plain_model` has taken out of a config.
+
+    Attributes:
+        pretrained: The file of pretrained weights that the backbone would have loaded.
+        method: The ``type`` of its adapter.
+    """
+
+    pretrained: str | None = None
+    method: str | None = None
+
+
+def use_plain_model(config: Config) -> LeftOut:
     """Take the adapter and the loading of pretrained weights out of a config, for testing.
 
     An adapter that cannot be folded into the weights stays.
@@ -24,13 +37,16 @@ def use_plain_model(config: Config) -> str | None:
         config: Changed in place.
 
     Returns:
-        The file of pretrained weights that the backbone would have loaded.
+        What :func:`~soma.checkpoints.load_plain` wants to know of it.
+
+    Raises:
+        ValueError: If the adapter is none.
     """
     config.load_from, config.resume = None, False
     backbone = config.model.get('backbone', {})
-    adapter = backbone.get('adapter') or {}
-    folds = getattr(ADAPTERS.get(adapter.get('type')), 'folds', True)
-    if folds:
+    adapter = backbone.get('adapter')
+    adapter = None if adapter is None else parse_adapter(adapter)
+    if folds := adapter is None or adapter.folds:
         backbone.pop('adapter', None)
     if backbone.get('type') == 'AdaptedBackbone':
         inner = backbone.backbone
@@ -38,7 +54,8 @@ def use_plain_model(config: Config) -> str | None:
             config.model.backbone = inner
         backbone = inner
     backbone.pop('base_dtype', None)
-    return pretrained_file(backbone.pop('init_cfg', None))
+    pretrained = pretrained_file(backbone.pop('init_cfg', None))
+    return LeftOut(pretrained, adapter and adapter.method)
 
 
 def build_model(config: Config) -> nn.Module:

@@ -71,7 +71,8 @@ def deform_conv_backward_input(
     grad_output = upcast(grad_output)
     convolve = partial(_convolve, mask=None, weight=weight, **window)
     for rows in steps(len(input), im2col_step):
-        grads = recompute_grads(convolve, [input[rows], offset[rows]], grad_output[rows])
+        moved = _leave_border(offset[rows], **window)
+        grads = recompute_grads(convolve, [input[rows], moved], grad_output[rows])
         grad_input[rows] += grads[0]
         grad_offset[rows] += grads[1]
 
@@ -166,7 +167,8 @@ def modulated_deform_conv_backward(
     are added to, each in the shape of its tensor; ``grad_bias`` only ``with_bias``.
     """
     grad_output = upcast(grad_output)
-    inputs = [upcast(x) for x in (input, offset, mask, weight)]
+    offset = _leave_border(upcast(offset), **window)
+    inputs = [upcast(input), offset, upcast(mask), upcast(weight)]
     grads = recompute_grads(partial(_convolve, **window), inputs, grad_output)
     for total, grad in zip((grad_input, grad_offset, grad_mask, grad_weight), grads, strict=True):
         total += grad
@@ -177,6 +179,23 @@ def modulated_deform_conv_backward(
 def _rename(window: dict[str, int]) -> dict[str, int]:
     """Rename the window arguments of deformable convolution to those of its modulated form."""
     return {_MODULATED_NAME.get(name, name): value for name, value in window.items()}
+
+
+def _leave_border(offset: Tensor, **window: int) -> Tensor:
+    """Move taps that lie exactly on -1 to -2, for the gradient.
+
+    The value is zero at both. mmcv's gradient is zero from -1 on; torchvision's is that of the
+    inside there, where every tap on a border of padding starts.
+    """
+    taps = offset.unflatten(1, (-1, window['kernel_h'], window['kernel_w'], 2)).clone()
+    for axis, side in enumerate('hw'):
+        part = taps.select(4, axis)  # (N, deformable_group, kernel_h, kernel_w, H_out, W_out)
+        tap, place = (torch.arange(part.shape[axis + d], device=part.device) for d in (2, 4))
+        tap, place = tap * window[f'dilation_{side}'], place * window[f'stride_{side}']
+        start = tap[:, None, None] + place - window[f'pad_{side}']
+        start = start[..., None] if side == 'h' else start
+        part -= (part + start == -1).to(part)
+    return taps.flatten(1, 4)
 
 
 def _convolve(

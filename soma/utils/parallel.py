@@ -6,11 +6,13 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
 
+from ..io.files import InputError
 from .progress import track
 
 T = TypeVar('T')
@@ -32,11 +34,11 @@ def run_parallel(
         The results in the order of the jobs.
 
     Raises:
-        ValueError: `nproc` is less than 1.
+        InputError: `nproc` is less than 1, or a process was killed.
         Exception: Whatever the function raises; the jobs not yet begun are dropped.
     """
     if nproc < 1:
-        raise ValueError(f'nproc must be at least 1, got {nproc}')
+        raise InputError(f'nproc must be at least 1, got {nproc}')
     with _one_thread():  # forked workers would wait for ever for OpenCV's threads, which they lack
         if nproc == 1 or len(jobs) < 2:
             return list(track(map(function, jobs), len(jobs), title))
@@ -47,6 +49,9 @@ def run_parallel(
         try:
             chunk = max(1, min(16, len(jobs) // (nproc * 4)))
             return list(track(pool.map(function, jobs, chunksize=chunk), len(jobs), title))
+        except BrokenProcessPool as error:
+            text = f'one of the {nproc} processes was killed, as for want of memory: try --nproc 1'
+            raise InputError(text) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -14,7 +14,7 @@ from ..io.files import atomic_path
 
 def as_text(table: Table, width: int = 200) -> str:
     """Draw a table for a log: no colours, ``width`` columns at most."""
-    console = Console(width=width, color_system=None)
+    console = Console(width=width, color_system=None, markup=False)  # names are no markup
     with console.capture() as capture:
         console.print(table)
     return '\n'.join(line.rstrip() for line in capture.get().splitlines()).rstrip()

@@ -50,19 +50,36 @@ def rewrite(file, **changes):
         (dict(rank=None), 'its card has no rank'),
         (dict(alpha=None), 'its card has no alpha'),
         (dict(rank=2.5), 'rank must be at least 1'),
-        (dict(rank=10**12), 'rank = 1000000000000, which makes no sense'),
+        (dict(rank=10**12), 'rank must be a number up to 1048576, got 1000000000000'),
         (dict(rank=3), 'says rank 3, but 0 has rank 2'),
-        (dict(alpha=math.nan), 'alpha must be positive, got nan'),
+        (dict(rank=True), 'rank must be at least 1, and whole, got True'),
+        (dict(alpha=math.nan), 'its card has alpha = nan, which is of no use'),
+        (dict(alpha=math.inf), 'its card has alpha = inf, which is of no use'),
+        (dict(alpha=2**21), 'alpha must be a number up to 1048576, got 2097152'),
+        (dict(alpha=True), 'alpha must be positive, .* got True'),
+        (dict(note={'deep': [1.0, math.nan]}), 'its card has note.deep = nan, which is of no use'),
+        (dict(classes=['road\x1b[31m']), r"has classes = 'road\\x1b\[31m', which is of no use"),
+        (dict(classes=['road\ntree']), r"has classes = 'road\\ntree', which is of no use"),
+        (dict(classes=['road', 3]), 'classes = .* should be a list of names'),
+        (dict(note={'\x1b[31m': 3}), r"= '\\x1b\[31m', which is of no use"),
+        (dict(config='x = 1\x07\n'), r"has config = 'x = 1\\x07\\n', which is of no use"),
+        (dict(note='x' * 5000), "has note = 'xxx.* which is of no use"),
+        (dict(palette=[[1, 2, 300]]), 'should be a list of colours'),
+        (dict(palette=[[0, 0, 0], 'red']), 'should be a list of colours'),
         (dict(alpha=-1), 'alpha must be positive'),
-        (dict(alpha='four'), "alpha must be positive, got 'four'"),
+        (dict(alpha='four'), "alpha must be positive, .* got 'four'"),
         (dict(component='major'), 'component must be one of'),
         (dict(targets='0'), "targets = '0', which should be a list of names"),
         (dict(targets=[]), 'names no targets'),
         (dict(targets=['0', '2']), 'names the layer 2, whose A is missing'),
+        (
+            dict(targets=['0']),
+            r'names 1 layers with SoMA, and of its tensors not 1\.A \.\.\. \(4\)',
+        ),
         (dict(start_block=-1), 'start_block = -1, which should be a whole number'),
         (dict(train_bias='yes'), "train_bias = 'yes', which should be true or false"),
         (dict(groups=[3]), r'groups = \[3\], which should be a dict'),
-        (dict(groups={'0': 0}), '0 = 0, which makes no sense'),
+        (dict(groups={'0': 0}), r"groups must be whole numbers from 1 by name, got {'0': 0}"),
         (dict(classes='road'), "classes = 'road', which should be a list of names"),
         (dict(iteration='last'), 'iteration .* should be a whole number'),
         (dict(base=[]), r'base = \[\], which should be a dict'),
@@ -111,6 +128,23 @@ def test_a_rank_of_none_stays_none():
     card = read_card(data, 'x.pth')
     assert card.settings == {'rank': None, 'num_tokens': 4}
     assert card.adapter_config(['x'])['rank'] is None
+
+
+@pytest.mark.parametrize(
+    ('data', 'message'),
+    [
+        ({'note': torch.ones(1)}, r'note = tensor\(\[1\.\]\), which is of no use'),
+        ({'note': {1: 2}}, r'note\.1 = 1, which is of no use'),
+        ({'iteration': 10**5000}, "iteration = '16610 bits', which is of no use"),
+        ({'note': '\ud800'}, r"note = '\\ud800', which is of no use"),
+    ],
+)
+def test_what_only_a_pickle_can_hold_is_refused(data, message):
+    with pytest.raises(CheckpointError, match=rf'^x\.pth: its card has {message}$'):
+        read_card(data, 'x.pth')
+    data['self'] = data  # nor does it take forever
+    with pytest.raises(CheckpointError, match=message):
+        read_card(data, 'x.pth')
 
 
 @pytest.mark.parametrize(

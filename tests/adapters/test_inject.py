@@ -8,6 +8,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from soma.adapters import (
+    ADAPTERS,
+    Adapter,
     LoRALinear,
     SoMAConfig,
     SoMAConv2d,
@@ -103,7 +105,7 @@ def test_other_backbones(name, targets):
         ({**SOMA, 'dropout': 0.1}, r"unknown options \['dropout'\]"),
         ({**SOMA, 'rank': 0}, 'rank must be at least 1'),
         ({**SOMA, 'rank': '16'}, "rank must be at least 1, and whole, got '16'"),
-        ({**SOMA, 'alpha': -1}, 'alpha must be positive, got -1'),
+        ({**SOMA, 'alpha': -1}, 'alpha must be positive, .* got -1'),
         ({**SOMA, 'exclude': 'nothing'}, "exclude 'nothing' matches none"),
         ({**SOMA, 'exclude': '.+'}, 'leaves none of the'),
         ({'type': 'SVF', 'ratio': 7}, 'ratio must be above 0 and at most 1, got 7'),
@@ -180,3 +182,64 @@ def test_adapters_need_no_openmmlab():
         'import soma.adapters\n'
     )
     subprocess.run([sys.executable, '-c', code], check=True)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(rank=2.5), 'rank must be at least 1, and whole, got 2.5'),
+        (dict(rank=True), 'rank must be at least 1, and whole, got True'),
+        (dict(rank=10**12), 'rank must be a number up to 1048576, got 1000000000000'),
+        (dict(rank=None), 'rank must be at least 1, and whole, got None'),
+        (dict(alpha=0), 'alpha must be positive, .* got 0'),
+        (dict(alpha=float('nan')), 'alpha must be a number up to 1048576, got nan'),
+        (dict(alpha=float('inf')), 'alpha must be a number up to 1048576, got inf'),
+        (dict(alpha='8'), "alpha must be positive, .* got '8'"),
+        (dict(alpha=True), 'alpha must be positive, .* got True'),
+        (dict(start_block='2'), "start_block must be at least 0, and whole, got '2'"),
+        (dict(start_block=99), 'start_block 99 leaves none of the 12'),
+        (dict(targets=7), 'targets must be a regular expression or a list of several, got 7'),
+        (dict(targets=['qkv', 7]), r"targets must be .* got \['qkv', 7\]"),
+        (dict(targets=None), 'targets must be .* got None'),
+        (dict(exclude={'qkv': 1}), "exclude must be .* got {'qkv': 1}"),
+        (dict(groups='qkv'), "groups must be whole numbers from 1 by name, got 'qkv'"),
+        (dict(groups={'qkv': 0}), "groups must be whole numbers from 1 by name, got {'qkv': 0}"),
+        (dict(groups={'qkv': '3'}), 'groups must be whole numbers'),
+        (dict(train_bias='no'), "train_bias must be True or False, got 'no'"),
+        (dict(component=None), 'component must be one of .* got None'),
+        (dict(type=['SoMA']), r"unknown type \['SoMA'\]"),
+        (dict(type='SVF', ratio=float('nan')), 'ratio must be a number up to 1048576, got nan'),
+        (dict(type='Rein', num_tokens='4'), "num_tokens must be at least 2, got '4'"),
+        (dict(type='Rein', num_tokens=10**9), 'num_tokens must be a number up to 1048576'),
+        (dict(type='Rein', rank=0), 'rank must be at least 1, or None for full tokens, got 0'),
+        (dict(type='Rein', scale_init=float('inf')), 'scale_init must be a number up to'),
+    ],
+)
+def test_wrong_values_are_named_with_their_option(options, message):
+    """In one line, before anything is made of them, whether in a dict or a dataclass."""
+    options = {'type': 'SoMA', 'targets': r'blocks\.\d+\.(attn.(qkv|proj)|mlp.fc1)', **options}
+    if options['type'] == 'Rein':
+        options['targets'] = r'blocks\.\d+'
+    model = tiny_vit()
+    with pytest.raises(ValueError, match=message) as error:
+        inject_adapter(model, options)
+    assert '\n' not in str(error.value) and str(error.value).startswith('adapter: ')
+    assert not any(isinstance(module, Adapter) for module in model.modules())
+    kind = options.pop('type')
+    if isinstance(kind, str):
+        with pytest.raises(ValueError, match=message):
+            inject_adapter(tiny_vit(), ADAPTERS[kind](**options))
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(rank='2'), "rank '2' is out of range"),
+        (dict(rank=2.0), r'rank 2\.0 is out of range'),
+        (dict(alpha=float('nan')), 'alpha must be positive, .* got nan'),
+        (dict(alpha=float('inf')), 'alpha must be positive, .* got inf'),
+    ],
+)
+def test_a_layer_checks_its_options_itself(options, message):
+    with pytest.raises(ValueError, match=message):
+        SoMALinear(4, 4, **{'rank': 2, **options})

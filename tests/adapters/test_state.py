@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from soma.adapters import (
+    Card,
     SoMAConv2d,
     SoMALinear,
     base_hash,
@@ -12,6 +15,8 @@ from soma.adapters import (
     from_release,
     merge_state,
 )
+from soma.adapters.card import check_tensors
+from soma.io.files import CheckpointError
 
 
 @st.composite
@@ -121,3 +126,80 @@ def test_the_releases_names():
         part = {k: v for k, v in state.items() if k != f'{names[2]}.{broken}.weight'}
         with pytest.raises(ValueError, match=message):
             from_release(part)
+
+
+def soma_state(layers=('a', 'b'), rank=2, groups=1):
+    """A SoMA in layers of 6 x 4 weights."""
+    shapes = {'weight': (6, 4), 'A': (groups * rank, 4), 'B': (6, rank)}
+    shapes |= {'A0': shapes['A'], 'B0': shapes['B']}
+    return {f'{n}.{leaf}': torch.randn(shape) for n in layers for leaf, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape', 'message'),
+    [
+        ('a.A', (3, 4), r'tensors of a do not belong together: A \[3, 4\], B \[6, 2\]'),
+        ('a.A', (10, 4), 'tensors of a do not belong together'),  # 5 groups of 6 rows
+        ('a.A0', (2, 5), 'tensors of a do not belong together'),
+        ('a.B0', (5, 2), 'tensors of a do not belong together'),
+        ('a.B', (6, 0), 'tensors of a do not belong together'),
+        ('a.B', (6,), 'adapter of a is no pair of matrices'),
+    ],
+)
+def test_no_rank_and_no_group_is_guessed_from_shapes_that_do_not_fit(name, shape, message):
+    state = {**soma_state(), name: torch.zeros(shape)}
+    with pytest.raises(ValueError, match=message):
+        card_from_tensors(state)
+    card = card_from_tensors(soma_state())
+    with pytest.raises(CheckpointError, match=f'^x.pth: the {message}'):
+        check_tensors(card, state, 'x.pth')
+
+
+def test_each_tensor_of_an_adapter_belongs_to_the_card():
+    card = card_from_tensors(soma_state(['a']))
+    check_tensors(card, soma_state(['a']), 'x.pth')
+    check_tensors(card, {**soma_state(['a']), 'head.A': torch.ones(1)}, 'x.pth')  # of anything
+    message = r'^x\.pth: its card names 1 layers with SoMA, and of its tensors not {} \.\.\. \({}\)'
+    with pytest.raises(CheckpointError, match=message.format('b.A', 8)):
+        check_tensors(card, soma_state(['a', 'b', 'c']), 'x.pth')
+    with pytest.raises(CheckpointError, match=message.format('a.magnitude', 1)):
+        check_tensors(card, {**soma_state(['a']), 'a.magnitude': torch.ones(6)}, 'x.pth')
+    with pytest.raises(CheckpointError, match=message.format('b.S', 2)):
+        other = {'b.S': torch.ones(4), 'b.S0': torch.ones(4)}
+        check_tensors(card, {**soma_state(['a']), **other}, 'x.pth')
+
+
+@pytest.mark.parametrize(('alpha', 'message'), [(math.nan, 'got nan'), (0.0, 'got 0.0')])
+def test_an_alpha_that_is_none_is_refused(alpha, message):
+    with pytest.raises(ValueError, match=f'alpha must be positive, .* {message}'):
+        card_from_tensors(soma_state(), alpha)
+
+
+def test_an_alpha_that_is_of_no_use_is_refused():
+    assert card_from_tensors(soma_state(), 4).settings['alpha'] == 4.0
+    with pytest.raises(ValueError, match='no adapter that has an alpha: leave --alpha out'):
+        card_from_tensors({'weight': torch.ones(1)}, 4)
+
+
+def test_singular_values_and_their_start_belong_together():
+    card = Card(method='SVF', settings={'ratio': 1.0}, targets=['a'])
+    state = {'a.weight': torch.randn(6, 4), 'a.S': torch.ones(4), 'a.S0': torch.ones(3)}
+    with pytest.raises(CheckpointError, match=r'not belong together: S \[4\], S0 \[3\]'):
+        check_tensors(card, state, 'x.pth')
+
+
+def test_a_magnitude_of_another_weight_is_refused():
+    state = {**soma_state(['a']), 'a.magnitude': torch.ones(5)}
+    card = Card(method='DoRA', settings={'rank': 2, 'alpha': 2.0}, targets=['a'])
+    with pytest.raises(ValueError, match=r'a: the magnitude \[5\] is made for another weight'):
+        merge_state(state, card)
+
+
+def test_query_key_and_value_of_a_release_have_one_shape():
+    layer = 'backbone.model.blocks.0.attn'
+    state = {}
+    for part, rank in zip('qkv', (2, 2, 3), strict=True):
+        state[f'{layer}.{part}.lora_A.default.weight'] = torch.zeros(rank, 4)
+        state[f'{layer}.{part}.lora_B.default.weight'] = torch.zeros(4, rank)
+    with pytest.raises(ValueError, match=r'attn\.v\.A differ in shape'):
+        from_release(state)

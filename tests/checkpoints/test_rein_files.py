@@ -163,7 +163,7 @@ def test_a_checkpoint_without_tokens_is_refused(config, build_runner, converted)
     frozen.model.backbone.update(adapter=None, frozen_blocks=4)
     build_runner(frozen).train()
     with pytest.raises(CheckpointError, match=r'missing: backbone\.reins\.'):
-        load_plain(model_to_test(config), f'{config.work_dir}/iter_4.pth', converted)
+        load_plain(model_to_test(config), f'{config.work_dir}/iter_4.pth')
     runner = build_runner(config, {'load_from': f'{config.work_dir}/iter_4.pth'})
     with pytest.raises(CheckpointError, match=r'missing: backbone\.reins\.'):
         runner.train()

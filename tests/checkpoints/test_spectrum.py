@@ -115,7 +115,7 @@ STATE = {
     'backbone.blocks.0.conv.weight': (5, 4, 3, 2),
     'backbone.blocks.0.mlp.fc1.weight': (8, 4),
     'backbone.pos_embed': (1, 5, 4),
-    'decode_head.qkv.weight': (4, 4),  # not of three parts
+    'decode_head.qkv.weight': (6, 4),  # not of three square parts
     'decode_head.in_proj.weight': (6, 4),  # of something else than attention
     'decode_head.conv_seg.weight': (3, 4, 1, 1),
     'decode_head.attn.in_proj_weight': (12, 4),

@@ -221,3 +221,149 @@ def test_a_config_without_data_is_refused(tmp_path, run_here):
     (tmp_path / 'empty.py').write_text('a = 1')
     with pytest.raises(SystemExit, match='error: the config has no train, val or test data'):
         run_here('check_data.py', tmp_path / 'empty.py')
+
+
+def train_on(data, **options):
+    """Let the config train on the data with other options."""
+    config = Config.fromfile(data.parent / 'config.py')
+    config.train_dataloader.dataset.update(options)
+    config.dump(data.parent / 'config.py')
+
+
+def labels_on_disk(data):
+    """How many pixels have which value in all labels of GTA."""
+    arrays = []
+    for path in (data / 'gta/labels').glob(f'*{SUFFIX}'):
+        with Image.open(path) as image:
+            arrays.append(np.ravel(image))
+    return np.bincount(np.concatenate(arrays), minlength=256)
+
+
+def test_classes_that_are_chosen(data, run_here, capsys):
+    train_on(data, metainfo=dict(classes=['sky', 'road']))
+    code, report = check(run_here, data)
+    assert code == 0 and not report['train gta']['faults']
+    pixels = labels_on_disk(data)
+    counts = {'sky': pixels[10], 'road': pixels[0]}
+    counts['ignored'] = pixels.sum() - sum(counts.values())
+    assert report['train gta']['labels']['pixels'] == counts
+    assert len(report['val bdd']['labels']['pixels']) == 20
+
+
+def test_more_classes_than_cityscapes_has(data, run_here, capsys):
+    names = [f'thing {index}' for index in range(25)]
+    for path in (data / 'gta/labels').glob(f'*{SUFFIX}'):
+        with Image.open(path) as image:
+            labels = np.array(image)
+        labels[labels == 3], labels[labels == 255] = 24, 0
+        Image.fromarray(labels).save(path)
+    train_on(data, metainfo=dict(classes=names))
+    code, report = check(run_here, data)
+    assert code == 0
+    pixels = labels_on_disk(data)
+    assert report['train gta']['labels']['pixels'] == {
+        **dict(zip(names, pixels[:25].tolist(), strict=True)),
+        'ignored': 0,
+    }
+    absent = ', '.join(name for name, amount in zip(names, pixels, strict=False) if not amount)
+    assert absent.startswith('thing 3, thing 19')
+    assert report['train gta']['notes'] == [f'no label of the training data has {absent}']
+    printed = capsys.readouterr().out
+    assert f'warning: train gta: no label of the training data has {absent}' in printed
+    (row,) = [line for line in printed.splitlines() if 'thing 24' in line and '│' in line]
+    assert f'{100 * pixels[24] / pixels.sum():.2f} (100)' in row
+
+
+def test_label_zero_that_does_not_count(data, run_here):
+    names = [f'thing {index}' for index in range(18)]
+    train_on(data, metainfo=dict(classes=names), reduce_zero_label=True)
+    code, report = check(run_here, data)
+    assert code == 0
+    counts, pixels = report['train gta']['labels']['pixels'], labels_on_disk(data)
+    assert [counts[name] for name in names] == pixels[1:19].tolist()
+    assert counts['ignored'] == pixels[0] + pixels[255]
+
+
+def test_values_are_compared_with_the_classes_of_the_dataset(data, run_here):
+    train_on(data, metainfo=dict(classes=['a', 'b', 'c']))
+    code, report = check(run_here, data)
+    assert code == 1 and report['train gta']['good'] == 0
+    assert report['train gta']['faults'][0]['text'].endswith('; labels are 0 to 2, 255')
+
+
+def test_samples_of_other_datasets_have_no_domain(data, run_here):
+    config = Config.fromfile(data.parent / 'config.py')
+    plain = {k: v for k, v in config.train_dataloader.dataset.items() if k != 'domain'}
+    plain.update(type='CityscapesDataset')
+    config.train_dataloader.dataset = plain
+    config.test_dataloader.dataset = dict(plain, test_mode=True)
+    config.test_evaluator = dict(type='DomainIoUMetric')
+    config.dump(data.parent / 'config.py')
+    code, report = check(run_here, data)
+    (harmless,) = report['train CityscapesDataset']['faults']
+    (fault,) = report['test CityscapesDataset']['faults']
+    assert fault['kind'] == 'no domain' and 'use DomainDataset' in fault['text']
+    assert fault['breaks'] and not harmless['breaks'] and code == 1
+
+
+def test_a_dataset_that_is_tested_twice_is_found(data, run_here):
+    config = Config.fromfile(data.parent / 'config.py')
+    config.test_dataloader.dataset.datasets *= 2
+    config.dump(data.parent / 'config.py')
+    code, report = check(run_here, data)
+    (fault,) = report['val bdd']['faults']
+    assert code == 1 and fault['kind'] == 'repeated'
+    assert fault['file'] == 'test_dataloader.dataset.datasets.1'
+
+
+def test_images_too_flat_for_the_network_are_found(data, run_here):
+    config = Config.fromfile(data.parent / 'config.py')
+    config.model = dict(backbone=dict(patch_size=16))
+    config.dump(data.parent / 'config.py')
+    for folder, end in (('images', '.png'), ('labels', SUFFIX)):
+        for index, rows in ((1, 1), (2, 15), (3, 16)):
+            path = data / f'gta/{folder}/{index:05d}{end}'
+            with Image.open(path) as image:
+                image.crop((0, 0, 64, rows)).save(path)
+    code, report = check(run_here, data)
+    faults = report['train gta']['faults']
+    assert code == 1 and {fault['kind'] for fault in faults} == {'too small'}
+    assert [fault['text'] for fault in faults] == [
+        f'64 x {rows} pixels, the network needs 16 each way' for rows in (1, 15)
+    ]
+
+
+def test_files_too_large_to_read_and_folders_are_found(data, run_here, monkeypatch):
+    Image.new('RGB', (200, 100)).save(data / 'gta/images/00003.png')
+    (data / 'gta/labels' / f'00004{SUFFIX}').unlink()
+    (data / 'gta/labels' / f'00004{SUFFIX}').mkdir()
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 64 * 48 + 1)
+    code, report = check(run_here, data)
+    faults = {fault['file'][-24:]: fault['text'] for fault in report['train gta']['faults']}
+    assert code == 1 and len(faults) == 2
+    assert 'exceeds limit' in faults[f'{data}/gta/images/00003.png'[-24:]]
+    assert faults[f'{data}/gta/labels/00004{SUFFIX}'[-24:]] == 'is a directory'
+
+
+def test_a_dataset_that_cannot_be_built_does_not_hide_the_others(data, run_here):
+    train_on(data, metainfo=dict(classes='car'))
+    (data / 'bdd100k/images/10k/val/val-00003.jpg').write_bytes(b'')
+    code, report = check(run_here, data)
+    (fault,) = report['train gta']['faults']
+    assert code == 1 and fault['kind'] == 'unusable' and "classes='car' is neither" in fault['text']
+    assert report['train gta']['labels']['pixels'] == {}
+    assert len(report['val bdd']['faults']) == 1
+
+
+def test_a_list_that_was_read_is_not_written_over(data, run_here):
+    spoil(data)
+    check(run_here, data, '--fix-list')
+    path = data.parent / 'out/train_gta.txt'
+    before = path.read_text()
+    first = data / 'gta/images' / f'{before.split()[0]}.png'
+    first.write_bytes(b'')
+    option = f'train_dataloader.dataset.ann_file={path}'
+    check(run_here, data, '--fix-list', '--cfg-options', option)
+    assert path.read_text() == before
+    again = path.with_name('train_gta_good.txt').read_text()
+    assert again.splitlines() == before.splitlines()[1:]

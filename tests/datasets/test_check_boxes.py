@@ -157,3 +157,19 @@ def test_a_part_of_the_data(data, run_here, indices, count):
     option = f'train_dataloader.dataset.indices={indices}'
     code, report = check(run_here, data, '--cfg-options', option)
     assert code == 0 and report['train DC']['images'] == count
+
+
+def test_training_without_a_box_is_found(data, run_here, capsys):
+    option = 'train_dataloader.dataset.metainfo.classes=[Tram,Bus]'
+    code, report = check(run_here, data, '--cfg-options', option)
+    faults = [fault for fault in report['train DC']['faults'] if fault['breaks']]
+    text = 'none of the 14 images to train on has a label of Tram, Bus'
+    assert code == 1 and [fault['text'] for fault in faults] == [text]
+
+
+def test_classes_without_a_box_are_named(data, run_here, capsys):
+    code, report = check(run_here, data)
+    note = 'no label of the training data has bus, bike, motor, rider, truck'
+    assert code == 0 and report['train DC']['notes'] == [note]
+    assert not report['val DF']['notes']
+    assert f'warning: train DC: {note}' in capsys.readouterr().out

@@ -1,5 +1,6 @@
 """From raw labels on disk through the converters to the train ids that they mean."""
 
+import json
 import os
 import shutil
 import signal
@@ -15,8 +16,12 @@ from PIL import Image
 from raw_data import TABLES, train_ids, write_raw_data
 
 from soma.datasets.label_files import read_labels as read_file
-from soma.datasets.prepare.convert import convert_dataset
+from soma.datasets.labels import TRAIN_TO_TRAIN
+from soma.datasets.prepare.convert import convert, convert_dataset
+from soma.datasets.prepare.convert_files import LabelJob
+from soma.datasets.prepare.counts import Counts
 from soma.datasets.prepare.layouts import LAYOUTS
+from soma.io.files import InputError
 
 SIZE = (128, 64)
 HALF = (64, 32)
@@ -335,3 +340,60 @@ def test_wrong_options_are_refused_before_the_work(data, tmp_path, run_here, opt
     with pytest.raises(SystemExit, match=message):
         run_here('convert_datasets/gta.py', tmp_path, *options)
     assert not list(tmp_path.rglob('*TrainIds*'))
+
+
+def test_files_that_cannot_be_read_fail_alone(data, tmp_path, monkeypatch, run_here, capsys):
+    """Too large for Pillow, cut off, a folder, bytes that raise anything: the others are made."""
+    root = tmp_path / 'gta'
+    raw = np.zeros(SIZE[::-1], np.uint8)
+    for index in range(6):
+        for folder in ('images', 'labels'):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(raw).save(root / folder / f'{index}.png')
+    Image.new('L', (SIZE[0] * 3, SIZE[1])).save(root / 'labels/0.png')
+    whole = (root / 'labels/1.png').read_bytes()
+    (root / 'labels/1.png').write_bytes(whole[:-20])
+    (root / 'labels/2.png').unlink()
+    (root / 'labels/2.png').mkdir()
+    Image.new('L', (SIZE[0] * 3, SIZE[1])).save(root / 'images/3.png')
+    Image.fromarray(raw[:1]).save(root / 'labels/4.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', raw.size + 1)
+    with pytest.raises(SystemExit) as exit:
+        run_here('convert_datasets/gta.py', root)
+    assert exit.value.code == 1
+    made = sorted(path.name for path in root.glob('labels/*TrainIds.png'))
+    assert made == [f'{index}_labelTrainIds.png' for index in (3, 4, 5)]
+    report = json.loads((root / 'conversion.json').read_text())
+    reasons = [report['failures'][f'{root}/labels/{index}.png'] for index in range(3)]
+    assert 'exceeds limit' in reasons[0] and 'truncated' in reasons[1]
+    assert reasons[2] == 'is a directory'
+    assert report['remarks'] == {
+        f'{root}/labels/3.png': f'its image {root}/images/3.png is damaged',
+        f'{root}/labels/4.png': 'is 128 x 1 pixels, its image 128 x 64',
+    }
+    assert '3 failed' in capsys.readouterr().out
+
+
+def test_two_labels_of_one_image_are_refused(tmp_path):
+    for name in ('rgb/rgb_1.png', 'ss/ss_1.png', 'ss/rgb_1.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new('L', (8, 8)).save(tmp_path / name)
+    message = r'ss/rgb_1\.png and .*ss/ss_1\.png would both be written to .*rgb_1_labelTrainIds'
+    with pytest.raises(InputError, match=message):
+        convert_dataset('urbansyn', tmp_path)
+    assert not list(tmp_path.rglob('*TrainIds*'))
+
+
+def test_no_source_of_another_file_is_written_over(data, tmp_path):
+    first, second = (
+        LabelJob(tmp_path / source, tmp_path / target, TRAIN_TO_TRAIN, tmp_path / 'x')
+        for source, target in (('a.png', 'b.png'), ('b.png', 'c.png'))
+    )
+    with pytest.raises(InputError, match=r'b\.png is read too: --out ANOTHER_FOLDER'):
+        convert([second, first], Counts(()))
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_at_once(data, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match=r'^nothing can be written to .*file/out \(Not a dir'):
+        convert_dataset('gta', data / 'gta', tmp_path / 'file/out')

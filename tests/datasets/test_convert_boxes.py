@@ -8,6 +8,7 @@ from PIL import Image
 
 from soma.datasets.prepare.convert import convert_dataset
 from soma.datasets.voc_files import VOCBox, read_voc, write_voc
+from soma.io.files import InputError
 
 SCRIPT = 'convert_datasets/diverse_weather.py'
 FOLDER = 'daytime_clear/VOC2007'
@@ -114,3 +115,22 @@ def test_the_script(root, run_here, capsys):
     assert f'failed: {annotation(root, "a")} is no XML' in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r'expected folders such as .*daytime_clear'):
         run_here(SCRIPT, root / 'daytime_clear')
+
+
+@pytest.mark.parametrize('line', ['../../../../escaped', '/tmp/escaped'])
+def test_a_list_that_leads_elsewhere_writes_nothing(root, tmp_path, line):
+    path = root / FOLDER / 'ImageSets/Main/train.txt'
+    path.write_text(f'a\n{line}\n')
+    before = digests(tmp_path)
+    with pytest.raises(InputError, match=r'train\.txt, line 2: .*escaped.* leads out of'):
+        convert_dataset('diverseWeather', root, tmp_path / 'out')
+    assert digests(tmp_path) == before
+
+
+def test_an_image_too_large_to_read_fails_alone(root, monkeypatch):
+    Image.new('1', (300, 200)).save(root / FOLDER / 'JPEGImages/b.jpg')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100 * 60 + 1)
+    summary = convert_dataset('diverseWeather', root)
+    ((path, reason),) = summary.failures.items()
+    assert path.endswith('b.xml') and 'b.jpg Image size (60000 pixels) exceeds limit' in reason
+    assert summary.counts.total == 3

@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, DefaultScope
 from torch.utils.data import DataLoader
 
 from soma.datasets.voc_files import read_voc
+from soma.io.files import InputError
 
 CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/diverse_weather_1024x1024.py'
 FOLDERS = dict(
@@ -165,3 +166,37 @@ def test_missing_files_are_named(root):
     (folder / 'JPEGImages').rename(folder / 'Images')
     with pytest.raises(FileNotFoundError, match=r'domain DC: no folder .*JPEGImages'):
         dataset(root)
+
+
+def test_a_fault_of_the_program_is_not_blamed_on_the_file(root, monkeypatch):
+    def fault(*_):
+        raise TypeError('a fault')
+
+    monkeypatch.setattr('mmdet.datasets.XMLDataset._parse_instance_info', fault)
+    with pytest.raises(TypeError, match=r'^a fault$'):
+        dataset(root)
+
+
+def test_an_image_that_must_give_its_size_is_named(root):
+    xml(root).write_text('<annotation/>')
+    image = root / 'daytime_clear/VOC2007/JPEGImages/daytime_clear-1.jpg'
+    image.write_bytes(b'x')
+    with pytest.raises(InputError, match=rf'^{image} cannot be read as an image; tools/check_data'):
+        dataset(root)
+
+
+def test_training_without_a_box_is_refused(root):
+    message = r'^domain DC: no image of .*train\.txt has a box of the classes tram, bus; tools'
+    with pytest.raises(InputError, match=message):
+        dataset(root, metainfo=dict(classes=('tram', 'bus')))
+    data = dataset(root, metainfo=dict(classes=('tram', 'bus')), test_mode=True)
+    assert [sample['instances'] for sample in data] == [[], []]
+
+
+def test_an_image_that_cannot_be_read_is_named(root):
+    data = dataset(root, pipeline=[dict(type='LoadImageFromFile')])
+    image = root / 'daytime_clear/VOC2007/JPEGImages/daytime_clear-2.jpg'
+    image.write_bytes(b'')
+    with pytest.raises(InputError, match=rf'^{image}: {image} is empty; tools/check_data'):
+        data[1]
+    assert data[0]['img'].shape == (*VOC_SIZE[::-1], 3)

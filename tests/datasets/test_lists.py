@@ -3,6 +3,7 @@ from mmengine.registry import DATASETS
 from PIL import Image
 
 from soma.datasets.lists import parse_subset, read_names, write_subset
+from soma.io.files import InputError
 
 TRAIN = ('leftImg8bit/train', '_leftImg8bit.png')
 
@@ -116,3 +117,17 @@ def test_a_missing_list_is_named(root):
     (root / 'mine.txt').write_text('')
     with pytest.raises(FileNotFoundError, match=r'no \*_leftImg8bit\.png in .*mine\.txt'):
         build(root, ann_file='mine.txt')
+
+
+@pytest.mark.parametrize(
+    'line', ['../x', 'a/../../x', '/etc/passwd', '../images/..', 'images/../../x', 'a\0b']
+)
+def test_a_line_that_leads_out_of_the_folder_is_refused(tmp_path, line):
+    (tmp_path / 'list.txt').write_text(f'a\n\n{line}\n')
+    with pytest.raises(InputError, match=r'list\.txt, line 3: .* leads out of the folder images'):
+        read_names(tmp_path / 'list.txt', 'images', '.png')
+
+
+def test_names_with_dots_are_no_folders(tmp_path):
+    (tmp_path / 'list.txt').write_text('a..b\n/data/images/c/d.png\nimages/e.f.png\n')
+    assert read_names(tmp_path / 'list.txt', 'images', '.png') == ['a..b', 'c/d', 'e.f']

@@ -184,8 +184,9 @@ def test_a_folder_without_images_says_how_to_make_them(tmp_path):
             build(folder)
 
 
-def test_a_broken_fractal_is_named(image, tmp_path):
-    (tmp_path / 'broken.png').write_bytes(b'no image')
+@pytest.mark.parametrize('content', [b'no image', b''])
+def test_a_broken_fractal_is_named(image, tmp_path, content):
+    (tmp_path / 'broken.png').write_bytes(content)
     plan = Plan(False, [Round(True, 0, 1.0, 0.1)], 0, (0, 0))
     transform = planned(tmp_path, plan)
     with pytest.raises(OSError, match=r'broken\.png'):

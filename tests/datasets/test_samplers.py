@@ -29,7 +29,7 @@ def test_ratio_sampler_skips_as_mmengine_asks():
 
 
 def test_ratio_sampler_refuses_what_makes_no_sense():
-    for ratio in ((1,), (1, 0), (1, -2)):
+    for ratio in ((1,), (1, 0), (1, -2), '12', 2, ('1', '2')):
         with pytest.raises(ValueError, match='2 numbers above 0'):
             sampler(ratio=ratio)
     with pytest.raises(TypeError, match='ConcatDataset, got a range'):

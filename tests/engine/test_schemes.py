@@ -54,7 +54,7 @@ def server(tmp_path, monkeypatch):
 @pytest.fixture
 def names(server, monkeypatch):
     """What mmengine's names of public weights stand for: files of the server."""
-    urls = {name: f'{server}/{name}.pth' for name in ('good', 'code', 'grab', 'cut')}
+    urls = {name: f'{server}/{name}.pth' for name in ('good', 'code', 'grab', 'cut', 'nan')}
     for table in ('get_torchvision_models', 'get_external_models', 'get_mmcls_models'):
         monkeypatch.setattr(mmengine_loaders, table, lambda: urls)
     monkeypatch.setattr(mmengine_loaders, 'get_deprecated_model_names', dict)
@@ -66,6 +66,7 @@ def files(tmp_path, server):
     meta = {'config': 'raise SystemExit', 'loss': HistoryBuffer([1.0], [1])}
     for name, extra in (('good', 0), ('code', Bomb()), ('grab', Grab())):
         torch.save({'state_dict': state, 'meta': meta, 'x': extra}, f'server/{name}.pth')
+    torch.save({'state_dict': {'backbone.a': torch.tensor([torch.nan])}}, 'server/nan.pth')
     content = (tmp_path / 'server/good.pth').read_bytes()
     (tmp_path / 'server/cut.pth').write_bytes(content[: len(content) // 2])
 
@@ -82,7 +83,11 @@ def test_addresses_reach_mmengines_downloaders_and_are_read_safely(server, names
     (tensor,) = content['state_dict'].values()
     assert torch.equal(tensor, torch.ones(2))
     assert scheme == 'mmcls://' or 'config' not in content['meta']  # it would be run as Python
-    for name, why in (('code', r'holds more .* wants to call \w+\.mkdir'), ('cut', 'is damaged')):
+    for name, why in (
+        ('code', r'holds more .* wants to call \w+\.mkdir'),
+        ('cut', 'is damaged'),
+        ('nan', r'has NaN or infinity in state_dict\.backbone\.a'),
+    ):
         cached = f'hub/hub/checkpoints/{name}.pth'
         with pytest.raises(CheckpointError, match=rf'^{address(name)} \(.*{cached}\) {why}') as e:
             CheckpointLoader.load_checkpoint(address(name), 'cpu')

@@ -6,14 +6,16 @@ import pytest
 import torch
 from mmengine.registry import METRICS
 from mmengine.structures import PixelData
+from mmseg.datasets import CityscapesDataset
 from mmseg.evaluation import IoUMetric
 from mmseg.structures import SegDataSample
 from PIL import Image
 from two_processes import evaluate_in_two
 
-from soma.datasets.labels import TRAIN_TO_CITYSCAPES
 from soma.evaluation import confusion_matrix
+from soma.io.files import InputError
 
+CITYSCAPES = CityscapesDataset.METAINFO['classes']
 CLASSES = 5
 META = dict(classes=[f'class {i}' for i in range(CLASSES)])
 
@@ -137,15 +139,71 @@ def test_confusion_matrix_has_labels_as_rows():
     assert counts.tolist() == [[0, 2, 0], [1, 0, 0], [0, 0, 0]]
 
 
-def test_predictions_are_written_by_domain_with_cityscapes_ids(tmp_path):
+def written(tmp_path, classes, prediction):
+    """What the metric writes of a prediction, and the classes that its file names."""
+    options = dict(output_dir=str(tmp_path / 'out'), format_only=True)
+    metric = METRICS.build(dict(type='DomainIoUMetric', **options))
+    metric.dataset_meta = dict(classes=classes)
+    prediction = np.array(prediction)
+    metric.process({}, [sample('fog', prediction, prediction)])
+    with Image.open(tmp_path / 'out/fog/x.png') as image:
+        return np.asarray(image), image.info.get('classes')
+
+
+def test_predictions_are_written_by_domain(tmp_path):
     rng = np.random.default_rng(0)
     images = [image(rng, 'citys'), image(rng, 'fog')]
     evaluate(images, output_dir=str(tmp_path / 'out'))
-    written = sorted(f for f in tmp_path.rglob('*') if f.is_file())
-    assert written == [tmp_path / 'out' / domain / 'x.png' for domain in ('citys', 'fog')]
-    for file, (_, prediction, _) in zip(written, images, strict=True):
-        assert (np.asarray(Image.open(file)) == TRAIN_TO_CITYSCAPES[prediction]).all()
-    assert TRAIN_TO_CITYSCAPES[:3].tolist() == [7, 8, 11]
+    files = sorted(f for f in tmp_path.rglob('*') if f.is_file())
+    assert files == [tmp_path / 'out' / domain / 'x.png' for domain in ('citys', 'fog')]
+    for file, (_, prediction, _) in zip(files, images, strict=True):
+        assert np.array_equal(np.asarray(Image.open(file)), prediction)
+
+
+@pytest.mark.parametrize('kind', [tuple, list])
+def test_cityscapes_ids_of_the_classes_of_cityscapes(tmp_path, kind):
+    ids, classes = written(tmp_path, kind(CITYSCAPES), [[0, 1, 2, 18]])
+    assert ids.tolist() == [[7, 8, 11, 33]] and ids.dtype == np.uint8 and classes is None
+
+
+@pytest.mark.parametrize(
+    ('classes', 'prediction', 'dtype'),
+    [
+        (['sky', 'road', 'car'], [[0, 1, 2]], np.uint8),
+        (CITYSCAPES[::-1], [[0, 1, 18]], np.uint8),
+        (CITYSCAPES[:18], [[0, 1, 17]], np.uint8),
+        ([f'class {index}' for index in range(25)], [[0, 19, 24]], np.uint8),
+        ([f'class {index}' for index in range(256)], [[0, 24, 255]], np.uint8),
+        ([f'class {index}' for index in range(300)], [[0, 255, 299]], np.uint16),
+    ],
+)
+def test_places_of_other_classes(tmp_path, classes, prediction, dtype):
+    ids, names = written(tmp_path, classes, prediction)
+    assert ids.tolist() == prediction and ids.dtype == dtype
+    assert names == ', '.join(classes)
+
+
+def test_a_class_that_the_data_does_not_have_is_refused(tmp_path):
+    with pytest.raises(InputError, match='predicts class 25, the test data has 19 classes'):
+        written(tmp_path, CITYSCAPES, [[0, 25]])
+
+
+def test_the_ignore_index_of_the_dataset():
+    metric = METRICS.build(dict(type='DomainIoUMetric'))
+    metric.dataset_meta = dict(META, ignore_index=3)
+    metric.process({}, [sample('fog', np.array([[0, 1, 1]]), np.array([[0, 3, 1]]))])
+    assert metric.evaluate(1)['mean_mIoU'] == 100
+
+
+def test_labels_out_of_range_are_named():
+    with pytest.raises(InputError, match=r'^x\.png: label holds 0 to 77, outside .*check_data'):
+        evaluate([('fog', np.array([[0, 1]]), np.array([[0, 77]]))])
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_test(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match=r'^nothing can be written to the folder .*file/out'):
+        METRICS.build(dict(type='DomainIoUMetric', output_dir=str(tmp_path / 'file/out')))
 
 
 def test_the_mean_is_over_the_domains_that_are_asked_for():
@@ -200,7 +258,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
         metric.process({}, made[1:])
 
 
-@pytest.mark.parametrize('wrong', ['fog', ['fog', 'fog']])
+@pytest.mark.parametrize('wrong', ['fog', ['fog', 'fog'], 3, []])
 def test_mean_over_must_be_a_list_of_domains(wrong):
     with pytest.raises(ValueError, match='must be a list of different domains'):
         METRICS.build(dict(type='DomainIoUMetric', mean_over=wrong))

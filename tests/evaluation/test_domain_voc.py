@@ -141,6 +141,7 @@ def test_the_mean_is_over_the_domains_that_are_asked_for():
         (dict(mean_over=['NC', 'NC']), 'must be a list of different domains'),
         (dict(eval_mode='101points'), "must be '11points' or 'area', got '101points'"),
         (dict(iou_thr=50), 'iou_thr must be above 0 and at most 1, got 50'),
+        (dict(iou_thr='0.5'), "iou_thr must be above 0 and at most 1, got '0.5'"),
         (dict(format_only=True), 'format_only needs output_dir'),
     ],
 )

@@ -1,14 +1,20 @@
+import re
+import shutil
+
 import mmcv
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
 from PIL import Image
 
 from soma.adapters import SoMALayer
 from soma.datasets import DomainVOCDataset
 from soma.inference import Inferencer, list_images, visualize
+from soma.inference.inferencer import result_of
 from soma.io.checkpoint_files import CheckpointError, read_checkpoint, write_checkpoint
+from soma.io.files import InputError
 
 
 @pytest.fixture
@@ -177,3 +183,102 @@ def test_visualize_draws_sure_boxes(tmp_path):
         sheet = np.asarray(Image.open(file))
         result[limit] = (sheet[:50, 66:] == (0, 0, 255)).all(-1).sum()
     assert result['default'] > 100 and result[0.41] == 0
+
+
+def draw(source, target, *names):
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (60, 40), (10, 200, 30)).save(source / name)
+    return [str(path.relative_to(target)) for path in visualize(Stripes(), source, target)]
+
+
+def test_images_that_differ_in_their_suffix_have_drawings_of_their_own(tmp_path):
+    names = ('a.jpg', 'a.png', 'b.jpg', 'sub/a.png')
+    expected = ['a.jpg.png', 'a.png.png', 'b.png', 'sub/a.png']
+    assert draw(tmp_path / 'source', tmp_path / 'out', *names) == expected
+    assert len(list((tmp_path / 'out').rglob('*.png'))) == 4
+    with pytest.raises(InputError, match=r'2 images would be written to .*a\.jpg\.png: rename'):
+        draw(tmp_path / 'source', tmp_path / 'out', 'a.jpg.bmp')
+
+
+@pytest.mark.parametrize('target', ['pics', 'other/../pics', 'link'])
+def test_no_image_is_written_over(tmp_path, target):
+    Image.new('RGB', (60, 40)).save(tmp_path / 'pics.png')
+    (tmp_path / 'pics').mkdir()
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'pics')
+    before = Image.new('RGB', (60, 40), (10, 200, 30))
+    before.save(tmp_path / 'pics/a.png')
+    before.save(tmp_path / 'pics/b.jpg')
+    content = (tmp_path / 'pics/a.png').read_bytes()
+    for source in ('pics', 'pics/a.png'):
+        with pytest.raises(InputError, match=r'a\.png would be written over: choose'):
+            visualize(Stripes(), tmp_path / source, tmp_path / target)
+    assert (tmp_path / 'pics/a.png').read_bytes() == content
+    assert sorted(path.name for path in (tmp_path / 'pics').iterdir()) == ['a.png', 'b.jpg']
+
+
+def test_what_was_drawn_below_the_images_is_not_drawn_again(tmp_path):
+    for _ in range(2):
+        assert draw(tmp_path, tmp_path / 'drawn', 'a.png', 'sub/b.png') == ['a.png', 'sub/b.png']
+
+
+def test_images_that_cannot_be_read_do_not_stop_the_others(tmp_path, monkeypatch):
+    source, out = tmp_path / 'source', tmp_path / 'out'
+    draw(source, out, 'a.png', 'b.png', 'c.png', 'd.png', 'e.jpg', 'z.png')
+    shutil.rmtree(out)
+    (source / 'b.png').write_bytes(b'')
+    (source / 'c.png').write_text('no image')
+    Image.new('RGB', (100, 100)).save(source / 'd.png')
+    (source / 'e.jpg').unlink()
+    (source / 'e.jpg').mkdir()  # a folder is none of the images
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 60 * 40 + 1)
+    with pytest.raises(InputError, match=r'^3 of 5 images are not drawn: ') as error:
+        visualize(Stripes(), source, out)
+    for name, reason in (('b', 'is empty'), ('c', 'is no image'), ('d', 'Image size .10000 pix')):
+        assert re.search(rf'{name}\.png cannot be read as an image: {reason}', str(error.value))
+    assert sorted(path.name for path in out.iterdir()) == ['a.png', 'z.png']
+
+
+def test_an_image_of_one_row(tiny_config, checkpoint, tmp_path):
+    """It is drawn if the network can, else named; the other is drawn in any case."""
+    Image.new('RGB', (500, 1)).save(tmp_path / 'flat.png')
+    Image.new('RGB', (60, 40)).save(tmp_path / 'whole.png')
+    tiny_config.test_pipeline.insert(1, dict(type='Resize', scale=(64, 64), keep_ratio=True))
+    inferencer = Inferencer(tiny_config, checkpoint, 'cpu')
+    with pytest.raises(InputError, match=r'^1 of 2 images are not drawn: .*flat\.png: OpenCV'):
+        visualize(inferencer, tmp_path, tmp_path / 'out')
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['whole.png']
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['IMAGES', '--device', 'nonsense'], "error: 'nonsense' is no device: cpu, cuda:0"),
+        (['IMAGES', '--device', 'cuda:99'], "error: there is no device 'cuda:99'"),
+        (['nowhere'], 'error: no image at nowhere'),
+        (['IMAGES', '--score-thr', '30'], r'error: score_thr must be from 0 to 1, got 30\.0'),
+        (['IMAGES', '--out', 'IMAGES'], r'error: .*00000\.png would be written over'),
+        (['IMAGES', '--out', 'tiny.py'], r'error: nothing can be written to the folder .*tiny\.py'),
+    ],
+)
+def test_wrong_arguments_are_said_before_the_model_is_built(
+    config_file, street_data, run_here, monkeypatch, arguments, message
+):
+    def built(*_):
+        raise AssertionError('the model is built')
+
+    monkeypatch.setattr('soma.inference.inferencer.build_model', built)
+    known = {'IMAGES': street_data / 'images', 'tiny.py': config_file}
+    arguments = [known.get(argument, argument) for argument in arguments]
+    with pytest.raises(SystemExit, match=message):
+        run_here('visualize.py', config_file, 'x.pth', *arguments)
+
+
+def test_more_classes_than_eight_bits_hold():
+    sample = SegDataSample()
+    for largest, dtype in ((255, np.uint8), (299, np.uint16)):
+        sample.pred_sem_seg = PixelData(data=torch.tensor([[[0, largest]]]))
+        labels = result_of(sample)
+        assert labels.tolist() == [[0, largest]] and labels.dtype == dtype
+        del sample.pred_sem_seg

@@ -236,7 +236,7 @@ def test_the_plain_backbone_is_inside(resnet_file):
     init_cfg = dict(type='Pretrained', checkpoint=str(resnet_file))
     backbone = dict(type='AdaptedBackbone', backbone=dict(RESNET, init_cfg=init_cfg), adapter=SOMA)
     config = Config(dict(model=dict(backbone=backbone)))
-    assert use_plain_model(config) == str(resnet_file)
+    assert use_plain_model(config) == (str(resnet_file), 'SoMA')
     assert config.model.backbone == RESNET
 
 
@@ -249,3 +249,19 @@ def test_what_the_config_adapts():
     # of stages 3 and 4: three convolutions a block, and the shortcuts
     assert len(adapted_layers_of(model)) == (6 + 3) * 3 + 2
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) == 1_032_192
+
+
+@pytest.mark.parametrize('backbone', ['ResNet', None, dict(depth=18)])
+def test_a_backbone_that_is_no_config_is_refused(backbone):
+    with pytest.raises(ValueError, match='backbone must be a dict with a type, got'):
+        MODELS.build(dict(type='AdaptedBackbone', backbone=backbone, adapter=SOMA))
+
+
+@pytest.mark.parametrize('adapted', [True, False])
+def test_pretrained_weights_of_a_value_that_is_none_are_refused(resnet_file, adapted):
+    """Also by the plain backbone, whose file mmengine opens."""
+    state = read_state_dict(resnet_file)
+    state['layer1.0.conv1.weight'][0, 0] = torch.nan
+    write_checkpoint(state, resnet_file)
+    with pytest.raises(CheckpointError, match=r'resnet\.pth has NaN or .* in layer1\.0\.conv1'):
+        (build if adapted else plain)(resnet_file)

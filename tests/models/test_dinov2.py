@@ -1,4 +1,5 @@
 import copy
+import functools
 import logging
 import sys
 import types
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from timm.models.vision_transformer import VisionTransformer
 
-from soma.adapters import SoMALayer, low_rank_product, merge_adapter
+from soma.adapters import SoMALayer, base_card, low_rank_product, merge_adapter
 from soma.io.checkpoint_files import read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.dinov2_weights import convert_dinov2, resize_pos_embed
@@ -262,13 +263,42 @@ def test_files_that_do_not_fit_are_refused(public_file, tmp_path, change, messag
         ({'attn_impl': 'flash'}, "attn_impl must .* got 'flash'"),
         ({'pos_embed_interp': 'bilinear'}, "pos_embed_interp must .* got 'bilinear'"),
         ({'init_cfg': dict(type='Kaiming', checkpoint='x')}, "type='Pretrained'"),
+        ({'init_cfg': dict(type='Pretrained')}, 'init_cfg must be dict.*, checkpoint=FILE'),
+        ({'init_cfg': dict(type='Pretrained', checkpoint=5)}, 'init_cfg must name a file, got 5'),
+        ({'init_cfg': 'x.pth'}, "init_cfg must be dict.* got 'x.pth'"),
+        ({'arch': 7}, 'unknown arch 7, choose one of'),
+        ({'arch': dict(ARCH, wings=2)}, r"unknown options \['wings'\] of arch"),
+        ({'arch': dict(ARCH, img_size=2)}, r"unknown options \['img_size'\] of arch"),
+        ({'arch': dict(ARCH, depth=0)}, 'arch: depth must be at least 1, and whole, got 0'),
+        ({'arch': dict(embed_dim=16, depth=4)}, 'arch: num_heads must be at least 1, .* got None'),
+        ({'arch': dict(ARCH, num_heads=3)}, 'embed_dim 16 must be a multiple of num_heads 3'),
+        ({'out_indices': [-1, 1]}, r'out_indices must ascend within 0 to 3, got \[-1, 1\]'),
+        ({'out_indices': []}, r'out_indices must ascend within 0 to 3, got \[\]'),
+        ({'out_indices': 3}, 'out_indices must ascend within 0 to 3, got 3'),
+        ({'out_indices': ['3']}, r"out_indices must ascend within 0 to 3, got \['3'\]"),
+        ({'pyramid': [4, 2, 1, 0]}, 'pyramid factors must be above 0, got 0'),
+        ({'pyramid': 4}, '4 pyramid factors for 4 out_indices'),
+        ({'frozen_blocks': '2'}, "frozen_blocks must be 0 to 4, got '2'"),
+        ({'frozen_blocks': -1}, 'frozen_blocks must be 0 to 4, got -1'),
+        ({'registers': -1}, 'registers must be at least 0, and whole, got -1'),
+        ({'patch_size': 0}, 'patch_size must be 1 to 1024, and whole, got 0'),
+        ({'patch_size': 8.0}, r'patch_size must be 1 to 1024, and whole, got 8\.0'),
+        ({'img_size': 30}, '30 x 30 pixels do not divide into patches of 8'),
+        ({'img_size': '32'}, "img_size must be height and width in pixels, got '32'"),
+        ({'img_size': (32, 32, 3)}, r'img_size must be .* got \(32, 32, 3\)'),
+        ({'img_size': 2**20}, '1048576 x 1048576 pixels are 17179869184 patches of 8, more than'),
+        ({'with_cp': 'yes'}, "with_cp must be one of .* got 'yes'"),
+        ({'adapter': 'SoMA'}, r"adapter needs a dict\(type='SoMA', ...\), got 'SoMA'"),
+        ({'adapter': dict(SOMA, start_block='2')}, "start_block must be at least 0, .* got '2'"),
+        ({'adapter': dict(SOMA, start_block=99)}, 'start_block 99 leaves none'),
     ],
 )
 def test_bad_options_are_refused(options, message):
     options = {'out_indices': [0, 1, 2, 3], **options}
-    config = dict(type='DINOv2', img_size=32, patch_size=8, **{'arch': ARCH, **options})
-    with pytest.raises(ValueError, match=message):
-        MODELS.build(config).init_weights()
+    config = {'type': 'DINOv2', 'img_size': 32, 'patch_size': 8, 'arch': ARCH, **options}
+    with pytest.raises(ValueError, match=message) as error:
+        MODELS.build(config)
+    assert '\n' not in str(error.value)
 
 
 def test_default_outputs_of_the_large_model():
@@ -297,3 +327,11 @@ def test_xformers_where_asked_for(public_file, monkeypatch):
     actual = build(public_file, attn_impl='xformers', adapter=SOMA).eval()(x)[-1]
     assert len(calls) == 4
     assert torch.allclose(actual, build(public_file).eval()(x)[-1], atol=1e-5)
+
+
+def test_what_is_no_plain_data_of_an_architecture_is_named():
+    """A card holds nothing else."""
+    norm = functools.partial(torch.nn.LayerNorm, eps=1e-5)
+    model = DINOv2({**ARCH, 'norm_layer': norm}, 32, 8, out_indices=[3], pyramid=[1])
+    assert model.describe()['arch'] == {**ARCH, 'norm_layer': '?'}
+    assert base_card(model).arch == {**ARCH, 'norm_layer': '?'}

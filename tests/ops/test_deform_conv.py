@@ -116,3 +116,37 @@ def test_groups_that_do_not_fit_the_shapes(groups, deform_groups):
     x, offset, _, weight, _ = tensors(WINDOWS[0])
     with pytest.raises(ValueError, match='groups'):
         deform_conv2d(x, offset, weight, 1, 1, 1, groups, deform_groups)
+
+
+@pytest.mark.parametrize('modulated', [False, True])
+@pytest.mark.parametrize('window', WINDOWS)
+def test_the_gradient_of_a_point_on_the_border_is_that_of_mmcv(device, window, modulated):
+    """At exactly -1, and at exactly the height or width, a point contributes nothing.
+
+    With offsets of zero, every tap on a border of padding lies there. A little further inside the
+    gradient is that of the bilinear sample.
+    """
+    x, offset, mask, weight, _ = tensors(window)
+    stride, padding, dilation = window[:3]
+    kernel, places = weight.shape[2:], offset.shape[2:]
+    position = torch.zeros(kernel[0], kernel[1], 2, *places, dtype=torch.long)
+    for u, v, i, j in itertools.product(*map(range, (*kernel, *places))):
+        position[u, v, 0, i, j] = i * stride[0] - padding[0] + u * dilation[0]
+        position[u, v, 1, i, j] = j * stride[1] - padding[1] + v * dilation[1]
+    size = torch.tensor(x.shape[2:]).view(2, 1, 1)
+    outside = ((position <= -1) | (position >= size)).any(dim=2, keepdim=True)
+    outside = outside.expand_as(position).flatten(0, 2).repeat(window[4], 1, 1)
+    assert outside.any()
+
+    def gradient(start):
+        start = torch.full_like(offset, start).to(device).requires_grad_()
+        more = [mask.to(device)] if modulated else []
+        convolve = modulated_deform_conv2d if modulated else deform_conv2d
+        bias = [None] if modulated else []
+        output = convolve(x.to(device), start, *more, weight.to(device), *bias, *window)
+        return torch.autograd.grad(output.sum(), start)[0].cpu()
+
+    at_zero, inside = gradient(0.0), gradient(1e-9)
+    assert not at_zero[:, outside].any()
+    torch.testing.assert_close(at_zero[:, ~outside], inside[:, ~outside], rtol=1e-6, atol=1e-6)
+    assert inside[:, outside].any()

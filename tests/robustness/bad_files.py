@@ -84,9 +84,14 @@ def make_checkpoints(folder, config, public_file):
         'card_targets': dict(targets=['backbone.blocks.2.attn.qkv']),
         'card_more_targets': dict(targets=['backbone.blocks.9.attn.qkv']),
         'card_classes': dict(classes=[1, 2, 3]),
-        'card_size': dict(img_size=[10**9, 10**9]),
     }.items():
         changed(f'{name}.safetensors', 'adapter.safetensors', card(**values))
+    size = dict(img_size=[10**9, 10**9])
+    changed(
+        'card_size.safetensors',
+        'adapter.safetensors',
+        lambda content: content['meta']['soma']['base'].update(size),
+    )
     save_file({'a': torch.zeros(2)}, folder / 'other.safetensors')
 
 

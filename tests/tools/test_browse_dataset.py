@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from dataset_sheets import browse_dataset
@@ -79,3 +82,33 @@ def test_boxes(tiny_detector, tmp_path, split, count):
 def test_what_cannot_be_drawn_is_said_in_one_line(config_file, run_here, arguments, message):
     with pytest.raises(SystemExit, match=f'^error: {message}$'):
         run_here('misc/browse_dataset.py', config_file, *arguments)
+
+
+def test_samples_that_cannot_be_used_do_not_stop_the_others(config_file, run_here, tmp_path):
+    config = Config.fromfile(config_file)
+    root = Path(shutil.copytree(config.train_dataloader.dataset.data_root, tmp_path / 'copy'))
+    (root / 'images/00001.png').write_bytes(b'')
+    Image.new('L', (80, 48), 77).save(root / 'labels/00003_labelTrainIds.png')
+    option = f'train_dataloader.dataset.data_root={root}'
+    message = r'^error: 2 of 4 samples are not drawn: .*00001\.png is empty.* labels hold 77: '
+    with pytest.raises(SystemExit, match=message):
+        run_here('misc/browse_dataset.py', config_file, '--out', 'out', '--cfg-options', option)
+    files = sorted(path.name for path in (tmp_path / 'elsewhere/out').iterdir())
+    assert files == ['000000_00000.png', '000002_00002.png']
+
+
+def test_classes_without_colours(tiny_detector, tmp_path):
+    """A plain dataset of mmdet may have none."""
+    part = tiny_detector.train_dataloader.dataset
+    part.update(type='XMLDataset', metainfo=dict(classes=('bus', 'car')))
+    del part['domain']
+    part.ann_file = str(Path(part.data_root, part.ann_file))
+    files = browse_dataset(tiny_detector, tmp_path / 'out', 'train', 1)
+    assert len(files) == 1
+
+
+def test_nothing_is_written_among_the_images(config_file, run_here, street_data):
+    before = sorted((street_data / 'images').iterdir())
+    with pytest.raises(SystemExit, match=r'images is a folder of the data: choose another$'):
+        run_here('misc/browse_dataset.py', config_file, '--out', street_data / 'images')
+    assert sorted((street_data / 'images').iterdir()) == before

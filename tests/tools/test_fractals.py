@@ -8,6 +8,8 @@ from dataset_files import digests
 from fractals import BENDS, draw_fractal, sample_functions, write_fractals
 from PIL import Image
 
+from soma.io.files import InputError
+
 
 @pytest.fixture(scope='module')
 def images():
@@ -94,3 +96,15 @@ def test_the_script(tmp_path, run_here, capsys):
     assert json.loads((tmp_path / 'fractals/fractals.json').read_text())['size'] == 40
     with pytest.raises(SystemExit, match=r'error: .*other arguments'):
         run_here('misc/make_fractals.py', *arguments, '--seed', 1)
+
+
+def test_what_is_in_the_way_is_said_at_once(tmp_path):
+    write_fractals(tmp_path, 1, 32)
+    (tmp_path / '00000.jpg').write_bytes(b'\x89PNG\r\n\x1a\n' + b'x' * 40)  # is made again
+    (tmp_path / '00002.jpg').mkdir()
+    with pytest.raises(InputError, match=r'00002\.jpg is a directory where an image belongs'):
+        write_fractals(tmp_path, 3, 32)
+    assert write_fractals(tmp_path, 2, 32) == 2
+    (tmp_path / 'fractals.json').write_text('{')
+    with pytest.raises(InputError, match=r'fractals\.json is damaged'):
+        write_fractals(tmp_path, 2, 32)

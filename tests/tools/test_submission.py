@@ -2,11 +2,14 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
+from mmengine.registry import METRICS
+from mmengine.structures import PixelData
 from PIL import Image
 from submission import pack_submission
 
 from soma.datasets.labels import TRAIN_TO_CITYSCAPES
-from soma.io.checkpoint_files import CheckpointError
+from soma.io.files import CheckpointError, InputError
 
 NAMES = {
     'acdc': [
@@ -73,6 +76,20 @@ def test_what_a_server_would_refuse_is_refused_here(server, tmp_path):
     path.write_bytes(whole)
     with pytest.raises(FileNotFoundError, match='no test images'):
         pack_submission(server, tmp_path / 'out', tmp_path / 'nowhere', tmp_path / 'x.zip')
+
+
+def test_predictions_of_other_classes_are_refused(server, tmp_path):
+    """Whose places look like Cityscapes ids."""
+    path = sorted((tmp_path / 'out').glob('*/*.png'))[0]
+    metric = METRICS.build(dict(type='DomainIoUMetric', output_dir=str(tmp_path), format_only=True))
+    metric.dataset_meta = dict(classes=[f'class {index}' for index in range(25)])
+    prediction = PixelData(data=torch.full((1, 4, 6), 8))
+    domain = path.parent.name
+    made = dict(img_path=f'x/{path.name}', domain=domain, pred_sem_seg=dict(prediction.items()))
+    metric.process({}, [made])
+    (tmp_path / domain / path.name).replace(path)
+    with pytest.raises(InputError, match=r'has other classes than the 19 .*: class 0, class 1'):
+        pack(server, tmp_path)
 
 
 def test_images_of_one_name_are_refused(server, tmp_path):

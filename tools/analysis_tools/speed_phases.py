@@ -231,10 +231,10 @@ def _test(config: Config, settings: Settings) -> dict:
     batch_size = settings.batch_size or config.test_dataloader.batch_size
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     dtype = amp_dtype()
-    pretrained = use_plain_model(config)
+    left_out = use_plain_model(config)
     model = build_model(config)
     if settings.checkpoint is not None:
-        load_plain(model, settings.checkpoint, pretrained)
+        load_plain(model, settings.checkpoint, left_out=left_out)
     model = model.to(device)
     dataset = DATASETS.build(dict(data, length=batch_size))
     durations = []

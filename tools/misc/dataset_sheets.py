@@ -12,9 +12,9 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import set_random_seed
 from PIL import Image
 
-from soma.inference.drawing import draw_result, side_by_side
+from soma.inference.drawing import colours_of, draw_result, side_by_side
 from soma.inference.inferencer import result_of
-from soma.io.files import atomic_path
+from soma.io.files import InputError, atomic_path, check_folder
 from soma.utils.progress import track
 
 
@@ -42,21 +42,29 @@ def browse_dataset(
         The files written, ``<place in the dataset>_<name of the image>.png``.
 
     Raises:
-        ValueError: If ``number`` is below 1, or the config has no such data.
+        InputError: If ``number`` is below 1, the config has no such data, or nothing can be written
+            to the folder; at the end, when all others are drawn, if some samples cannot be used.
     """
     if number < 1:
-        raise ValueError(f'--number must be at least 1, got {number}')
+        raise InputError(f'--number must be at least 1, got {number}')
     if not (loader := config.get(f'{split}_dataloader')):
-        raise ValueError(f'the config has no {split}_dataloader')
+        raise InputError(f'the config has no {split}_dataloader')
+    check_folder(out_dir)
     init_default_scope(config.get('default_scope', 'mmseg'))
     dataset = DATASETS.build(loader.dataset)
-    classes = dataset.metainfo['classes']
-    palette = np.array(dataset.metainfo['palette'], np.uint8)
+    classes, palette = dataset.metainfo['classes'], colours_of(dataset.metainfo)
     set_random_seed(seed)
     chosen = sorted(np.random.permutation(len(dataset))[:number].tolist())
-    written = []
+    files = [Path(dataset.get_data_info(index)['img_path']) for index in chosen]
+    if Path(out_dir).resolve() in {file.parent.resolve() for file in files}:
+        raise InputError(f'{out_dir} is a folder of the data: choose another')
+    written, failures = [], []
     for index in track(chosen, len(chosen), f'drawing {split} data'):
-        item = dataset[index]
+        try:
+            item = dataset[index]
+        except (InputError, OSError) as error:
+            failures.append(str(error))
+            continue
         sample = item['data_samples']
         file = Path(sample.img_path)
         if split == 'train':  # from BGR, channels first
@@ -70,4 +78,7 @@ def browse_dataset(
         with atomic_path(written[-1]) as temporary:
             sheet = side_by_side([*panels.values()], [*panels], classes, palette)
             Image.fromarray(sheet).save(temporary)
+    if failures:
+        text = f'{len(failures)} of {len(chosen)} samples are not drawn: {"; ".join(failures)}'
+        raise InputError(text)
     return written

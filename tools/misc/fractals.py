@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from soma.io.files import atomic_path, write_json
+from soma.io.files import InputError, atomic_path, write_json
 from soma.utils.parallel import run_parallel
 
 GENERATOR_VERSION = 1  # raise it when the same request would give other images
@@ -172,11 +172,11 @@ def write_fractals(
         How many images were written.
 
     Raises:
-        ValueError: An argument makes no sense.
+        InputError: An argument makes no sense.
         FileExistsError: ``out`` holds fractals of another size or seed, or other files.
     """
     if images < 1 or size < 32 or seed < 0:
-        raise ValueError(
+        raise InputError(
             'need at least 1 image of at least 32 pixels and a seed of at least 0, got '
             f'{images} of {size} and {seed}'
         )
@@ -184,7 +184,10 @@ def write_fractals(
     request = {'generator_version': GENERATOR_VERSION, 'size': size, 'seed': seed}
     manifest = out / MANIFEST
     if manifest.exists():
-        recorded = json.loads(manifest.read_text())
+        try:
+            recorded = json.loads(manifest.read_text())
+        except ValueError as error:
+            raise InputError(f'{manifest} is damaged: delete the folder') from error
         if recorded != request:
             raise FileExistsError(
                 f'{out} holds fractals made with other arguments: {recorded}, asked for {request}; '
@@ -195,6 +198,8 @@ def write_fractals(
             f'{out} is there, but not from this tool ({manifest} is missing); choose another folder'
         )
     write_json(request, manifest)
+    if folders := [path for index in range(images) if (path := _path(out, index)).is_dir()]:
+        raise InputError(f'{folders[0]} is a directory where an image belongs: remove it')
     missing = [index for index in range(images) if not _is_whole(_path(out, index), size)]
     run_parallel(partial(_write_one, out, size, seed), missing, nproc, 'fractals')
     return len(missing)
@@ -216,7 +221,7 @@ def _is_whole(path: Path, size: int) -> bool:
         with Image.open(path) as image:
             image.load()
             return image.size == (size, size)
-    except OSError:  # missing or cut off
+    except Exception:  # missing or cut off: broken bytes can raise anything
         return False
 
 

@@ -22,7 +22,7 @@ def main() -> None:
     # here, so that --help need not wait
     from fractals import write_fractals
 
-    with command(False, ValueError):
+    with command():
         made = write_fractals(args.out, args.images, args.size, args.seed, args.nproc)
     print(f'{made} fractals written to {args.out}, {args.images - made} were there')
 

@@ -23,7 +23,7 @@ def main() -> None:
     from submission import pack_submission
 
     folders = Path(args.predictions), Path(args.data)
-    with command(False, ValueError):
+    with command():
         count = pack_submission(args.server, *folders, Path(args.out))
     print(f'{count} predictions: {args.out}')
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from soma.datasets.label_files import stored_size
 from soma.datasets.labels import CITYSCAPES_TO_TRAIN, TRAIN_TO_CITYSCAPES
-from soma.io.files import atomic_path, check_output
+from soma.io.files import InputError, atomic_path, check_output
 from soma.utils.progress import track
 
 # Images of the test split below the dataset's folder, their domain (None: the second folder of
@@ -41,8 +41,8 @@ def pack_submission(server: str, predictions: Path, data: Path, out: Path) -> in
     Raises:
         FileNotFoundError: If there are no test images, or some have no prediction.
         CheckpointError: If ``out`` cannot be written.
-        ValueError: If a prediction is no image, of another size than its image or has other
-            ids, or if two images have one name.
+        InputError: If a prediction is no image, of another size than its image or has other
+            classes, or if two images have one name.
     """
     check_output(out, suffixes=('.zip',))
     pattern, domain, config = _SERVERS[server]
@@ -54,7 +54,7 @@ def pack_submission(server: str, predictions: Path, data: Path, out: Path) -> in
         for path in images
     }
     if len({path.name for path in images}) < len(images):
-        raise ValueError(f'some test images in {data} have one name, which the server forbids')
+        raise InputError(f'some test images in {data} have one name, which the server forbids')
     if missing := [path for path in made.values() if not path.exists()]:
         raise FileNotFoundError(
             f'{len(missing)} of the {len(images)} test images have no prediction, such as '
@@ -80,12 +80,14 @@ def pack_submission(server: str, predictions: Path, data: Path, out: Path) -> in
 def _check(path: Path, content: bytes, image: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(content)) as prediction:
-            ids = np.array(prediction)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f'{path} is damaged or no image') from error
+            ids, classes = np.array(prediction), prediction.info.get('classes')
+    except Exception as error:  # broken bytes can raise anything
+        raise InputError(f'{path} is damaged or no image') from error
+    if classes:  # see DomainIoUMetric
+        raise InputError(f'{path} has other classes than the 19 of Cityscapes: {classes}')
     size, image_size = ids.shape[1::-1], stored_size(image)
     if size != image_size:
-        raise ValueError('{} is {} x {} pixels, its image {} x {}'.format(path, *size, *image_size))
+        raise InputError('{} is {} x {} pixels, its image {} x {}'.format(path, *size, *image_size))
     if ids.ndim != 2 or not np.isin(np.unique(ids), TRAIN_TO_CITYSCAPES).all():
-        raise ValueError(f'{path} holds other values than the 19 Cityscapes ids')
+        raise InputError(f'{path} holds other values than the 19 Cityscapes ids')
     return ids

@@ -44,6 +44,9 @@ class DoRALayer(LoRALayer):
     def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
         """``m (W + s B A) / |W + s B A|``, as in the parent class."""
         changed = LowRankLayer.fold(weight, tensors, settings)
+        if tensors['magnitude'].shape != weight.shape[:1]:
+            size = list(tensors['magnitude'].shape)
+            raise ValueError(f'the magnitude {size} is made for another weight')
         ratio = tensors['magnitude'] / row_norms(changed).detach().clamp_min(_TINY)
         return changed * ratio.view(-1, *[1] * (weight.ndim - 1))
 

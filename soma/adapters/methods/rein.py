@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -61,12 +61,11 @@ class Rein(Adapter, nn.Module):
         self.width, self.blocks, self.link = width, tuple(blocks), link
         self.num_tokens, self.rank, self.query_dims = num_tokens, rank, query_dims
         self.scale_init, self.zero_init, self.patch_size = scale_init, zero_init, patch_size
-        depth = len(self.blocks)
         if rank is None:
-            self.learnable_tokens = nn.Parameter(torch.empty(depth, num_tokens, width))
+            self.learnable_tokens = nn.Parameter(torch.empty(len(blocks), num_tokens, width))
         else:
-            self.learnable_tokens_a = nn.Parameter(torch.empty(depth, num_tokens, rank))
-            self.learnable_tokens_b = nn.Parameter(torch.empty(depth, rank, width))
+            self.learnable_tokens_a = nn.Parameter(torch.empty(len(blocks), num_tokens, rank))
+            self.learnable_tokens_b = nn.Parameter(torch.empty(len(blocks), rank, width))
         self.scale = nn.Parameter(torch.empty(()))
         self.mlp_token2feat = nn.Linear(width, width)
         self.mlp_delta_f = nn.Linear(width, width)
@@ -212,8 +211,8 @@ class ReinConfig(AdapterConfig):
 
     def make(self, model: nn.Module, split: bool) -> dict[str, nn.Module]:
         """Attach the tokens to the blocks."""
-        names = {f.name for f in fields(self)} - {'start_block', 'targets', 'exclude'}
-        options = {name: getattr(self, name) for name in names}
+        where = ('start_block', 'targets', 'exclude')
+        options = {name: value for name, value in vars(self).items() if name not in where}
         return {'reins': attach_rein(model, find_layers(model, self), **options)}
 
     @classmethod
@@ -223,15 +222,16 @@ class ReinConfig(AdapterConfig):
 
     @classmethod
     def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
-        """Check that there are tokens for each block.
+        """Check that each block has tokens, as many as the settings say.
 
         Raises:
-            ValueError: If there are not.
+            ValueError: If one has not.
         """
-        names = [n for n in state if re.search(r'reins.*\.learnable_tokens(_a)?$', n)]
-        tokens = sum(len(state[name]) for name in names)
-        if tokens != (blocks := len(list(targets))):
-            raise ValueError(f'its card names {blocks} blocks, it has tokens for {tokens}')
+        count, blocks = settings.get('num_tokens', cls.num_tokens), len(list(targets))
+        pattern = re.compile(r'reins.*\.learnable_tokens(_a)?$')
+        sizes = [tuple(value.shape) for name, value in state.items() if pattern.search(name)]
+        if any(len(s) != 3 or s[1] != count for s in sizes) or sum(s[0] for s in sizes) != blocks:
+            raise ValueError(f'its card says {blocks} x {count} tokens, it has those of {sizes}')
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
@@ -239,7 +239,7 @@ class ReinConfig(AdapterConfig):
         reins = 'backbone.reins.'
         full = state.get(f'{reins}learnable_tokens')
         tokens = state.get(f'{reins}learnable_tokens_a', full)
-        if tokens is None:
+        if tokens is None or tokens.ndim != 3:
             return None
         merge = state.get(f'{reins}merge.weight')
         settings = {'num_tokens': tokens.shape[1], 'link': merge is not None}
@@ -250,11 +250,11 @@ class ReinConfig(AdapterConfig):
 
 def check_options(num_tokens: int, rank: int | None, query_dims: int) -> None:
     """Raise a ``ValueError`` if a size is out of range."""
-    sizes = (num_tokens, 1 if rank is None else rank, query_dims)
-    for name, value in zip(('num_tokens', 'rank', 'query_dims'), sizes, strict=True):
-        if not is_count(value, least := 2 if name == 'num_tokens' else 1):
-            hint = ', or None for full tokens' if name == 'rank' else ''
-            raise ValueError(f'{name} must be at least {least}{hint}, got {value!r}')
+    for name, value, least in (('num_tokens', num_tokens, 2), ('query_dims', query_dims, 1)):
+        if not is_count(value, least):
+            raise ValueError(f'{name} must be at least {least}, got {value!r}')
+    if rank is not None and not is_count(rank):
+        raise ValueError(f'rank must be at least 1, or None for full tokens, got {rank!r}')
 
 
 def attach_rein(model: nn.Module, blocks: Mapping[str, nn.Module], **options: object) -> nn.Module:

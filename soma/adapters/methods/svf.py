@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -132,6 +132,22 @@ class SVFConfig(LayerConfig):
         check_ratio(self.ratio)
 
     @classmethod
+    def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
+        """Check that each layer has its singular values and their start.
+
+        Raises:
+            ValueError: If one lacks some.
+        """
+        targets = list(targets)
+        super().check_tensors(state, targets, settings)
+        for target in targets:
+            S, S0 = (tuple(state[f'{target}.{name}'].shape) for name in ('S', 'S0'))
+            if S != S0 or len(S) not in (1, 2) or not all(S):
+                raise ValueError(
+                    f'the tensors of {target} do not belong together: S {[*S]}, S0 {[*S0]}'
+                )
+
+    @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
         """Singular values do not tell of what they are.
 
@@ -191,7 +207,7 @@ def decompose(
 
 def check_ratio(ratio: float) -> None:
     """Raise a ``ValueError`` if there is no such share of the singular values."""
-    if not (isinstance(ratio, int | float) and 0 < ratio <= 1):
+    if isinstance(ratio, bool) or not (isinstance(ratio, int | float) and 0 < ratio <= 1):
         raise ValueError(f'ratio must be above 0 and at most 1, got {ratio!r}')
 
 

@@ -33,21 +33,19 @@ def export_backbone(
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        CheckpointError: If a file cannot be used, or the base is not the adapter's.
+        CheckpointError: If a file cannot be used, the base is missing or not the adapter's, or one
+            of ``base`` and ``force`` is of no use.
     """
     check_output(out, [adapter, base])
     checkpoint = open_checkpoint(adapter)
     checkpoint.check_folds(f'exported to {names}')
-    if base is not None:
-        checkpoint = checkpoint.with_base(base, force)
+    checkpoint = checkpoint.complete(base, force)
     prefix = checkpoint.card.prefix
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint.plain().items()
         if name.startswith(prefix)
     }
-    if not weights:
-        raise checkpoint.no_base()
     if 'cls_token' not in weights:
         raise CheckpointError(f'{adapter} has another backbone than DINOv2: {sorted(weights)[:3]}')
     if names == 'timm':

@@ -99,12 +99,12 @@ def export_onnx(
     config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
     if 'decode_head' not in config.model:
         raise RuntimeError('only segmentors can be exported: the config has no model.decode_head')
-    pretrained = use_plain_model(config)
+    left_out = use_plain_model(config)
     size = tuple(
         size or config.model.test_cfg.get('crop_size') or config.model.data_preprocessor['size']
     )
     model = build_model(config)
-    load_plain(model, adapter, base or pretrained, force)
+    load_plain(model, adapter, base, force, left_out)
     if sum(value.nbytes for value in model.state_dict().values()) > LIMIT:
         raise RuntimeError(f'{adapter} is too large: an ONNX file holds 2 GB of weights')
     window = Window(model, size).eval()  # the exporter brings back the mode that it found
@@ -113,6 +113,8 @@ def export_onnx(
         try:
             _export(window, image, temporary, opset)
             session = onnxruntime.InferenceSession(temporary, providers=['CPUExecutionProvider'])
+        except OSError:
+            raise
         except Exception as error:  # of many kinds
             reason = str(error).strip().partition('\n')[0]
             raise RuntimeError(

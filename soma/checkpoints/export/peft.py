@@ -82,7 +82,8 @@ def export_peft(
     Raises:
         FileNotFoundError: If a file does not exist.
         FileExistsError: If ``out`` exists.
-        CheckpointError: If a file cannot be used, or the base is not the adapter's.
+        CheckpointError: If a file cannot be used, the base is not the adapter's, or ``force`` is of
+            no use.
     """
     out = Path(out)
     if out.exists():
@@ -97,6 +98,7 @@ def export_peft(
             f'{adapter} is of {card.method}, which is no LoRA: merge it '
             '(tools/merge_soma_weights.py) or export the merged backbone (--to timm, --to dinov2)'
         )
+    checkpoint.check_force(base, force)
     loras = {
         name: lora
         for layer, parts in _loras(checkpoint, base, force)

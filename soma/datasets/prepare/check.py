@@ -14,12 +14,13 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets import BaseSegDataset
 from rich.table import Table
 
-from ...io.files import write_json
+from ...io.files import InputError, write_json
 from ...utils.parallel import run_parallel
+from ..labels import class_table
 from ..lists import write_names
 from .check_boxes import BoxPair, check_box_pair, list_box_pairs
 from .check_files import Fault, Pair, check_pair
-from .counts import Counts, save_counts_chart
+from .counts import IGNORED, Counts, save_counts_chart
 
 
 @dataclass
@@ -34,6 +35,8 @@ class Part:
         faults: What is wrong.
         counts: How often each class occurs in labels without a fault.
         bad: Indices of the samples that would break training.
+        notes: What is unusual about it as a whole.
+        ann_file: The file that lists its images, or ''.
     """
 
     name: str
@@ -41,8 +44,10 @@ class Part:
     pairs: list[Pair | BoxPair] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts = field(default_factory=lambda: Counts(()))
     bad: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    ann_file: str = ''
 
     @property
     def breaks(self) -> bool:
@@ -61,8 +66,10 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
         What was found, by dataset; one that training and testing share is read once.
 
     Raises:
-        ValueError: If the config names no data, or data without label maps and boxes.
+        InputError: If the config names no data, or data without label maps and boxes.
     """
+    smallest = config.get('model', {}).get('backbone', {}).get('patch_size', 2)
+    smallest = smallest if isinstance(smallest, int) else 2
     parts: dict[str, Part] = {}
     names: Counter[str] = Counter()
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmseg')):
@@ -72,14 +79,16 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
                 content = {k: v for k, v in dataset.items() if k != 'pipeline'}
                 key = repr(sorted(content.items(), key=str))
                 if key in parts:
+                    _find_again(parts[key], place)
                     parts[key].places.append(place)
                 else:
                     name = f'{split} {dataset.get("domain", dataset["type"])}'
                     names[name] += 1
                     part = Part(f'{name} {names[name]}' if names[name] > 1 else name, [place])
-                    parts[key] = _list_pairs(part, content)
+                    counts_by_domain = 'Domain' in str(config.get(f'{split}_evaluator'))
+                    parts[key] = _list_pairs(part, content, smallest, counts_by_domain)
     if not parts:
-        raise ValueError('the config has no train, val or test data to check')
+        raise InputError('the config has no train, val or test data to check')
     work = [(part, index) for part in parts.values() for index in range(len(part.pairs))]
     results = run_parallel(_check_pair, [p.pairs[i] for p, i in work], nproc, 'checking')
     for (part, index), (faults, counts) in zip(work, results, strict=True):
@@ -90,7 +99,31 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
             part.counts.add(counts)
     for part in parts.values():
         _find_repeated(part)
-    return list(parts.values())
+    _look_at_training([p for p in parts.values() if p.places[0].startswith('train_')])
+    return [*parts.values()]
+
+
+def _find_again(part: Part, place: str) -> None:
+    """Note a dataset that is twice in one data loader."""
+    loader = place.split('.')[0]
+    if any(before.split('.')[0] == loader for before in part.places):
+        text = f'is the dataset of {part.places[0]} again: its images would count twice'
+        part.faults.append(Fault('repeated', place, text, loader != 'train_dataloader'))
+
+
+def _look_at_training(parts: list[Part]) -> None:
+    """Look for classes that no label of all training data has."""
+    amounts: Counter[str] = Counter()
+    for part in parts:
+        pairs = zip(part.counts.names, part.counts.amounts.tolist(), strict=True)
+        amounts.update({name: amount for name, amount in pairs if name != IGNORED})
+    absent = [name for name, amount in amounts.items() if not amount]
+    total = sum(part.counts.total for part in parts)
+    if total and len(absent) == len(amounts):
+        text = f'none of the {total} images to train on has a label of {", ".join(absent)}'
+        parts[0].faults.append(Fault('no labels', parts[0].places[0], text))
+    elif total and absent:
+        parts[0].notes.append(f'no label of the training data has {", ".join(absent)}')
 
 
 def _find_repeated(part: Part) -> None:
@@ -120,32 +153,42 @@ def _datasets(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping
         yield place, config
 
 
-def _list_pairs(part: Part, config: Mapping) -> Part:
+def _list_pairs(part: Part, config: Mapping, smallest: int, counts_by_domain: bool) -> Part:
     """List the samples of a dataset, and label maps that belong to none."""
     try:
         lazy = {'pipeline': [], 'serialize_data': False, 'lazy_init': True}
         dataset = DATASETS.build({**config, **lazy})
         if hasattr(dataset, 'list_files'):  # DomainVOCDataset, which there is only with mmdet
             part.counts = Counts(dataset.metainfo['classes'], 'boxes')
-            part.pairs, part.names = list_box_pairs(dataset, config.get('indices'))
+            part.ann_file = dataset.ann_file
+            part.pairs, part.names = list_box_pairs(dataset, config.get('indices'), smallest)
             return part
         if isinstance(dataset, BaseSegDataset):
             dataset.full_init()
-    except (FileNotFoundError, AssertionError) as error:  # mmseg asserts that a list is there
+    except FileNotFoundError as error:
         part.faults.append(Fault('empty', str(config.get('data_root', '')), str(error)))
+        return part
+    except (InputError, AssertionError) as error:  # mmseg asserts that a list is there
+        part.faults.append(Fault('unusable', part.places[0], str(error)))
         return part
     if not isinstance(dataset, BaseSegDataset):
         kind = config['type']
-        raise ValueError(f'{part.places[0]}: a {kind} has no label maps to check, nor boxes')
+        raise InputError(f'{part.places[0]}: a {kind} has no label maps to check, nor boxes')
     images, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
-    classes = len(dataset.label_map or dataset.metainfo['classes']) + dataset.reduce_zero_label
+    names, part.ann_file = dataset.metainfo['classes'], dataset.ann_file
+    part.counts = Counts((*names, IGNORED))
+    how = dataset.ignore_index, dataset.label_map, dataset.reduce_zero_label
+    table = class_table(len(names), *how)
     for index in range(len(dataset)):
         sample = dataset.get_data_info(index)
         label = sample.get('seg_map_path')
         label = None if label is None else Path(label)
-        part.pairs.append(Pair(Path(sample['img_path']), label, classes, dataset.ignore_index))
+        part.pairs.append(Pair(Path(sample['img_path']), label, len(names), table, smallest))
         name = os.path.relpath(sample['img_path'], images)
         part.names.append(name.removesuffix(dataset.img_suffix))
+    if part.pairs and 'domain' not in sample:
+        text = 'samples have no domain, by which scores are counted: use DomainDataset'
+        part.faults.append(Fault('no domain', part.places[0], text, counts_by_domain))
     if labels is not None and not dataset.ann_file:
         for path in sorted(Path(labels).rglob(f'*{dataset.seg_map_suffix}')):
             name = path.relative_to(labels).as_posix().removesuffix(dataset.seg_map_suffix)
@@ -176,7 +219,7 @@ def fault_lines(parts: list[Part], limit: int = 3) -> list[str]:
     for part in parts:
         for fault in part.faults:
             kinds.setdefault((not fault.breaks, part.name, fault.kind), []).append(fault)
-    lines = []
+    lines = [f'warning: {part.name}: {note}' for part in parts for note in part.notes]
     for (harmless, name, kind), faults in sorted(kinds.items()):
         level = 'warning' if harmless else 'error'
         lines += [f'{level}: {fault.file}: {fault.text}' for fault in faults[:limit]]
@@ -192,6 +235,7 @@ def write_report(parts: list[Part], folder: Path) -> None:
             'images': len(part.pairs),
             'good': len(part.pairs) - len(part.bad),
             'faults': [fault._asdict() for fault in part.faults],
+            'notes': part.notes,
             'labels': part.counts.to_dict(),
         }
         for part in parts
@@ -206,11 +250,14 @@ def write_good_lists(parts: list[Part], folder: Path) -> list[str]:
     Returns:
         The options (``--cfg-options``) with which a config uses the lists.
     """
-    options = []
+    options, read = [], {os.path.realpath(part.ann_file) for part in parts if part.ann_file}
     for part in parts:
         good = [name for index, name in enumerate(part.names) if index not in part.bad]
         if part.bad and good:
-            path = (folder / f'{part.name.replace(" ", "_")}.txt').resolve()
+            name = part.name.replace(' ', '_')
+            while os.path.realpath(folder / f'{name}.txt') in read:
+                name += '_good'
+            path = (folder / f'{name}.txt').resolve()
             write_names(path, good)
             options += [f'{place}.ann_file={path}' for place in part.places]
     return options

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..voc_files import count_boxes, read_voc, tidy_boxes
-from .check_files import Fault, check_sizes, read_sizes, unreadable
+from .check_files import Fault, check_sizes, check_smallest, read_sizes, unreadable
 
 if TYPE_CHECKING:
     from ..domain_voc import DomainVOCDataset
@@ -24,21 +24,24 @@ class BoxPair:
         image: File of the image.
         xml: File of the boxes.
         classes: Names of the classes, without capitals as :func:`read_voc` gives them.
+        smallest: What width and height must be at least.
     """
 
     image: Path
     xml: Path
     classes: tuple[str, ...]
+    smallest: int = 2
 
 
 def list_box_pairs(
-    dataset: DomainVOCDataset, indices: int | Sequence[int] | None = None
+    dataset: DomainVOCDataset, indices: int | Sequence[int] | None = None, smallest: int = 2
 ) -> tuple[list[BoxPair], list[str]]:
     """List the files of a dataset.
 
     Args:
         dataset: The dataset; it need not be able to read them.
         indices: Which of them it uses, as for mmengine's ``BaseDataset``.
+        smallest: What width and height must be at least.
 
     Returns:
         The files, and the name that a list has for each.
@@ -53,7 +56,12 @@ def list_box_pairs(
         files = [files[index] for index in indices]
     classes = tuple(name.lower() for name in dataset.metainfo['classes'])
     pairs = [
-        BoxPair(Path(dataset.sub_data_root, file['file_name']), Path(file['xml_path']), classes)
+        BoxPair(
+            Path(dataset.sub_data_root, file['file_name']),
+            Path(file['xml_path']),
+            classes,
+            smallest,
+        )
         for file in files
     ]
     return pairs, [file['img_id'] for file in files]
@@ -78,6 +86,7 @@ def check_box_pair(pair: BoxPair) -> tuple[list[Fault], np.ndarray | None]:
         return [*faults, Fault('no image', str(pair.image), 'is missing')], None
     except Exception as error:  # broken bytes can raise anything
         return [*faults, unreadable(pair.image, error)], None
+    faults += check_smallest(pair.image, sizes[1], pair.smallest)
     if boxes is None:
         return faults, None
     if stated is not None:

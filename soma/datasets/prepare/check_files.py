@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from ..label_files import orientation, shown_size, why_unreadable
-from ..labels import count_classes
 
 
 class Fault(NamedTuple):
@@ -36,21 +35,24 @@ class Pair:
     Attributes:
         image: File of the image.
         label: File of the labels; None if there are to be none.
-        classes: Number of classes.
-        ignore_index: Label of what is not labelled.
+        classes: Number K of classes.
+        table: Class of each value of the labels (256,), see :func:`class_table`.
+        smallest: What width and height must be at least.
     """
 
     image: Path
     label: Path | None
     classes: int
-    ignore_index: int = 255
+    table: np.ndarray
+    smallest: int = 2
 
 
 def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
     """Read an image and its labels to their ends and compare them.
 
     Returns:
-        What is wrong, and the number of pixels of each class (20,) if the labels are good.
+        What is wrong, and the number of pixels of each class and of what does not count (K + 1,)
+        if the labels are good.
     """
     faults, counts, size = [], None, None
     if pair.label is not None and not pair.label.exists():
@@ -70,6 +72,7 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
         sizes = read_sizes(pair.image)
     except Exception as error:
         return [*faults, unreadable(pair.image, error)], counts
+    faults += check_smallest(pair.image, sizes[1], pair.smallest)
     if size is not None:
         faults += check_sizes(pair.image, *sizes, size)
     return faults, counts
@@ -92,22 +95,31 @@ def _check_values(pair: Pair, labels: np.ndarray) -> tuple[np.ndarray | None, li
         text = f'has {labels.shape[2]} channels, labels have one'
         return None, [Fault('channels', str(pair.label), text)]
     outside = labels[(labels < 0) | (labels > 255)] if labels.dtype != np.uint8 else labels[:0]
-    counts = np.bincount(labels[(labels >= 0) & (labels < 256)].ravel(), minlength=256)
-    known = np.zeros(256, bool)
-    known[[*range(pair.classes), pair.ignore_index]] = True
-    wrong = [*np.flatnonzero(counts * ~known), *np.unique(outside)]
+    pixels = np.bincount(labels[(labels >= 0) & (labels < 256)].ravel(), minlength=256)
+    known = pair.table >= 0
+    wrong = [*np.flatnonzero(pixels * ~known), *np.unique(outside)]
     if wrong:
-        pixels = counts[~known].sum() + outside.size
-        values = ', '.join(map(str, wrong[:5])) + (', ...' if len(wrong) > 5 else '')
-        text = (
-            f'{pixels} pixels with the values {values}, which are neither classes '
-            f'(0 to {pair.classes - 1}) nor {pair.ignore_index}'
-        )
+        number = pixels[~known].sum() + outside.size
+        wrong_values = ', '.join(map(str, wrong[:5])) + (', ...' if len(wrong) > 5 else '')
+        values = np.flatnonzero(known)
+        parts = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
+        labels = ', '.join(f'{p[0]} to {p[-1]}' if len(p) > 1 else str(p[0]) for p in parts)
+        text = f'{number} pixels with the values {wrong_values}; labels are {labels}'
         return None, [Fault('values', str(pair.label), text)]
-    if counts.sum() == counts[pair.ignore_index]:
+    counts = np.zeros(pair.classes + 1, np.int64)
+    np.add.at(counts, pair.table[known], pixels[known])
+    if not counts[:-1].any():
         fault = Fault('unlabelled', str(pair.label), 'nothing is labelled', False)
-        return count_classes(counts), [fault]
-    return count_classes(counts), []
+        return counts, [fault]
+    return counts, []
+
+
+def check_smallest(image: Path, size: tuple[int, int], smallest: int) -> list[Fault]:
+    """Compare width and height with the least that a network can use."""
+    if min(size) >= smallest:
+        return []
+    text = '{} x {} pixels, the network needs {} each way'.format(*size, smallest)
+    return [Fault('too small', str(image), text)]
 
 
 def check_sizes(image: Path, stored: tuple, shown: tuple, tag: int, labels: tuple) -> list[Fault]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from rich.console import Console
 
-from ...io.files import write_json
+from ...io.files import InputError, check_folder, write_json
 from ...utils.cli import command
 from ...utils.parallel import run_parallel
 from ...utils.tables import as_text
@@ -51,29 +53,27 @@ class Summary:
 
 
 def convert(
-    jobs: Sequence[Job],
-    nproc: int = 1,
-    title: str = 'converting',
-    counts: Counts | None = None,
+    jobs: Sequence[Job], counts: Counts, nproc: int = 1, title: str = 'converting'
 ) -> Summary:
     """Makes all files that are not there yet.
 
     Args:
         jobs: The files to make.
+        counts: What counts the classes.
         nproc: Number of processes.
         title: Of the progress bar.
-        counts: What counts the classes, by default those of Cityscapes.
 
     Returns:
         What was made, what was not, and what is in it.
 
     Raises:
         ImportError: Labels are there as polygons, and what draws them is not installed.
-        ValueError: `nproc` is less than 1.
+        InputError: `nproc` is less than 1, two files would be written to one place, or one over
+            the source of another.
     """
+    _check_targets(jobs)
     _remove_leftovers([job.target for job in jobs])
     outcomes = run_parallel(run_job, jobs, nproc, title)
-    counts = Counts() if counts is None else counts
     failures, remarks, images = {}, {}, []
     for job, outcome in zip(jobs, outcomes, strict=True):
         if outcome.failure:
@@ -88,6 +88,19 @@ def convert(
     failed = sum(bool(outcome.failure) for outcome in outcomes)
     skipped = len(jobs) - made - failed
     return Summary(made, skipped, failed, failures, remarks, counts, images)
+
+
+def _check_targets(jobs: Sequence[Job]) -> None:
+    place = cache(os.path.realpath)  # of folders, of which there are few
+    sources = {(place(job.source.parent), job.source.name): job for job in jobs}
+    targets: dict[tuple[str, str], Job] = {}
+    for job in jobs:
+        name = place(job.target.parent), job.target.name
+        if targets.setdefault(name, job) is not job:
+            both = f'{targets[name].source} and {job.source}'
+            raise InputError(f'{both} would both be written to {job.target}: rename one of them')
+        if sources.get(name, job) is not job:
+            raise InputError(f'{job.target} is read too: --out ANOTHER_FOLDER writes elsewhere')
 
 
 def _remove_leftovers(targets: Sequence[Path]) -> None:
@@ -121,14 +134,16 @@ def convert_dataset(
 
     Raises:
         FileNotFoundError: An expected folder or its files are missing.
-        ImportError: As :func:`convert`; likewise ``ValueError``.
+        ImportError: As :func:`convert`.
+        InputError: As :func:`convert`, or if nothing can be written to `out`.
     """
     root, out = Path(root), Path(out or root)
     layout = LAYOUTS[name]
     jobs = layout.jobs(root, out)
+    check_folder(out)
     for folder in layout.images:
         _link(out / folder, root / folder)
-    summary = convert(jobs, nproc, f'converting {name}', layout.counts())
+    summary = convert(jobs, layout.counts(), nproc, f'converting {name}')
     report = {'failures': summary.failures, 'remarks': summary.remarks, **summary.counts.to_dict()}
     write_json(report, out / REPORT)
     return summary
@@ -153,11 +168,11 @@ def main(args: argparse.Namespace) -> int:
         The exit code: 1 if a file could not be converted.
     """
     name, subset, seed = args.dataset, args.subset, args.seed
-    with command(False, ValueError):
+    with command():
         subset = subset and parse_subset(subset)
     out = Path(args.out or args.root)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    with command(False, ImportError, ValueError):
+    with command(False, ImportError):
         summary = convert_dataset(name, args.root, out, args.nproc)
     console.print(as_text(counts_table({name: summary.counts})))
     for title, files in (('failed', summary.failures), ('odd', summary.remarks)):
@@ -169,7 +184,7 @@ def main(args: argparse.Namespace) -> int:
     if summary.failures:
         console.print('tools/check_data.py CONFIG --fix-list writes lists without what failed')
     if subset:
-        with command(False, ValueError):
+        with command():
             place = Path(args.root), *LAYOUTS[name].train, out
             path = write_subset(subset, summary.images, *place, 1 if seed is None else seed)
         console.print(f'images in {path}: {len(path.read_text().splitlines())}')

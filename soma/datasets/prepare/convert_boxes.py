@@ -39,7 +39,7 @@ class BoxJob:
         try:
             with Image.open(self.image) as image:
                 size = shown_size(image)
-        except (OSError, SyntaxError) as error:
+        except Exception as error:  # broken bytes can raise anything
             reason = why_unreadable(self.image, error)
             raise ValueError(f'its image {self.image} {reason}') from error
         boxes, oddities = tidy_boxes(boxes, size, BOX_CLASSES)

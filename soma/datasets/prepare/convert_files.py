@@ -93,7 +93,7 @@ class LabelJob:
         try:
             with Image.open(self.target) as image:
                 labels = np.array(image)
-        except (OSError, SyntaxError):  # missing, cut off or no image
+        except Exception:  # missing, cut off or no image
             return None
         if labels.shape[::-1] != size:
             return None
@@ -105,7 +105,7 @@ class LabelJob:
         try:
             with Image.open(self.image) as image:
                 shown, tag = shown_size(image), orientation(image)
-        except (OSError, SyntaxError):
+        except Exception:  # broken bytes can raise anything
             return f'its image {self.image} is damaged'
         if size != shown:
             return 'is {} x {} pixels, its image {} x {}'.format(*size, *shown)
@@ -139,7 +139,7 @@ class ImageJob:
             if tag > 1:
                 try:
                     labelled = stored_size(self.label)
-                except (OSError, SyntaxError):  # missing or damaged, which its own job reports
+                except Exception:  # missing or damaged, which its own job reports
                     labelled = None
                 turn = shown_size(image) == labelled or image.size != labelled
                 done = 'turned' if turn else 'not turned, for its labels are not'
@@ -168,7 +168,9 @@ def run_job(job: Job) -> Outcome:
     """Make one file; what is wrong with its source does not stop the others."""
     try:
         return job.run()
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow: SyntaxError for broken PNG files
+    except ImportError:  # nothing is wrong with the file
+        raise
+    except Exception as error:  # broken bytes can raise anything
         return Outcome(False, failure=why_unreadable(job.source, error))
 
 
@@ -186,5 +188,5 @@ def _is_whole(path: Path, size: tuple[int, int]) -> bool:
         with Image.open(path) as image:
             image.load()
             return image.size == size
-    except (OSError, SyntaxError):
+    except Exception:
         return False

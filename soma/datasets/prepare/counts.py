@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from mmseg.datasets import CityscapesDataset
 from rich.table import Table
 
 from ...utils.tables import save_bars
 
-_NAMES = (*CityscapesDataset.METAINFO['classes'], 'ignored')
+IGNORED = 'ignored'  # the name of what does not count
 
 
 class Counts:
     """How often each class occurs, and how many images have it.
 
     Args:
-        names: The K classes; by default those of Cityscapes and what is not labelled.
+        names: The K classes, for label maps with ``IGNORED`` as the last.
         unit: What is counted: ``pixels`` or ``boxes``.
 
     Attributes:
@@ -27,7 +26,7 @@ class Counts:
         total: Number of images.
     """
 
-    def __init__(self, names: Sequence[str] = _NAMES, unit: str = 'pixels') -> None:
+    def __init__(self, names: Sequence[str], unit: str = 'pixels') -> None:
         self.names, self.unit = tuple(names), unit
         self.amounts = np.zeros(len(names), np.int64)
         self.images = np.zeros(len(names), np.int64)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from mmseg.datasets import CityscapesDataset
+
 from ..labels import (
     BOX_CLASSES,
     CITYSCAPES_TO_TRAIN,
@@ -18,10 +20,11 @@ from ..labels import (
 from ..lists import read_names
 from .convert_boxes import BoxJob, ListJob
 from .convert_files import ImageJob, Job, LabelJob
-from .counts import Counts
+from .counts import IGNORED, Counts
 
 Jobs = list[Job]
 _TRAIN_IDS = '_labelTrainIds.png'
+_CITYSCAPES = partial(Counts, (*CityscapesDataset.METAINFO['classes'], IGNORED))
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Layout:
     jobs: Callable[[Path, Path], Jobs]
     images: tuple[str, ...]
     train: tuple[str, str] | None = None
-    counts: Callable[[], Counts] = Counts
+    counts: Callable[[], Counts] = _CITYSCAPES
 
 
 def find(folder: Path, *patterns: str) -> list[Path]:

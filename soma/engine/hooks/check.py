@@ -10,6 +10,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from ...datasets.places import check_samples
 from ...io.files import InputError
 from ...models.build import plain_model
 from ..checks import schedule_remark
@@ -21,7 +22,8 @@ class CheckHook(Hook):
     """Refuse what would fail, or learn nonsense, after hours.
 
     Before the weights are loaded: the classes of each head against those of the data, domains and
-    scores that metrics and ``save_best`` name. When a training is resumed: its state against the
+    scores that metrics and ``save_best`` name, images that would be counted twice or written over.
+    When a training is resumed: its state against the
     config; a schedule that was changed is made anew (:func:`~soma.engine.saved_state.fit_state`).
     It is a hook of ``SomaRunner``.
     """
@@ -43,7 +45,10 @@ class CheckHook(Hook):
             for part in parts:
                 check_classes(model, part.metainfo.get('classes'), f'{split}_dataloader')
             if split != 'train':
-                _check_domains(runner, split, loop.evaluator.metrics, parts)
+                metrics = loop.evaluator.metrics
+                folders = (getattr(metric, 'output_dir', None) for metric in metrics)
+                check_samples(loop.dataloader.dataset, *filter(None, folders))
+                _check_domains(runner, split, metrics, parts)
         if isinstance(runner._train_loop, BaseLoop) and isinstance(runner.param_schedulers, list):
             configs = runner.cfg.get('param_scheduler')
             configs = configs if isinstance(configs, list) else [configs]

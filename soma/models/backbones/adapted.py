@@ -54,6 +54,8 @@ def adapted_backbone(backbone: Mapping, adapter: Mapping, split_cache: bool = Tr
         ValueError: If the adapter does not fit the backbone, the backbone freezes layers that are
             adapted (``frozen_stages``), or is none of OpenMMLab's.
     """
+    if not isinstance(backbone, Mapping) or 'type' not in backbone:
+        raise ValueError(f'AdaptedBackbone: backbone must be a dict with a type, got {backbone!r}')
     model = MODELS.build(backbone)
     plain = type(model)
     if not isinstance(model, BaseModule):

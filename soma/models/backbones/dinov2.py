@@ -13,22 +13,25 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ...adapters.base import is_count, parse_adapter
 from ...adapters.blocks import block_index
 from ...adapters.inject import adapter_names, adapter_state, inject_adapter
 from ...adapters.layer import AdapterLayer
 from ...adapters.pretrained import is_block_matrix
 from ...adapters.split import split_layers, split_together
 from ...io.checkpoint_files import load_strictly
+from ...io.files import CheckpointError
 from ..pyramid import resize_map
-from .dinov2_weights import POS_EMBED_INTERP, convert_dinov2, read_pretrained, resize_pos_embed
-from .vit_layers import SwiGLU, XFormersAttention
+from .dinov2_options import check_choices, check_outputs, check_pretrained, vit_options
+from .dinov2_weights import (
+    POS_EMBED_INTERP,
+    convert_dinov2,
+    patch_grid,
+    read_pretrained,
+    resize_pos_embed,
+)
+from .vit_layers import XFormersAttention
 
-ARCHS = {
-    'small': dict(embed_dim=384, depth=12, num_heads=6),
-    'base': dict(embed_dim=768, depth=12, num_heads=12),
-    'large': dict(embed_dim=1024, depth=24, num_heads=16),
-    'giant': dict(embed_dim=1536, depth=40, num_heads=24, mlp_layer=SwiGLU),
-}
 # In the public files, and of no use here: it stands for masked patches in pretraining.
 UNUSED_KEYS = {'mask_token'}
 
@@ -89,17 +92,33 @@ class DINOv2(VisionTransformer):
         init_cfg: Mapping | None = None,
         split_cache: bool = True,
     ) -> None:
-        if isinstance(arch, str) and arch not in ARCHS:
-            raise ValueError(f'DINOv2: unknown arch {arch!r}, choose one of {sorted(ARCHS)}')
-        for name, value, known in (
-            ('attn_impl', attn_impl, ('sdpa', 'xformers')),
-            ('base_dtype', base_dtype, ('float32', 'bfloat16')),
-            ('pos_embed_interp', pos_embed_interp, POS_EMBED_INTERP),
-        ):
-            if value not in known:
-                raise ValueError(f'DINOv2: {name} must be one of {known}, got {value!r}')
-        options = dict(init_values=1e-5, **(ARCHS[arch] if isinstance(arch, str) else {}))
-        options.update({} if isinstance(arch, str) else arch)
+        try:
+            options = vit_options(arch)
+            check_choices(
+                {
+                    'attn_impl': (attn_impl, ('sdpa', 'xformers')),
+                    'base_dtype': (base_dtype, ('float32', 'bfloat16')),
+                    'pos_embed_interp': (pos_embed_interp, POS_EMBED_INTERP),
+                    'with_cp': (with_cp, (True, False)),
+                    'split_cache': (split_cache, (True, False)),
+                }
+            )
+            patch_grid(img_size, patch_size)
+            out_indices = check_outputs(options['depth'], out_indices, pyramid, frozen_blocks)
+            if not is_count(registers, 0):
+                raise ValueError(f'registers must be at least 0, and whole, got {registers!r}')
+            if init_cfg is not None:
+                check_pretrained(init_cfg)
+            if adapter is not None:
+                if not isinstance(adapter, Mapping):
+                    raise ValueError(f"adapter needs a dict(type='SoMA', ...), got {adapter!r}")
+                adapter = {'start_block': frozen_blocks, **adapter}
+                if (start := parse_adapter(adapter).start_block) < frozen_blocks:
+                    raise ValueError(
+                        f'the adapter starts at block {start}, but frozen_blocks={frozen_blocks}'
+                    )
+        except ValueError as error:
+            raise ValueError(f'DINOv2: {error}') from error
         super().__init__(
             img_size=img_size,
             patch_size=patch_size,
@@ -118,36 +137,14 @@ class DINOv2(VisionTransformer):
                     self.embed_dim, block.attn.num_heads, qkv_bias=block.attn.qkv.bias is not None
                 )
 
-        depth = len(self.blocks)
-        if out_indices is None and depth < 6:
-            raise ValueError(f'DINOv2: with a depth of {depth}, name the out_indices')
-        if out_indices is None:
-            out_indices = [depth // 3 - 1, depth // 2 - 1, depth * 2 // 3 - 1, depth - 1]
-        ascending = sorted(set(out_indices)) == list(out_indices)
-        if not ascending or out_indices[0] < 0 or out_indices[-1] >= depth:
-            raise ValueError(
-                f'DINOv2: out_indices must ascend within 0 to {depth - 1}, got {out_indices}'
-            )
-        if len(pyramid) != len(out_indices):
-            raise ValueError(
-                f'DINOv2: {len(pyramid)} pyramid factors for {len(out_indices)} out_indices'
-            )
-        if not 0 <= frozen_blocks <= depth:
-            raise ValueError(f'DINOv2: frozen_blocks must be 0 to {depth}, got {frozen_blocks}')
         self.arch = arch if isinstance(arch, str) else dict(arch)
         self.out_indices, self.pyramid = tuple(out_indices), tuple(pyramid)
         self.frozen_blocks, self.with_cp = frozen_blocks, with_cp
         self.base_dtype, self.split_cache = base_dtype, split_cache
         self.pos_embed_interp = pos_embed_interp
-        self.adapter = None
+        self.adapter = adapter
         if adapter is not None:
-            self.adapter = {'start_block': frozen_blocks, **adapter}
-            if self.adapter['start_block'] < frozen_blocks:
-                raise ValueError(
-                    f'DINOv2: the adapter starts at block {self.adapter["start_block"]}, '
-                    f'but frozen_blocks={frozen_blocks}'
-                )
-            inject_adapter(self, self.adapter, split=False)
+            inject_adapter(self, adapter, split=False)
         self.init_cfg = None if init_cfg is None else dict(init_cfg)
         self.is_init = False
         self._freeze()
@@ -161,7 +158,8 @@ class DINOv2(VisionTransformer):
 
         Raises:
             FileNotFoundError: If the file of ``init_cfg`` does not exist.
-            ValueError: If ``init_cfg`` is wrong, or the file's keys or shapes are not the model's.
+            CheckpointError: If the file's keys or shapes are not the model's, or it may be of more
+                than one size.
         """
         if self.is_init:
             return
@@ -180,16 +178,17 @@ class DINOv2(VisionTransformer):
 
     def _load_pretrained(self, type: str, checkpoint: str, prefix: str = '') -> None:
         """Load a file, converted on the fly to this model's sizes."""
-        if type != 'Pretrained':
-            raise ValueError(f"DINOv2: init_cfg must have type='Pretrained', got {type!r}")
-        state = read_pretrained(checkpoint)
+        state, grid = read_pretrained(checkpoint)
         if prefix:
             prefix = prefix.rstrip('.') + '.'
             state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
             if not state:
-                raise ValueError(f'DINOv2: {checkpoint} has no key that starts with {prefix!r}')
+                raise CheckpointError(f'{checkpoint} has no key that starts with {prefix!r}')
         sizes = (self.patch_embed.img_size, self.patch_embed.patch_size[0])
-        converted = convert_dinov2(state, *sizes, self.pos_embed_interp)
+        try:
+            converted = convert_dinov2(state, *sizes, self.pos_embed_interp, grid)
+        except ValueError as error:
+            raise CheckpointError(f'{checkpoint}: {error}') from error
         if any(converted.get(key) is not value for key, value in state.items()):
             print_log(
                 f'{checkpoint} converted on the fly to {sizes[0]} pixels in patches of {sizes[1]}',
@@ -205,7 +204,11 @@ class DINOv2(VisionTransformer):
         """What a file of pretrained weights must be made for, as plain data for its card."""
         arch = self.arch
         if not isinstance(arch, str):  # its options may be classes
-            arch = {k: v.__name__ if isinstance(v, type) else v for k, v in arch.items()}
+            plain = str | int | float | list | tuple | None
+            arch = {
+                name: value if isinstance(value, plain) else getattr(value, '__name__', '?')
+                for name, value in arch.items()
+            }
         return {
             'arch': arch,
             'img_size': list(self.patch_embed.img_size),

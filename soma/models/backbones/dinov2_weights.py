@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import isqrt
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...io.checkpoint_files import read_state_dict
+from ...adapters.base import is_count
+from ...adapters.card import read_card
+from ...io.checkpoint_files import card_of, read_checkpoint, state_dict_of
 
 # transformers' names of the same weights, piece by piece.
 _TRANSFORMERS = (
@@ -27,20 +31,64 @@ _TRANSFORMERS = (
     (r'^layernorm\.', 'norm.'),
 )
 POS_EMBED_INTERP = ('exact', 'dinov2')
+# No kernel and no grid of positions is larger.
+_LARGEST_PATCH, _MOST_PATCHES = 2**10, 2**18
 
 
-def read_pretrained(path: str | os.PathLike) -> dict[str, Tensor]:
-    """Read pretrained weights under the names of the public files, of timm or of transformers.
+class Pretrained(NamedTuple):
+    """Pretrained weights of a file.
+
+    Attributes:
+        tensors: By the names of the public files, of timm or of transformers.
+        grid: Height and width in patches of the position embedding, if the file says so.
+    """
+
+    tensors: dict[str, Tensor]
+    grid: tuple[int, int] | None = None
+
+
+def read_pretrained(path: str | os.PathLike) -> Pretrained:
+    """Read pretrained weights of any origin.
 
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If it cannot be used.
     """
     try:
-        return read_state_dict(path)
+        content = read_checkpoint(path)
     except FileNotFoundError as error:
         message = f'{error}: download or convert it first (checkpoints/README.md)'
         raise FileNotFoundError(message) from error
+    base = read_card(card_of(content), path).known_base
+    return Pretrained(state_dict_of(content, path), base and base.grid)
+
+
+def patch_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
+    """Height and width of an image in patches.
+
+    Args:
+        img_size: Height and width in pixels, or one number for both.
+        patch_size: Side of a patch in pixels.
+
+    Raises:
+        ValueError: If one is no whole number, the sizes do not divide, or there would be too many
+            patches for any memory.
+    """
+    sides = [img_size] * 2 if isinstance(img_size, int) else img_size
+    if not isinstance(sides, list | tuple) or len(sides) != 2 or not all(map(is_count, sides)):
+        raise ValueError(f'img_size must be height and width in pixels, got {img_size!r}')
+    if not is_count(patch_size) or patch_size > _LARGEST_PATCH:
+        raise ValueError(f'patch_size must be 1 to {_LARGEST_PATCH}, and whole, got {patch_size!r}')
+    height, width = sides
+    if height % patch_size or width % patch_size:
+        raise ValueError(f'{height} x {width} pixels do not divide into patches of {patch_size}')
+    grid = (height // patch_size, width // patch_size)
+    if grid[0] * grid[1] > _MOST_PATCHES:
+        raise ValueError(
+            f'{height} x {width} pixels are {grid[0] * grid[1]} patches of {patch_size}, more than '
+            f'{_MOST_PATCHES}'
+        )
+    return grid
 
 
 def convert_dinov2(
@@ -48,6 +96,7 @@ def convert_dinov2(
     img_size: tuple[int, int],
     patch_size: int,
     pos_embed_interp: str = 'exact',
+    grid: tuple[int, int] | None = None,
 ) -> dict[str, Tensor]:
     """Bring DINOv2 weights to the public names and to a patch and image size.
 
@@ -60,18 +109,17 @@ def convert_dinov2(
         img_size: Height and width of the image in pixels, multiples of ``patch_size``.
         patch_size: Side of a patch in pixels.
         pos_embed_interp: How the positions are resized, see :func:`resize_pos_embed`.
+        grid: Height and width in patches that the positions have; None if nobody knows.
 
     Returns:
         Weights under the public names, qkv fused. The position embedding has the shape
         ``(1, 1 + height / patch_size * width / patch_size, dim)``.
 
     Raises:
-        ValueError: If the weights are not DINOv2's, the sizes do not divide, or
-            ``pos_embed_interp`` is unknown.
+        ValueError: If the weights are not DINOv2's, the sizes do not divide, ``grid`` is None and
+            there is more than one that the positions may have, or ``pos_embed_interp`` is unknown.
     """
-    height, width = img_size
-    if patch_size < 1 or height % patch_size or width % patch_size or min(img_size) < 1:
-        raise ValueError(f'{height} x {width} pixels do not divide into patches of {patch_size}')
+    new_grid = patch_grid(img_size, patch_size)
     state = public_names(state)
     required = ('cls_token', 'pos_embed', 'patch_embed.proj.weight', 'blocks.0.attn.qkv.weight')
     if missing := [key for key in required if key not in state]:
@@ -80,8 +128,7 @@ def convert_dinov2(
         )
     kernel = state['patch_embed.proj.weight']
     state['patch_embed.proj.weight'] = _resize(kernel, (patch_size, patch_size))
-    grid = (height // patch_size, width // patch_size)
-    state['pos_embed'] = resize_pos_embed(state['pos_embed'], grid, interp=pos_embed_interp)
+    state['pos_embed'] = resize_pos_embed(state['pos_embed'], new_grid, grid, pos_embed_interp)
     return state
 
 
@@ -96,7 +143,8 @@ def resize_pos_embed(
     Args:
         pos_embed: Shape ``(1, 1 + h * w, dim)``, the class token's entry first.
         grid: The new height and width in patches.
-        old_grid: The present ones; a square if None.
+        old_grid: The present ones. None if nobody knows: a square, as that of the public files, or
+            the new one if there are as many patches and they make no square.
         interp: ``'exact'`` maps the old grid's borders to the new one's. ``'dinov2'`` is what
             DINOv2's own code does (``interpolate_offset=0.1``, arXiv 2304.07193): the scale is
             ``(new + 0.1) / old``, so that all samples lie a little nearer to the top left.
@@ -105,19 +153,32 @@ def resize_pos_embed(
         Shape ``(1, 1 + grid[0] * grid[1], dim)``; the same tensor if the grid stays.
 
     Raises:
-        ValueError: If ``old_grid`` is None and the grid is no square, or ``interp`` is unknown.
+        ValueError: If ``old_grid`` is not that of the embedding, or is None and the embedding may
+            be that of a square as well as that of the new grid, or of none; if ``interp`` is
+            unknown.
     """
     if interp not in POS_EMBED_INTERP:
         raise ValueError(f'pos_embed_interp must be one of {POS_EMBED_INTERP}, got {interp!r}')
     patches = pos_embed.shape[1] - 1
     if old_grid is None:
-        # A file does not hold its grid. One of the new size fits as it is.
-        side = round(patches**0.5)
-        old_grid = grid if patches == grid[0] * grid[1] else (side, side)
+        side, fits = isqrt(patches), patches == grid[0] * grid[1]
+        is_square = side * side == patches
+        if is_square and fits and tuple(grid) != (side, side):
+            raise ValueError(
+                f'the position embedding may be of {side} x {side} patches or of {grid[0]} x '
+                f'{grid[1]}, which the file does not say: convert the original file (again) with '
+                'tools/convert_models/convert_dinov2.py, which notes it'
+            )
+        if not is_square and not fits:
+            raise ValueError(
+                f'the position embedding has {patches} patches, no square grid: convert the '
+                'original file, not one that was converted to another size'
+            )
+        old_grid = grid if fits else (side, side)
     if old_grid[0] * old_grid[1] != patches:
         raise ValueError(
-            f'the position embedding has {patches} patches, no square grid: convert the original '
-            'file, not one that was converted to another size'
+            f'the position embedding has {patches} patches, not the {old_grid[0]} x {old_grid[1]} '
+            'that its card says: convert the original file again'
         )
     if tuple(old_grid) == tuple(grid):
         return pos_embed
@@ -136,6 +197,9 @@ def public_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Returns:
         A new dict. Split query, key and value are joined to ``attn.qkv``.
+
+    Raises:
+        ValueError: If one of query, key and value is missing or of another shape.
     """
     if any(key.endswith('position_embeddings') for key in state):
         return _from_transformers(state)
@@ -181,8 +245,12 @@ def _from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             key = re.sub(pattern, name, key)
         renamed[key] = value
     for key in [key for key in renamed if '.attn.query.' in key]:
-        parts = [renamed.pop(key.replace('query', part)) for part in ('query', 'key', 'value')]
-        renamed[key.replace('query', 'qkv')] = torch.cat(parts)
+        parts = [key.replace('query', part) for part in ('query', 'key', 'value')]
+        if len({renamed[part].shape for part in parts if part in renamed}) > 1 or not (
+            renamed.keys() >= {*parts}
+        ):
+            raise ValueError(f'of {", ".join(parts)} one is missing or of another shape')
+        renamed[key.replace('query', 'qkv')] = torch.cat([renamed.pop(part) for part in parts])
     return renamed
 
 

@@ -1,0 +1,114 @@
+"""The options of :class:`~.dinov2.DINOv2`, checked before anything is made of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+
+from timm.models.vision_transformer import VisionTransformer
+
+from ...adapters.base import is_count
+from .vit_layers import SwiGLU
+
+ARCHS = {
+    'small': dict(embed_dim=384, depth=12, num_heads=6),
+    'base': dict(embed_dim=768, depth=12, num_heads=12),
+    'large': dict(embed_dim=1024, depth=24, num_heads=16),
+    'giant': dict(embed_dim=1536, depth=40, num_heads=24, mlp_layer=SwiGLU),
+}
+_OURS = {'self', 'img_size', 'patch_size', 'num_classes', 'dynamic_img_size', 'weight_init'}
+
+
+def vit_options(arch: str | Mapping) -> dict:
+    """Options of timm's vision transformer for an architecture.
+
+    Args:
+        arch: A name in :data:`ARCHS`, or the options.
+
+    Raises:
+        ValueError: If there is no such name or option, or a size is out of range.
+    """
+    if not isinstance(arch, Mapping):
+        if not isinstance(arch, str) or arch not in ARCHS:
+            raise ValueError(f'unknown arch {arch!r}, choose one of {sorted(ARCHS)}, or a dict')
+        arch = ARCHS[arch]
+    known = inspect.signature(VisionTransformer.__init__).parameters.keys() - _OURS
+    if unknown := sorted(arch.keys() - known, key=str):
+        raise ValueError(f'unknown options {unknown} of arch')
+    options = {'init_values': 1e-5, **arch}
+    for name in ('embed_dim', 'depth', 'num_heads'):
+        if not is_count(options.get(name)):
+            raise ValueError(f'arch: {name} must be at least 1, and whole, got {arch.get(name)!r}')
+    if options['embed_dim'] % options['num_heads']:
+        raise ValueError(
+            f'arch: embed_dim {options["embed_dim"]} must be a multiple of num_heads '
+            f'{options["num_heads"]}'
+        )
+    return options
+
+
+def check_choices(choices: Mapping[str, tuple[object, Sequence]]) -> None:
+    """Check options that are one of a few values.
+
+    Args:
+        choices: Value and what there is to choose from, by the name of the option.
+
+    Raises:
+        ValueError: If a value is none of them.
+    """
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise ValueError(f'{name} must be one of {known}, got {value!r}')
+
+
+def check_outputs(
+    depth: int, out_indices: Sequence[int] | None, pyramid: Sequence[float], frozen_blocks: int
+) -> Sequence[int]:
+    """Check what depends on the number of blocks.
+
+    Args:
+        depth: Number of blocks.
+        out_indices: As for :class:`~.dinov2.DINOv2`, like those that follow.
+        pyramid: Of the outputs.
+        frozen_blocks: Of the first ones.
+
+    Returns:
+        The ``out_indices``.
+
+    Raises:
+        ValueError: If an option is out of range.
+    """
+    if out_indices is None and depth < 6:
+        raise ValueError(f'with a depth of {depth}, name the out_indices')
+    if out_indices is None:
+        out_indices = [depth // 3 - 1, depth // 2 - 1, depth * 2 // 3 - 1, depth - 1]
+    listed = isinstance(out_indices, Sequence) and all(is_count(i, 0) for i in out_indices)
+    ascending = listed and out_indices and sorted(set(out_indices)) == list(out_indices)
+    if not ascending or out_indices[-1] >= depth:
+        raise ValueError(f'out_indices must ascend within 0 to {depth - 1}, got {out_indices!r}')
+    if not isinstance(pyramid, Sequence) or len(pyramid) != len(out_indices):
+        count = len(pyramid) if isinstance(pyramid, Sequence) else pyramid
+        raise ValueError(f'{count} pyramid factors for {len(out_indices)} out_indices')
+    if wrong := [f for f in pyramid if not (isinstance(f, int | float) and 0 < f < 2**10)]:
+        raise ValueError(f'pyramid factors must be above 0, got {wrong[0]!r}')
+    if not is_count(frozen_blocks, 0) or frozen_blocks > depth:
+        raise ValueError(f'frozen_blocks must be 0 to {depth}, got {frozen_blocks!r}')
+    return out_indices
+
+
+def check_pretrained(init_cfg: object) -> None:
+    """Check the ``init_cfg`` of a backbone that loads pretrained weights from a file.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    known = {'type', 'checkpoint', 'prefix'}
+    if not isinstance(init_cfg, Mapping) or not {'type', 'checkpoint'} <= init_cfg.keys() <= known:
+        raise ValueError(
+            f"init_cfg must be dict(type='Pretrained', checkpoint=FILE), perhaps with a prefix, "
+            f'got {init_cfg!r}'
+        )
+    if init_cfg['type'] != 'Pretrained':
+        raise ValueError(f"init_cfg must have type='Pretrained', got {init_cfg['type']!r}")
+    if wrong := [v for k, v in init_cfg.items() if not isinstance(v, str)]:
+        raise ValueError(f'init_cfg must name a file, got {wrong[0]!r}')
