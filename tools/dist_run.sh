@@ -8,7 +8,16 @@ tools=$(cd "$(dirname "$0")" && pwd)
 venv=$tools/../.venv/bin/python
 python=${PYTHON:-$([ -x "$venv" ] && echo "$venv" || echo python)}
 trap '' USR1  # for the trainings, which save and stop at it; torchrun would die
-exec "$python" -m torch.distributed.run \
+# What torchrun adds to the last line of a training that was stopped is its own traceback.
+exec "$python" -c '
+import sys
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.run import main
+try:
+    main()
+except SignalException as error:
+    sys.exit(128 + error.sigval)
+' \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
     --nproc_per_node="$1" "$tools/$2" "${@:3}" --launcher pytorch
