@@ -10,7 +10,6 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from ...datasets.places import check_samples
 from ...io.files import InputError
 from ...models.build import plain_model
 from ..checks import schedule_remark
@@ -45,10 +44,7 @@ class CheckHook(Hook):
             for part in parts:
                 check_classes(model, part.metainfo.get('classes'), f'{split}_dataloader')
             if split != 'train':
-                metrics = loop.evaluator.metrics
-                folders = (getattr(metric, 'output_dir', None) for metric in metrics)
-                check_samples(loop.dataloader.dataset, *filter(None, folders))
-                _check_domains(runner, split, metrics, parts)
+                _check_domains(runner, split, loop, parts)
         if isinstance(runner._train_loop, BaseLoop) and isinstance(runner.param_schedulers, list):
             configs = runner.cfg.get('param_scheduler')
             configs = configs if isinstance(configs, list) else [configs]
