@@ -87,7 +87,8 @@ def complain(good, config_file, run_here, streets, capsys):
         message = str(caught.value)
         assert message.startswith('error: ') and '\n' not in message
         here = good / 'elsewhere'
-        assert not (here / 'bomb_went_off').exists() and not list(here.glob('*out*'))
+        written = [file for path in here.glob('*out*') for file in (path, *path.rglob('*'))]
+        assert not (here / 'bomb_went_off').exists() and not [f for f in written if f.is_file()]
         return message
 
     return run

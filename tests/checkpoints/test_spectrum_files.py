@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_said(analyze, run_here, converted, tmp_path):
         'error: no layer can be compared': [tmp_path / 'fc.pth', '--against', converted],
         r'error: .*fc\.pth: no layer fits': [tmp_path / 'fc.pth', '--layers', 'x'],
         'error: rank must be at least 1|layer .*rank must': [tmp_path / 'fc.pth', '--rank', '0'],
-        r'error: .*fc\.pth is a file': [converted, '--out', tmp_path / 'fc.pth'],
+        r'error: .*folder .*fc\.pth \(File exists\)': [converted, '--out', tmp_path / 'fc.pth'],
         'error: no checkpoint at': [tmp_path / 'nowhere.pth'],
     }
     for message, arguments in cases.items():

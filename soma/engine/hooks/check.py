@@ -113,11 +113,16 @@ def _parts(dataset: Dataset) -> Iterator[Dataset]:
         yield dataset
 
 
-def _check_domains(runner: Runner, split: str, metrics: Sequence, parts: Sequence[Dataset]) -> None:
+def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[Dataset]) -> None:
     """Check what metrics by domain need, and that they give the score of the best checkpoint."""
+    metrics = loop.evaluator.metrics
     by_domain = [metric for metric in metrics if hasattr(metric, 'score_names')]
     if not by_domain:
         return
+    from ...datasets.places import check_samples  # here, since datasets need mmseg
+
+    folders = (metric.output_dir for metric in by_domain)
+    check_samples(loop.dataloader.dataset, *filter(None, folders))
     domains = {}
     for part in parts:
         sample = part[0]['data_samples']
