@@ -276,13 +276,14 @@ def test_a_content_that_holds_itself_is_read(tmp_path):
 
 WRITE = """
 import resource, signal, sys, torch
+from soma.io.files import InputError
 from soma.io.checkpoint_files import write_checkpoint
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 for path in sys.argv[1:]:
     try:
         write_checkpoint({'a': torch.ones(10_000)}, path)
-    except OSError as error:
+    except InputError as error:
         print(error)
 """
 
@@ -295,8 +296,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     command = [sys.executable, '-c', WRITE, *files]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     for file, line in zip(files, done.stdout.splitlines(), strict=True):
-        assert line.startswith(f'{file} was not written (') and 'File too large' in line
-        assert line.endswith('what stood there, if anything, is as it was')
+        assert line.startswith(f'{file} is not written (File too large);')
+        assert line.endswith('a file that was there is as it was')
     assert [file.read_bytes() for file in files] == old and len(os.listdir(tmp_path)) == 2
 
 

@@ -196,9 +196,9 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
         path: The file; its folder is made if need be. An existing file is replaced at the end.
 
     Raises:
-        OSError: If the system does not let it be written. Then nothing has changed.
+        InputError: If the system does not let it be written. Then nothing has changed.
     """
-    with _refuse_half(path), atomic_path(path, flush=True) as temporary:
+    with atomic_path(path, flush=True) as temporary, _system_errors():
         if Path(path).suffix != '.safetensors':
             with open(temporary, 'wb') as file:
                 torch.save(dict(content), file)
@@ -215,19 +215,16 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
 
 
 @contextmanager
-def _refuse_half(path: str | os.PathLike) -> Iterator[None]:
-    """Say of a file that the system does not let be written that nothing has changed."""
+def _system_errors() -> Iterator[None]:
+    """Raise the system's error where PyTorch's writer or safetensors' raises its own after it."""
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # PyTorch's writer raises something of its own after the system's error.
-        cause = error.__context__ if isinstance(error, RuntimeError) else error
-        if not isinstance(cause, OSError) and 'os error' not in str(cause):  # safetensors' words
-            raise
-        reason = getattr(cause, 'strerror', None) or cause
-        raise OSError(
-            f'{path} was not written ({reason}); what stood there, if anything, is as it was'
-        ) from error
+    except (RuntimeError, SafetensorError) as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from error
+        if number := re.search(r'\(os error (\d+)\)', str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        raise
 
 
 def _read_safetensors(path: Path, device: str | torch.device) -> dict:
