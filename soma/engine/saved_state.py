@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from mmengine.optim import OptimWrapper, _ParamScheduler
@@ -18,16 +18,17 @@ _KERNELS = {'params', 'fused', 'foreach', 'capturable', 'differentiable'}
 
 def training_facts(runner: Runner) -> dict[str, int]:
     """What a run depends on beside its optimizer and schedules, by its key in the config."""
-    loop = runner.train_loop
-    return {
-        'train_dataloader.batch_size': loop.dataloader.batch_size,
+    loop, loader = runner.train_loop, runner.train_dataloader
+    counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+    facts = {
+        'train_dataloader.batch_size': getattr(loader.batch_sampler, 'batch_size', None),
         'train_cfg.max_iters': loop.max_iters,
-        'optim_wrapper.accumulative_counts': getattr(
-            runner.optim_wrapper, '_accumulative_counts', 1
-        ),
+        'optim_wrapper.accumulative_counts': counts,
         'the number of processes': runner.world_size,
-        'the number of training images': len(loop.dataloader.dataset),
     }
+    if isinstance(loader.dataset, Sized):
+        facts['the number of training images'] = len(loader.dataset)
+    return facts
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

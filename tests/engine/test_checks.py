@@ -1,8 +1,12 @@
 """What is wrong with a config is said before a run, in one line that names the key."""
 
+from contextlib import nullcontext
+
 import pytest
+from torch import nn
 
 from soma.engine.checks import schedule_remark
+from soma.engine.hooks.check import check_classes
 from soma.io.files import InputError
 
 CASES = [
@@ -63,6 +67,29 @@ def test_the_classes_of_test_data_are_checked_too(tiny_config, build_runner):
         part.metainfo = dict(classes=['road', 'car'])
     with pytest.raises(InputError, match='test_dataloader has 2 classes: road, car'):
         build_runner(tiny_config).test()
+
+
+@pytest.mark.parametrize(
+    ('parts', 'refused'),
+    [
+        (dict(decode_head=dict(num_classes=2)), True),
+        (dict(roi_head=dict(bbox_head=dict(num_classes=2))), True),
+        (dict(auxiliary_head=dict(num_classes=2)), True),
+        (dict(auxiliary_head=dict(num_classes=2, boundary_threshold=0.1)), False),  # STDCHead
+        (dict(rpn_head=dict(num_classes=1)), False),
+        (dict(language_model={}, bbox_head=dict(num_classes=256)), False),  # GroundingDINO
+        (dict(decode_head=dict(num_classes=3)), False),
+    ],
+)
+def test_heads_that_count_something_else_pass(parts, refused):
+    def module(values):
+        result = nn.Module()
+        for name, value in values.items():
+            setattr(result, name, module(value) if isinstance(value, dict) else value)
+        return result
+
+    with pytest.raises(InputError) if refused else nullcontext():
+        check_classes(module(parts), ['a', 'b', 'c'], 'train_dataloader')
 
 
 def test_an_error_of_training_itself_keeps_its_traceback(tiny_config, build_runner):

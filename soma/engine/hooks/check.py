@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -14,6 +16,8 @@ from ...io.files import InputError
 from ...models.build import plain_model
 from ..checks import schedule_remark
 from ..saved_state import differences, fit_state, training_facts
+
+_HEADS = re.compile(r'(roi_head\.)?(decode|auxiliary|bbox|mask|query|atss)_head(\.\d+)?')
 
 
 @HOOKS.register_module()
@@ -42,7 +46,8 @@ class CheckHook(Hook):
                 continue
             parts = list(_parts(loop.dataloader.dataset))
             for part in parts:
-                check_classes(model, part.metainfo.get('classes'), f'{split}_dataloader')
+                classes = (getattr(part, 'metainfo', None) or {}).get('classes')
+                check_classes(model, classes, f'{split}_dataloader')
             if split != 'train':
                 _check_domains(runner, split, loop, parts)
         if isinstance(runner._train_loop, BaseLoop) and isinstance(runner.param_schedulers, list):
@@ -66,8 +71,9 @@ class CheckHook(Hook):
                 f'{runner.max_iters}: there is nothing to train'
             )
         changes = differences(meta.get('training', {}), training_facts(runner))
-        if isinstance(runner.param_schedulers, list | None):
-            length = len(runner.train_loop.dataloader)
+        # mmengine's own way for several optimizers
+        if isinstance(runner.optim_wrapper, OptimWrapper):
+            length = runner.max_iters // runner.max_epochs
             schedulers = runner.param_schedulers or []
             changes += fit_state(checkpoint, runner.optim_wrapper, schedulers, length)
         for change in changes:
@@ -79,23 +85,25 @@ class CheckHook(Hook):
 
 
 def check_classes(model: nn.Module, classes: Sequence[str] | None, place: str) -> None:
-    """Check that each head tells as many classes apart as the data has.
+    """Check that the heads tell as many classes apart as the data has.
 
     Args:
-        model: Any; a region proposal network counts no classes.
+        model: Any. Heads that predict something else, such as borders, are left out, and models
+            whose classes are words.
         classes: Those of the data; None if it does not say.
         place: Where the config has the data.
 
     Raises:
         InputError: If a head is for another number.
     """
-    if classes is None:
+    if classes is None or hasattr(model, 'language_model'):
         return
     for name, module in model.named_modules():
-        kind, count = type(module).__name__, getattr(module, 'num_classes', None)
-        if not kind.endswith('Head') or 'RPN' in kind or not isinstance(count, int):
+        count = getattr(module, 'num_classes', None)
+        # mmseg's STDCHead predicts borders.
+        if not _HEADS.fullmatch(name) or hasattr(module, 'boundary_threshold'):
             continue
-        if count != len(classes):
+        if isinstance(count, int) and count != len(classes):
             raise InputError(
                 f'model.{name}.num_classes is {count}, but the data of {place} has {len(classes)} '
                 f'classes: {", ".join(list(classes)[:3])} ...'
