@@ -12,6 +12,7 @@ from small_configs import DETECTORS
 from soma.adapters import SoMALayer
 from soma.engine.amp import use_amp
 from soma.evaluation.prepare import split_test_options, use_test_data, use_tta
+from soma.io.files import InputError
 from soma.models.backbones.dinov2_options import ARCHS
 from soma.models.build import build_model
 from soma.utils.cli import runner_parser
@@ -270,6 +271,13 @@ def test_options_replace_values_before_paths_are_resolved(repository):
     assert config.init_cfg.checkpoint == str(repository / 'checkpoints/all.pth')
     assert config.init_cfg.note == 'data/gta'
     assert config.work_dir == 'out' and config.model.key == 3
+
+
+def test_options_that_nothing_reads_are_refused(repository):
+    for key in ('find_unused_parameters', 'train_cfg.max_iters', 'init_cfg.note'):
+        load_config(repository / 'config.py', {key: 1})
+    with pytest.raises(InputError, match="nothing reads the key 'trian_cfg': is it 'train_cfg'"):
+        load_config(repository / 'config.py', {'trian_cfg.max_iters': 1})
 
 
 def test_options_of_the_test_data_are_told_from_others():

@@ -26,6 +26,9 @@ _OTHER_KEYS = (
     'activation_checkpointing',
     'efficient_conv_bn_eval',
     'compile',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'sync_bn',
 )
 _PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
 
