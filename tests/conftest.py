@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import os
 import runpy
 import subprocess
@@ -245,6 +246,22 @@ def run_tool(tmp_path):
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done
+
+    return run
+
+
+@pytest.fixture
+def run_tools(run_tool, tmp_path):
+    """Run several scripts of ``tools/`` in one process; they must succeed.
+
+    With ``processes``, by ``tools/dist_run.sh``.
+    """
+    several = '../tests/subprocesses/several.py'
+
+    def run(*commands, processes=None, **environment):
+        (tmp_path / 'commands.json').write_text(json.dumps([[*map(str, c)] for c in commands]))
+        start = ['dist_run.sh', processes, several] if processes else [several]
+        return run_tool(*start, tmp_path / 'commands.json', **environment)
 
     return run
 

@@ -1,7 +1,6 @@
 """What ``import soma`` does, and when: each in a process of its own, or in a copy of one."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -29,21 +28,59 @@ def missing():
 """
 
 
-def python(program, folder, **environment):
-    """Run a program in a fresh process; the lines that it printed, the last as JSON."""
-    done = subprocess.run(
-        [sys.executable, '-c', program],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    *lines, last = done.stdout.splitlines()
-    return lines, json.loads(last)
+# Runs programs in copies of itself: what OpenMMLab imports from elsewhere is there already.
+SERVER = """
+import json, os, sys
+import cv2, imgaug, matplotlib.pyplot, numpy, scipy.optimize, timm, torch.distributed.optim
+print(json.dumps('ready'), flush=True)
+for line in sys.stdin:
+    program, folder, output = json.loads(line)
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            file = os.open(output, os.O_WRONLY | os.O_CREAT)
+            os.dup2(file, 1), os.dup2(file, 2)
+            os.chdir(folder)
+            sys.path[0] = ''
+            exec(program, {'__name__': '__main__'})
+            code = 0
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(code)
+    print(json.dumps(os.waitpid(child, 0)[1]), flush=True)
+"""
 
 
-def test_import_only_registers(tmp_path):
+@pytest.fixture(scope='module')
+def server():
+    command = [sys.executable, '-c', SERVER]
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with subprocess.Popen(command, **pipes) as process:
+        assert json.loads(process.stdout.readline()) == 'ready'
+        yield process
+        process.stdin.close()
+
+
+@pytest.fixture
+def python(server, tmp_path, tmp_path_factory):
+    """Run a program in a fresh copy; the lines that it printed, the last as JSON."""
+    output = tmp_path_factory.mktemp('output') / 'output.txt'
+
+    def run(program):
+        server.stdin.write(json.dumps([program, str(tmp_path), str(output)]) + '\n')
+        server.stdin.flush()
+        failed = json.loads(server.stdout.readline())
+        assert not failed, output.read_text()
+        *lines, last = output.read_text().splitlines()
+        return lines, json.loads(last)
+
+    return run
+
+
+def test_import_only_registers(python, tmp_path):
     program = f"""
 import json, os, sys, warnings
 from importlib.util import find_spec
@@ -76,7 +113,7 @@ print(json.dumps(dict(
     missing=missing(),
 )))
 """
-    lines, result = python(program, tmp_path)
+    lines, result = python(program)
     assert lines == []  # nothing of packages that are optional to mmseg and mmdet
     assert result['looked_for'] and result['early'] == [] and result['finders'] == []
     assert result['ours'] == []
@@ -86,13 +123,14 @@ print(json.dumps(dict(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_line_needs_no_torch(tmp_path):
+def test_the_command_line_needs_no_torch():
     program = """
 import json, sys
 import soma.utils.cli, soma.utils.config, soma.io.files
 print(json.dumps([name for name in ('torch', 'mmengine', 'cv2') if name in sys.modules]))
 """
-    assert python(program, tmp_path) == ([], [])
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, check=True)
+    assert json.loads(done.stdout) == []
 
 
 ORDERS = {
@@ -113,34 +151,13 @@ ORDERS = {
 }
 
 
-def test_any_order_of_imports_registers_what_can_be(tmp_path):
-    """In copies of one process, in which what OpenMMLab imports from elsewhere is there already."""
-    program = f"""
-import json, os, sys
-import cv2, imgaug, matplotlib.pyplot, scipy.optimize, timm, torch.distributed.optim
-{MISSING}
-results = {{}}
-for order in {list(ORDERS)!r}:
-    read, write = os.pipe()
-    if not os.fork():
-        try:
-            exec(order)
-            result = missing()
-        except BaseException as error:
-            result = repr(error)
-        os.write(write, json.dumps(result).encode())
-        os._exit(0)
-    os.close(write)
-    results[order] = json.loads(os.fdopen(read).read())
-print(json.dumps(results))
-"""
-    _, results = python(program, tmp_path)
-    assert {order: sorted(names) for order, names in results.items()} == {
-        order: sorted(names) for order, names in ORDERS.items()
-    }
+@pytest.mark.parametrize(('order', 'missing'), ORDERS.items())
+def test_any_order_of_imports_registers_what_can_be(python, order, missing):
+    program = f'import json, sys; {order}\n{MISSING}\nprint(json.dumps(missing()))'
+    assert sorted(python(program)[1]) == sorted(missing)
 
 
-def test_without_mmengine(tmp_path):
+def test_without_mmengine(python):
     program = """
 import json, sys
 sys.modules['mmengine'] = None
@@ -150,7 +167,7 @@ try:
 except ModuleNotFoundError as error:
     print(json.dumps(str(error)))
 """
-    assert 'mmengine' in python(program, tmp_path)[1]
+    assert 'mmengine' in python(program)[1]
 
 
 @pytest.mark.parametrize(
@@ -167,7 +184,7 @@ except ModuleNotFoundError as error:
         ('fails("mmpretrain"); import mmdet', ['mmcv', 'mmdet', 'mmengine']),
     ],
 )
-def test_registers_after_the_outermost_import(tmp_path, order, complete):
+def test_registers_after_the_outermost_import(python, tmp_path, order, complete):
     """On small packages that import each other."""
     imports = {
         'mmengine': '',
@@ -202,11 +219,11 @@ import_module('json')
 soma.registration.register() if calls else None
 print(json.dumps(calls))
 """
-    _, calls = python(program, tmp_path)
+    _, calls = python(program)
     assert calls == ([complete] if complete else [])
 
 
-def test_a_package_that_does_not_import_is_told_of_each_time(tmp_path):
+def test_a_package_that_does_not_import_is_told_of_each_time(python):
     program = """
 import json
 import soma.registration
@@ -219,10 +236,10 @@ for _ in range(2):
         missing.append(error.name)
 print(json.dumps(missing))
 """
-    assert python(program, tmp_path) == ([], ['soma.nowhere'] * 2)
+    assert python(program) == ([], ['soma.nowhere'] * 2)
 
 
-def test_custom_imports_make_the_names_known_in_any_scope(tmp_path):
+def test_custom_imports_make_the_names_known_in_any_scope(python, tmp_path):
     (tmp_path / 'config.py').write_text(
         "custom_imports = dict(imports=['soma'], allow_failed_imports=False)\n"
         "model = dict(type='DINOv2', arch='small', adapter=dict(type='SoMA', rank=4))\n"
@@ -240,4 +257,4 @@ for scope, registry in (('mmseg', mmseg.registry), ('mmdet', mmdet.registry)):
     built.append(type(registry.MODELS.build(config.model)).__name__)
 print(json.dumps(built))
 """
-    assert python(program, tmp_path) == ([], ['DINOv2', 'DINOv2'])
+    assert python(program) == ([], ['DINOv2', 'DINOv2'])

@@ -1,3 +1,4 @@
+import copy
 import json
 import os
 import socket
@@ -50,6 +51,21 @@ def port():
         return str(free.getsockname()[1])
 
 
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+def test_scripts_pass_all_on(script, run_tool, tmp_path):
+    """To ``torch.distributed.run`` of the Python that the environment names."""
+    (tmp_path / 'python').write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / 'python').chmod(0o755)
+    files = ['a b.py', 'c.pth'] if script == 'dist_test.sh' else ['a b.py']
+    environment = dict(PYTHON=str(tmp_path / 'python'), PORT='12', NNODES='3', NODE_RANK='1')
+    done = run_tool(script, *files, '2', '--work-dir', 'd e', **environment)
+    lines = done.stdout.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.endswith(f'tools/{script[5:-3]}.py'))
+    options = {'--nnodes=3', '--node_rank=1', '--master_port=12', '--nproc_per_node=2'}
+    assert options <= {*lines[:place]}
+    assert lines[place + 1 :] == [*files, '--work-dir', 'd e', '--launcher', 'pytorch']
+
+
 @pytest.fixture
 def config_file(tiny_config, tmp_path):
     (tmp_path / 'spy.py').write_text(SPY)
@@ -63,12 +79,18 @@ def config_file(tiny_config, tmp_path):
 
 
 def test_two_processes_train_and_test_as_one(
-    tiny_config, config_file, build_runner, run_tool, public_file, port, tmp_path
+    tiny_config, config_file, build_runner, detector, run_tools, public_file, port, tmp_path
 ):
     environment = dict(PORT=port, PYTHONPATH=f'{tmp_path}:{REPOSITORY}:{os.environ["PYTHONPATH"]}')
-    run_tool('dist_train.sh', config_file, '2', **environment)
-    ranks = [torch.load(f'{tiny_config.work_dir}/rank{i}.pth') for i in range(2)]
     checkpoint = f'{tiny_config.work_dir}/iter_4.pth'
+    run_tools(
+        ['train.py', config_file],
+        ['test.py', config_file, checkpoint, '--work-dir', 'test'],
+        ['train.py', tmp_path / 'detector.py'],
+        processes=2,
+        **environment,
+    )
+    ranks = [torch.load(f'{tiny_config.work_dir}/rank{i}.pth') for i in range(2)]
     start = convert_dinov2(read_state_dict(public_file), (32, 32), 8)
     del start['mask_token']
     plain = VisionTransformer(
@@ -93,7 +115,6 @@ def test_two_processes_train_and_test_as_one(
     changed = {k for k, v in backbone.items() if not torch.equal(first[k], v)}
     assert changed == {k for k in ranks[0]['trained'] if k in backbone} and changed
 
-    run_tool('dist_test.sh', config_file, checkpoint, '2', '--work-dir', 'test', **environment)
     (log,) = (tmp_path / 'elsewhere' / 'test').glob('*/*.json')
     metrics = json.loads(log.read_text().splitlines()[-1])
     tiny_config.custom_imports = None
@@ -101,21 +122,25 @@ def test_two_processes_train_and_test_as_one(
     alone = build_runner(tiny_config, {'load_from': checkpoint}).test()
     assert {k: metrics[k] for k in alone} == alone
     assert alone['citys_aAcc'] != alone['fog_aAcc']
+    check_detector([torch.load(f'{detector.work_dir}/rank{i}.pth') for i in range(2)], tmp_path)
 
 
-def test_two_processes_train_an_adapted_backbone(tiny_detector, run_tool, port, tmp_path):
+@pytest.fixture
+def detector(tiny_detector, tmp_path):
+    """A detector on an adapted backbone, with the spy."""
     write_resnet(tmp_path / 'resnet.pth')
-    config = tiny_detector
+    config = copy.deepcopy(tiny_detector)
     config.model = adapted('faster_rcnn', tmp_path / 'resnet.pth')
-    (tmp_path / 'spy.py').write_text(SPY)
     config.custom_imports = dict(imports=['soma', 'spy'])
     config.custom_hooks.append(dict(type='SpyHook'))
     config.train_cfg.update(max_iters=4, val_interval=10)
     config.default_hooks.checkpoint.interval = 4
-    config.dump(tmp_path / 'config.py')
-    environment = dict(PORT=port, PYTHONPATH=f'{tmp_path}:{REPOSITORY}:{os.environ["PYTHONPATH"]}')
-    run_tool('dist_train.sh', tmp_path / 'config.py', '2', **environment)
-    ranks = [torch.load(f'{config.work_dir}/rank{i}.pth') for i in range(2)]
+    config.work_dir = str(tmp_path / 'detector')
+    config.dump(tmp_path / 'detector.py')
+    return config
+
+
+def check_detector(ranks, tmp_path):
     assert not any(rank['unused'] for rank in ranks)
     assert not any(map(torch.equal, *(rank['inputs'] for rank in ranks)))
     first, second = (rank['state'] for rank in ranks)

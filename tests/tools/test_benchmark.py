@@ -1,5 +1,6 @@
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -22,19 +23,21 @@ def numbers(result):
             yield value
 
 
-def test_the_script_measures_both_phases(run_tool, tmp_path):
+def test_the_script_measures_both_phases(run_here, tmp_path, monkeypatch, capsys):
+    """Without processes of their own, which another test needs."""
+    monkeypatch.setattr('speed.ProcessPoolExecutor', lambda n, _: ThreadPoolExecutor(n))
     out = tmp_path / 'speed.json'
     options = ['--size', '300', '256', '--iters', '2', '--warmup', '1', '--batch-size', '2']
     pretrained = 'model.backbone.init_cfg.checkpoint=nowhere.pth'
-    done = run_tool(
-        'benchmark.py', CONFIG, *options, '--amp', '--out', out, '--cfg-options', pretrained
-    )
+    arguments = [CONFIG, *options, '--amp', '--out', out, '--cfg-options', pretrained]
+    run_here('analysis_tools/benchmark.py', *arguments)
+    printed = capsys.readouterr().out
     result = json.loads(out.read_text())
     assert result['config'] == CONFIG.stem and result['machine']['torch'] == torch.__version__
     assert result['options'] == {'model.backbone.init_cfg.checkpoint': 'nowhere.pth'}
     for phase, size in {'train': [256, 256], 'test': [300, 256]}.items():
         values = result['phases'][phase]
-        assert f'│ {phase} ' in done.stdout
+        assert f'│ {phase} ' in printed
         assert values['size'] == size and values['batch_size'] == 2 == values['iterations']
         assert values['precision'] in ('bfloat16', 'float16') and values['weights'] == 'random'
         assert all(math.isfinite(value) and value > 0 for value in numbers(values))
