@@ -1,10 +1,12 @@
 import json
 import math
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmseg.visualization import SegLocalVisualizer
 from small_configs import DETECTORS, SMALL
 from speed import Settings, measure_speed
 from speed_phases import _start, run_phase, synthetic_data
@@ -26,6 +28,7 @@ def numbers(result):
 def test_the_script_measures_both_phases(run_here, tmp_path, monkeypatch, capsys):
     """Without processes of their own, which another test needs."""
     monkeypatch.setattr('speed.ProcessPoolExecutor', lambda n, _: ThreadPoolExecutor(n))
+    monkeypatch.setattr(SegLocalVisualizer, '_instance_dict', OrderedDict())  # of a process
     out = tmp_path / 'speed.json'
     options = ['--size', '300', '256', '--iters', '2', '--warmup', '1', '--batch-size', '2']
     pretrained = 'model.backbone.init_cfg.checkpoint=nowhere.pth'
