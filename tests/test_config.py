@@ -278,8 +278,8 @@ def test_variables_may_be_named_like_keys(tmp_path):
     text = 'model = dict()\nmodels = dict()\ntest_dataloader = test_dataloader2 = dict()\n'
     (tmp_path / 'config.py').write_text(text)
     assert load_config(tmp_path / 'config.py').models == {}
-    (tmp_path / 'config.py').write_text('models = dict()\n')
-    with pytest.raises(InputError, match="nothing reads the key 'models': is it 'model'"):
+    (tmp_path / 'config.py').write_text('train_dataloader = train_dataloder = dict()\n')
+    with pytest.raises(InputError, match="'train_dataloder': is it 'train_dataloader'"):
         load_config(tmp_path / 'config.py')
 
 

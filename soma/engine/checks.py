@@ -64,7 +64,7 @@ def check_config(config: Config | Mapping) -> None:
         InputError: If a key is missing or a number is none, or out of range.
     """
     config = plain_config(config)
-    if not config.get('model'):
+    if not config.get('model') or not isinstance(config['model'], Mapping):
         raise InputError('the config has no model: is it one of _base_, which others inherit?')
     for keys in _REQUIRED.values():
         given = [key for key in keys if config.get(key) is not None]

@@ -117,7 +117,8 @@ def test_several_optimizers_are_no_obstacle():
     """They have no common step to wait for."""
     weight = torch.nn.Parameter(torch.ones(1))
     wrapper = OptimWrapperDict(a=OptimWrapper(torch.optim.SGD([weight], lr=0.1)))
-    runner = SimpleNamespace(hooks=[], train_loop=None, iter=0, epoch=0, optim_wrapper=wrapper)
+    place = dict(iter=0, epoch=0, rank=0, train_loop=None)
+    runner = SimpleNamespace(hooks=[], optim_wrapper=wrapper, **place)
     with StopHook('again') as hook:
         hook.before_run(runner)
         hook.after_train_iter(runner, 0)

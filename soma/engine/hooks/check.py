@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
@@ -74,8 +74,7 @@ class CheckHook(Hook):
                 'there is nothing to train'
             )
         changes = differences(meta.get('training', {}), training_facts(runner))
-        # mmengine's own way for several optimizers
-        if isinstance(runner.optim_wrapper, OptimWrapper):
+        if not isinstance(runner.optim_wrapper, OptimWrapperDict):  # several are left to mmengine
             changes += fit_state(checkpoint, runner.optim_wrapper, runner.param_schedulers or [])
         for change in changes:
             runner.logger.warning(f'resumed with another setting: {change}')

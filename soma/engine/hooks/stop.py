@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from mmengine.dist import all_reduce, is_distributed
 from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -100,7 +100,7 @@ class StopHook(Hook):
         done = runner.iter + 1
         asked = not self._by_epoch and (not is_distributed() or done % _EVERY == 0)
         wrapper = runner.optim_wrapper  # several optimizers have no common step
-        if asked and (not isinstance(wrapper, OptimWrapper) or wrapper.should_update()):
+        if asked and (isinstance(wrapper, OptimWrapperDict) or wrapper.should_update()):
             self._save_and_end(runner, runner.epoch, done)
 
     def after_train_epoch(self, runner: Runner) -> None:
