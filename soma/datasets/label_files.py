@@ -123,3 +123,16 @@ def why_unreadable(path: Path, error: Exception) -> str:
         return 'is no image'
     text = ' '.join(str(error).replace(str(path), '').split()).strip(' :')
     return text or type(error).__name__
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a file can be read and has content, and is an image if its suffix says so."""
+    try:
+        with open(path, 'rb') as file:
+            is_empty = not file.read(1)
+        if path.suffix.lower() in Image.registered_extensions():
+            with Image.open(path) as image:
+                image.load()
+    except Exception:  # broken bytes can raise anything
+        return False
+    return not is_empty
