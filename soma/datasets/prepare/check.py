@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmseg.datasets import BaseSegDataset
 from rich.table import Table
 
@@ -68,11 +70,10 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
     Raises:
         InputError: If the config names no data, or data without label maps and boxes.
     """
-    smallest = config.get('model', {}).get('backbone', {}).get('patch_size', 2)
-    smallest = smallest if isinstance(smallest, int) else 2
     parts: dict[str, Part] = {}
     names: Counter[str] = Counter()
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmseg')):
+        smallest = smallest_side(config.get('model', {}).get('backbone', {}))
         for split in ('train', 'val', 'test'):
             loader = config.get(f'{split}_dataloader') or {}
             for place, dataset in _datasets(loader.get('dataset'), f'{split}_dataloader.dataset'):
@@ -101,6 +102,26 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
         _find_repeated(part)
     _look_at_training([p for p in parts.values() if p.places[0].startswith('train_')])
     return [*parts.values()]
+
+
+def smallest_side(backbone: Mapping) -> int:
+    """The pixels that an image needs each way for the maps of a backbone, a vision transformer.
+
+    The image is enlarged to whole patches, of which the map that shrinks the most needs some; 2 for
+    another backbone.
+    """
+    kind = backbone.get('type')
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    parameters = inspect.signature(kind).parameters.values() if kind else ()
+    options = {**{p.name: p.default for p in parameters}, **backbone}
+    if not isinstance(patch_size := options.get('patch_size'), int):
+        return 2
+    pyramid = options.get('pyramid')
+    pyramid = pyramid if isinstance(pyramid, Sequence) else ()
+    factors = [f for f in pyramid if isinstance(f, int | float) and f > 0]
+    return patch_size * (math.ceil(1 / min(factors, default=1)) - 1) + 1
 
 
 def _find_again(part: Part, place: str) -> None:
