@@ -324,6 +324,29 @@ def test_wrong_arguments_are_said_before_the_model_is_built(
         run_here('visualize.py', config_file, 'x.pth', *arguments)
 
 
+def test_the_pipeline_of_the_test_data(tiny_config, checkpoint, street_data):
+    image = str(street_data / 'images/00000.png')
+    expected = Inferencer(tiny_config, checkpoint, 'cpu')(image)
+    tiny_config.pop('test_pipeline')
+    assert (Inferencer(tiny_config, checkpoint, 'cpu')(image) == expected).all()
+    whole = tiny_config.test_dataloader.dataset
+    tiny_config.test_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=whole)
+    assert (Inferencer(tiny_config, checkpoint, 'cpu')(image) == expected).all()
+    tiny_config.test_dataloader = None
+    with pytest.raises(
+        InputError, match=r'^the config has no test_pipeline, nor a test_dataloader'
+    ):
+        Inferencer(tiny_config, checkpoint, 'cpu')
+
+
+def test_classes_that_are_nowhere(tiny_config, build_runner, tmp_path):
+    state = build_runner(tiny_config).model.state_dict()
+    write_checkpoint({'state_dict': state}, tmp_path / 'x.pth')
+    tiny_config.pop('test_dataloader')
+    with pytest.raises(InputError, match=r'^neither the checkpoint nor a test_dataloader'):
+        Inferencer(tiny_config, tmp_path / 'x.pth', 'cpu')
+
+
 def test_more_classes_than_eight_bits_hold():
     sample = SegDataSample()
     for largest, dtype in ((255, np.uint8), (299, np.uint16)):
