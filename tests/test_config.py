@@ -273,6 +273,16 @@ def test_options_replace_values_before_paths_are_resolved(repository):
     assert config.work_dir == 'out' and config.model.key == 3
 
 
+def test_variables_may_be_named_like_keys(tmp_path):
+    """As ``models`` in mmseg's BiSeNetV2, beside ``model``."""
+    text = 'model = dict()\nmodels = dict()\ntest_dataloader = test_dataloader2 = dict()\n'
+    (tmp_path / 'config.py').write_text(text)
+    assert load_config(tmp_path / 'config.py').models == {}
+    (tmp_path / 'config.py').write_text('train_dataloader = train_dataloder = dict()\n')
+    with pytest.raises(InputError, match="'train_dataloder': is it 'train_dataloader'"):
+        load_config(tmp_path / 'config.py')
+
+
 def test_options_that_nothing_reads_are_refused(repository):
     for key in ('find_unused_parameters', 'train_cfg.max_iters', 'init_cfg.note'):
         load_config(repository / 'config.py', {key: 1})

@@ -295,6 +295,12 @@ def test_large_values_are_finite(tmp_path):
     assert read_state_dict(tmp_path / 'x.pth').keys() == state.keys()
 
 
+def test_sparse_tensors_are_refused(tmp_path):
+    torch.save({'state_dict': {'a': torch.eye(3).to_sparse()}}, tmp_path / 'x.pth')
+    with pytest.raises(CheckpointError, match=r'x\.pth holds state_dict\.a as torch\.sparse_coo'):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
 def test_a_content_that_holds_itself_is_read(tmp_path):
     content = {'state_dict': {'a': torch.ones(1)}, 'meta': {}}
     content['meta']['again'] = content

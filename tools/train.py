@@ -29,14 +29,14 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Build the runner, train."""
     args = parse_args()
-    from mmengine.registry import RUNNERS  # here, as all below, so that --help need not wait
+    with command():
+        from mmengine.registry import RUNNERS  # here, as all below, so that --help need not wait
 
-    from soma.engine.amp import use_amp
-    from soma.engine.hooks.finite_loss import LossError
-    from soma.engine.hooks.stop import StopHook
+        from soma.engine.amp import use_amp
+        from soma.engine.hooks.stop import StopHook
 
     stop = StopHook(resume_command(sys.argv, args), args.stop_after)
-    with stop, command(args.trust, LossError):
+    with stop, command(args.trust):
         config = config_from(args)
         if args.amp:
             use_amp(config)

@@ -90,6 +90,7 @@ class Card:
         base: The pretrained weights that the adapter was trained on.
         classes: Names of the classes of the training data.
         palette: RGB colour of each class.
+        positions: Height and width in patches of the position embedding, where no base says it.
         config: Text of the config.
         iteration: Number of training steps.
         merged: The card of the adapter that was folded into the weights.
@@ -107,6 +108,7 @@ class Card:
     base: BaseCard | None = _entry(_DICT)  # noqa: RUF009
     classes: Sequence[str] | None = _entry(_TEXTS)
     palette: Sequence | None = _entry(_COLOURS)
+    positions: Sequence[int] | None = _entry(_SIZE)
     config: str | None = _entry(_TEXT)
     iteration: int | None = _entry(_COUNT)
     merged: Card | None = _entry(_DICT)  # noqa: RUF009
@@ -127,6 +129,11 @@ class Card:
     def known_base(self) -> BaseCard | None:
         """The base; of merged weights, that of the adapter in them."""
         return self.base or (self.merged and self.merged.base)
+
+    @property
+    def grid(self) -> tuple[int, ...] | None:
+        """Height and width in patches of the position embedding, if they are known."""
+        return (self.positions and tuple(self.positions)) or (self.known_base or BaseCard()).grid
 
     @property
     def prefix(self) -> str:

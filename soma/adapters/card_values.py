@@ -43,7 +43,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     'true or false': lambda value: isinstance(value, bool),
     'a whole number': lambda value: is_count(value, 0),
     f'a whole number from 1 to {LARGEST}': _is_side,
-    'two sizes in pixels': _is_size,
+    'height and width': _is_size,
     'a list of names': _is_texts,
     'a list of colours, each three numbers from 0 to 255': _is_colours,
     'a dict': lambda value: isinstance(value, Mapping),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from torch import nn
 
@@ -61,6 +60,13 @@ def base_card(model: nn.Module, prefix: str = '', file: str = '') -> BaseCard:
     return read_card({'base': data}, type(model).__name__).base
 
 
+def grid_of(model: nn.Module, prefix: str) -> tuple[int, ...] | None:
+    """Height and width in patches of the position embedding of a part of a model, if it says."""
+    module = dict(model.named_modules()).get(prefix.rstrip('.'))
+    about = module.describe() if hasattr(module, 'describe') else {}
+    return BaseCard(img_size=about.get('img_size'), patch_size=about.get('patch_size')).grid
+
+
 def check_adapter(model: nn.Module, card: Card, path: str | os.PathLike) -> None:
     """Compare what a file says of its model with a model: the adapter, if both have one; the grid.
 
@@ -73,24 +79,20 @@ def check_adapter(model: nn.Module, card: Card, path: str | os.PathLike) -> None
         CheckpointError: If method or options differ, since shapes alone would not tell alpha; or if
             the positions are of another grid, perhaps with as many patches.
     """
-    base = card.known_base
-    module = dict(model.named_modules()).get(card.prefix.rstrip('.'))
-    about = module.describe() if hasattr(module, 'describe') else {}
-    if base is not None and base.grid is not None and 'img_size' in about:
-        grid = replace(BaseCard(), **{k: about[k] for k in ('img_size', 'patch_size')}).grid
-        if grid != base.grid:
-            raise CheckpointError(
-                f'{path} has positions of {base.grid[0]} x {base.grid[1]} patches, the model '
-                f'{grid[0]} x {grid[1]}: give the backbone the img_size that the file was made with'
-            )
+    grid = grid_of(model, card.prefix)
+    if None not in (grid, card.grid) and grid != card.grid:
+        raise CheckpointError(
+            f'{path} has positions of {card.grid[0]} x {card.grid[1]} patches, the model '
+            f'{grid[0]} x {grid[1]}: give the backbone the img_size that the file was made with'
+        )
     if card.method is None or (model_card := adapter_card(model)).method is None:
         return
     start_only = model_card.adapter.start_only
     both = [k for k in model_card.settings if k in card.settings and k not in start_only]
     settings = [{name: c.settings[name] for name in both} for c in (card, model_card)]
     if card.method != model_card.method or settings[0] != settings[1]:
-        theirs, ours = (
+        file_text, model_text = (
             ' of '.join(filter(None, [c.method, ' and '.join(f'{k} {v}' for k, v in s.items())]))
             for c, s in zip((card, model_card), settings, strict=True)
         )
-        raise CheckpointError(f'{path} has an adapter {theirs}, the model {ours}')
+        raise CheckpointError(f'{path} has an adapter {file_text}, the model {model_text}')

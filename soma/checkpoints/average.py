@@ -168,7 +168,7 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
             f'{first.path} and {other.path} differ in shape: {", ".join(wrong[:5])}'
         )
     cards = (first.card, other.card)
-    grids = {card.known_base.grid for card in cards if card.known_base is not None} - {None}
+    grids = {card.grid for card in cards} - {None}
     if len(grids) > 1 and any(name.endswith('pos_embed') for name in first_shapes):
         raise CheckpointError(
             f'{first.path} and {other.path} have positions of different grids of patches'

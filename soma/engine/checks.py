@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from numbers import Real
 
 from mmengine.config import Config
+from mmengine.optim import _ParamScheduler
 
 from ..io.files import InputError
 from ..utils.config_errors import plain_config
@@ -24,7 +25,8 @@ _NUMBERS = (
     ('optim_wrapper.accumulative_counts', 1, True),
     ('optim_wrapper.optimizer.lr', 0, False),
     ('optim_wrapper.optimizer.weight_decay', 0, False),
-    ('optim_wrapper.clip_grad.max_norm', 0, False),
+    ('optim_wrapper.clip_grad.*_norm', 0, False),
+    ('optim_wrapper.clip_grad.norm_type', 0, False),
     ('param_scheduler*.begin', 0, True),
     ('param_scheduler*.end', 1, True),
     ('param_scheduler*.T_max', 1, True),
@@ -32,10 +34,11 @@ _NUMBERS = (
     ('param_scheduler*.power', 0, False),
     ('param_scheduler*.*factor', 0, False),
     ('param_scheduler*.gamma', 0, False),
+    ('model.*.loss_weight', 0, False),
     ('model.test_cfg.crop_size.*', 1, True),
     ('model.test_cfg.stride.*', 1, True),
     ('randomness.seed', 0, True),
-    ('default_hooks.*.interval', -1, True),
+    ('*_hooks.*.interval', -1, True),
     ('default_hooks.checkpoint.max_keep_ckpts', -1, True),
 )
 # What mmengine reads from the environment that a launcher makes.
@@ -61,7 +64,7 @@ def check_config(config: Config | Mapping) -> None:
         InputError: If a key is missing or a number is none, or out of range.
     """
     config = plain_config(config)
-    if not config.get('model'):
+    if not config.get('model') or not isinstance(config['model'], Mapping):
         raise InputError('the config has no model: is it one of _base_, which others inherit?')
     for keys in _REQUIRED.values():
         given = [key for key in keys if config.get(key) is not None]
@@ -75,6 +78,12 @@ def check_config(config: Config | Mapping) -> None:
             if not _is_number(value, lowest, counts):
                 kind = 'a whole number' if counts else 'a number'
                 raise InputError(f'{key} must be {kind} of at least {lowest}, got {value!r}')
+    test = config['model'].get('test_cfg') or {}
+    if str(config['model'].get('type')).endswith('EncoderDecoder'):
+        if (mode := test.get('mode', 'whole')) not in ('slide', 'whole'):
+            raise InputError(f"model.test_cfg.mode must be 'slide' or 'whole', got {mode!r}")
+        if mode == 'slide' and not {'crop_size', 'stride'} <= test.keys():
+            raise InputError("model.test_cfg needs crop_size and stride for the mode 'slide'")
     launcher = config.get('launcher', 'none')
     if launcher not in ('none', *_LAUNCHERS):
         known = ', '.join(_LAUNCHERS)
@@ -96,14 +105,14 @@ def _leaves(node: object, key: str = '') -> Iterator[tuple[str, object]]:
 
 
 def _is_number(value: object, lowest: float, counts: bool) -> bool:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value):
         return False
-    return value >= lowest and (not counts or value == int(value))
+    return value >= lowest and (not counts or (math.isfinite(value) and value == int(value)))
 
 
-def schedule_remark(schedulers: Sequence[Mapping], max_iters: int) -> str | None:
+def schedule_remark(schedulers: Sequence[_ParamScheduler], max_iters: int) -> str | None:
     """What is odd about schedules that end, with a learning rate of 0 perhaps, before training."""
-    ends = [math.inf if s.get('by_epoch', True) else s.get('end', math.inf) for s in schedulers]
+    ends = [math.inf if scheduler.by_epoch else scheduler.end for scheduler in schedulers]
     last = max(ends, default=math.inf)
     if last >= max_iters:
         return None

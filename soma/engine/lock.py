@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 
 from ..io.files import InputError, check_folder
 
+_held: set[str] = set()  # lock files of this process
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # file systems
 
 
@@ -50,11 +51,18 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def is_locked(folder: str | os.PathLike) -> bool:
-    """Whether another process has locked a folder."""
-    try:
-        _unlock(_lock(Path(folder)))
-    except InputError:
+    """Whether a training has locked a folder, in this process or in another."""
+    path = Path(folder, '.lock')
+    # A process that closes such a file loses its own lock.
+    if os.path.realpath(path) in _held:
         return True
+    try:
+        with open(path) as file:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        return error.errno not in _WITHOUT_LOCKS
     return False
 
 
@@ -86,9 +94,11 @@ def _lock(folder: Path) -> IO[str]:
     file.truncate(0)
     file.write(f'process {os.getpid()} on {socket.gethostname()}')
     file.flush()
+    _held.add(os.path.realpath(path))
     return file
 
 
 def _unlock(file: IO[str]) -> None:
+    _held.discard(os.path.realpath(file.name))
     Path(file.name).unlink(missing_ok=True)
     file.close()

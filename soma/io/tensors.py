@@ -33,6 +33,8 @@ def check_content(
     for name, value in tensors.items():
         if not name.isprintable() or len(name) > _LONGEST:
             raise CheckpointError(f'{path} has a tensor of a useless name: {ascii(name)[:60]}')
+        if value.layout != torch.strided:
+            raise CheckpointError(f'{path} holds {name} as {value.layout}, not as it is')
         if value.is_meta or value.nbytes > max(size, _SMALL):
             raise CheckpointError(
                 f'{path} is damaged: it says that {name} is {list(value.shape)}, and has no such '

@@ -10,9 +10,11 @@ import pytest
 import torch
 
 import soma.io.files
+from soma.checkpoints.open import load_plain, open_checkpoint
 from soma.engine.resume import newest_checkpoint
 from soma.io.checkpoint_files import CheckpointError, card_of, read_checkpoint, write_checkpoint
 from soma.io.files import InputError
+from soma.models.build import build_model
 
 HOOK = {'default_hooks.checkpoint.type': 'AdapterCheckpointHook'}
 
@@ -297,3 +299,47 @@ def test_other_storage_is_refused(tiny_config, build_runner):
     options = {**HOOK, 'default_hooks.checkpoint.backend_args': dict(backend='local')}
     with pytest.raises(ValueError, match='written to local files only'):
         build_runner(tiny_config, options).train()
+
+
+def test_checkpoints_of_an_earlier_run_are_named_whatever_they_are_called(
+    tiny_config, build_runner, caplog
+):
+    tiny_config.val_dataloader = tiny_config.val_cfg = tiny_config.val_evaluator = None
+    tiny_config.default_hooks.checkpoint = dict(
+        type='AdapterCheckpointHook', by_epoch=False, interval=4, filename_tmpl='it_{:06d}.pth'
+    )
+    build_runner(tiny_config).train()
+    Path(tiny_config.work_dir, '.it_000002.77.pth').touch()  # half written, by a dead process
+    runner = build_runner(tiny_config)
+    runner.logger.addHandler(caplog.handler)
+    runner.train()
+    assert r'checkpoints of an earlier run (it_000004.pth)' in caplog.text
+    assert not list(Path(tiny_config.work_dir).glob('.it*'))
+
+
+def test_what_cannot_stand_on_a_card_is_left_out(tiny_config, build_runner, caplog):
+    """A training must not write what it refuses to read."""
+    tiny_config.val_dataloader = tiny_config.val_cfg = tiny_config.val_evaluator = None
+    data = tiny_config.train_dataloader.dataset
+    names = [f'class {index}' for index in range(19)]
+    data.update(type='BaseSegDataset', metainfo=dict(classes=names, palette=[[1.5, 2.0, 3.0]] * 19))
+    del data['domain']
+    runner = build_runner(tiny_config)
+    runner.logger.addHandler(caplog.handler)
+    runner.train()
+    assert 'checkpoints will not name the palette of the data: [[1.5' in caplog.text
+    card = card_of(read_checkpoint(f'{runner.work_dir}/iter_4.pth'))
+    assert card['classes'] == names and 'palette' not in card
+    assert open_checkpoint(f'{runner.work_dir}/iter_4.pth').card.classes == names
+
+
+def test_a_full_fine_tuning_knows_its_grid(tiny_config, build_runner):
+    tiny_config.val_dataloader = tiny_config.val_cfg = tiny_config.val_evaluator = None
+    tiny_config.model.backbone.adapter = None
+    runner = build_runner(tiny_config)
+    runner.train()
+    file = f'{runner.work_dir}/iter_4.pth'
+    assert card_of(read_checkpoint(file))['positions'] == [4, 4]
+    tiny_config.model.backbone.update(img_size=(16, 64), init_cfg=None)
+    with pytest.raises(CheckpointError, match='positions of 4 x 4 patches, the model 2 x 8'):
+        load_plain(build_model(tiny_config), file)

@@ -1,11 +1,15 @@
 """What is wrong with a config is said before a run, in one line that names the key."""
 
+import copy
+import math
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from torch import nn
 
-from soma.engine.checks import schedule_remark
+from soma.engine import SomaRunner
+from soma.engine.checks import check_config, schedule_remark
 from soma.engine.hooks.check import check_classes
 from soma.io.files import InputError
 
@@ -36,6 +40,16 @@ CASES = [
     ({'default_hooks.checkpoint.save_best': 'mIoU'}, "save_best='mIoU' is none of the scores"),
     ({'default_hooks.checkpoint.type': 'Checkpoint'}, r'default_hooks\.checkpoint: Checkpoint is'),
     ({'custom_hooks.0.type': 'Freeze'}, r'custom_hooks\.0: Freeze is not in'),
+    ({'model.test_cfg.mode': 'slid'}, "test_cfg.mode must be 'slide' or 'whole', got 'slid'"),
+    (
+        {'model.test_cfg': dict(mode='slide', _delete_=True)},
+        'model.test_cfg needs crop_size and stride',
+    ),
+    ({'model.decode_head.loss_decode.loss_weight': 'a'}, r'loss_decode\.loss_weight must be'),
+    ({'custom_hooks': [dict(type='EMAHook', interval='a')]}, r'custom_hooks\.0\.interval must be'),
+    ({'optim_wrapper.clip_grad': dict(max_norm=1, norm_type='a')}, r'clip_grad\.norm_type must'),
+    ({'train_dataloader.dataset.ignore_index': 200}, r'decode_head\.ignore_index is 255, .* 200'),
+    ({'val_dataloader.dataset.datasets.0.indices': 0}, 'val_dataloader: a DomainDataset has no'),
     ({'launcher': 'slurm'}, 'launcher slurm needs srun'),
     ({'val_evaluator': None}, 'the config has val_dataloader, but no val_evaluator'),
     ({'model': None}, 'the config has no model'),
@@ -72,13 +86,19 @@ def test_the_classes_of_test_data_are_checked_too(tiny_config, build_runner):
 @pytest.mark.parametrize(
     ('parts', 'refused'),
     [
-        (dict(decode_head=dict(num_classes=2)), True),
-        (dict(roi_head=dict(bbox_head=dict(num_classes=2))), True),
-        (dict(auxiliary_head=dict(num_classes=2)), True),
-        (dict(auxiliary_head=dict(num_classes=2, boundary_threshold=0.1)), False),  # STDCHead
+        (dict(decode_head=dict(num_classes=4, conv_seg={})), True),
+        (dict(decode_head=dict(num_classes=4)), False),  # VPDDepthHead
+        (dict(roi_head=dict(bbox_head=dict(num_classes=4))), True),
+        (dict(roi_head=dict(bbox_head=dict(num_classes=2))), False),  # things of PanopticFPN
+        (dict(auxiliary_head=dict(num_classes=4, conv_seg={})), True),
+        (
+            dict(auxiliary_head=dict(num_classes=4, conv_seg={}, boundary_threshold=0.1)),
+            False,
+        ),  # STDCHead
         (dict(rpn_head=dict(num_classes=1)), False),
         (dict(language_model={}, bbox_head=dict(num_classes=256)), False),  # GroundingDINO
-        (dict(decode_head=dict(num_classes=3)), False),
+        (dict(decode_head=dict(num_classes=3, conv_seg={}, ignore_index=255)), False),
+        (dict(decode_head=dict(num_classes=3, conv_seg={}, ignore_index=0)), True),
     ],
 )
 def test_heads_that_count_something_else_pass(parts, refused):
@@ -89,7 +109,23 @@ def test_heads_that_count_something_else_pass(parts, refused):
         return result
 
     with pytest.raises(InputError) if refused else nullcontext():
-        check_classes(module(parts), ['a', 'b', 'c'], 'train_dataloader')
+        meta = dict(classes=['a', 'b', 'c'], thing_classes=['a', 'b'])
+        check_classes(module(parts), SimpleNamespace(metainfo=meta, ignore_index=255), 'data')
+
+
+def test_the_norm_of_gradients_may_be_only_logged(tiny_config):
+    tiny_config.optim_wrapper.clip_grad = dict(max_norm=math.inf)
+    check_config(tiny_config)
+
+
+def test_a_runner_without_a_config(tiny_config):
+    """As mmengine documents it."""
+    config = copy.deepcopy(tiny_config)
+    parts = ('model', 'work_dir', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+    parts += ('param_scheduler', 'default_scope', 'env_cfg', 'log_level', 'log_processor')
+    runner = SomaRunner(**{name: config[name] for name in parts}, experiment_name='plain')
+    runner.train()
+    assert runner.iter == 4
 
 
 def test_an_error_of_training_itself_keeps_its_traceback(tiny_config, build_runner):
@@ -105,5 +141,5 @@ def test_an_error_of_training_itself_keeps_its_traceback(tiny_config, build_runn
     [([4, 8], None), ([4], 'iteration 4: its last values stay until 8'), ([9], None), ([], None)],
 )
 def test_schedules_that_end_elsewhere_are_remarked(ends, remark):
-    text = schedule_remark([dict(by_epoch=False, end=end) for end in ends], 8)
+    text = schedule_remark([SimpleNamespace(by_epoch=False, end=end) for end in ends], 8)
     assert text is remark if remark is None else remark in text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from soma.engine.lock import locked
+from soma.engine.lock import is_locked, locked
 from soma.io.files import InputError
 
 
@@ -94,3 +94,15 @@ def test_checkpoints_of_an_earlier_run_are_named(tiny_config, build_runner, caps
     assert line in capsys.readouterr().out
     build_runner(tiny_config, options | {'resume': True}).train()
     assert 'earlier run' not in capsys.readouterr().out
+
+
+def test_asking_does_not_unlock(tmp_path, other):
+    assert not is_locked(tmp_path)
+    with locked(tmp_path):
+        assert is_locked(tmp_path) and (tmp_path / '.lock').exists()
+    assert not is_locked(tmp_path)
+    (tmp_path / 'other').mkdir()
+    other(tmp_path / 'other')
+    assert is_locked(tmp_path / 'other')
+    with pytest.raises(InputError, match='another training'), locked(tmp_path / 'other'):
+        pass

@@ -3,10 +3,12 @@
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 
 import soma.io.files
@@ -102,6 +104,24 @@ def test_it_stops_where_the_optimizer_has_made_a_step(train, files):
     options = dict(optim_wrapper__accumulative_counts=2, default_hooks__checkpoint__interval=4)
     assert train('work', hook=hook, **options)[0] == 0
     assert files('work') == ['iter_2.pth', 'last_checkpoint']
+
+
+def test_it_says_so_in_a_validation_that_was_missed(train):
+    train('work', hook=dict(moment='after_val_iter', signals=['SIGUSR1'], iteration=4))
+    hook = dict(moment='after_val_iter', signals=['SIGUSR1'], iteration=4)
+    code, (line,) = train('work', '--resume', hook=hook)
+    assert code == 0 and 'stopped as asked after iteration 4; ' in line
+
+
+def test_several_optimizers_are_no_obstacle():
+    """They have no common step to wait for."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    wrapper = OptimWrapperDict(a=OptimWrapper(torch.optim.SGD([weight], lr=0.1)))
+    place = dict(iter=0, epoch=0, rank=0, train_loop=None)
+    runner = SimpleNamespace(hooks=[], optim_wrapper=wrapper, **place)
+    with StopHook('again') as hook:
+        hook.before_run(runner)
+        hook.after_train_iter(runner, 0)
 
 
 def test_it_stops_in_a_validation_that_it_will_repeat(train, files, tmp_path):

@@ -72,7 +72,7 @@ class AdapterCheckpointHook(CheckpointHook):
         if not is_main_process():
             return
         stem, suffix = map(re.escape, os.path.splitext(self.filename_tmpl))
-        name = rf'(best_.+_)?{stem}(-\w{{8}})?'.replace(r'\{\}', r'\d+')
+        name = re.sub(r'\\\{.*?\\\}', r'\\d+', rf'(best_.+_)?{stem}(-\w{{8}})?')
         half = re.compile(rf'\.({name}\.\d+{suffix}|last_checkpoint\.\d+)')
         for folder in {Path(self.out_dir), Path(runner.work_dir)}:
             for file in folder.glob('.*'):

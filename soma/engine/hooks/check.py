@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -46,14 +46,15 @@ class CheckHook(Hook):
                 continue
             parts = list(_parts(loop.dataloader.dataset))
             for part in parts:
-                classes = (getattr(part, 'metainfo', None) or {}).get('classes')
-                check_classes(model, classes, f'{split}_dataloader')
+                if not len(part):
+                    raise InputError(f'{split}_dataloader: a {type(part).__name__} has no image')
+                check_classes(model, part, f'{split}_dataloader')
             if split != 'train':
                 _check_domains(runner, split, loop, parts)
-        if isinstance(runner._train_loop, BaseLoop) and isinstance(runner.param_schedulers, list):
-            configs = runner.cfg.get('param_scheduler')
-            configs = configs if isinstance(configs, list) else [configs]
-            if remark := schedule_remark(configs, runner.max_iters):
+        if isinstance(runner._train_loop, BaseLoop):
+            several = isinstance(runner.param_schedulers, dict)  # of several optimizers
+            schedulers = [] if several else runner.param_schedulers or []
+            if remark := schedule_remark(schedulers, runner.max_iters):
                 runner.logger.warning(remark)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -64,18 +65,17 @@ class CheckHook(Hook):
         """
         if not runner._resume:
             return
-        iteration, meta = checkpoint['meta']['iter'], checkpoint['meta']
-        if iteration > runner.max_iters:
+        meta, loop = checkpoint['meta'], runner.train_loop
+        by_epoch = isinstance(loop, EpochBasedTrainLoop)
+        unit, last = ('epoch', loop.max_epochs) if by_epoch else ('iter', loop.max_iters)
+        if meta[unit] > last:
             raise InputError(
-                f'the checkpoint is of iteration {iteration}, and train_cfg.max_iters is '
-                f'{runner.max_iters}: there is nothing to train'
+                f'the checkpoint is of {unit} {meta[unit]}, and train_cfg.max_{unit}s is {last}: '
+                'there is nothing to train'
             )
         changes = differences(meta.get('training', {}), training_facts(runner))
-        # mmengine's own way for several optimizers
-        if isinstance(runner.optim_wrapper, OptimWrapper):
-            length = runner.max_iters // runner.max_epochs
-            schedulers = runner.param_schedulers or []
-            changes += fit_state(checkpoint, runner.optim_wrapper, schedulers, length)
+        if not isinstance(runner.optim_wrapper, OptimWrapperDict):  # several are left to mmengine
+            changes += fit_state(checkpoint, runner.optim_wrapper, runner.param_schedulers or [])
         for change in changes:
             runner.logger.warning(f'resumed with another setting: {change}')
 
@@ -84,30 +84,47 @@ class CheckHook(Hook):
         checkpoint['meta']['training'] = training_facts(runner)
 
 
-def check_classes(model: nn.Module, classes: Sequence[str] | None, place: str) -> None:
-    """Check that the heads tell as many classes apart as the data has.
+def check_classes(model: nn.Module, dataset: Dataset, place: str) -> None:
+    """Check that the heads tell as many classes apart as the data has, and leave out what it does.
 
     Args:
         model: Any. Heads that predict something else, such as borders, are left out, and models
             whose classes are words.
-        classes: Those of the data; None if it does not say.
-        place: Where the config has the data.
+        dataset: The data; it may say nothing of classes.
+        place: Where the config has it.
 
     Raises:
-        InputError: If a head is for another number.
+        InputError: If a head is for another number, or ignores another label.
     """
+    meta = getattr(dataset, 'metainfo', None) or {}
+    classes, ignored = meta.get('classes'), getattr(dataset, 'ignore_index', None)
     if classes is None or hasattr(model, 'language_model'):
         return
+    counts = {
+        len(meta[key]) for key in ('classes', 'thing_classes', 'stuff_classes') if key in meta
+    }
     for name, module in model.named_modules():
-        count = getattr(module, 'num_classes', None)
-        # mmseg's STDCHead predicts borders.
-        if not _HEADS.fullmatch(name) or hasattr(module, 'boundary_threshold'):
+        if not _HEADS.fullmatch(name) or not _is_of_classes(name, module):
             continue
-        if isinstance(count, int) and count != len(classes):
+        count = getattr(module, 'num_classes', None)
+        if isinstance(count, int) and count not in counts:
             raise InputError(
                 f'model.{name}.num_classes is {count}, but the data of {place} has {len(classes)} '
                 f'classes: {", ".join(list(classes)[:3])} ...'
             )
+        if ignored is not None and getattr(module, 'ignore_index', ignored) != ignored:
+            raise InputError(
+                f'model.{name}.ignore_index is {module.ignore_index}, that of the data of {place} '
+                f'is {ignored}: what is ignored there would be learned'
+            )
+
+
+def _is_of_classes(name: str, head: nn.Module) -> bool:
+    """Whether a head predicts classes: mmseg has some of the same place that predict else."""
+    if not name.startswith(('decode_head', 'auxiliary_head')):
+        return True
+    predicts = any(hasattr(head, layer) for layer in ('conv_seg', 'cls_embed', 'cls_emb'))
+    return predicts and not hasattr(head, 'boundary_threshold')  # STDCHead
 
 
 def _parts(dataset: Dataset) -> Iterator[Dataset]:

@@ -13,8 +13,8 @@ from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-from ...adapters.card import Card
-from ...adapters.describe import adapter_card, base_card
+from ...adapters.card import Card, is_valid
+from ...adapters.describe import adapter_card, base_card, grid_of
 from ...io.checkpoint_files import pretrained_file
 from ...models.build import base_prefix, plain_model
 
@@ -35,6 +35,9 @@ class CardHook(Hook):
         meta['soma'] = {**runner.card.to_dict(), 'iteration': meta['iter']}
         checkpoint['meta'] = plain_data(meta)
         checkpoint['message_hub'] = plain_data(checkpoint['message_hub'])
+        for schedulers in _lists(checkpoint.get('param_schedulers', [])):
+            # A schedule keeps its functions when it is loaded.
+            schedulers[:] = [{n: v for n, v in s.items() if not callable(v)} for s in schedulers]
 
 
 class FormattedOnce(Config):
@@ -44,6 +47,11 @@ class FormattedOnce(Config):
     """
 
     pretty_text = cached_property(Config.pretty_text.fget)
+
+
+def _lists(schedulers: list[dict] | dict[str, list[dict]]) -> list[list[dict]]:
+    """The states of schedules: one list, or of several optimizers one each."""
+    return [*schedulers.values()] if isinstance(schedulers, dict) else [schedulers]
 
 
 def training_card(runner: Runner) -> Card:
@@ -56,9 +64,18 @@ def training_card(runner: Runner) -> Card:
     if card.method is not None or not any(p.requires_grad for p in backbone.parameters()):
         file = pretrained_file(getattr(backbone, 'init_cfg', None)) or ''
         card = replace(card, base=base_card(model, prefix, file))
+    else:
+        card = replace(card, positions=grid_of(model, prefix))
     dataset = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
-    names = {n: [*dataset[n]] for n in ('classes', 'palette') if dataset.get(n) is not None}
-    return replace(card, **names)
+    names = {n: plain_data(dataset.get(n)) for n in ('classes', 'palette')}
+    valid = {name: value for name, value in names.items() if is_valid(name, value)}
+    for name in names.keys() - valid.keys():
+        if names[name] is not None:
+            runner.logger.warning(
+                f'checkpoints will not name the {name} of the data: {ascii(names[name])[:60]} '
+                'cannot stand on a card'
+            )
+    return replace(card, **valid)
 
 
 def plain_data(value):

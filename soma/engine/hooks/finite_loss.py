@@ -11,10 +11,12 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from ...io.files import InputError
+
 _ADVICE = 'Try a lower learning rate, bfloat16 in place of float16'
 
 
-class LossError(RuntimeError):
+class LossError(InputError, RuntimeError):
     """Training that cannot go on, since losses or weights are NaN; the message is for users."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from mmengine.dist import all_reduce, is_distributed
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
@@ -98,7 +99,8 @@ class StopHook(Hook):
         self._obey()
         done = runner.iter + 1
         asked = not self._by_epoch and (not is_distributed() or done % _EVERY == 0)
-        if asked and runner.optim_wrapper.should_update():
+        wrapper = runner.optim_wrapper  # several optimizers have no common step
+        if asked and (isinstance(wrapper, OptimWrapperDict) or wrapper.should_update()):
             self._save_and_end(runner, runner.epoch, done)
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -106,6 +108,10 @@ class StopHook(Hook):
         self._obey()
         if self._by_epoch:
             self._save_and_end(runner, runner.epoch + 1, runner.iter)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """A validation that was missed comes before the training."""
+        self._begun = True
 
     def after_val_iter(self, runner: Runner, *args, **kwargs) -> None:
         """Stop in a validation that the run will repeat when it is resumed."""

@@ -59,8 +59,8 @@ def read_pretrained(path: str | os.PathLike) -> Pretrained:
     except FileNotFoundError as error:
         message = f'{error}: download or convert it first (checkpoints/README.md)'
         raise FileNotFoundError(message) from error
-    base = read_card(card_of(content), path).known_base
-    return Pretrained(state_dict_of(content, path), base and base.grid)
+    card = read_card(card_of(content), path)
+    return Pretrained(state_dict_of(content, path), card.grid)
 
 
 def patch_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
