@@ -22,9 +22,8 @@ CHECK = 'tools/check_data.py CONFIG lists all that is wrong with the data'
 _OF_DATA = (ArithmeticError, AssertionError, OSError, SyntaxError, ValueError, cv2.error)
 _PACKAGES = {'mmcv', 'mmdet', 'mmengine', 'mmseg', 'soma'}
 _TYPES = {
-    **dict.fromkeys(('domain', 'img_suffix', 'seg_map_suffix'), str),
-    **dict.fromkeys(('ann_file', 'img_subdir', 'ann_subdir'), str | os.PathLike),
-    **dict(data_root=str | os.PathLike | None, data_prefix=Mapping, ignore_index=int),
+    **dict.fromkeys(('domain', 'img_suffix', 'seg_map_suffix', 'img_subdir', 'ann_subdir'), str),
+    **dict(ann_file=str, data_root=str | None, data_prefix=Mapping, ignore_index=int),
     **dict(reduce_zero_label=bool, indices=int | Sequence | None),
     'metainfo': Mapping | Config | None,
 }
@@ -48,6 +47,7 @@ class DomainSamples:
     PREFIXES: ClassVar[tuple[str, ...]]
 
     def __init__(self, domain: str, **kwargs: Any) -> None:
+        kwargs = _as_text(kwargs)
         for key, value in {'domain': domain, **kwargs}.items():
             kind = _TYPES.get(key, object)
             if not isinstance(value, kind):
@@ -56,15 +56,13 @@ class DomainSamples:
         if domain in ('', '.', '..') or '/' in domain or not domain.isprintable():
             raise InputError(f'domain {domain!r} cannot be the name of a folder: choose another')
         for key, value in kwargs.get('data_prefix', {}).items():
-            if key not in self.PREFIXES or not isinstance(value, str | os.PathLike):
+            if key not in self.PREFIXES or not isinstance(value, str):
                 raise InputError(
                     f'domain {domain}: data_prefix has {key}={value!r}, and takes a folder for '
                     f'each of {", ".join(self.PREFIXES)}'
                 )
         self.domain = domain
-        if 'data_prefix' in kwargs:
-            kwargs['data_prefix'] = _with_text(kwargs['data_prefix'])
-        super().__init__(**_with_text(kwargs))
+        super().__init__(**kwargs)
 
     @classmethod
     def _load_metainfo(cls, metainfo: Mapping | None = None) -> dict:
@@ -139,8 +137,11 @@ class DomainSamples:
         """Look at a label map that was loaded just now, perhaps by a step of the packages."""
 
 
-def _with_text(paths: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: os.fspath(v) if isinstance(v, os.PathLike) else v for k, v in paths.items()}
+def _as_text(value: Any) -> Any:
+    """A path as text, those in a dict too."""
+    if isinstance(value, Mapping):
+        return {key: _as_text(inner) for key, inner in value.items()}
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _is_of_packages(step: Any) -> bool:

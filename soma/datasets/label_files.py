@@ -126,13 +126,12 @@ def why_unreadable(path: Path, error: Exception) -> str:
 
 
 def is_readable(path: Path) -> bool:
-    """Whether a file can be read and has content, and is an image if its suffix says so."""
+    """Whether a file has content, of an image if its suffix says so."""
     try:
-        with open(path, 'rb') as file:
-            is_empty = not file.read(1)
-        if path.suffix.lower() in Image.registered_extensions():
-            with Image.open(path) as image:
-                image.load()
+        with Image.open(path) as image:
+            image.load()
+    except UnidentifiedImageError:
+        return path.suffix.lower() not in Image.registered_extensions() and path.stat().st_size > 0
     except Exception:  # broken bytes can raise anything
         return False
-    return not is_empty
+    return True

@@ -61,9 +61,9 @@ class DrawPredictionsHook(Hook):
         for sample in outputs:
             domain = sample.get('domain', '')
             if not domain and self._by_domain:  # images of one name would be written over
+                pack = 'PackDomainInputs or PackDomainDetInputs'
                 raise InputError(
-                    f'{sample.img_path} has lost its domain: let the test pipeline end with '
-                    'PackDomainInputs or PackDomainDetInputs'
+                    f'{sample.img_path} has lost its domain: the pipeline needs {pack}'
                 )
             image = mmcv.imread(sample.img_path, channel_order='rgb')
             results = {'ground truth': result_of(sample, 'gt'), 'prediction': result_of(sample)}

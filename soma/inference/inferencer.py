@@ -16,7 +16,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 from ..checkpoints.open import load_plain
 from ..io.files import InputError
 from ..models.build import build_model, use_plain_model
-from ..utils.config import load_config
+from ..utils.config import each_dataset, load_config
 from .drawing import colours_of
 
 
@@ -121,32 +121,23 @@ def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | Insta
     return objects
 
 
-def _test_dataset(config: Config) -> dict:
+def _test_dataset(config: Config) -> Mapping:
     """The first dataset that a config tests on; {} without one."""
-    dataset = (config.get('test_dataloader') or {}).get('dataset') or {}
-    while inner := dataset.get('datasets') or dataset.get('dataset'):
-        dataset = inner if isinstance(inner, Mapping) else inner[0]
-    return dataset
+    data = (config.get('test_dataloader') or {}).get('dataset')
+    return next((dataset for _, dataset in each_dataset(data, '')), {})
 
 
 def _test_steps(config: Config) -> list[dict]:
     """What loads an image and prepares it for the model."""
     pipeline = config.get('test_pipeline') or _test_dataset(config).get('pipeline') or []
-    steps = [step for step in pipeline if not step['type'].endswith('LoadAnnotations')]
-    if not steps:
-        raise InputError(
-            'the config has no test_pipeline, nor a test_dataloader with one, which says how an '
-            'image is loaded: add it'
-        )
+    if not (steps := [step for step in pipeline if not step['type'].endswith('LoadAnnotations')]):
+        raise InputError('the config has no test_pipeline, nor a test_dataloader with one: add it')
     return steps
 
 
 def _test_classes(config: Config) -> dict:
     """The classes and colours of the data that a config tests on, whose files need not be there."""
     if not (dataset := _test_dataset(config)):
-        raise InputError(
-            'neither the checkpoint nor a test_dataloader of the config says which classes there '
-            'are: add the test_dataloader'
-        )
+        raise InputError('neither the checkpoint nor a test_dataloader names the classes: add one')
     with DATASETS.switch_scope_and_registry(None) as registry:
         return registry.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo

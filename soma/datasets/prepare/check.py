@@ -6,7 +6,7 @@ import inspect
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mmseg.datasets import BaseSegDataset
 from rich.table import Table
 
 from ...io.files import InputError, write_json
+from ...utils.config import each_dataset
 from ...utils.parallel import run_parallel
 from ..labels import class_table
 from ..lists import write_names
@@ -75,8 +76,9 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmseg')):
         smallest = smallest_side(config.get('model', {}).get('backbone', {}))
         for split in ('train', 'val', 'test'):
-            loader = config.get(f'{split}_dataloader') or {}
-            for place, dataset in _datasets(loader.get('dataset'), f'{split}_dataloader.dataset'):
+            loader = f'{split}_dataloader'
+            data = (config.get(loader) or {}).get('dataset')
+            for place, dataset in each_dataset(data, f'{loader}.dataset'):
                 content = {k: v for k, v in dataset.items() if k != 'pipeline'}
                 key = repr(sorted(content.items(), key=str))
                 if key in parts:
@@ -105,11 +107,7 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
 
 
 def smallest_side(backbone: Mapping) -> int:
-    """The pixels that an image needs each way for the maps of a backbone, a vision transformer.
-
-    The image is enlarged to whole patches, of which the map that shrinks the most needs some; 2 for
-    another backbone.
-    """
+    """The pixels that an image needs each way: a backbone enlarges it to whole patches."""
     kind = backbone.get('type')
     if isinstance(kind, str):
         with MODELS.switch_scope_and_registry(None) as registry:
@@ -117,10 +115,11 @@ def smallest_side(backbone: Mapping) -> int:
     parameters = inspect.signature(kind).parameters.values() if kind else ()
     options = {**{p.name: p.default for p in parameters}, **backbone}
     if not isinstance(patch_size := options.get('patch_size'), int):
-        return 2
+        return 2  # no vision transformer
     pyramid = options.get('pyramid')
-    pyramid = pyramid if isinstance(pyramid, Sequence) else ()
-    factors = [f for f in pyramid if isinstance(f, int | float) and f > 0]
+    factors = pyramid if isinstance(pyramid, Sequence) else ()
+    factors = [factor for factor in factors if isinstance(factor, int | float) and factor > 0]
+    # The map that shrinks the most must keep a pixel.
     return patch_size * (math.ceil(1 / min(factors, default=1)) - 1) + 1
 
 
@@ -159,19 +158,6 @@ def _find_repeated(part: Part) -> None:
 
 def _check_pair(pair: Pair | BoxPair) -> tuple[list[Fault], np.ndarray | None]:
     return check_box_pair(pair) if isinstance(pair, BoxPair) else check_pair(pair)
-
-
-def _datasets(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping]]:
-    """Dotted key and config of each dataset, those in ``ConcatDataset`` ... one by one."""
-    if not config:
-        return
-    if 'datasets' in config:
-        for index, child in enumerate(config['datasets']):
-            yield from _datasets(child, f'{place}.datasets.{index}')
-    elif 'dataset' in config:
-        yield from _datasets(config['dataset'], f'{place}.dataset')
-    else:
-        yield place, config
 
 
 def _list_pairs(part: Part, config: Mapping, smallest: int, counts_by_domain: bool) -> Part:

@@ -85,18 +85,12 @@ class DINOv2(VisionTransformer):
         init_cfg: Mapping | None = None,
         split_cache: bool = True,
     ) -> None:
+        choices = dict(attn_impl=attn_impl, base_dtype=base_dtype, with_cp=with_cp)
+        choices |= dict(pos_embed_interp=pos_embed_interp, split_cache=split_cache)
+        sizes, outputs = (img_size, patch_size, registers), (out_indices, pyramid, frozen_blocks)
         try:
             options, out_indices, adapter = check_options(
-                arch,
-                (img_size, patch_size, registers),
-                (out_indices, pyramid, frozen_blocks),
-                adapter,
-                init_cfg,
-                attn_impl=attn_impl,
-                base_dtype=base_dtype,
-                pos_embed_interp=pos_embed_interp,
-                with_cp=with_cp,
-                split_cache=split_cache,
+                arch, sizes, outputs, adapter, init_cfg, **choices
             )
         except ValueError as error:
             raise ValueError(f'DINOv2: {error}') from error
