@@ -42,6 +42,20 @@ def _processes_start_as_for_users():
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, folders))
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _configs_are_not_laid_out():
+    """The layout of a config's text takes most of a short run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
+        yield
+
+
+@pytest.fixture
+def no_charts(monkeypatch):
+    """Reports without their charts, which take a third of a short test."""
+    monkeypatch.setattr('soma.evaluation.report_hook.save_chart', lambda path, report: None)
+
+
 @pytest.fixture(autouse=True)
 def _repeatable():
     torch.manual_seed(0)
@@ -208,13 +222,11 @@ def tta(tiny_config):
 
 
 @pytest.fixture
-def build_runner(tmp_path, monkeypatch):
+def build_runner(tmp_path):
     """Build the runner of a config, with a hook that calls functions by the name of a moment.
 
     Each runner gets a name of its own, since mmengine shares logs among runners of one name.
     """
-    # The layout of logged configs takes most of a short run.
-    monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
     numbers = itertools.count()
 
     def build(config, options=None, priority='VERY_HIGH', **moments):

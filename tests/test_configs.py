@@ -114,7 +114,7 @@ def shrink(config):
 
 
 @pytest.fixture
-def small(folder, tmp_path, monkeypatch):
+def small(folder, tmp_path, monkeypatch, no_charts):
     monkeypatch.chdir(folder)
 
     def load(path, test_data=None):

@@ -61,7 +61,7 @@ def test_tokens_and_scales_of_rein_do_not_decay(path):
 
 
 @pytest.fixture
-def short(toy, tmp_path, monkeypatch):
+def short(toy, tmp_path, monkeypatch, no_charts):
     """Load a config and make it train for two iterations."""
     monkeypatch.chdir(toy)
 
