@@ -10,6 +10,14 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
+from soma.checkpoints import (
+    average_files,
+    convert_dinov2_file,
+    export_backbone,
+    export_peft,
+    extract_adapter,
+    merge_files,
+)
 from soma.io.checkpoint_files import (
     CheckpointError,
     card_of,
@@ -19,7 +27,7 @@ from soma.io.checkpoint_files import (
     state_dict_of,
     write_checkpoint,
 )
-from soma.io.files import atomic_path, check_output
+from soma.io.files import InputError, atomic_path, check_output
 from soma.io.unpickle import trust_files
 
 
@@ -165,7 +173,8 @@ def test_an_output_that_would_lose_something_is_refused(tmp_path):
     link.symlink_to(file)
     (tmp_path / 'folder.pth').mkdir()
     check_output(file)
-    check_output(tmp_path / 'new.safetensors', [file, None])
+    check_output(tmp_path / 'new/new.safetensors', [file, None])
+    assert not [*(tmp_path / 'new').iterdir()]
     for path, message in (
         (link, 'is read too'),
         (tmp_path / 'folder.pth', 'is a directory'),
@@ -173,6 +182,25 @@ def test_an_output_that_would_lose_something_is_refused(tmp_path):
     ):
         with pytest.raises(CheckpointError, match=message):
             check_output(path, [file])
+
+
+@pytest.mark.parametrize(
+    'write',
+    [
+        lambda file, out: average_files([file, file], out),
+        lambda file, out: merge_files(file, file, out),
+        lambda file, out: extract_adapter(file, out),
+        lambda file, out: export_backbone(file, out, 'timm'),
+        lambda file, out: export_peft(file, out),
+        lambda file, out: convert_dinov2_file(file, out, 32, 8),
+    ],
+)
+def test_a_folder_that_takes_no_files_is_said_before_the_work(tmp_path, monkeypatch, write):
+    write_checkpoint({'a': torch.ones(2)}, tmp_path / 'x.pth')
+    monkeypatch.setattr('soma.io.checkpoint_files.unpickle', None)  # nothing is read
+    message = r'^nothing can be written to the folder .*x\.pth/nope \(Not a directory\): name'
+    with pytest.raises(InputError, match=message):
+        write(tmp_path / 'x.pth', tmp_path / 'x.pth/nope/out.pth')
 
 
 class Tensor:

@@ -77,38 +77,25 @@ def analyze_file(
     return Analysis(os.fspath(path), os.fspath(against), rank, summaries, changes, left_out)
 
 
-def read_matrices(
-    path: str | os.PathLike,
-    base: str | os.PathLike | None = None,
-    layers: str | None = None,
-    force: bool = False,
-) -> dict[str, Tensor]:
-    """Read the matrices of a checkpoint, its adapter folded in.
-
-    Args:
-        path: Any checkpoint.
-        base: File of the pretrained weights; read only where the checkpoint has none.
-        layers: As for :func:`~soma.checkpoints.matrices.weight_matrices`.
-        force: Accept other pretrained weights than those that the adapter was trained on.
-
-    Returns:
-        Matrices by name.
-
-    Raises:
-        FileNotFoundError: If a file does not exist.
-        CheckpointError: If a file cannot be used, lacks its base, or the base is not its own.
-        ValueError: If no layer fits.
-    """
-    return matrices_of(open_checkpoint(path), base, layers, force)
-
-
 def matrices_of(
     checkpoint: Checkpoint,
     base: str | os.PathLike | None = None,
     layers: str | None = None,
     force: bool = False,
 ) -> dict[str, Tensor]:
-    """As :func:`read_matrices`, of an open checkpoint."""
+    """The matrices of a checkpoint by name, its adapter folded in.
+
+    Args:
+        checkpoint: Any checkpoint.
+        base: File of the pretrained weights; read only where the checkpoint has none.
+        layers: As for :func:`~soma.checkpoints.matrices.weight_matrices`.
+        force: Accept other pretrained weights than those that the adapter was trained on.
+
+    Raises:
+        FileNotFoundError: If the file of the base does not exist.
+        CheckpointError: If it cannot be used, is missing, or is not the checkpoint's.
+        ValueError: If no layer fits.
+    """
     if _lacks_base(checkpoint):
         if base is None:
             raise checkpoint.no_base()

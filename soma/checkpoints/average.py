@@ -108,17 +108,9 @@ def average_files(
         value = combine([value.to(device) for value in values])
         if name in tensors:
             state[name] = value.to(first.tensors[name])
-            continue
-        before = layers[name]
-        groups = _groups(before)
-        A, B = split_components(value, rank, 'principal', groups)
-        norm = torch.linalg.norm(value).clamp_min(torch.finfo(value.dtype).tiny)
-        errors[name] = float(torch.linalg.norm(value - low_rank_product(A, B, groups)) / norm)
-        split = {'A': A, 'B': B}
-        if len(before['A0']):  # of this shape where there are any
-            split |= {'A0': 0 * A, 'B0': 0 * B}
-        for key, factor in split.items():
-            state[f'{name}.{key}'] = factor.to(before[key])
+        else:
+            split, errors[name] = _split(value, layers[name], rank)
+            state.update({f'{name}.{key}': factor for key, factor in split.items()})
     first.check_values(rest := [name for name, value in state.items() if value is None])
     state.update({name: first.tensors[name].clone() for name in rest})
     about = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
@@ -130,6 +122,20 @@ def average_files(
         card = replace(card, method=method, settings=settings)
     write_with_card(state, card, out)
     return Average(len(tensors), len(rest), len(averaged), rank, errors)
+
+
+def _split(
+    change: Tensor, layer: Mapping[str, Tensor], rank: int
+) -> tuple[dict[str, Tensor], float]:
+    """Split a weight change into factors for a layer; how much they lack, relative to its norm."""
+    groups = _groups(layer)
+    A, B = split_components(change, rank, 'principal', groups)
+    norm = torch.linalg.norm(change).clamp_min(torch.finfo(change.dtype).tiny)
+    error = float(torch.linalg.norm(change - low_rank_product(A, B, groups)) / norm)
+    split = {'A': A, 'B': B}
+    if len(layer['A0']):  # of this shape where there are any
+        split |= {'A0': 0 * A, 'B0': 0 * B}
+    return {key: factor.to(layer[key]) for key, factor in split.items()}, error
 
 
 def _check(files: Sequence, operation: str, factors: Sequence[float] | None) -> None:
@@ -149,13 +155,13 @@ def _check(files: Sequence, operation: str, factors: Sequence[float] | None) -> 
 
 def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force: bool) -> int:
     """Compare what is to be averaged; the rank of the other's adapter, 0 without one."""
-    theirs, ours = _shapes(other, pattern), _shapes(first, pattern)
-    if names := sorted(theirs.keys() ^ ours.keys()):
+    first_shapes, other_shapes = _shapes(first, pattern), _shapes(other, pattern)
+    if names := sorted(first_shapes.keys() ^ other_shapes.keys()):
         raise CheckpointError(f'{first.path} and {other.path} differ in: {", ".join(names[:5])}')
     wrong = [
-        f'{name} ({list(ours[name])}, {list(theirs[name])})'
-        for name in ours
-        if ours[name] != theirs[name]
+        f'{name} ({list(shape)}, {list(other_shapes[name])})'
+        for name, shape in first_shapes.items()
+        if shape != other_shapes[name]
     ]
     if wrong:
         raise CheckpointError(
@@ -163,7 +169,7 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
         )
     cards = (first.card, other.card)
     grids = {card.grid for card in cards} - {None}
-    if len(grids) > 1 and any(name.endswith('pos_embed') for name in ours):
+    if len(grids) > 1 and any(name.endswith('pos_embed') for name in first_shapes):
         raise CheckpointError(
             f'{first.path} and {other.path} have positions of different grids of patches'
         )

@@ -161,10 +161,7 @@ def spectra(matrices: Mapping[str, Tensor], rank: int = 16) -> dict[str, Spectru
 
 
 def drift(
-    base: Mapping[str, Tensor],
-    trained: Mapping[str, Tensor],
-    cut: float = 0.5,
-    rank: int = 16,
+    base: Mapping[str, Tensor], trained: Mapping[str, Tensor], cut: float = 0.5, rank: int = 16
 ) -> dict[str, Drift]:
     """Compare the matrices of two state dicts that have the same name and shape.
 

@@ -88,9 +88,8 @@ def unmatched(base: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> dict
         elif name not in base:
             reasons[name] = 'not in the base'
         elif base[name].shape != trained[name].shape:
-            reasons[name] = (
-                f'{list(base[name].shape)} in the base, {list(trained[name].shape)} here'
-            )
+            shapes = [*base[name].shape], [*trained[name].shape]
+            reasons[name] = '{} in the base, {} here'.format(*shapes)
         elif not base[name].any():
             reasons[name] = 'zero in the base'
     return reasons

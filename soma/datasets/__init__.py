@@ -12,13 +12,7 @@ from .pixmix import PixMix
 from .samplers import RatioSampler
 from .transforms import PackDomainInputs
 
-__all__ = [
-    'BilateralFilter',
-    'DomainDataset',
-    'PackDomainInputs',
-    'PixMix',
-    'RatioSampler',
-]
+__all__ = ['BilateralFilter', 'DomainDataset', 'PackDomainInputs', 'PixMix', 'RatioSampler']
 
 if find_spec('mmdet') is not None:
     from .domain_voc import DomainVOCDataset

@@ -65,9 +65,8 @@ class BilateralFilter(BaseTransform):
                 f'normalisation, got {image.dtype}'
             )
         if diameter:
-            results['img'] = cv2.bilateralFilter(
-                image, diameter, self.sigma_color, self.sigma_space
-            )
+            sigmas = self.sigma_color, self.sigma_space
+            results['img'] = cv2.bilateralFilter(image, diameter, *sigmas)
         return results
 
     @cache_randomness

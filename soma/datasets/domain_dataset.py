@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from mmengine.registry import DATASETS
 from mmseg.datasets import CityscapesDataset
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..io.files import InputError
 from .domain_samples import CHECK, DomainSamples, check_label_map
@@ -43,7 +44,7 @@ class DomainDataset(DomainSamples, CityscapesDataset):
         self, domain: str, img_suffix: str, seg_map_suffix: str = '', **kwargs: Any
     ) -> None:
         prefixes = kwargs.get('data_prefix')
-        self._folder = prefixes.get('img_path', '') if isinstance(prefixes, Mapping) else ''
+        self._folder = str(prefixes.get('img_path', '')) if isinstance(prefixes, Mapping) else ''
         super().__init__(
             domain=domain, img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs
         )
@@ -112,12 +113,21 @@ class DomainDataset(DomainSamples, CityscapesDataset):
             samples.append({**sample, 'seg_fields': []})
         return samples
 
-    def _check_labels(self, results: dict) -> None:
+    def _check_labels(self, results: dict, by_packages: bool) -> None:
         file = results['seg_map_path']
-        with Image.open(file) as labels:
-            if labels.mode.startswith('I'):  # mmseg keeps the lower 8 bits: 300 would be 44
-                raise InputError(
-                    f'{results["img_path"]} with labels {file}: the labels have more than 8 bits; '
-                    f'write them with 8; {CHECK}'
-                )
+        largest = _largest_label(Path(file)) if by_packages else 0
+        if largest > 255:  # mmseg keeps the lower 8 bits: 300 would be 44
+            raise InputError(
+                f'{results["img_path"]} with labels {file}: the labels hold {largest}, which needs '
+                f'more than 8 bits; write them with 8; {CHECK}'
+            )
         check_label_map(results, len(self._metainfo['classes']), self.ignore_index)
+
+
+def _largest_label(path: Path) -> int:
+    """The largest value of a file of more than 8 bits; 0 of others, and of what is no image."""
+    try:
+        with Image.open(path) as labels:
+            return int(np.max(labels)) if labels.mode.startswith('I') else 0
+    except UnidentifiedImageError:
+        return 0

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any, ClassVar, get_args
 
 import cv2
 import numpy as np
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 
 from ..io.files import InputError
-from .label_files import why_unreadable
+from .label_files import is_readable, why_unreadable
 
 CHECK = 'tools/check_data.py CONFIG lists all that is wrong with the data'
-# What wrong data makes of steps that do not load files; other errors are the program's.
+# What wrong data makes of steps of these packages; of others it may be a fault of the program.
 _OF_DATA = (ArithmeticError, AssertionError, OSError, SyntaxError, ValueError, cv2.error)
+_PACKAGES = {'mmcv', 'mmdet', 'mmengine', 'mmseg', 'soma'}
 _TYPES = {
     **dict.fromkeys(('domain', 'img_suffix', 'seg_map_suffix', 'img_subdir', 'ann_subdir'), str),
     **dict(ann_file=str, data_root=str | None, data_prefix=Mapping, ignore_index=int),
@@ -43,6 +47,7 @@ class DomainSamples:
     PREFIXES: ClassVar[tuple[str, ...]]
 
     def __init__(self, domain: str, **kwargs: Any) -> None:
+        kwargs = _as_text(kwargs)
         for key, value in {'domain': domain, **kwargs}.items():
             kind = _TYPES.get(key, object)
             if not isinstance(value, kind):
@@ -102,7 +107,8 @@ class DomainSamples:
         """Load a sample and put it through the pipeline.
 
         Raises:
-            InputError: If one of its files cannot be used.
+            InputError: If one of its files cannot be used. Errors of a user's own steps stay what
+                they are, unless the file to load cannot be read.
         """
         results = self.get_data_info(idx)
         image, labels = results['img_path'], results.get('seg_map_path')
@@ -116,17 +122,37 @@ class DomainSamples:
                 if results is None:
                     return None
                 if not labelled and 'gt_seg_map' in results:
-                    self._check_labels(results)
+                    self._check_labels(results, _is_of_packages(step))
             except InputError:
                 raise
             except kinds as error:
+                if _is_of_others(error, step) and not (loads and not is_readable(Path(file))):
+                    raise
                 reason = why_unreadable(Path(file), error) if loads else error
                 text = f'{file if loads else name} {reason}'
                 raise InputError(f'{both}: {" ".join(text.split())}; {CHECK}') from error
         return results
 
-    def _check_labels(self, results: dict) -> None:
-        """Look at a label map that was loaded just now."""
+    def _check_labels(self, results: dict, by_packages: bool) -> None:
+        """Look at a label map that was loaded just now, perhaps by a step of the packages."""
+
+
+def _as_text(value: Any) -> Any:
+    """A path as text, those in a dict too."""
+    if isinstance(value, Mapping):
+        return {key: _as_text(inner) for key, inner in value.items()}
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _is_of_packages(step: Any) -> bool:
+    return type(step).__module__.partition('.')[0] in _PACKAGES
+
+
+def _is_of_others(error: Exception, step: Any) -> bool:
+    """Whether an error came from a step that is none of the packages', or through one inside it."""
+    callers = (frame.f_locals.get('self') for frame, _ in walk_tb(error.__traceback__))
+    steps = [step, *(caller for caller in callers if isinstance(caller, BaseTransform))]
+    return not all(map(_is_of_packages, steps))
 
 
 def check_label_map(results: dict, classes: int | None = None, ignore_index: int = 255) -> None:

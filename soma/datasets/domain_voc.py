@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import ClassVar
 from xml.etree import ElementTree
@@ -58,21 +59,15 @@ class DomainVOCDataset(DomainSamples, XMLDataset):
             FileNotFoundError: If there is no list, nothing in it, or no folder of images.
         """
         images = Path(self.sub_data_root, self.img_subdir)
-        place = f'domain {self.domain}'
-        if not images.is_dir():
-            raise FileNotFoundError(
-                f'{place}: no folder {images}; docs/user_guides/detection.md says '
-                'what belongs there'
-            )
-        try:
-            names = read_names(self.ann_file, self.img_subdir, '.jpg')
-        except FileNotFoundError as error:
-            raise FileNotFoundError(
-                f'{place}: no list {self.ann_file}; docs/user_guides/detection.md says '
-                'what belongs there'
-            ) from error
+        for kind, path in (('folder', images), ('list', self.ann_file)):
+            if not os.path.exists(path):
+                raise FileNotFoundError(
+                    f'domain {self.domain}: no {kind} {path}; docs/user_guides/detection.md says '
+                    'what belongs there'
+                )
+        names = read_names(self.ann_file, self.img_subdir, '.jpg')
         if not names:
-            raise FileNotFoundError(f'{place}: {self.ann_file} lists no image')
+            raise FileNotFoundError(f'domain {self.domain}: {self.ann_file} lists no image')
         return [
             {
                 'img_id': name,

@@ -123,3 +123,15 @@ def why_unreadable(path: Path, error: Exception) -> str:
         return 'is no image'
     text = ' '.join(str(error).replace(str(path), '').split()).strip(' :')
     return text or type(error).__name__
+
+
+def is_readable(path: Path) -> bool:
+    """Whether a file has content, of an image if its suffix says so."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except UnidentifiedImageError:
+        return path.suffix.lower() not in Image.registered_extensions() and path.stat().st_size > 0
+    except Exception:  # broken bytes can raise anything
+        return False
+    return True

@@ -10,13 +10,16 @@ from typing import Any
 from ..io.files import InputError
 
 
-def check_samples(dataset: Any, *folders: str | os.PathLike) -> None:
+def check_samples(dataset: Any, *folders: str | os.PathLike) -> bool:
     """Refuse test data that counts or writes an image over another, before it is predicted.
 
     Args:
         dataset: A dataset of images by domain; others pass.
         *folders: Where something of each image will be written, as
             ``<folder>/<domain>/<image>.png`` or under this name in a file of the domain.
+
+    Returns:
+        Whether there are domains.
 
     Raises:
         InputError: If an image is twice in a domain; with folders, if two images of a domain have
@@ -47,3 +50,4 @@ def check_samples(dataset: Any, *folders: str | os.PathLike) -> None:
             file = inputs.get((place(os.path.join(folder, domain)), f'{name}.png'))
             if file is not None:
                 raise InputError(f'{file} would be written over: name another folder than {folder}')
+    return any(domain for domain, _ in named)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich.table import Table
@@ -72,7 +72,7 @@ class DomainMetric(BaseMetric):
         self._reset()
         if format_only and output_dir is None:
             raise InputError('format_only needs output_dir (tools/test.py --out)')
-        if self.output_dir is not None and is_main_process():
+        if self.output_dir is not None:  # by all processes: if one stopped, others would wait
             check_folder(self.output_dir)
 
     def _reset(self) -> None:

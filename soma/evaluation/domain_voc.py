@@ -165,11 +165,8 @@ class DomainVOCMetric(DomainMetric):
             logger='silent',
         )
         if not counts.any():
-            print_log(
-                f'{domain} has no boxes to find: its mAP counts as 0',
-                logger='current',
-                level=logging.WARNING,
-            )
+            text = f'{domain} has no boxes to find: its mAP counts as 0'
+            print_log(text, logger='current', level=logging.WARNING)
         recalls = [entry['recall'][-1] if entry['num_dets'] else 0 for entry in classes]
         return {
             'mAP': 100 * mean_ap,

@@ -12,7 +12,7 @@ from ..engine.checks import check_config
 from ..io.files import InputError, check_folder
 from ..models.build import LeftOut, use_plain_model
 from ..utils.cli import config_from
-from ..utils.config import load_config
+from ..utils.config import each_dataset, load_config
 
 _TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 
@@ -94,7 +94,6 @@ def use_tta(config: Config) -> None:
     for key in ('tta_pipeline', 'tta_model'):
         if key not in config:
             raise InputError(f'the config has no {key}, which --tta needs')
-    dataset = config.test_dataloader.dataset
-    for part in dataset.get('datasets', [dataset]):
+    for _, part in each_dataset(config.test_dataloader.dataset, ''):
         part.pipeline = config.tta_pipeline
     config.model = dict(config.tta_model, module=config.model)

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from PIL import Image
 
 from ..datasets.places import check_samples
-from ..io.files import atomic_path, check_folder
+from ..io.files import InputError, atomic_path, check_folder
 from .drawing import check_score, colours_of, draw_result, side_by_side
 from .inferencer import result_of
 
@@ -21,8 +21,9 @@ from .inferencer import result_of
 class DrawPredictionsHook(Hook):
     """Write image, ground truth and prediction of each test sample to ``<out_dir>/<domain>``.
 
-    Without labels, the ground truth is left out. Its boxes are taken as metrics take them, in
-    pixels of the image's file: the test pipeline loads them after it has resized the image.
+    Of data without domains, they come into ``out_dir`` itself. Without labels, the ground truth is
+    left out. Its boxes are taken as metrics take them, in pixels of the image's file: the test
+    pipeline loads them after it has resized the image.
 
     Args:
         out_dir: Folder to write to.
@@ -44,16 +45,26 @@ class DrawPredictionsHook(Hook):
             InputError: If two images have one name and domain, one would be written over, or the
                 folder cannot be written to.
         """
-        check_samples(runner.test_dataloader.dataset, self.out_dir)
+        self._by_domain = check_samples(runner.test_dataloader.dataset, self.out_dir)
         check_folder(self.out_dir)
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch=None, outputs: Sequence = ()
     ) -> None:
-        """Draw a batch."""
+        """Draw a batch.
+
+        Raises:
+            InputError: If the test pipeline leaves out the domain that the dataset gives.
+        """
         meta = runner.test_dataloader.dataset.metainfo
         classes, palette = meta['classes'], colours_of(meta)
         for sample in outputs:
+            domain = sample.get('domain', '')
+            if not domain and self._by_domain:  # images of one name would be written over
+                pack = 'PackDomainInputs or PackDomainDetInputs'
+                raise InputError(
+                    f'{sample.img_path} has lost its domain: the pipeline needs {pack}'
+                )
             image = mmcv.imread(sample.img_path, channel_order='rgb')
             results = {'ground truth': result_of(sample, 'gt'), 'prediction': result_of(sample)}
             drawn = {
@@ -64,5 +75,5 @@ class DrawPredictionsHook(Hook):
             panels = {'image': image, **drawn}
             sheet = side_by_side([*panels.values()], [*panels], classes, palette)
             name = Path(sample.img_path).with_suffix('.png').name
-            with atomic_path(self.out_dir / sample.domain / name) as temporary:
+            with atomic_path(self.out_dir / domain / name) as temporary:
                 Image.fromarray(sheet).save(temporary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -15,12 +16,14 @@ from mmengine.structures import BaseDataElement, InstanceData
 from ..checkpoints.open import load_plain
 from ..io.files import InputError
 from ..models.build import build_model, use_plain_model
-from ..utils.config import load_config
+from ..utils.config import each_dataset, load_config
 from .drawing import colours_of
 
 
 class Inferencer:
-    """Segments images, or finds objects in them, with the ``test_pipeline`` of a config.
+    """Segments images, or finds objects in them, with the pipeline that a config tests with.
+
+    That is its ``test_pipeline``, or without one that of the first dataset of ``test_dataloader``.
 
     Args:
         config: File or config, of a segmentor or a detector.
@@ -33,7 +36,8 @@ class Inferencer:
     Raises:
         FileNotFoundError: If a file does not exist.
         CheckpointError: If the checkpoint is not this config's.
-        InputError: If there is no such device.
+        InputError: If there is no such device, or the config lacks the pipeline, or the classes
+            that the checkpoint does not have either.
 
     Attributes:
         classes: Names of the classes.
@@ -50,11 +54,11 @@ class Inferencer:
     ) -> None:
         device = find_device(device)
         config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
+        load, *steps = _test_steps(config)
         left_out = use_plain_model(config)
         model = build_model(config)
         card = load_plain(model, checkpoint, base, force, left_out)
         self.model = model.to(device)
-        load, *steps = (s for s in config.test_pipeline if not s.type.endswith('LoadAnnotations'))
         self._of_files = Compose([load, *steps])
         self._of_arrays = Compose([dict(load, type='LoadImageFromNDArray'), *steps])
         meta = vars(card) if card.classes else _test_classes(config)
@@ -117,9 +121,23 @@ def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | Insta
     return objects
 
 
+def _test_dataset(config: Config) -> Mapping:
+    """The first dataset that a config tests on; {} without one."""
+    data = (config.get('test_dataloader') or {}).get('dataset')
+    return next((dataset for _, dataset in each_dataset(data, '')), {})
+
+
+def _test_steps(config: Config) -> list[dict]:
+    """What loads an image and prepares it for the model."""
+    pipeline = config.get('test_pipeline') or _test_dataset(config).get('pipeline') or []
+    if not (steps := [step for step in pipeline if not step['type'].endswith('LoadAnnotations')]):
+        raise InputError('the config has no test_pipeline, nor a test_dataloader with one: add it')
+    return steps
+
+
 def _test_classes(config: Config) -> dict:
     """The classes and colours of the data that a config tests on, whose files need not be there."""
-    dataset = config.test_dataloader.dataset
-    dataset = dataset.get('datasets', [dataset])[0]
+    if not (dataset := _test_dataset(config)):
+        raise InputError('neither the checkpoint nor a test_dataloader names the classes: add one')
     with DATASETS.switch_scope_and_registry(None) as registry:
         return registry.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo

@@ -50,7 +50,8 @@ def plan_drawings(path: str | os.PathLike, save_dir: str | os.PathLike) -> dict[
 
     Raises:
         FileNotFoundError: If there is no image; likewise ``PermissionError``.
-        InputError: If an image would be written over, or the folder cannot be written to.
+        InputError: If an image, or a file beside one, would be written over, or the folder cannot
+            be written to.
     """
     root = Path(path) if Path(path).is_dir() else Path(path).parent
     images, out = list_images(path), Path(save_dir).resolve()
@@ -62,8 +63,14 @@ def plan_drawings(path: str | os.PathLike, save_dir: str | os.PathLike) -> dict[
         plain = place.with_suffix('.png')
         places[file] = plain if shared[plain] == 1 else place.with_name(f'{place.name}.png')
     inputs = {file.resolve() for file in images}
-    if over := [place for place in places.values() if place.resolve() in inputs]:
-        raise InputError(f'{over[0]} would be written over: choose another folder than {save_dir}')
+    folders = {file.parent.resolve() for file in images}
+    for place in places.values():
+        # What stands beside an image may be the user's, too.
+        beside = place.exists() and place.parent.resolve() in folders
+        if beside or place.resolve() in inputs:
+            raise InputError(
+                f'{place} would be written over: choose another folder than {save_dir}'
+            )
     twice = Counter(places.values()).most_common(1)[0]
     if twice[1] > 1:
         raise InputError(f'{twice[1]} images would be written to {twice[0]}: rename one of them')
@@ -106,7 +113,10 @@ def visualize(
             continue
         try:
             result = inferencer(image)
-        except (ArithmeticError, ValueError, cv2.error) as error:
+        except (ArithmeticError, RuntimeError, ValueError, cv2.error) as error:
+            is_plain = type(error) is RuntimeError and 'CUD' not in str(error)  # CUDA, CUDNN
+            if isinstance(error, RuntimeError) and not is_plain:
+                raise  # of the program, the GPU or its memory
             failures.append(f'{file}: {" ".join(str(error).split())}')
             continue
         rgb, meaning = image[..., ::-1], (inferencer.classes, inferencer.palette)

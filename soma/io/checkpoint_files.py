@@ -132,7 +132,7 @@ def state_dict_of(
     """
     if part is not None and not (isinstance(content, Mapping) and part in content):
         raise CheckpointError(f'{path} holds no {part}')
-    ours = bool(card_of(content))
+    has_card = bool(card_of(content))
     for key in _WRAPPERS if part is None else (part,):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -142,7 +142,7 @@ def state_dict_of(
     if wrong:
         raise CheckpointError(f'{path} is no state dict: {wrong[:5]} are no names of tensors')
     wrapped = all(key.startswith('module.') or key == 'steps' for key in content)
-    if wrapped and ('steps' in content or not ours):  # an average's, or of several processes
+    if wrapped and ('steps' in content or not has_card):  # an average's, or of several processes
         return {k.removeprefix('module.'): v for k, v in content.items() if k != 'steps'}
     return dict(content)
 

@@ -29,12 +29,13 @@ def check_output(
     """Make sure that a file can be written, before the work is done.
 
     Args:
-        path: The file; it may exist.
+        path: The file; it may exist. Its folder is made if need be.
         inputs: Files that must not be written over.
         suffixes: The kinds that it may be of.
 
     Raises:
         CheckpointError: If it is a directory, one of the inputs or of another kind.
+        InputError: If nothing can be written to its folder.
     """
     path = Path(path).expanduser()
     if path.is_dir():
@@ -45,6 +46,7 @@ def check_output(
         file = Path(file).expanduser()
         if path.exists() and file.exists() and path.samefile(file):
             raise CheckpointError(f'{path} is read too: name another file to write')
+    check_folder(path.parent)
 
 
 def check_folder(path: str | os.PathLike) -> None:

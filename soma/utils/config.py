@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,19 @@ _OTHER_KEYS = (
     'sync_bn',
 )
 _PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
+
+
+def each_dataset(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping]]:
+    """Dotted key and config of each dataset, those in ``ConcatDataset`` ... one by one."""
+    if not config:
+        return
+    if 'datasets' in config:
+        for index, child in enumerate(config['datasets']):
+            yield from each_dataset(child, f'{place}.datasets.{index}')
+    elif 'dataset' in config:
+        yield from each_dataset(config['dataset'], f'{place}.dataset')
+    else:
+        yield place, config
 
 
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:

@@ -4,11 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from dataset_files import check
 from mmengine.config import Config
+from mmengine.registry import MODELS
 from PIL import Image
 from raw_data import write_raw_data
 
+from soma.datasets.prepare.check import smallest_side
 from soma.datasets.prepare.convert import convert_dataset
 from soma.utils.config import load_config
 
@@ -318,10 +321,10 @@ def test_a_dataset_that_is_tested_twice_is_found(data, run_here):
 
 def test_images_too_flat_for_the_network_are_found(data, run_here):
     config = Config.fromfile(data.parent / 'config.py')
-    config.model = dict(backbone=dict(patch_size=16))
+    config.model = dict(backbone=dict(type='DINOv2'))
     config.dump(data.parent / 'config.py')
     for folder, end in (('images', '.png'), ('labels', SUFFIX)):
-        for index, rows in ((1, 1), (2, 15), (3, 16)):
+        for index, rows in ((1, 1), (2, 16), (3, 17)):
             path = data / f'gta/{folder}/{index:05d}{end}'
             with Image.open(path) as image:
                 image.crop((0, 0, 64, rows)).save(path)
@@ -329,8 +332,29 @@ def test_images_too_flat_for_the_network_are_found(data, run_here):
     faults = report['train gta']['faults']
     assert code == 1 and {fault['kind'] for fault in faults} == {'too small'}
     assert [fault['text'] for fault in faults] == [
-        f'64 x {rows} pixels, the network needs 16 each way' for rows in (1, 15)
+        f'64 x {rows} pixels, the network needs 17 each way' for rows in (1, 16)
     ]
+
+
+@pytest.mark.parametrize(
+    ('pyramid', 'expected'),
+    [(None, 9), ((1, 1, 1, 1), 1), ((4, 2, 1, 0.3), 25), ((4, 2, 1, 0.1), 73)],
+)
+def test_the_smallest_image_is_the_smallest_that_the_network_takes(pyramid, expected):
+    options = dict(arch=dict(embed_dim=8, depth=4, num_heads=2), img_size=32, patch_size=8)
+    options |= dict(type='DINOv2', out_indices=[0, 1, 2, 3])
+    options |= dict(pyramid=pyramid) if pyramid else {}
+    assert smallest_side(options) == expected
+    model = MODELS.build(options)
+    assert min(map(min, (m.shape[2:] for m in model(torch.zeros(1, 3, expected, 96))))) > 0
+    if expected > 1:
+        with pytest.raises(RuntimeError, match='greater than 0'):
+            model(torch.zeros(1, 3, expected - 1, 96))
+
+
+def test_the_smallest_image_of_other_backbones():
+    assert smallest_side({}) == smallest_side(dict(type='mmseg.ResNet', depth=18)) == 2
+    assert smallest_side(dict(type='mmseg.VisionTransformer')) == 1
 
 
 def test_files_too_large_to_read_and_folders_are_found(data, run_here, monkeypatch):

@@ -2,10 +2,12 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import BaseTransform, RandomApply
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, DefaultScope
 from mmseg.datasets import CityscapesDataset
@@ -125,6 +127,7 @@ def test_another_ignore_index_reaches_the_metrics(root):
         (dict(metainfo=dict(palette=[0, 1] * 19)), 'a list of 19 colours'),
         (dict(metainfo='car'), "metainfo must be a Mapping or Config or NoneType, got 'car'"),
         (dict(domain=3), 'domain must be a str, got 3'),
+        (dict(data_root=3), 'data_root must be a str or NoneType, got 3'),
         (dict(domain='../gta'), "'../gta' cannot be the name of a folder"),
         (dict(domain=''), 'cannot be the name of a folder'),
         (dict(img_suffix=3), 'img_suffix must be a str, got 3'),
@@ -194,7 +197,11 @@ FAULTS = [  # of the image or the label, and what is said
     ('images', replaced_by_a_folder, 'images/00000.png is a directory'),
     ('labels', cut, 'labels/00000_labelTrainIds.png .*truncated'),
     ('labels', redraw(with_77), 'labels hold 77: neither one of the 19 classes nor 255'),
-    ('labels', redraw(lambda x: x.astype(np.uint16) + 256), 'more than 8 bits'),
+    (
+        'labels',
+        redraw(lambda x: x.astype(np.uint16) + 256),
+        'labels hold 511, which needs more than 8 bits',
+    ),
     ('labels', redraw(lambda x: x[:-1]), 'labels 80 x 47 pixels, the image 80 x 48'),
     ('labels', redraw(lambda x: np.pad(x, 1)), 'labels 82 x 50 pixels, the image 80 x 48'),
     ('labels', redraw(lambda x: np.dstack([x] * 3)), r'of shape \(48, 80, 3\): .*one channel'),
@@ -234,17 +241,102 @@ def test_a_worker_says_it_in_one_line(root):
     assert 'Traceback' not in text
 
 
-def test_a_step_that_data_breaks_names_the_sample_and_faults_stay(root):
+def test_a_step_that_data_breaks_names_the_sample_and_faults_stay(root, monkeypatch):
     def breaks(error):
-        def step(results):
+        def step(*_):
             raise error
 
-        return [*PIPELINE[:2], step]
+        return step
 
-    with pytest.raises(InputError, match=r'00000.png with labels .*: function no room; tools'):
-        dataset(root, pipeline=breaks(ValueError('no room')))[0]
-    with pytest.raises(TypeError, match=r'^a fault$'):
-        dataset(root, pipeline=breaks(TypeError('a fault')))[0]
+    pipeline = [*PIPELINE[:2], dict(type='Resize', scale=(8, 8))]
+    resize = 'mmseg.datasets.transforms.Resize.transform'
+    with monkeypatch.context() as patch:
+        patch.setattr(resize, breaks(ValueError('no room')))
+        with pytest.raises(InputError, match=r'00000.png with labels .*: Resize no room; tools'):
+            dataset(root, pipeline=pipeline)[0]
+        patch.setattr(resize, breaks(TypeError('a fault')))
+        with pytest.raises(TypeError, match=r'^a fault$'):
+            dataset(root, pipeline=pipeline)[0]
+    with pytest.raises(ValueError, match=r'^a fault$'):
+        dataset(root, pipeline=[*PIPELINE[:2], breaks(ValueError('a fault'))])[0]
+
+
+class LoadMine(BaseTransform):
+    """A user's own loader of labels."""
+
+    def __init__(self, read):
+        self.read = read
+
+    def transform(self, results):
+        return {**results, 'gt_seg_map': self.read(results['seg_map_path'])}
+
+
+class Unpacks(BaseTransform):
+    """A user's own step with a fault."""
+
+    def transform(self, results):
+        _, _ = (1, 2, 3)
+
+
+def nothing(path):
+    return {}['nothing']
+
+
+@pytest.mark.parametrize(
+    ('steps', 'error', 'message'),
+    [
+        ([PIPELINE[1], Unpacks()], ValueError, '^too many values to unpack'),
+        ([PIPELINE[1], RandomApply([Unpacks()], 1.0)], ValueError, '^too many values to unpack'),
+        ([LoadMine(nothing)], KeyError, '^.nothing.$'),
+    ],
+)
+def test_a_fault_of_a_step_of_ones_own_is_not_of_the_data(root, steps, error, message):
+    with pytest.raises(error, match=message) as raised:
+        dataset(root, pipeline=[PIPELINE[0], *steps])[0]
+    assert type(raised.value) is error
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'message'),
+    [
+        (lambda path: path.unlink(), 'is missing'),
+        (lambda path: path.write_bytes(b''), 'is empty'),
+        (lambda path: path.write_bytes(b'x' * 99), "'nothing'"),
+    ],
+)
+def test_a_file_that_a_loader_of_ones_own_cannot_read_is_named(root, spoil, message):
+    (path,) = (root / 'labels').glob('00000*')
+    spoil(path)
+    with pytest.raises(
+        InputError, match=rf'with labels .*00000_labelTrainIds\.png {message}; tools'
+    ):
+        dataset(root, pipeline=[PIPELINE[0], LoadMine(nothing)])[0]
+
+
+def test_labels_of_a_loader_of_ones_own(root):
+    for path in [*(root / 'labels').iterdir()]:
+        with Image.open(path) as image:
+            labels = np.array(image)
+        np.save(path.with_suffix('.npy'), labels)
+        Image.fromarray(labels.astype(np.uint16) * 200).save(path)  # ids of instances
+    arrays = [PIPELINE[0], LoadMine(np.load), PIPELINE[2]]
+    data = dataset(root, seg_map_suffix='_labelTrainIds.npy', pipeline=arrays)
+    assert labels_of(data) == {0, 2, 10, 255}
+    ids = [PIPELINE[0], LoadMine(lambda path: np.array(Image.open(path)) // 200), PIPELINE[2]]
+    assert labels_of(dataset(root, pipeline=ids)) == {0, 2, 10, 255}
+
+
+def test_labels_of_16_bits_whose_values_need_8_are_read(root):
+    redraw(lambda labels: labels.astype(np.uint16))(root / 'labels/00000_labelTrainIds.png')
+    assert labels_of(dataset(root)) == {0, 2, 10, 255}
+
+
+def test_paths_may_be_of_pathlib(root):
+    (root / 'list.txt').write_text('images/00001.png\n')
+    folders = dict(img_path=Path('images'), seg_map_path=Path('labels'))
+    data = dataset(root, data_root=Path(root), ann_file=Path('list.txt'), data_prefix=folders)
+    assert len(data) == 1 and labels_of(data) == {0, 2, 10, 255}
+    assert data.get_data_info(0)['img_path'] == str(root / 'images/00001.png')
 
 
 def test_images_without_labels_still_load(root):

@@ -36,9 +36,10 @@ def dataset(*parts):
 
 
 def test_good_data_passes(root):
-    check_samples(dataset(('fog', root / 'a'), ('snow', root / 'a')), root / 'out', root / 'shown')
+    data = dataset(('fog', root / 'a'), ('snow', root / 'a'))
+    assert check_samples(data, root / 'out', root / 'shown') is True
     check_samples(dataset(('fog', root / 'a'), ('fog', root / 'b')))  # with nothing written
-    check_samples([1, 2, 3], root / 'out')
+    assert check_samples([1, 2, 3], root / 'out') is False
 
 
 def test_a_dataset_that_is_there_twice(root):

@@ -200,7 +200,10 @@ def test_labels_out_of_range_are_named():
         evaluate([('fog', np.array([[0, 1]]), np.array([[0, 77]]))])
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_before_the_test(tmp_path):
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_test(tmp_path, monkeypatch, rank):
+    """By all processes, or the others would wait for the one."""
+    monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: rank)
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match=r'^nothing can be written to the folder .*file/out'):
         METRICS.build(dict(type='DomainIoUMetric', output_dir=str(tmp_path / 'file/out')))

@@ -41,6 +41,26 @@ def test_what_cannot_be_drawn_is_said_before_the_test(
     assert not predicted and (street_data / 'images/00000.png').read_bytes() == before
 
 
+@pytest.mark.parametrize('kind', ['CityscapesDataset', 'DomainDataset'])
+def test_data_without_domains_is_drawn_into_the_folder(tiny_config, build_runner, tmp_path, kind):
+    """But domains that the pipeline leaves out are missed."""
+    part = copy.deepcopy(tiny_config.test_dataloader.dataset.datasets[0])
+    part.pipeline[-1] = dict(type='PackSegInputs')
+    part.type = kind
+    if kind == 'CityscapesDataset':
+        del part.domain
+    tiny_config.test_dataloader = dict(tiny_config.test_dataloader, dataset=part)
+    tiny_config.test_evaluator = dict(type='IoUMetric')
+    runner = build_runner(draws(tiny_config, tmp_path / 'shown'))
+    if kind == 'DomainDataset':
+        with pytest.raises(InputError, match=r'00000\.png has lost its domain: .*PackDomainInputs'):
+            runner.test()
+        return
+    runner.test()
+    drawn = sorted(path.relative_to(tmp_path) for path in (tmp_path / 'shown').rglob('*'))
+    assert [str(path) for path in drawn] == [f'shown/0000{index}.png' for index in range(4)]
+
+
 def test_a_score_out_of_range_is_refused():
     assert isinstance(DrawPredictionsHook('out', 1), Hook)
     for wrong in (30, '0.5'):

@@ -218,6 +218,17 @@ def test_no_image_is_written_over(tmp_path, target):
     assert sorted(path.name for path in (tmp_path / 'pics').iterdir()) == ['a.png', 'b.jpg']
 
 
+def test_a_file_beside_the_image_is_not_written_over(tmp_path):
+    Image.new('RGB', (60, 40)).save(tmp_path / 'a.jpg')
+    Image.new('RGB', (60, 40), (10, 200, 30)).save(tmp_path / 'a.png')
+    before = (tmp_path / 'a.png').read_bytes()
+    with pytest.raises(InputError, match=r'a\.png would be written over: choose another folder'):
+        visualize(Stripes(), tmp_path / 'a.jpg', tmp_path)
+    assert (tmp_path / 'a.png').read_bytes() == before
+    for _ in range(2):  # elsewhere, drawings are replaced
+        assert draw(tmp_path / 'in', tmp_path / 'out', 'a.jpg') == ['a.png']
+
+
 def test_what_was_drawn_below_the_images_is_not_drawn_again(tmp_path):
     for _ in range(2):
         assert draw(tmp_path, tmp_path / 'drawn', 'a.png', 'sub/b.png') == ['a.png', 'sub/b.png']
@@ -251,6 +262,44 @@ def test_an_image_of_one_row(tiny_config, checkpoint, tmp_path):
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['whole.png']
 
 
+class Refuses(Stripes):
+    """Raises an error for the first image."""
+
+    def __init__(self, error):
+        self.errors = [error]
+
+    def __call__(self, image):
+        if self.errors:
+            raise self.errors.pop()
+        return super().__call__(image)
+
+
+def test_an_image_that_the_model_cannot_take_does_not_stop_the_others(tmp_path):
+    error = RuntimeError('sizes should be greater than 0')
+    for name in ('a.png', 'b.png'):
+        Image.new('RGB', (60, 40)).save(tmp_path / name)
+    with pytest.raises(
+        InputError, match=r'^1 of 2 images .*a\.png: sizes should be greater than 0$'
+    ):
+        visualize(Refuses(error), tmp_path, tmp_path / 'out')
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['b.png']
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        RuntimeError('CUDA error: no kernel image'),
+        RuntimeError('cuDNN error: CUDNN_STATUS_NOT_SUPPORTED'),
+        torch.OutOfMemoryError('Tried to allocate'),
+        NotImplementedError('a fault'),
+    ],
+)
+def test_what_no_image_is_to_blame_for_is_raised(tmp_path, error):
+    Image.new('RGB', (60, 40)).save(tmp_path / 'a.png')
+    with pytest.raises(type(error), match=str(error)):
+        visualize(Refuses(error), tmp_path, tmp_path / 'out')
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -273,6 +322,29 @@ def test_wrong_arguments_are_said_before_the_model_is_built(
     arguments = [known.get(argument, argument) for argument in arguments]
     with pytest.raises(SystemExit, match=message):
         run_here('visualize.py', config_file, 'x.pth', *arguments)
+
+
+def test_the_pipeline_of_the_test_data(tiny_config, checkpoint, street_data):
+    image = str(street_data / 'images/00000.png')
+    expected = Inferencer(tiny_config, checkpoint, 'cpu')(image)
+    tiny_config.pop('test_pipeline')
+    assert (Inferencer(tiny_config, checkpoint, 'cpu')(image) == expected).all()
+    whole = tiny_config.test_dataloader.dataset
+    tiny_config.test_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=whole)
+    assert (Inferencer(tiny_config, checkpoint, 'cpu')(image) == expected).all()
+    tiny_config.test_dataloader = None
+    with pytest.raises(
+        InputError, match=r'^the config has no test_pipeline, nor a test_dataloader'
+    ):
+        Inferencer(tiny_config, checkpoint, 'cpu')
+
+
+def test_classes_that_are_nowhere(tiny_config, build_runner, tmp_path):
+    state = build_runner(tiny_config).model.state_dict()
+    write_checkpoint({'state_dict': state}, tmp_path / 'x.pth')
+    tiny_config.pop('test_dataloader')
+    with pytest.raises(InputError, match=r'^neither the checkpoint nor a test_dataloader'):
+        Inferencer(tiny_config, tmp_path / 'x.pth', 'cpu')
 
 
 def test_more_classes_than_eight_bits_hold():

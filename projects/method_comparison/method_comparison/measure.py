@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from soma.checkpoints.analysis import read_matrices
+from soma.checkpoints.analysis import matrices_of
 from soma.checkpoints.drift import drift, total_drift
+from soma.checkpoints.open import open_checkpoint
 from soma.io.checkpoint_files import read_checkpoint, read_state_dict
 from soma.models.build import build_model
 
@@ -88,8 +89,8 @@ def measure_drift(checkpoint: Path, pretrained: Path) -> dict[str, float]:
         ``principal`` half of each matrix's singular components, in the ``minor`` half, ``between``
         the halves, and ``outside`` of all components of a matrix that is not square.
     """
-    matrices = read_matrices(checkpoint, pretrained)
-    total = total_drift(drift(read_matrices(pretrained), matrices).values())
+    matrices = matrices_of(open_checkpoint(checkpoint), pretrained)
+    total = total_drift(drift(matrices_of(open_checkpoint(pretrained)), matrices).values())
     return {'change': total.change, **total.shares._asdict()}
 
 

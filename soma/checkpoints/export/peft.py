@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...adapters.low_rank import LOW_RANK
 from ...io.checkpoint_files import write_checkpoint
-from ...io.files import CheckpointError
+from ...io.files import CheckpointError, check_folder
 from ..checkpoint import Checkpoint
 from ..open import open_checkpoint
 
@@ -84,10 +84,12 @@ def export_peft(
         FileExistsError: If ``out`` exists.
         CheckpointError: If a file cannot be used, the base is not the adapter's, or ``force`` is of
             no use.
+        InputError: If nothing can be written to the folder of ``out``.
     """
     out = Path(out)
     if out.exists():
         raise FileExistsError(f'{out} exists: remove it or name another directory')
+    check_folder(out.parent)
     checkpoint = open_checkpoint(adapter)
     checkpoint.check_folds('exported to peft')
     card = checkpoint.card

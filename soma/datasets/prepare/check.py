@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmseg.datasets import BaseSegDataset
 from rich.table import Table
 
 from ...io.files import InputError, write_json
+from ...utils.config import each_dataset
 from ...utils.parallel import run_parallel
 from ..labels import class_table
 from ..lists import write_names
@@ -68,14 +71,14 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
     Raises:
         InputError: If the config names no data, or data without label maps and boxes.
     """
-    smallest = config.get('model', {}).get('backbone', {}).get('patch_size', 2)
-    smallest = smallest if isinstance(smallest, int) else 2
     parts: dict[str, Part] = {}
     names: Counter[str] = Counter()
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmseg')):
+        smallest = smallest_side(config.get('model', {}).get('backbone', {}))
         for split in ('train', 'val', 'test'):
-            loader = config.get(f'{split}_dataloader') or {}
-            for place, dataset in _datasets(loader.get('dataset'), f'{split}_dataloader.dataset'):
+            loader = f'{split}_dataloader'
+            data = (config.get(loader) or {}).get('dataset')
+            for place, dataset in each_dataset(data, f'{loader}.dataset'):
                 content = {k: v for k, v in dataset.items() if k != 'pipeline'}
                 key = repr(sorted(content.items(), key=str))
                 if key in parts:
@@ -101,6 +104,23 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
         _find_repeated(part)
     _look_at_training([p for p in parts.values() if p.places[0].startswith('train_')])
     return [*parts.values()]
+
+
+def smallest_side(backbone: Mapping) -> int:
+    """The pixels that an image needs each way: a backbone enlarges it to whole patches."""
+    kind = backbone.get('type')
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    parameters = inspect.signature(kind).parameters.values() if kind else ()
+    options = {**{p.name: p.default for p in parameters}, **backbone}
+    if not isinstance(patch_size := options.get('patch_size'), int):
+        return 2  # no vision transformer
+    pyramid = options.get('pyramid')
+    factors = pyramid if isinstance(pyramid, Sequence) else ()
+    factors = [factor for factor in factors if isinstance(factor, int | float) and factor > 0]
+    # The map that shrinks the most must keep a pixel.
+    return patch_size * (math.ceil(1 / min(factors, default=1)) - 1) + 1
 
 
 def _find_again(part: Part, place: str) -> None:
@@ -138,19 +158,6 @@ def _find_repeated(part: Part) -> None:
 
 def _check_pair(pair: Pair | BoxPair) -> tuple[list[Fault], np.ndarray | None]:
     return check_box_pair(pair) if isinstance(pair, BoxPair) else check_pair(pair)
-
-
-def _datasets(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping]]:
-    """Dotted key and config of each dataset, those in ``ConcatDataset`` ... one by one."""
-    if not config:
-        return
-    if 'datasets' in config:
-        for index, child in enumerate(config['datasets']):
-            yield from _datasets(child, f'{place}.datasets.{index}')
-    elif 'dataset' in config:
-        yield from _datasets(config['dataset'], f'{place}.dataset')
-    else:
-        yield place, config
 
 
 def _list_pairs(part: Part, config: Mapping, smallest: int, counts_by_domain: bool) -> Part:

@@ -67,10 +67,7 @@ def counts_table(counts: Mapping[str, Counts]) -> Table:
 
     That is its share of the pixels and of the images, or the number of its boxes and images.
     """
-    titles = {
-        'pixels': 'share of pixels (images) in percent',
-        'boxes': 'boxes (images)',
-    }
+    titles = {'pixels': 'share of pixels (images) in percent', 'boxes': 'boxes (images)'}
     units = dict.fromkeys(count.unit for count in counts.values())
     table = Table(title=', '.join(titles[unit] for unit in units))
     table.add_column('class')

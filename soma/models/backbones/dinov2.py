@@ -13,7 +13,6 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...adapters.base import is_count, parse_adapter
 from ...adapters.blocks import block_index
 from ...adapters.inject import adapter_names, adapter_state, inject_adapter
 from ...adapters.layer import AdapterLayer
@@ -22,14 +21,8 @@ from ...adapters.split import split_layers, split_together
 from ...io.checkpoint_files import load_strictly
 from ...io.files import CheckpointError
 from ..pyramid import resize_map
-from .dinov2_options import check_choices, check_outputs, check_pretrained, vit_options
-from .dinov2_weights import (
-    POS_EMBED_INTERP,
-    convert_dinov2,
-    patch_grid,
-    read_pretrained,
-    resize_pos_embed,
-)
+from .dinov2_options import check_options
+from .dinov2_weights import convert_dinov2, read_pretrained, resize_pos_embed
 from .vit_layers import XFormersAttention
 
 # In the public files, and of no use here: it stands for masked patches in pretraining.
@@ -92,31 +85,13 @@ class DINOv2(VisionTransformer):
         init_cfg: Mapping | None = None,
         split_cache: bool = True,
     ) -> None:
+        choices = dict(attn_impl=attn_impl, base_dtype=base_dtype, with_cp=with_cp)
+        choices |= dict(pos_embed_interp=pos_embed_interp, split_cache=split_cache)
+        sizes, outputs = (img_size, patch_size, registers), (out_indices, pyramid, frozen_blocks)
         try:
-            options = vit_options(arch)
-            check_choices(
-                {
-                    'attn_impl': (attn_impl, ('sdpa', 'xformers')),
-                    'base_dtype': (base_dtype, ('float32', 'bfloat16')),
-                    'pos_embed_interp': (pos_embed_interp, POS_EMBED_INTERP),
-                    'with_cp': (with_cp, (True, False)),
-                    'split_cache': (split_cache, (True, False)),
-                }
+            options, out_indices, adapter = check_options(
+                arch, sizes, outputs, adapter, init_cfg, **choices
             )
-            patch_grid(img_size, patch_size)
-            out_indices = check_outputs(options['depth'], out_indices, pyramid, frozen_blocks)
-            if not is_count(registers, 0):
-                raise ValueError(f'registers must be at least 0, and whole, got {registers!r}')
-            if init_cfg is not None:
-                check_pretrained(init_cfg)
-            if adapter is not None:
-                if not isinstance(adapter, Mapping):
-                    raise ValueError(f"adapter needs a dict(type='SoMA', ...), got {adapter!r}")
-                adapter = {'start_block': frozen_blocks, **adapter}
-                if (start := parse_adapter(adapter).start_block) < frozen_blocks:
-                    raise ValueError(
-                        f'the adapter starts at block {start}, but frozen_blocks={frozen_blocks}'
-                    )
         except ValueError as error:
             raise ValueError(f'DINOv2: {error}') from error
         super().__init__(

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from timm.models.vision_transformer import VisionTransformer
 
-from ...adapters.base import is_count
+from ...adapters.base import is_count, parse_adapter
+from .dinov2_weights import POS_EMBED_INTERP, patch_grid
 from .vit_layers import SwiGLU
 
 ARCHS = {
@@ -16,23 +17,71 @@ ARCHS = {
     'large': dict(embed_dim=1024, depth=24, num_heads=16),
     'giant': dict(embed_dim=1536, depth=40, num_heads=24, mlp_layer=SwiGLU),
 }
-_OURS = {'self', 'img_size', 'patch_size', 'num_classes', 'dynamic_img_size', 'weight_init'}
+_CHOICES = {
+    'attn_impl': ('sdpa', 'xformers'),
+    'base_dtype': ('float32', 'bfloat16'),
+    'pos_embed_interp': POS_EMBED_INTERP,
+    'with_cp': (True, False),
+    'split_cache': (True, False),
+}
+_FIXED = {'self', 'img_size', 'patch_size', 'num_classes', 'dynamic_img_size', 'weight_init'}
 
 
-def vit_options(arch: str | Mapping) -> dict:
-    """Options of timm's vision transformer for an architecture.
+def check_options(
+    arch: str | Mapping,
+    sizes: tuple[int | tuple[int, int], int, int],
+    outputs: tuple[Sequence[int] | None, Sequence[float], int],
+    adapter: Mapping | None,
+    init_cfg: Mapping | None,
+    **choices: object,
+) -> tuple[dict, Sequence[int], dict | None]:
+    """Check all options of :class:`~.dinov2.DINOv2`, whose names they have.
 
     Args:
-        arch: A name in :data:`ARCHS`, or the options.
+        arch: The architecture.
+        sizes: ``img_size``, ``patch_size`` and ``registers``.
+        outputs: ``out_indices``, ``pyramid`` and ``frozen_blocks``.
+        adapter: The adapter config.
+        init_cfg: The file of pretrained weights.
+        **choices: The options that are one of a few values.
+
+    Returns:
+        The options of timm's vision transformer, ``out_indices`` and ``adapter``, with the defaults
+        that depend on other options.
 
     Raises:
-        ValueError: If there is no such name or option, or a size is out of range.
+        ValueError: If an option is unknown or out of range.
     """
+    options = _vit_options(arch)
+    for name, value in choices.items():
+        if value not in _CHOICES[name]:
+            raise ValueError(f'{name} must be one of {_CHOICES[name]}, got {value!r}')
+    *grid, registers = sizes
+    patch_grid(*grid)
+    out_indices = _check_outputs(options['depth'], *outputs)
+    if not is_count(registers, 0):
+        raise ValueError(f'registers must be at least 0, and whole, got {registers!r}')
+    if init_cfg is not None:
+        _check_pretrained(init_cfg)
+    if adapter is not None:
+        frozen_blocks = outputs[-1]
+        if not isinstance(adapter, Mapping):
+            raise ValueError(f"adapter needs a dict(type='SoMA', ...), got {adapter!r}")
+        adapter = {'start_block': frozen_blocks, **adapter}
+        if (start := parse_adapter(adapter).start_block) < frozen_blocks:
+            raise ValueError(
+                f'the adapter starts at block {start}, but frozen_blocks={frozen_blocks}'
+            )
+    return options, out_indices, adapter
+
+
+def _vit_options(arch: str | Mapping) -> dict:
+    """Options of timm's vision transformer for a name in :data:`ARCHS`, or for options."""
     if not isinstance(arch, Mapping):
         if not isinstance(arch, str) or arch not in ARCHS:
             raise ValueError(f'unknown arch {arch!r}, choose one of {sorted(ARCHS)}, or a dict')
         arch = ARCHS[arch]
-    known = inspect.signature(VisionTransformer.__init__).parameters.keys() - _OURS
+    known = inspect.signature(VisionTransformer.__init__).parameters.keys() - _FIXED
     if unknown := sorted(arch.keys() - known, key=str):
         raise ValueError(f'unknown options {unknown} of arch')
     options = {'init_values': 1e-5, **arch}
@@ -47,37 +96,10 @@ def vit_options(arch: str | Mapping) -> dict:
     return options
 
 
-def check_choices(choices: Mapping[str, tuple[object, Sequence]]) -> None:
-    """Check options that are one of a few values.
-
-    Args:
-        choices: Value and what there is to choose from, by the name of the option.
-
-    Raises:
-        ValueError: If a value is none of them.
-    """
-    for name, (value, known) in choices.items():
-        if value not in known:
-            raise ValueError(f'{name} must be one of {known}, got {value!r}')
-
-
-def check_outputs(
+def _check_outputs(
     depth: int, out_indices: Sequence[int] | None, pyramid: Sequence[float], frozen_blocks: int
 ) -> Sequence[int]:
-    """Check what depends on the number of blocks.
-
-    Args:
-        depth: Number of blocks.
-        out_indices: As for :class:`~.dinov2.DINOv2`, like those that follow.
-        pyramid: Of the outputs.
-        frozen_blocks: Of the first ones.
-
-    Returns:
-        The ``out_indices``.
-
-    Raises:
-        ValueError: If an option is out of range.
-    """
+    """Check what depends on the number of blocks; the ``out_indices``."""
     if out_indices is None and depth < 6:
         raise ValueError(f'with a depth of {depth}, name the out_indices')
     if out_indices is None:
@@ -96,12 +118,8 @@ def check_outputs(
     return out_indices
 
 
-def check_pretrained(init_cfg: object) -> None:
-    """Check the ``init_cfg`` of a backbone that loads pretrained weights from a file.
-
-    Raises:
-        ValueError: If it is none.
-    """
+def _check_pretrained(init_cfg: object) -> None:
+    """Check the ``init_cfg`` of a backbone that loads pretrained weights from a file."""
     known = {'type', 'checkpoint', 'prefix'}
     if not isinstance(init_cfg, Mapping) or not {'type', 'checkpoint'} <= init_cfg.keys() <= known:
         raise ValueError(
