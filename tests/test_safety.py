@@ -1,9 +1,11 @@
 """No script runs code from a file, and each says in one line what is wrong with one."""
 
 import os
+import shutil
 
 import pytest
 import torch
+from mmengine.registry import RUNNERS
 
 from soma.checkpoints import convert_dinov2_file, extract_adapter
 from soma.io.checkpoint_files import read_checkpoint, read_state_dict, write_checkpoint
@@ -21,14 +23,26 @@ def streets(street_data):
     return street_data / 'images'
 
 
+@pytest.fixture(scope='module')
+def trained(make_tiny, public_file, tmp_path_factory):
+    """Files of a training."""
+    folder = tmp_path_factory.mktemp('trained')
+    convert_dinov2_file(public_file, folder / 'base.pth', (32, 32), 8)
+    config = make_tiny(folder)
+    config.model.backbone.init_cfg.checkpoint = str(folder / 'base.pth')
+    config.train_cfg.max_iters, config.experiment_name = 1, folder.name
+    RUNNERS.build(config).train()
+    (folder / 'iter_1.pth').rename(folder / 'final.pth')
+    extract_adapter(folder / 'final.pth', folder / 'adapter.safetensors')
+    return folder
+
+
 @pytest.fixture
-def good(tiny_config, build_runner, public_file, tmp_path):
+def good(tiny_config, trained, tmp_path):
     """Files that are as they should be."""
-    convert_dinov2_file(public_file, tmp_path / 'base.pth', (32, 32), 8)
+    for name in ('base.pth', 'final.pth', 'adapter.safetensors'):
+        shutil.copy(trained / name, tmp_path)
     tiny_config.model.backbone.init_cfg.checkpoint = str(tmp_path / 'base.pth')
-    build_runner(tiny_config, {'train_cfg.max_iters': 1}).train()
-    (tmp_path / 'final.pth').symlink_to(f'{tiny_config.work_dir}/iter_1.pth')
-    extract_adapter(tmp_path / 'final.pth', tmp_path / 'adapter.safetensors')
     return tmp_path
 
 
