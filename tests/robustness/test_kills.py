@@ -96,7 +96,7 @@ def test_a_killed_training_ends_as_one_that_never_was(config, tmp_path):
     assert not '\n'.join(line for line in lines if 'differs' in line)
     assert {*BOUNDARIES} <= {line.partition(' killed ')[2] for line in lines}
     assert len([line for line in lines if 'killed' in line]) >= 60
-    assert len([line for line in lines if "half written: ['.iter_" in line]) == 4
+    assert any("half written: ['.iter_" in line for line in lines)
     for processes in (1, 2):  # what was saved when it was stopped, for as long as it is needed
         assert f'iterations_{processes}_stopped: iter_1.pth' in lines
         assert f'iterations_{processes}_stopped: iter_2.pth iter_3.pth' in lines

@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config
+from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
 from small_configs import DETECTORS, SMALL
 from speed import Settings, measure_speed
@@ -15,6 +17,13 @@ from soma.io.checkpoint_files import CheckpointError
 from soma.utils.config import load_config
 
 CONFIG = SMALL / 'soma_small_mask2former.py'
+
+
+@pytest.fixture(autouse=True)
+def _visualizers_of_its_own(monkeypatch):
+    """mmengine shares those of one name, and a phase has a process of its own but in tests."""
+    for kind in (Visualizer, SegLocalVisualizer, DetLocalVisualizer):
+        monkeypatch.setattr(kind, '_instance_dict', OrderedDict())
 
 
 def numbers(result):
@@ -28,7 +37,6 @@ def numbers(result):
 def test_the_script_measures_both_phases(run_here, tmp_path, monkeypatch, capsys):
     """Without processes of their own, which another test needs."""
     monkeypatch.setattr('speed.ProcessPoolExecutor', lambda n, _: ThreadPoolExecutor(n))
-    monkeypatch.setattr(SegLocalVisualizer, '_instance_dict', OrderedDict())  # of a process
     out = tmp_path / 'speed.json'
     options = ['--size', '300', '256', '--iters', '2', '--warmup', '1', '--batch-size', '2']
     pretrained = 'model.backbone.init_cfg.checkpoint=nowhere.pth'
