@@ -1,6 +1,5 @@
 import json
 import math
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,11 +18,13 @@ from soma.utils.config import load_config
 CONFIG = SMALL / 'soma_small_mask2former.py'
 
 
-@pytest.fixture(autouse=True)
-def _visualizers_of_its_own(monkeypatch):
-    """mmengine shares those of one name, and a phase has a process of its own but in tests."""
-    for kind in (Visualizer, SegLocalVisualizer, DetLocalVisualizer):
-        monkeypatch.setattr(kind, '_instance_dict', OrderedDict())
+def measure(phase, settings):
+    """As in a process of its own: mmengine shares visualizers of one name."""
+    try:
+        return run_phase(phase, settings)
+    finally:
+        for kind in (Visualizer, SegLocalVisualizer, DetLocalVisualizer):
+            kind._instance_dict.clear()
 
 
 def numbers(result):
@@ -37,6 +38,7 @@ def numbers(result):
 def test_the_script_measures_both_phases(run_here, tmp_path, monkeypatch, capsys):
     """Without processes of their own, which another test needs."""
     monkeypatch.setattr('speed.ProcessPoolExecutor', lambda n, _: ThreadPoolExecutor(n))
+    monkeypatch.setattr('speed.run_phase', measure)
     out = tmp_path / 'speed.json'
     options = ['--size', '300', '256', '--iters', '2', '--warmup', '1', '--batch-size', '2']
     pretrained = 'model.backbone.init_cfg.checkpoint=nowhere.pth'
@@ -59,7 +61,7 @@ def test_the_script_measures_both_phases(run_here, tmp_path, monkeypatch, capsys
 
 def test_training_starts_from_the_files_that_are_there(config_file, public_file):
     settings = Settings(config_file, iterations=1, warmup=0)
-    result = run_phase('train', settings)
+    result = measure('train', settings)
     assert result['precision'] == 'float32' and result['weights'] == str(public_file)
     assert result['peak_memory_mb'] > 50  # PyTorch alone
 
@@ -77,7 +79,7 @@ def test_weights_that_are_not_there_are_not_needed(tmp_path):
 def test_training_has_the_configs_hooks(config_file):
     hooks = [dict(type='TrainableEMAHook', momentum=2)]
     with pytest.raises(ValueError, match='momentum must be between 0 and 1'):
-        run_phase('train', Settings(config_file, options={'custom_hooks': hooks}))
+        measure('train', Settings(config_file, options={'custom_hooks': hooks}))
 
 
 def test_a_damaged_checkpoint_is_named(config_file, tmp_path):
@@ -113,10 +115,10 @@ def test_a_detector_in_both_phases(tiny_detector, tmp_path):
     tiny_detector.custom_imports = dict(imports=['soma'])
     tiny_detector.dump(path)
     for phase, batch_size in {'train': 2, 'test': 1}.items():
-        result = run_phase(phase, Settings(path, iterations=1, warmup=0))
+        result = measure(phase, Settings(path, iterations=1, warmup=0))
         assert result['size'] == [64, 48] and result['batch_size'] == batch_size
         assert all(math.isfinite(value) and value >= 0 for value in numbers(result))
-        result = run_phase(phase, Settings(path, size=(96, 64), iterations=1, warmup=0, amp=True))
+        result = measure(phase, Settings(path, size=(96, 64), iterations=1, warmup=0, amp=True))
         assert result['size'] == [96, 64] and result['precision'] in ('bfloat16', 'float16')
 
 
