@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 _STEP, _SAMPLE = range(2)
 
@@ -37,7 +37,7 @@ def seed_samples(loader: DataLoader, seed: int, rank: int, consumed: Callable[[]
         consumed: Function that returns the number of batches that training has seen.
     """
     batches = loader.batch_sampler
-    if not hasattr(batches, 'sampler'):  # of an iterable dataset
+    if isinstance(loader.dataset, IterableDataset) or not hasattr(batches, 'sampler'):
         print_log(
             f'the samples of a {type(loader.dataset).__name__} have no position to be seeded by: a '
             'resumed run will draw other random numbers than an uninterrupted one',

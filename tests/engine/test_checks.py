@@ -6,7 +6,9 @@ from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
+from mmengine.registry import DATASETS
 from torch import nn
+from torch.utils.data import IterableDataset
 
 from soma.engine import SomaRunner
 from soma.engine.checks import check_config, schedule_remark
@@ -116,6 +118,29 @@ def test_heads_that_count_something_else_pass(parts, refused):
 def test_the_norm_of_gradients_may_be_only_logged(tiny_config):
     tiny_config.optim_wrapper.clip_grad = dict(max_norm=math.inf)
     check_config(tiny_config)
+
+
+@DATASETS.register_module(force=True)
+class Stream(IterableDataset):
+    """Samples without a number; mmengine's loops and logs ask how many there are."""
+
+    def __init__(self, dataset):
+        self.parts = DATASETS.build(dataset)
+
+    def __iter__(self):
+        return (self.parts[index] for index in range(len(self)))
+
+    def __len__(self):
+        return len(self.parts)
+
+
+def test_a_stream_of_samples_trains_and_resumes(tiny_config, build_runner):
+    loader = tiny_config.train_dataloader
+    loader.sampler, loader.dataset = None, dict(type='Stream', dataset=loader.dataset)
+    build_runner(tiny_config, {'train_cfg.max_iters': 2}).train()
+    runner = build_runner(tiny_config, {'resume': True})
+    runner.train()
+    assert runner.iter == 4
 
 
 def test_a_runner_without_a_config(tiny_config):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.optim import OptimWrapperDict
@@ -24,11 +24,10 @@ _HEADS = re.compile(r'(roi_head\.)?(decode|auxiliary|bbox|mask|query|atss)_head(
 class CheckHook(Hook):
     """Refuse what would fail, or learn nonsense, after hours.
 
-    Before the weights are loaded: the classes of each head against those of the data, domains and
+    Before the weights are loaded: the classes of heads against those of the data, domains and
     scores that metrics and ``save_best`` name, images that would be counted twice or written over.
-    When a training is resumed: its state against the
-    config; a schedule that was changed is made anew (:func:`~soma.engine.saved_state.fit_state`).
-    It is a hook of ``SomaRunner``.
+    When a training is resumed: its state against the config; a schedule that was changed is made
+    anew (:func:`~soma.engine.saved_state.fit_state`). It is a hook of ``SomaRunner``.
     """
 
     priority = 'HIGHEST'
@@ -46,7 +45,7 @@ class CheckHook(Hook):
                 continue
             parts = list(_parts(loop.dataloader.dataset))
             for part in parts:
-                if not len(part):
+                if isinstance(part, Sized) and not len(part):
                     raise InputError(f'{split}_dataloader: a {type(part).__name__} has no image')
                 check_classes(model, part, f'{split}_dataloader')
             if split != 'train':
@@ -161,8 +160,8 @@ def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[D
     scores = [name for metric in by_domain for name in metric.score_names(list(domains))]
     if split == 'val' and len(by_domain) == len(metrics):
         for hook in runner.hooks:
-            wanted = getattr(hook, 'key_indicators', None) or []
-            for name in wanted if isinstance(hook, CheckpointHook) else []:
+            indicators = getattr(hook, 'key_indicators', None) or []
+            for name in indicators if isinstance(hook, CheckpointHook) else []:
                 if name not in ('auto', *scores):
                     raise InputError(
                         f'save_best={name!r} is none of the scores: {", ".join(scores)}'
