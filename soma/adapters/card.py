@@ -10,13 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..io.files import CheckpointError
-from .base import (
-    ADAPTERS,
-    AdapterConfig,
-    Recognised,
-    option_names,
-    parse_adapter,
-)
+from .base import ADAPTERS, AdapterConfig, Recognised, option_names, parse_adapter
 from .blocks import block_index
 from .card_values import KINDS, unusable
 

@@ -14,8 +14,8 @@ from ..io.files import InputError
 
 _PROGRESS = {'last_step', '_global_step', '_last_value', 'verbose', 'base_values'}
 _PROGRESS |= {'best', 'num_bad_epochs', 'cooldown_counter'}  # of one that follows the scores
-# How an optimizer computes, which depends on the machine.
 _KIND = 'optim_wrapper.optimizer.type'
+# How an optimizer computes, which depends on the machine.
 _KERNELS = {'params', 'fused', 'foreach', 'capturable', 'differentiable'}
 
 
@@ -46,9 +46,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def fit_state(
-    checkpoint: dict,
-    optim_wrapper: OptimWrapper,
-    schedulers: Sequence[_ParamScheduler],
+    checkpoint: dict, optim_wrapper: OptimWrapper, schedulers: Sequence[_ParamScheduler]
 ) -> list[str]:
     """Give the saved state of optimizer and schedules the settings of the config.
 

@@ -195,8 +195,7 @@ class DomainMetric(BaseMetric):
         ]
         table = as_text(self._table(report))
         print_log('\n'.join([f'{self.class_key} in percent', table, *lines]), logger='current')
-        if missing := [name for name in averaged if name not in domains]:  # the table is in the log
-            raise InputError(f'mean_over names {missing}, the domains are {list(domains)}')
+        self.score_names([*domains])  # refuses other domains, when the table is in the log
         return {name: round(value, 2) for name, value in metrics.items()}
 
     def _table(self, report: dict) -> Table:

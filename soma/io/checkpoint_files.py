@@ -196,7 +196,7 @@ def write_checkpoint(content: Mapping, path: str | os.PathLike) -> None:
         path: The file; its folder is made if need be. An existing file is replaced at the end.
 
     Raises:
-        InputError: If the system does not let it be written. Then nothing has changed.
+        WriteError: If the system does not let it be written. Then nothing has changed.
     """
     with atomic_path(path, flush=True) as temporary, _system_errors():
         if Path(path).suffix != '.safetensors':

@@ -17,6 +17,10 @@ class InputError(ValueError):
     """
 
 
+class WriteError(InputError, OSError):
+    """A file that the system does not let be written; one that was there is as it was."""
+
+
 class CheckpointError(InputError):
     """A checkpoint file that cannot be used; the message names it and says why, in one line."""
 
@@ -84,7 +88,7 @@ def atomic_path(path: str | os.PathLike, flush: bool = False) -> Iterator[Path]:
         The temporary path. It is removed if the body raises.
 
     Raises:
-        InputError: If the disk is full or the folder cannot be written to.
+        WriteError: If the disk is full or the folder cannot be written to.
     """
     path = Path(path).expanduser()
     # The suffix stays, since writers of images choose their format by it.
@@ -100,7 +104,7 @@ def atomic_path(path: str | os.PathLike, flush: bool = False) -> Iterator[Path]:
         written = (None, os.fspath(temporary), os.fspath(path.parent))
         if error.errno is None or error.filename not in written:  # of a file that the body reads
             raise
-        raise InputError(
+        raise WriteError(
             f'{path} is not written ({error.strerror}); a file that was there is as it was'
         ) from error
     finally:

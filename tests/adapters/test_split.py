@@ -1,4 +1,6 @@
+import errno
 import logging
+import os
 
 import pytest
 import torch
@@ -197,6 +199,18 @@ def test_without_a_place_to_write_it_goes_on(tmp_path, caplog):
     assert equal(split_of(model), split_of(expected))
     (record,) = caplog.records
     assert 'not kept' in record.message
+
+
+@pytest.mark.parametrize('number', [errno.EACCES, errno.ENOSPC])
+def test_a_folder_that_takes_no_files_is_no_obstacle(tmp_path, caplog, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr('soma.io.checkpoint_files.torch.save', refuse)
+    monkeypatch.setattr('soma.io.checkpoint_files.save_file', refuse)
+    split_layers(layers_of(adapted()), tmp_path / 'base.pth')
+    (record,) = caplog.records
+    assert 'not kept' in record.message and os.strerror(number) in record.message
 
 
 def test_only_long_splits_show_a_bar(monkeypatch):

@@ -147,7 +147,7 @@ def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[D
 
     folders = (metric.output_dir for metric in by_domain)
     check_samples(loop.dataloader.dataset, *filter(None, folders))
-    domains = {}
+    domains = []
     for part in parts:
         sample = part[0]['data_samples']
         sample = sample[0] if isinstance(sample, list) else sample  # test-time augmentation
@@ -156,8 +156,9 @@ def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[D
                 f'{split}_dataloader: samples of a {type(part).__name__} have no domain, which a '
                 f'{type(by_domain[0]).__name__} needs: use {by_domain[0].needs}'
             )
-        domains[sample.domain] = part
-    scores = [name for metric in by_domain for name in metric.score_names(list(domains))]
+        domains.append(sample.domain)
+    domains = [*dict.fromkeys(domains)]
+    scores = [name for metric in by_domain for name in metric.score_names(domains)]
     if split == 'val' and len(by_domain) == len(metrics):
         for hook in runner.hooks:
             indicators = getattr(hook, 'key_indicators', None) or []
