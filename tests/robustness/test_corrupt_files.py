@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ def damaged(content, damage):
     place, middle, rest = damage
     start = int(place * len(content))
     return content[:start] + middle + (content[start + len(middle) :] if rest else b'')
+
+
+@contextmanager
+def damage_to(file, damage):
+    """Damage a file that is shared; it is whole again afterwards."""
+    content = file.read_bytes()
+    file.write_bytes(damaged(content, damage))
+    try:
+        yield
+    finally:
+        file.write_bytes(content)
 
 
 def accepts_or_says(function, *arguments):
@@ -85,13 +97,8 @@ def sample(config, street_data, folder):
 @pytest.mark.parametrize('which', ['image', 'label'])
 def test_images_and_labels(sample, which, damage):
     read, image, label = sample
-    file = image if which == 'image' else label
-    content = file.read_bytes()
-    file.write_bytes(damaged(content, damage))
-    try:
+    with damage_to(image if which == 'image' else label, damage):
         accepts_or_says(read)
-    finally:
-        file.write_bytes(content)
 
 
 @FEW
@@ -126,12 +133,8 @@ def test_xml_files(boxes, damage):
             pipeline=[],
         )
 
-    content = boxes.read_bytes()
-    boxes.write_bytes(damaged(content, damage))
-    try:
+    with damage_to(boxes, damage):
         accepts_or_says(read)
-    finally:
-        boxes.write_bytes(content)
 
 
 @FEW
