@@ -15,6 +15,7 @@ os.environ['OMP_NUM_THREADS'] = '1'  # before torch is imported: as many process
 import numpy as np
 import pytest
 import torch
+import yapf.yapflib.yapf_api  # writes a cache that is not safe in two processes: before they start
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
@@ -46,7 +47,7 @@ def _processes_start_as_for_users():
 def _configs_are_not_laid_out():
     """The layout of a config's text takes most of a short run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
+        patch.setattr(yapf.yapflib.yapf_api, 'FormatCode', lambda text, **options: (text, True))
         yield
 
 
