@@ -26,6 +26,9 @@ from ..io.files import CheckpointError
 from ..models.build import LeftOut, plain_model
 from .checkpoint import Checkpoint
 
+# From the names of public releases to those of this package; other names stay as they are.
+RENAMINGS = (from_release,)
+
 
 def open_checkpoint(
     path: str | os.PathLike, part: str | None = None, alpha: float | None = None
@@ -103,9 +106,11 @@ def open_for_training(
 
 def _our_names(tensors: Mapping[str, Tensor], path: str | os.PathLike) -> dict[str, Tensor]:
     try:
-        return from_release(tensors)
+        for rename in RENAMINGS:
+            tensors = rename(tensors)
     except ValueError as error:
         raise CheckpointError(f'{path}: {error}') from error
+    return dict(tensors)
 
 
 def write_with_card(tensors: Mapping[str, Tensor], card: Card, path: str | os.PathLike) -> None:
