@@ -37,17 +37,18 @@ HOOKS = {
 }
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(scope='module', params=KINDS)
 def kind(request):
     return request.param
 
 
-@pytest.fixture
-def base(kind, tmp_path):
+@pytest.fixture(scope='module')
+def base(kind, tmp_path_factory):
     """The file of pretrained weights."""
     write = write_resnet if kind == 'faster_rcnn' else write_dinov2
-    write(tmp_path / 'base.pth')
-    return tmp_path / 'base.pth'
+    path = tmp_path_factory.mktemp(kind) / 'base.pth'
+    write(path)
+    return path
 
 
 @pytest.fixture
@@ -57,6 +58,16 @@ def config(kind, base, tiny_detector):
     tiny_detector.update(dict.fromkeys(('val_dataloader', 'val_cfg', 'val_evaluator')))
     tiny_detector.default_hooks.checkpoint.interval = 2
     return tiny_detector
+
+
+@pytest.fixture
+def adapter(config, build_runner, base):
+    """The adapter file of a training; one for all tests that only read it."""
+    path = base.parent / 'adapter.safetensors'
+    if not path.exists():
+        build_runner(config).train()
+        extract_adapter(f'{config.work_dir}/iter_2.pth', path)
+    return path
 
 
 @pytest.fixture
@@ -94,7 +105,17 @@ def assert_same(model, expected, what=''):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4, msg=lambda m: f'{what}: {m}')
 
 
-@pytest.mark.parametrize('hook', HOOKS)
+@pytest.mark.parametrize(
+    'kind, hook',
+    [
+        ('faster_rcnn', 'whole'),
+        ('faster_rcnn', 'ema'),
+        ('dino', 'adapter'),
+        ('dino', 'ema'),
+        ('deformable_detr', 'whole'),
+    ],
+    indirect=['kind'],
+)
 def test_the_same_predictions_all_along(
     config, build_runner, plain_model, base, tmp_path, kind, hook
 ):
@@ -109,44 +130,40 @@ def test_the_same_predictions_all_along(
     expected = predictions(runner.model)
     assert not torch.allclose(expected[0], before[0], atol=1e-3)
 
-    made = {'final': dict(path=final, base=base)}
-    for suffix in ('.pth', '.safetensors'):
-        adapter, merged = tmp_path / f'adapter{suffix}', tmp_path / f'merged{suffix}'
-        kept = tmp_path / f'kept{suffix}'
-        extract_adapter(final, adapter)
-        merge_files(base, adapter, merged)
-        merge_files(base, adapter, kept, keep_adapter=True)
-        made[f'adapter{suffix}'] = dict(path=adapter, base=base)
-        made |= {f'merged{suffix}': dict(path=merged), f'kept{suffix}': dict(path=kept)}
-    for name, files in made.items():
+    suffixes = ('.pth', '.safetensors')
+    for suffix in suffixes:
+        extract_adapter(final, tmp_path / f'adapter{suffix}')
+    # each kind of file is made from one of the other suffix
+    adapter, merged = (tmp_path / f'{n}.safetensors' for n in ('adapter', 'merged'))
+    kept = tmp_path / 'kept.pth'
+    merge_files(base, tmp_path / 'adapter.pth', merged)
+    merge_files(base, adapter, kept, keep_adapter=True)
+    for path, base_file in ((final, base), (adapter, base), (merged, None), (kept, None)):
         model = plain_model()
-        load_plain(model, **files)
-        assert_same(model, expected, name)
+        load_plain(model, path, base_file)
+        assert_same(model, expected, path)
 
     # nothing but plain names in the merged file, nothing of the base in the adapter file
-    merged, kept = (read_state_dict(tmp_path / f'{n}.safetensors') for n in ('merged', 'kept'))
-    assert merged.keys() == plain_model().state_dict().keys()
-    assert kept.keys() == runner.model.state_dict().keys()
-    own = read_state_dict(tmp_path / 'adapter.safetensors')
+    names = runner.model.state_dict().keys()
     frozen = {n for n, p in runner.model.named_parameters() if not p.requires_grad}
-    assert own.keys() == runner.model.state_dict().keys() - frozen
+    assert read_state_dict(merged).keys() == plain_model().state_dict().keys()
+    assert read_state_dict(kept).keys() == names
+    assert all(read_state_dict(tmp_path / f'adapter{s}').keys() == names - frozen for s in suffixes)
 
     # both can be trained on
-    for file in ('kept.pth', 'adapter.safetensors'):
-        changes = {'load_from': str(tmp_path / file), 'optim_wrapper.optimizer.lr': 0.0}
+    for file in (kept, adapter):
+        changes = {'load_from': str(file), 'optim_wrapper.optimizer.lr': 0.0}
         again = build_runner(config, {**changes, 'work_dir': str(tmp_path / 'on')})
         again.train()
         assert_same(again.model, expected, file)
 
 
-def test_the_card_says_what_the_file_is(config, build_runner, base, tmp_path, kind):
-    build_runner(config).train()
-    extract_adapter(f'{config.work_dir}/iter_2.pth', tmp_path / 'adapter.safetensors')
-    card = card_of(read_checkpoint(tmp_path / 'adapter.safetensors'))
+def test_the_card_says_what_the_file_is(adapter, base, kind):
+    card = card_of(read_checkpoint(adapter))
     assert (card['method'], card['rank'], card['iteration']) == ('SoMA', 2, 2)
     assert tuple(card['classes']) == BOX_CLASSES and len(card['palette']) == 7
     assert card['base']['file'] == str(base) and len(card['base']['hash']) == 64
-    tensors = read_state_dict(tmp_path / 'adapter.safetensors')
+    tensors = read_state_dict(adapter)
     assert sorted(card['targets']) == [*card_from_tensors(tensors).targets]
     if kind == 'faster_rcnn':
         assert card['targets'][0] == 'backbone.layer3.0.conv1'
@@ -174,46 +191,40 @@ def test_averages(config, build_runner, plain_model, base, tmp_path):
     assert any(not torch.equal(merged[0][n], merged[1][n]) for n in merged[0] if 'backbone' in n)
 
 
-def test_another_base_is_refused(config, build_runner, plain_model, base, tmp_path):
-    build_runner(config).train()
-    extract_adapter(f'{config.work_dir}/iter_2.pth', tmp_path / 'adapter.pth')
+def test_another_base_is_refused(adapter, plain_model, base, tmp_path):
     state = read_state_dict(base)
     name = sorted(name for name in state if name.endswith('conv1.weight') or 'qkv.weight' in name)
     state[name[0]] += 1e-3
     write_checkpoint(state, tmp_path / 'other.pth')
-    arguments = (tmp_path / 'other.pth', tmp_path / 'adapter.pth', tmp_path / 'merged.pth')
+    arguments = (tmp_path / 'other.pth', adapter, tmp_path / 'merged.pth')
     with pytest.raises(CheckpointError, match='was trained on the pretrained weights'):
         merge_files(*arguments)
     merge_files(*arguments, force=True)
     with pytest.raises(CheckpointError, match='was trained on the pretrained weights'):
-        load_plain(plain_model(), tmp_path / 'adapter.pth', tmp_path / 'other.pth')
+        load_plain(plain_model(), adapter, tmp_path / 'other.pth')
     del state[name[0]]
     write_checkpoint(state, tmp_path / 'other.pth')
     with pytest.raises(CheckpointError, match=r'other\.pth.*(lacks pretrained|no DINOv2) weights'):
-        load_plain(plain_model(), tmp_path / 'adapter.pth', tmp_path / 'other.pth')
+        load_plain(plain_model(), adapter, tmp_path / 'other.pth')
 
 
-def test_only_dinov2_is_exported(config, build_runner, base, tmp_path, kind):
-    build_runner(config).train()
-    extract_adapter(f'{config.work_dir}/iter_2.pth', tmp_path / 'adapter.pth')
-    arguments = (tmp_path / 'adapter.pth', tmp_path / 'out.pth', 'timm', base)
+def test_only_dinov2_is_exported(adapter, base, tmp_path, kind):
+    arguments = (adapter, tmp_path / 'out.pth', 'timm', base)
     if kind == 'faster_rcnn':
         with pytest.raises(CheckpointError, match=r"has another backbone than DINOv2: \['bn1"):
             export_backbone(*arguments)
         with pytest.raises(CheckpointError, match=r'layer3\.0\.conv1 is no layer of a block'):
-            export_peft(tmp_path / 'adapter.pth', tmp_path / 'peft')
+            export_peft(adapter, tmp_path / 'peft')
     else:
         assert export_backbone(*arguments) == len(read_state_dict(base))
 
 
-def test_a_whole_model_may_hold_the_base(config, build_runner, plain_model, base, tmp_path):
-    build_runner(config).train()
-    extract_adapter(f'{config.work_dir}/iter_2.pth', tmp_path / 'adapter.pth')
+def test_a_whole_model_may_hold_the_base(adapter, plain_model, base, tmp_path):
     state = {f'backbone.{name}': value for name, value in read_state_dict(base).items()}
     write_checkpoint({'state_dict': {**state, 'head': torch.ones(1)}}, tmp_path / 'whole.pth')
     one, two = plain_model(), plain_model()
-    load_plain(one, tmp_path / 'adapter.pth', base)
-    load_plain(two, tmp_path / 'adapter.pth', tmp_path / 'whole.pth')
+    load_plain(one, adapter, base)
+    load_plain(two, adapter, tmp_path / 'whole.pth')
     assert_same(one, predictions(two))
 
 

@@ -67,10 +67,18 @@ class BlockFreezeHook(Hook):
 
 def frozen_modules(model: nn.Module) -> list[nn.Module]:
     """The largest modules of a model that have parameters, all of them frozen."""
-    flags = [parameter.requires_grad for parameter in model.parameters()]
-    if flags and not any(flags):
-        return [model]
-    return [module for child in model.children() for module in frozen_modules(child)]
+    return _frozen_inside(model)[1]
+
+
+def _frozen_inside(module: nn.Module) -> tuple[set[bool], list[nn.Module]]:
+    """Which values of ``requires_grad`` there are in a module, and what is frozen whole in it."""
+    flags = {parameter.requires_grad for parameter in module.parameters(recurse=False)}
+    frozen = []
+    for child in module.children():
+        inside = _frozen_inside(child)
+        flags |= inside[0]
+        frozen += inside[1]
+    return flags, [module] if flags == {False} else frozen
 
 
 def frozen_tensors(model: nn.Module) -> dict[str, Tensor]:
