@@ -157,8 +157,9 @@ def test_the_objects_of_a_test(tiny_detector, build_runner, box_data):
 
 def test_the_classes_of_the_test_data(tiny_detector, build_runner, tmp_path):
     """Where the checkpoint does not know them."""
-    state = build_runner(tiny_detector).model.state_dict()
-    write_checkpoint({'state_dict': state}, tmp_path / 'x.pth')
+    model = build_runner(tiny_detector).model
+    model.init_weights()
+    write_checkpoint({'state_dict': model.state_dict()}, tmp_path / 'x.pth')
     inferencer = Inferencer(tiny_detector, tmp_path / 'x.pth', 'cpu')
     known = DomainVOCDataset.METAINFO
     assert inferencer.classes == known['classes']

@@ -118,7 +118,9 @@ def test_panels_show_the_image_the_ground_truth_and_each_method(task, toy, tmp_p
         config = load_config(demo.config_file(method))
         use_plain_model(config)
         models[method] = demo.config_file(method), demo.checkpoint(tmp_path, method)
-        write_checkpoint(build_model(config).state_dict(), models[method][1])
+        model = build_model(config)
+        model.init_weights()
+        write_checkpoint(model.state_dict(), models[method][1])
     domain = demo.panel[-1:]
     write_panels(models, domain, domain, tmp_path)
     width, height = (256, 128) if task == 'detection' else (96, 64)
