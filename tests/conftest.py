@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from functools import partial
@@ -24,6 +25,9 @@ from small_configs import box_data, tiny_detector  # noqa: F401
 
 from soma.io.checkpoint_files import write_checkpoint
 from soma.models import DINOv2
+
+# A shell lets what it starts in the background ignore it, and its children too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 
