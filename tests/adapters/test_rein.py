@@ -170,7 +170,7 @@ def test_queries_of_several_widths_are_added():
     maps, queries = model(torch.randn(1, 3, 32, 32))
     assert maps.ndim == 4
     torch.testing.assert_close(queries, sum(rein.queries() for rein in reins_of(model)))
-    assert {n.split('.')[0] for n in model.reins.state_dict()} == {'width8', 'width16'}
+    assert {n.split('.')[0] for n in model.reins.state_dict()} == {'0', '1'}
 
 
 NAMES = {
