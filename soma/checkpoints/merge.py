@@ -43,8 +43,7 @@ def merge_files(
     """
     check_output(out, [base, adapter])
     checkpoint = open_checkpoint(adapter, alpha=alpha)
-    card = checkpoint.card
-    if card.method is None:
+    if checkpoint.card.method is None:
         raise CheckpointError(f'{adapter} holds no adapter to merge')
     if not keep_adapter:
         checkpoint.check_folds(
@@ -52,7 +51,7 @@ def merge_files(
         )
     checkpoint = checkpoint.complete(base, force, config=config)
     checkpoint.check_values()
-    tensors = checkpoint.tensors
+    card, tensors = checkpoint.card, checkpoint.tensors
     try:  # also with keep_adapter, to know that it fits
         merged = merge_state(tensors, card)
     except ValueError as error:
