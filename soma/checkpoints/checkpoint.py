@@ -16,7 +16,7 @@ from ..adapters.state import by_layer, merge_state
 from ..io.files import CheckpointError
 from ..io.tensors import check_finite
 from ..models.backbones.dinov2_names import public_names
-from ..models.backbones.dinov2_weights import convert_dinov2, read_pretrained
+from ..models.backbones.dinov2_weights import check_not_converted, convert_dinov2, read_pretrained
 from ..models.build import build_backbone
 
 PUBLISHED_PATCH = 14  # pixels, in all public files of DINOv2
@@ -133,12 +133,13 @@ class Checkpoint:
         if card.base is not None or card.method is None or backbone is None:
             return self
         if hasattr(backbone, 'describe'):
-            names = ('img_size', 'patch_size', 'pos_embed_interp')
-            about = {name: value for name, value in backbone.describe().items() if name in names}
+            about = backbone.describe()
+            sizes = {name: about[name] for name in ('img_size', 'patch_size', 'pos_embed_interp')}
+            base = BaseCard(**sizes)
         else:
-            names = (n for n in backbone.state_dict() if card.prefix + n not in self.tensors)
-            about = {'names': [*names]}
-        return replace(self, card=replace(card, base=BaseCard(**about)))
+            names = [n for n in backbone.state_dict() if card.prefix + n not in self.tensors]
+            base = BaseCard(names=names) if names else None
+        return replace(self, card=replace(card, base=base))
 
     def complete(
         self,
@@ -228,6 +229,8 @@ class Checkpoint:
         if card.img_size is not None:
             interp = card.pos_embed_interp or 'exact'
             try:
+                if card.hash is None:
+                    check_not_converted(base, card.img_size, card.patch_size)
                 base = convert_dinov2(base, card.img_size, card.patch_size, interp, grid)
             except ValueError as error:
                 raise CheckpointError(f'{file}: {error}') from error
@@ -277,6 +280,6 @@ class Checkpoint:
 
 def _prefix_of(state: Mapping[str, Tensor], names: Sequence[str]) -> str:
     """What all the names begin with in a file of a whole model; '' if they stand there as such."""
-    starts = {key.removesuffix(names[0]) for key in state if key.endswith(names[0])}
+    starts = sorted(key.removesuffix(names[0]) for key in state if key.endswith(names[0]))
     fitting = (p for p in sorted(starts, key=len) if all(p + name in state for name in names))
     return next(fitting, '')

@@ -109,7 +109,7 @@ def test_zero_is_the_frozen_network_exactly(name):
 @pytest.mark.parametrize('name', NETWORKS)
 @pytest.mark.parametrize('link', [False, True])
 @pytest.mark.parametrize(
-    'options', [{}, {'rank': None}, {'zero_init': True}, {'zero_mlp_delta_f': True}], ids=str
+    'options', [{}, {'rank': None, 'zero_mlp_delta_f': True}, {'zero_init': True}], ids=str
 )
 def test_all_that_trains_gets_a_gradient(name, link, options):
     """So that DistributedDataParallel needs no ``find_unused_parameters``."""

@@ -142,6 +142,11 @@ def test_sizes_of_a_published_base_come_from_the_config(
         assert equal(model.state_dict(), expected)
     load_plain(model := plain_model(), adapter, public_file)
     assert equal(model.state_dict(), expected)
+    convert_dinov2_file(public_file, tmp_path / 'larger.pth', (48, 32), 8)
+    with pytest.raises(
+        CheckpointError, match=r'larger\.pth: it is converted to another image size'
+    ):
+        load_plain(plain_model(), adapter, tmp_path / 'larger.pth')
     assert card_of(read_checkpoint(out))['base']['img_size'] == [32, 32]
     with pytest.raises(CheckpointError, match=r'merged\.pth has its base: leave --config out'):
         merge_files(None, out, tmp_path / 'x.pth', config=config_file)

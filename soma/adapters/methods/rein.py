@@ -137,7 +137,7 @@ def attach_rein(model: nn.Module, blocks: Mapping[str, nn.Module], **options: ob
 
     Returns:
         The submodule ``reins``: a :class:`Rein`, or :class:`StageReins` if the widths differ, as
-        they do from stage to stage.
+        they do from stage to stage: the narrowest is the first.
 
     Raises:
         ValueError: If an option is out of range, or the model has such a submodule already.
@@ -148,7 +148,7 @@ def attach_rein(model: nn.Module, blocks: Mapping[str, nn.Module], **options: ob
     for name, block in blocks.items():
         names.setdefault(block_width(name, block), []).append(name)
     options = {'patch_size': patch_size(model), **options}
-    parts = {width: Rein(width, of_width, **options) for width, of_width in names.items()}
+    parts = {width: Rein(width, names[width], **options) for width in sorted(names)}
     skip = count_prefix_tokens(model)
     for rein in parts.values():
         for index, name in enumerate(rein.blocks):

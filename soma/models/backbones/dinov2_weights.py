@@ -126,6 +126,30 @@ def convert_dinov2(
     return state
 
 
+def check_not_converted(
+    state: Mapping[str, Tensor], img_size: tuple[int, int], patch_size: int
+) -> None:
+    """Refuse weights that were converted to another image size, which resizing does not undo.
+
+    Args:
+        state: Weights under the public names.
+        img_size: Height and width of the image in pixels that they are wanted for.
+        patch_size: Side of a patch in pixels.
+
+    Raises:
+        ValueError: If the patches have the size already, and there are more or fewer.
+    """
+    kernel, pos_embed = (state.get(name) for name in ('patch_embed.proj.weight', 'pos_embed'))
+    if kernel is None or pos_embed is None or kernel.shape[-1] != patch_size:
+        return
+    height, width = patch_grid(img_size, patch_size)
+    if pos_embed.shape[1] - 1 != height * width:
+        raise ValueError(
+            f'it is converted to another image size than {height * patch_size} x '
+            f'{width * patch_size}: convert the original file'
+        )
+
+
 def resize_pos_embed(
     pos_embed: Tensor,
     grid: tuple[int, int],
