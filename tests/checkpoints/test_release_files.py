@@ -203,13 +203,25 @@ def test_a_base_of_dinov2s_own_training(kind, public_file, converted, adapter, t
     torch.save(TRAININGS[kind](expected, other), tmp_path / 'trained.pth')
     state = open_checkpoint(adapter).with_base(tmp_path / 'trained.pth').plain()
     assert equal(state, open_checkpoint(adapter).with_base(converted).plain())
-    if kind == 'flat':  # anything else by its prefix
-        arguments = (tmp_path / 'trained.pth', tmp_path / 'out.pth', (32, 32), 8, 'exact')
-        convert_dinov2_file(*arguments, 'student.backbone')
-        found = read_state_dict(tmp_path / 'out.pth')
-        assert torch.equal(found['norm.bias'], other['norm.bias'])
-        with pytest.raises(CheckpointError, match=r"trained\.pth: no name starts with 'tutor\.'"):
-            convert_dinov2_file(*arguments, 'tutor')
+
+
+def test_another_base_by_its_prefix(public_file, converted, adapter, tmp_path):
+    state = {f'student.vit.{name}': v for name, v in read_state_dict(public_file).items()}
+    torch.save({'model': {**state, 'teacher.norm.bias': torch.ones(1)}}, tmp_path / 'x.pth')
+    expected, arguments = read_state_dict(converted), (tmp_path / 'x.pth', tmp_path / 'y.pth')
+    convert_dinov2_file(*arguments, (32, 32), 8, prefix='student.vit')
+    assert equal(read_state_dict(tmp_path / 'y.pth'), expected)
+    assert equal(initialised(tmp_path / 'x.pth', prefix='student.vit.'), without_mask(expected))
+    with pytest.raises(CheckpointError, match=r"x\.pth: no name starts with 'tutor\.', there are"):
+        convert_dinov2_file(*arguments, (32, 32), 8, prefix='tutor')
+    with pytest.raises(CheckpointError, match=r'the backbone start with \(prefix\)'):
+        convert_dinov2_file(*arguments, (32, 32), 8)
+    state = {f'student.vit.{name}': v for name, v in expected.items()}
+    torch.save(state, tmp_path / 'x.pth')  # where it belongs to an adapter, it is found
+    states = (
+        open_checkpoint(adapter).with_base(f).plain() for f in (tmp_path / 'x.pth', converted)
+    )
+    assert equal(*states)
 
 
 def test_two_chunks_with_the_same_block_are_refused(public_file, tmp_path):

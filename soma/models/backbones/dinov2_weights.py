@@ -117,8 +117,10 @@ def convert_dinov2(
     state = public_names(state)
     required = ('cls_token', 'pos_embed', 'patch_embed.proj.weight', 'blocks.0.attn.qkv.weight')
     if missing := [key for key in required if key not in state]:
+        is_inside = any(name.endswith('.cls_token') for name in state)
         raise ValueError(
             f'these are no DINOv2 weights: {missing} missing, there are {sorted(state)[:5]} ...'
+            + ('; name what those of the backbone start with (prefix)' if is_inside else '')
         )
     kernel = state['patch_embed.proj.weight']
     state['patch_embed.proj.weight'] = _resize(kernel, (patch_size, patch_size))
