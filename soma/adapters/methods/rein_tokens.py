@@ -31,9 +31,9 @@ class Rein(Adapter, nn.Module):
         link: Whether :meth:`queries` makes queries of the tokens.
         scale_init: Where ``scale`` starts.
         zero_init: Whether ``W_f`` and ``b_f`` start at zero, and so does the change.
+        patch_size: Side of a patch in pixels; it sets how far from zero the tokens start.
         zero_mlp_delta_f: As ``zero_init``, with a scale of 1 that neither trains nor is saved.
         use_softmax: False computes ``S = f T_i^T``, not divided either, as the release does.
-        patch_size: Side of a patch in pixels; it sets how far from zero the tokens start.
 
     Raises:
         ValueError: If an option is out of range.
@@ -52,9 +52,9 @@ class Rein(Adapter, nn.Module):
         link: bool = False,
         scale_init: float = 0.001,
         zero_init: bool = False,
+        patch_size: int = 16,
         zero_mlp_delta_f: bool = False,
         use_softmax: bool = True,
-        patch_size: int = 16,
     ) -> None:
         super().__init__()
         check_options(num_tokens, rank, query_dims)
