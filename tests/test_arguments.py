@@ -54,6 +54,7 @@ SAME = {
         '--base b.pth --adapter a.pth --out m.pth',
         '--backbone_ckpt b.pth --soma_ckpt a.pth --merged_ckpt m.pth',
         '--backbone b.pth --rein_head a.pth --segmentor_save_path m.pth',
+        '--backbone b.pth --rein_head a.pth --dinov2_segmentor_path m.pth',
         '--pretrained b.pth --checkpoint a.pth --out m.pth',
     ],
     'model_reparameterization.py': [
@@ -96,8 +97,10 @@ SAME = {
         )
     },
 }
-# Scripts that have moved, and still run under the name that they had.
+# Scripts that run under the name that they had, or that a release has for them.
 MOVED = {
+    'convert_models/convert_dinov2_sora.py': 'convert_models/convert_dinov2.py',
+    'generate_full_weights.py': 'merge_soma_weights.py',
     'analyze_spectrum.py': 'analysis_tools/analyze_spectrum.py',
     'benchmark.py': 'analysis_tools/benchmark.py',
     'make_fractals.py': 'misc/make_fractals.py',
@@ -109,17 +112,17 @@ OPTIONS = {
     '--amp',
     'test.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --force '
     '--test-data --out --show-dir --tta',
-    'visualize.py': '--score-thr --device --force --trust',
+    'visualize.py': '--suffix --score-thr --device --force --trust',
     'analysis_tools/benchmark.py': '--phase --batch-size --iters --warmup --size --amp '
     '--cfg-options --trust',
     'analysis_tools/analyze_spectrum.py': '--force --rank --layers --trust',
     'check_data.py': '--fix-list --cfg-options',
-    'extract_soma_weights.py': '--part --alpha --trust',
-    'merge_soma_weights.py': '--force --keep-adapter --alpha --trust',
+    'extract_soma_weights.py': '--target_modules --target-modules --part --alpha --trust',
+    'merge_soma_weights.py': '--config --force --keep-adapter --alpha --trust',
     'model_reparameterization.py': '--weights-filter --operation --factors --rank --cpu-only '
     '--force --trust',
     'export_adapter.py': '--to --force --base-model --base-name --config --window --opset --trust',
-    'convert_models/convert_dinov2.py': '--height --width --pos-embed-interp --trust',
+    'convert_models/convert_dinov2.py': '--height --width --pos-embed-interp --prefix --trust',
     'misc/make_fractals.py': '--size --seed --nproc',
     'convert_datasets/gta.py': '--nproc --subset --seed',
 }

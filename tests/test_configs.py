@@ -176,7 +176,7 @@ def test_every_config_trains_and_tests(path, small, build_runner, tested):
     'path', [path for path in CONFIGS if path.stem.startswith('rein')], ids=lambda path: path.stem
 )
 def test_tokens_and_scales_of_rein_do_not_decay(path):
-    """On the whole model: the names of the scales have its widths."""
+    """On the whole model, whose adapter exempts them."""
     config = load_config(path)
     init_default_scope('mmseg')
     with torch.device('meta'):

@@ -7,7 +7,6 @@ from soma.utils.cli import ScriptParser, add_base, add_trust, command
 OF = {
     'base_model': 'peft',
     'base_name': 'peft',
-    'config': 'onnx',
     'window': 'onnx',
     'opset': 'onnx',
 }
@@ -27,8 +26,12 @@ def parse_args() -> argparse.Namespace:
         help='whose DINOv2 the adapter is put on (default: transformers); -old is before 5.18',
     )
     peft.add_argument('--base-name', help="the base model's name or folder, for peft's config")
+    parser.add_argument(
+        '--config',
+        help='config of the model: --to onnx needs it, --to timm and dinov2 for the sizes to '
+        'convert a published base to',
+    )
     onnx = parser.add_argument_group('--to onnx')
-    onnx.add_argument('--config', help='config of the model')
     onnx.add_argument(
         '--window', type=int, nargs=2, metavar=('H', 'W'), help="in pixels (default: the config's)"
     )
@@ -40,6 +43,8 @@ def parse_args() -> argparse.Namespace:
             parser.error(f'--{name.replace("_", "-")} belongs to --to {to}')
     if args.to == 'onnx' and args.config is None:
         parser.error('--to onnx needs --config')
+    if args.to == 'peft' and args.config is not None:
+        parser.error('--config is of no use with --to peft')
     return args
 
 
@@ -71,7 +76,7 @@ def main() -> None:
             print(f'{height} x {width} pixels: {args.out}')
             print(f'largest difference from PyTorch: {done.difference:.1e}')
         else:
-            count = export_backbone(*files, args.to, args.base, args.force)
+            count = export_backbone(*files, args.to, args.base, args.force, args.config)
             print(f'{count} tensors: {args.out}')
 
 

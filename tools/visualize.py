@@ -12,6 +12,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_file('config', 'config file')
     add_checkpoint(parser)
     parser.add_file('image', 'image or folder', '--images')
+    parser.add_argument('--suffix', help='what the names of the images end with, such as .png')
     add_base(parser)
     parser.add_file(
         'out',
@@ -45,9 +46,9 @@ def main() -> None:
     with command(args.trust):
         config = load_config(args.config)
         check_score(args.score_thr)  # this is said before models load
-        plan_drawings(args.image, args.out)
+        plan_drawings(args.image, args.out, args.suffix)
         inferencer = Inferencer(config, args.checkpoint, args.device, args.base, args.force)
-        for file in visualize(inferencer, args.image, args.out, args.score_thr):
+        for file in visualize(inferencer, args.image, args.out, args.score_thr, args.suffix):
             print(file)
 
 

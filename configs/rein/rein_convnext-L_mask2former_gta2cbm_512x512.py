@@ -15,8 +15,3 @@ model = dict(
     ),
     decode_head=dict(type='ReinMask2FormerHead'),
 )
-no_decay = {
-    f'reins.width{width}.scale': dict(decay_mult=0.0)
-    for width in _base_.model.decode_head.in_channels
-}
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=no_decay))

@@ -14,7 +14,3 @@ model = dict(
         adapter=dict(type='Rein', rank=16, targets=r'layer\d\.\d+'),
     )
 )
-no_decay = {
-    f'reins.width{width}.scale': dict(decay_mult=0.0) for width in _base_.model.neck.in_channels
-}
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys=no_decay))

@@ -14,7 +14,8 @@ from .methods.lora import LoRAConfig, LoRAConv2d, LoRALinear
 from .methods.mica import MiCAConfig, MiCAConv2d, MiCALinear
 from .methods.milora import MiLoRAConfig
 from .methods.pissa import PiSSAConfig
-from .methods.rein import Rein, ReinConfig, StageReins, attach_rein
+from .methods.rein import ReinConfig, attach_rein
+from .methods.rein_tokens import Rein, StageReins
 from .methods.soma import SoMAConfig, SoMAConv2d, SoMALayer, SoMALinear
 from .methods.svf import SVFConfig, SVFConv2d, SVFLinear, decompose
 from .pretrained import as_trained, base_hash, base_of, check_base, without_base

@@ -152,6 +152,19 @@ class AdapterConfig:
         raise NotImplementedError
 
     @classmethod
+    def rename(cls, state: Mapping[str, Tensor], has_card: bool) -> dict[str, Tensor]:
+        """Rename tensors of the method's public release and of older versions of this package.
+
+        Args:
+            state: Tensors by name, of any method.
+            has_card: Whether their file has a card, which no release writes.
+
+        Returns:
+            A new dict, without what the release saves and never uses.
+        """
+        return dict(state)
+
+    @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
         """Recognise the method by its tensors alone. A subclass does not inherit this.
 
@@ -209,6 +222,14 @@ def parse_adapter(config: Mapping | AdapterConfig) -> AdapterConfig:
 def option_names(config: type[AdapterConfig]) -> set[str]:
     """Names of the options that a config takes."""
     return {field.name for field in fields(config) if field.init}
+
+
+def rename(state: Mapping[str, Tensor], has_card: bool) -> dict[str, Tensor]:
+    """Let each method rename its tensors, as in :meth:`AdapterConfig.rename`."""
+    for config in ADAPTERS.values():
+        if 'rename' in vars(config):
+            state = config.rename(state, has_card)
+    return dict(state)
 
 
 def recognise(state: Mapping[str, Tensor]) -> tuple[str, Recognised] | None:

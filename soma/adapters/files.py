@@ -11,7 +11,7 @@ from torch import nn
 
 from ..io.checkpoint_files import card_of, read_checkpoint, state_dict_of, write_checkpoint
 from ..io.files import CheckpointError
-from .base import Adapter
+from .base import Adapter, rename
 from .card import check_tensors, read_card
 from .describe import adapter_card, base_card, check_adapter
 from .inject import inject_adapter
@@ -64,7 +64,7 @@ def load_adapter(
             other pretrained weights.
     """
     content = read_checkpoint(path)
-    card, state = read_card(card_of(content), path), state_dict_of(content, path)
+    card, state = read_card(card_of(content), path), rename(state_dict_of(content, path), True)
     if card.method is None:
         raise CheckpointError(f'{path} has no card of an adapter')
     check_tensors(card, state, path)

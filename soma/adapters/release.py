@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 _RELEASE = re.compile(r'^(?P<prefix>.*?\bbackbone\.)model\.')
+_PART = re.compile(r'(?:^|\.)blocks\.\d+\.attn\.([qkv])\.')
 _FACTOR = re.compile(r'\.lora_([AB])\.(?:default\.)?weight$')
 
 
@@ -39,15 +40,7 @@ def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif not key.endswith('.mask_token'):
             key = _RELEASE.sub(r'\g<prefix>', key)
             backbone[_FACTOR.sub(r'.\1', key).replace('.base_layer.', '.')] = value
-    for key in [key for key in backbone if '.attn.q.' in key]:
-        parts = [key.replace('.attn.q.', f'.attn.{part}.') for part in 'qkv']
-        if missing := [part for part in parts if part not in backbone]:
-            raise ValueError(f'{key} is there, but not {", ".join(missing)}')
-        if len({backbone[part].shape for part in parts}) > 1:
-            raise ValueError(f'{", ".join(parts)} differ in shape')
-        backbone[key.replace('.attn.q.', '.attn.qkv.')] = torch.cat(
-            [backbone.pop(part) for part in parts]
-        )
+    backbone = join_qkv(backbone)
     for key in [key for key in backbone if key.endswith('.A')]:
         layer = key.removesuffix('.A')
         if f'{layer}.B' not in backbone:
@@ -55,3 +48,30 @@ def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name in 'AB':
             backbone[f'{layer}.{name}0'] = torch.zeros_like(backbone[f'{layer}.{name}'])
     return {**backbone, **others}
+
+
+def join_qkv(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Join query, key and value of blocks, where they are layers of their own.
+
+    Args:
+        state: Tensors by name, such as ``blocks.0.attn.q.weight``.
+
+    Returns:
+        A new dict, with ``blocks.0.attn.qkv.weight`` for the three.
+
+    Raises:
+        ValueError: If one of the three is missing or of another shape.
+    """
+    joined: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if not (match := _PART.search(name)):
+            joined[name] = value
+            continue
+        start, end = name[: match.start(1)], name[match.end(1) :]
+        parts = [f'{start}{part}{end}' for part in 'qkv']
+        shapes = [state[part].shape if part in state else None for part in parts]
+        if None in shapes or len({*shapes}) > 1:
+            raise ValueError(f'of {", ".join(parts)} one is missing or of another shape')
+        if name == parts[0]:
+            joined[f'{start}qkv{end}'] = torch.cat([state[part] for part in parts])
+    return joined

@@ -7,14 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..adapters.card import BaseCard, Card
+from ..adapters.describe import check_adapter
 from ..adapters.pretrained import as_trained, check_base, fingerprint
 from ..adapters.state import by_layer, merge_state
 from ..io.files import CheckpointError
 from ..io.tensors import check_finite
-from ..models.backbones.dinov2_weights import convert_dinov2, public_names, read_pretrained
+from ..models.backbones.dinov2_names import public_names
+from ..models.backbones.dinov2_weights import check_not_converted, convert_dinov2, read_pretrained
+from ..models.build import build_backbone
+
+PUBLISHED_PATCH = 14  # pixels, in all public files of DINOv2
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,38 @@ class Checkpoint:
         trained = {n: value for n, value in self.tensors.items() if n not in self.base_names}
         return replace(self, tensors={**weights, **trained})
 
+    def made_for(self, model: nn.Module) -> Checkpoint:
+        """Let a model say what the pretrained weights must be, where the file does not.
+
+        Args:
+            model: The model that it is for.
+
+        Returns:
+            With the sizes of a DINOv2, or the names in another backbone, on the card.
+
+        Raises:
+            CheckpointError: If what the file says of the model is not so.
+        """
+        card = self.card
+        check_adapter(model, card, self.path)
+        backbone = dict(model.named_modules()).get(card.prefix.rstrip('.'))
+        if card.base is not None or card.method is None or backbone is None:
+            return self
+        if hasattr(backbone, 'describe'):
+            about = backbone.describe()
+            sizes = {name: about[name] for name in ('img_size', 'patch_size', 'pos_embed_interp')}
+            base = BaseCard(**sizes)
+        else:
+            names = [n for n in backbone.state_dict() if card.prefix + n not in self.tensors]
+            base = BaseCard(names=names) if names else None
+        return replace(self, card=replace(card, base=base))
+
     def complete(
-        self, base: str | os.PathLike | None, force: bool, lacks_base: bool | None = None
+        self,
+        base: str | os.PathLike | None,
+        force: bool,
+        lacks_base: bool | None = None,
+        config: str | os.PathLike | None = None,
     ) -> Checkpoint:
         """Add the pretrained weights if a file of them is given.
 
@@ -119,18 +154,32 @@ class Checkpoint:
             base: As for :meth:`with_base`.
             force: As for :meth:`with_base`.
             lacks_base: Whether it needs them; if None, where it has none.
+            config: Config file of the model, for :meth:`made_for`.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            CheckpointError: As for :meth:`with_base`; if no file is given where one is needed, or
-                ``force`` is of no use.
+            CheckpointError: As for :meth:`with_base` and :meth:`made_for`; if no file is given
+                where one is needed, or ``force`` or ``config`` is of no use; if the file is a
+                published one, and nothing says the sizes to convert it to.
         """
-        if base is not None:
-            return self.with_base(base, force)
-        if lacks_base or (lacks_base is None and not self.base_names):
-            raise self.no_base()
-        self.check_force(base, force)
-        return self
+        if base is None:
+            if lacks_base or (lacks_base is None and not self.base_names):
+                raise self.no_base()
+            self.check_force(base, force)
+            if config is not None:
+                raise CheckpointError(f'{self.path} has its base: leave --config out')
+            return self
+        made = self if config is None else self.made_for(build_backbone(config))
+        completed = made.with_base(base, force)
+        kernel = completed.tensors.get(f'{self.card.prefix}patch_embed.proj.weight')
+        is_published = kernel is not None and kernel.shape[-1] == PUBLISHED_PATCH
+        if made.card.base is None and is_published:
+            raise CheckpointError(
+                f'{base} has patches of {PUBLISHED_PATCH} pixels, as published, and {self.path} '
+                'does not say its sizes: name its config (--config), or convert the file first '
+                '(tools/convert_models/convert_dinov2.py)'
+            )
+        return completed
 
     def check_force(self, base: str | os.PathLike | None, force: bool) -> None:
         """Raise a ``CheckpointError`` if there is no base to be forced on it."""
@@ -180,6 +229,8 @@ class Checkpoint:
         if card.img_size is not None:
             interp = card.pos_embed_interp or 'exact'
             try:
+                if card.hash is None:
+                    check_not_converted(base, card.img_size, card.patch_size)
                 base = convert_dinov2(base, card.img_size, card.patch_size, interp, grid)
             except ValueError as error:
                 raise CheckpointError(f'{file}: {error}') from error
@@ -229,6 +280,6 @@ class Checkpoint:
 
 def _prefix_of(state: Mapping[str, Tensor], names: Sequence[str]) -> str:
     """What all the names begin with in a file of a whole model; '' if they stand there as such."""
-    starts = {key.removesuffix(names[0]) for key in state if key.endswith(names[0])}
+    starts = sorted(key.removesuffix(names[0]) for key in state if key.endswith(names[0]))
     fitting = (p for p in sorted(starts, key=len) if all(p + name in state for name in names))
     return next(fitting, '')

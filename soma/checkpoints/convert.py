@@ -15,15 +15,18 @@ def convert_dinov2_file(
     img_size: tuple[int, int],
     patch_size: int,
     pos_embed_interp: str = 'exact',
+    prefix: str = '',
 ) -> int:
     """Convert a DINOv2 file to another image and patch size, which its card says.
 
     Args:
-        pretrained: File with the public, timm's or transformers' names.
+        pretrained: File with the names of DINOv2's authors, timm, transformers or SoMA's release.
         converted: File to write, ``*.pth`` or ``*.safetensors``.
         img_size: Height and width of the image in pixels.
         patch_size: Side of a patch in pixels.
         pos_embed_interp: ``'exact'`` or ``'dinov2'``, as the model's option of this name.
+        prefix: What the names of the backbone start with in a whole model; that of DINOv2's own
+            training is found (:func:`~soma.models.backbones.dinov2_names.backbone_of`).
 
     Returns:
         The number of tensors written.
@@ -35,7 +38,7 @@ def convert_dinov2_file(
     """
     check_output(converted, [pretrained])
     patch_grid(img_size, patch_size)
-    public, grid = read_pretrained(pretrained)
+    public, grid = read_pretrained(pretrained, prefix)
     try:
         state = convert_dinov2(public, img_size, patch_size, pos_embed_interp, grid)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ..adapters.card import Card
@@ -16,6 +17,7 @@ def extract_adapter(
     out: str | os.PathLike,
     part: str | None = None,
     alpha: float | None = None,
+    targets: Sequence[str] | None = None,
 ) -> Card:
     """Write the adapter and the head of a checkpoint, with a card.
 
@@ -25,21 +27,39 @@ def extract_adapter(
         out: File to write, ``*.safetensors`` or ``*.pth``.
         part: ``'state_dict'`` or ``'ema_state_dict'``; whichever there is, in this order, if None.
         alpha: As for :func:`~soma.checkpoints.open_checkpoint`.
+        targets: Last parts of the names of all adapted layers, such as ``'proj'``; ``q``, ``k`` and
+            ``v`` stand for ``qkv``.
 
     Returns:
         The card.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If it cannot be used, or holds no adapter.
+        CheckpointError: If it cannot be used, or holds no adapter, or one in other layers than
+            ``targets``.
     """
     check_output(out, [final])
     checkpoint = open_checkpoint(final, part, alpha)
     card, tensors = checkpoint.card, checkpoint.tensors
     if card.method is None:
         raise CheckpointError(f'{final} holds no adapter: there is nothing to extract')
+    if targets is not None:
+        _check_targets(card, targets, final)
     names = tensors.keys() - checkpoint.base_names
     checkpoint.check_values(names)
     card = replace(card, soma_version=card.soma_version or __version__, base=checkpoint.base)
     write_with_card({n: value for n, value in tensors.items() if n in names}, card, out)
     return card
+
+
+def _check_targets(card: Card, targets: Sequence[str], path: str | os.PathLike) -> None:
+    """Raise a ``CheckpointError`` if the layers of an adapter are not called so."""
+    adapted, named = (
+        {part for leaf in leaves for part in ('qkv' if leaf == 'qkv' else [leaf])}
+        for leaves in ({name.rpartition('.')[2] for name in card.targets}, targets)
+    )
+    if adapted != named:
+        raise CheckpointError(
+            f'{path} has its adapter in {" ".join(sorted(adapted))}, not in '
+            f'{" ".join(sorted(named))}: all of it is extracted, without --target_modules'
+        )

@@ -9,7 +9,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from ..adapters.split import on_all_cores
-from ..models.backbones.dinov2_weights import public_names
+from ..models.backbones.dinov2_names import public_names
 
 T = TypeVar('T')
 _EMBEDDINGS = {'patch_embed', 'patch_embeddings', 'pos_embed', 'projection'}  # of images

@@ -18,6 +18,7 @@ def merge_files(
     keep_adapter: bool = False,
     force: bool = False,
     alpha: float | None = None,
+    config: str | os.PathLike | None = None,
 ) -> Card:
     """Put an adapter onto pretrained weights and write all of the model.
 
@@ -29,27 +30,28 @@ def merge_files(
             folding it in.
         force: Accept other pretrained weights than those that the adapter was trained on.
         alpha: As for :func:`~soma.checkpoints.open_checkpoint`.
+        config: Config file of the model, which says the sizes that ``base`` is converted to where
+            the adapter has no card.
 
     Returns:
         The card of what was written.
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        CheckpointError: If a file cannot be used, the base is missing or not the adapter's, or
-            ``force`` or ``alpha`` is of no use.
+        CheckpointError: If a file cannot be used, the base is missing or not the adapter's, the
+            config is not, or one of ``force``, ``alpha`` and ``config`` is of no use.
     """
     check_output(out, [base, adapter])
     checkpoint = open_checkpoint(adapter, alpha=alpha)
-    card = checkpoint.card
-    if card.method is None:
+    if checkpoint.card.method is None:
         raise CheckpointError(f'{adapter} holds no adapter to merge')
     if not keep_adapter:
         checkpoint.check_folds(
             'merged (but --keep-adapter writes it beside the pretrained weights)'
         )
-    checkpoint = checkpoint.complete(base, force)
+    checkpoint = checkpoint.complete(base, force, config=config)
     checkpoint.check_values()
-    tensors = checkpoint.tensors
+    card, tensors = checkpoint.card, checkpoint.tensors
     try:  # also with keep_adapter, to know that it fits
         merged = merge_state(tensors, card)
     except ValueError as error:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..adapters.base import ADAPTERS
+from ..adapters.base import rename as rename_tensors
 from ..adapters.card import Card, check_tensors, is_valid, read_card
-from ..adapters.describe import check_adapter
 from ..adapters.release import from_release
 from ..adapters.state import card_from_tensors
 from ..io.checkpoint_files import (
@@ -59,7 +59,7 @@ def open_checkpoint(
     tensors = state_dict_of(content, path, part)
     if part == 'ema_state_dict' and 'state_dict' in content:  # it lacks what is frozen
         tensors = {**state_dict_of(content, path, 'state_dict'), **tensors}
-    tensors = _our_names(tensors, path)
+    tensors = _our_names(tensors, path, card)
     if card.method is None:
         try:
             card = card_from_tensors(tensors, alpha, card)
@@ -101,16 +101,20 @@ def open_for_training(
     card = replace(card, targets=[*map(rename, card.targets)])
     tensors = {rename(name): value for name, value in state_dict_of(content, path).items()}
     content = content if 'state_dict' in content else {}
-    return Checkpoint(_our_names(tensors, path), card, path, content)
+    if isinstance(average := content.get('ema_state_dict'), Mapping):
+        content = {**content, 'ema_state_dict': rename_tensors(average, has_card=True)}
+    return Checkpoint(_our_names(tensors, path, card), card, path, content)
 
 
-def _our_names(tensors: Mapping[str, Tensor], path: str | os.PathLike) -> dict[str, Tensor]:
+def _our_names(
+    tensors: Mapping[str, Tensor], path: str | os.PathLike, card: Card
+) -> dict[str, Tensor]:
     try:
         for rename in RENAMINGS:
             tensors = rename(tensors)
     except ValueError as error:
         raise CheckpointError(f'{path}: {error}') from error
-    return dict(tensors)
+    return rename_tensors(tensors, card.method is not None)
 
 
 def write_with_card(tensors: Mapping[str, Tensor], card: Card, path: str | os.PathLike) -> None:
@@ -150,10 +154,9 @@ def load_plain(
     model, left_out = plain_model(model), left_out or LeftOut()
     checkpoint = open_checkpoint(path)
     _check_method(checkpoint, left_out.method)
-    check_adapter(model, checkpoint.card, path)
     if lacks_base := _lacks_base(checkpoint, model):
         base = base or left_out.pretrained
-    checkpoint = checkpoint.complete(base, force, lacks_base)
+    checkpoint = checkpoint.made_for(model).complete(base, force, lacks_base)
     load_strictly(model, checkpoint.plain(), path)
     return checkpoint.card
 

@@ -19,8 +19,12 @@ from .inferencer import Inferencer
 _SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
 
 
-def list_images(path: str | os.PathLike) -> list[Path]:
+def list_images(path: str | os.PathLike, suffix: str | None = None) -> list[Path]:
     """List the image files at a path: itself, or those in a folder and its subfolders, sorted.
+
+    Args:
+        path: An image or a folder.
+        suffix: What their names end with; any if None.
 
     Raises:
         FileNotFoundError: If there is no image.
@@ -31,18 +35,24 @@ def list_images(path: str | os.PathLike) -> list[Path]:
         os.listdir(path)  # rglob() would say nothing
     files = sorted(path.rglob('*')) if path.is_dir() else [path]
     images = [file for file in files if file.is_file() and file.suffix.lower() in _SUFFIXES]
+    images = [file for file in images if suffix is None or file.name.endswith(suffix)]
     if not images:
-        raise FileNotFoundError(f'no image at {path} (looked for {", ".join(sorted(_SUFFIXES))})')
+        ends = '' if suffix is None else f' with a name that ends with {suffix!r}'
+        known = ', '.join(sorted(_SUFFIXES))
+        raise FileNotFoundError(f'no image{ends} at {path} (looked for {known})')
     return images
 
 
-def plan_drawings(path: str | os.PathLike, save_dir: str | os.PathLike) -> dict[Path, Path]:
+def plan_drawings(
+    path: str | os.PathLike, save_dir: str | os.PathLike, suffix: str | None = None
+) -> dict[Path, Path]:
     """Find a place for what is drawn of each image, and make sure that it can be written.
 
     Args:
         path: An image or a folder, whose structure is kept. Images in ``save_dir`` below it are
             left out: they were drawn before.
         save_dir: Folder to write to.
+        suffix: As for :func:`list_images`.
 
     Returns:
         The PNG file to write for each image. It is called as the image, with the image's suffix
@@ -54,7 +64,7 @@ def plan_drawings(path: str | os.PathLike, save_dir: str | os.PathLike) -> dict[
             be written to.
     """
     root = Path(path) if Path(path).is_dir() else Path(path).parent
-    images, out = list_images(path), Path(save_dir).resolve()
+    images, out = list_images(path, suffix), Path(save_dir).resolve()
     if out != root.resolve():
         images = [file for file in images if out not in file.resolve().parents] or images
     places = {file: Path(save_dir) / file.relative_to(root) for file in images}
@@ -83,6 +93,7 @@ def visualize(
     path: str | os.PathLike,
     save_dir: str | os.PathLike,
     score_thr: float = 0.3,
+    suffix: str | None = None,
 ) -> list[Path]:
     """Write each image beside its segmentation or its boxes, with a legend.
 
@@ -91,6 +102,7 @@ def visualize(
         path: An image or a folder; the folder's structure is kept.
         save_dir: Folder to write to.
         score_thr: A detector's boxes with lower scores are not drawn.
+        suffix: As for :func:`list_images`.
 
     Returns:
         The files written, PNG.
@@ -101,7 +113,7 @@ def visualize(
             others are drawn, if some images cannot be read or are too small for the model.
     """
     check_score(score_thr)
-    places, failures = plan_drawings(path, save_dir), []
+    places, failures = plan_drawings(path, save_dir, suffix), []
     for file, place in track(places.items(), 'predicting', disable=len(places) == 1):
         try:
             with Image.open(file):  # says more than OpenCV, and refuses enormous ones

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import NamedTuple
 
+import torch
 from mmengine.config import Config
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
@@ -12,7 +14,9 @@ from torch import nn
 
 from ..adapters.base import parse_adapter
 from ..io.checkpoint_files import pretrained_file
+from ..io.files import InputError
 from ..ops.install import install_attention
+from ..utils.config import load_config
 from ..utils.config_errors import naming_keys
 
 
@@ -75,6 +79,28 @@ def build_model(config: Config) -> nn.Module:
     with naming_keys(config):
         # DINO writes into the config that it is given.
         return MODELS.build(copy.deepcopy(config.model)).eval()
+
+
+def build_backbone(path: str | os.PathLike) -> nn.Module:
+    """Build the backbone of a config without its weights, in a model that has nothing else.
+
+    Args:
+        path: The config file.
+
+    Returns:
+        A module with the attribute ``backbone``, on the device ``meta``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: As for :func:`build_model`; if the config has no ``model.backbone``.
+    """
+    config = load_config(path)
+    if 'backbone' not in config.get('model', {}):
+        raise InputError(f'{path} has no model.backbone')
+    use_plain_model(config)
+    init_default_scope(config.get('default_scope', 'mmseg'))
+    with naming_keys(config), torch.device('meta'):
+        return nn.ModuleDict({'backbone': MODELS.build(copy.deepcopy(config.model.backbone))})
 
 
 def plain_model(model: nn.Module) -> nn.Module:

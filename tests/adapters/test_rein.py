@@ -32,29 +32,35 @@ def reins_of(model):
     return list(model.reins.values()) if isinstance(model.reins, StageReins) else [model.reins]
 
 
-def formula(state, index, f):
+def formula(state, index, f, use_softmax=True):
     """The formula of the paper, from the parameters by name and features ``(N, n, c)``."""
     T = state.get('learnable_tokens')
     if T is None:
         T = torch.einsum('lmr,lrc->lmc', state['learnable_tokens_a'], state['learnable_tokens_b'])
     T, c = T[index], f.shape[-1]
-    S = torch.einsum('Nnc,mc->Nnm', f, T).div(math.sqrt(c)).softmax(-1)
+    S = torch.einsum('Nnc,mc->Nnm', f, T)
+    S = S.div(math.sqrt(c)).softmax(-1) if use_softmax else S
     W, b = state['mlp_token2feat.weight'], state['mlp_token2feat.bias']
     values = torch.einsum('mc,dc->md', T[1:], W) + b
     d = torch.einsum('Nnm,mc->Nnc', S[:, :, 1:], values)
     W, b = state['mlp_delta_f.weight'], state['mlp_delta_f.bias']
-    return f + state['scale'] * (torch.einsum('Nnc,dc->Nnd', d + f, W) + b)
+    return f + state.get('scale', 1) * (torch.einsum('Nnc,dc->Nnd', d + f, W) + b)
 
 
+@pytest.mark.parametrize('use_softmax', [True, False])
+@pytest.mark.parametrize('fixed', [False, True])
 @pytest.mark.parametrize('rank', [None, 3])
-def test_features_change_by_the_formula(rank):
-    rein = Rein(8, ['a', 'b'], num_tokens=5, rank=rank).double()
+def test_features_change_by_the_formula(rank, fixed, use_softmax):
+    options = dict(zero_mlp_delta_f=fixed, use_softmax=use_softmax)
+    rein = Rein(8, ['a', 'b'], num_tokens=5, rank=rank, **options).double()
+    assert ('scale' in rein.state_dict()) != fixed
     x = torch.randn(2, 7, 8, dtype=torch.double)
     with torch.no_grad():
         for parameter in rein.parameters():
             parameter.copy_(torch.randn_like(parameter))
         for index in range(2):
-            torch.testing.assert_close(x + rein(x, index), formula(rein.state_dict(), index, x))
+            expected = formula(rein.state_dict(), index, x, use_softmax)
+            torch.testing.assert_close(x + rein(x, index), expected)
         assert not torch.allclose(rein(x, 0), rein(x, 1))
 
 
@@ -91,6 +97,8 @@ def test_zero_is_the_frozen_network_exactly(name):
     x = torch.randn(2, 3, 32, 32)
     model, plain = attach(name, zero_init=True, scale_init=0.7)
     assert torch.equal(model(x), plain(x))
+    model, plain = attach(name, zero_mlp_delta_f=True)
+    assert torch.equal(model(x), plain(x))
     model, plain = attach(name)
     assert not torch.equal(model(x), plain(x))
     for parameter in model.reins.parameters():
@@ -100,7 +108,9 @@ def test_zero_is_the_frozen_network_exactly(name):
 
 @pytest.mark.parametrize('name', NETWORKS)
 @pytest.mark.parametrize('link', [False, True])
-@pytest.mark.parametrize('options', [{}, {'rank': None}, {'zero_init': True}], ids=str)
+@pytest.mark.parametrize(
+    'options', [{}, {'rank': None, 'zero_mlp_delta_f': True}, {'zero_init': True}], ids=str
+)
 def test_all_that_trains_gets_a_gradient(name, link, options):
     """So that DistributedDataParallel needs no ``find_unused_parameters``."""
     model, _ = attach(name, link=link, **options)
@@ -170,7 +180,7 @@ def test_queries_of_several_widths_are_added():
     maps, queries = model(torch.randn(1, 3, 32, 32))
     assert maps.ndim == 4
     torch.testing.assert_close(queries, sum(rein.queries() for rein in reins_of(model)))
-    assert {n.split('.')[0] for n in model.reins.state_dict()} == {'width8', 'width16'}
+    assert {n.split('.')[0] for n in model.reins.state_dict()} == {'0', '1'}
 
 
 NAMES = {

@@ -64,6 +64,8 @@ def test_which_blocks(options, blocks):
     ('options', 'message'),
     [
         ({'num_tokens': 1}, 'adapter: num_tokens must be at least 2'),
+        ({'zero_mlp_delta_f': True, 'scale_init': 0.1}, 'fixes the scale at 1: leave scale_init'),
+        ({'use_softmax': 1}, 'use_softmax must be True or False, got 1'),
         ({'rank': 0}, 'adapter: rank must be at least 1'),
         ({'start_block': 9}, 'start_block 9 leaves none of the 3 layers'),
         ({'targets': r'layers\.\d+'}, r'matches no layer of VisionTransformer.*blocks'),
@@ -96,7 +98,13 @@ def test_it_cannot_be_merged():
 
 
 @pytest.mark.parametrize(
-    'config', [SMALL | {'rank': None}, SMALL | {'link': True}, STAGES], ids=str
+    'config',
+    [
+        SMALL | {'rank': None, 'zero_mlp_delta_f': True, 'use_softmax': False},
+        SMALL | {'link': True},
+        STAGES,
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize('inside', [False, True], ids=['alone', 'in a model'])
 def test_a_file_brings_the_tokens_onto_the_base(config, inside, tmp_path):

@@ -201,5 +201,5 @@ def test_query_key_and_value_of_a_release_have_one_shape():
     for part, rank in zip('qkv', (2, 2, 3), strict=True):
         state[f'{layer}.{part}.lora_A.default.weight'] = torch.zeros(rank, 4)
         state[f'{layer}.{part}.lora_B.default.weight'] = torch.zeros(4, rank)
-    with pytest.raises(ValueError, match=r'attn\.v\.A differ in shape'):
+    with pytest.raises(ValueError, match=r'attn\.v\.A one is missing or of another shape'):
         from_release(state)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from dinov2_names import to_timm, to_transformers
 from mmseg.apis import init_model
+from release_names import soma_adapter
 from timm.models.vision_transformer import VisionTransformer
 
 from soma.adapters import (
@@ -158,21 +159,6 @@ def test_the_same_logits_all_along(
         assert torch.equal(ours, theirs)
 
 
-def release_state(rank=2, head=None):
-    """Random weights under the names of the original release's adapter-and-head files."""
-    state = {}
-    shapes = {f'attn.{n}': (16, 16) for n in ('q', 'k', 'v', 'proj')}
-    shapes |= {'mlp.fc1': (64, 16), 'mlp.fc2': (16, 64)}
-    for block in (2, 3):
-        for name, (rows, columns) in shapes.items():
-            key = f'backbone.model.blocks.{block}.{name}'
-            state[f'{key}.lora_A.weight'] = torch.randn(rank, columns) / 4
-            state[f'{key}.lora_B.weight'] = torch.randn(rows, rank) / 4
-            state[f'{key}.bias'] = torch.randn(rows) / 4
-    state['backbone.model.mask_token'] = torch.zeros(1, 16)
-    return state | {f'decode_head.{name}': value for name, value in (head or {}).items()}
-
-
 def by_hand(converted, release, scale):
     """timm's network with ``W + s B A``."""
     state = {k: v for k, v in read_state_dict(converted).items() if k != 'mask_token'}
@@ -195,7 +181,7 @@ def test_the_releases_files_mean_w_plus_s_b_a(
     tiny_config, build_runner, converted, plain_model, tmp_path, form, alpha
 ):
     model = plain_model()
-    release = release_state(head=model.decode_head.state_dict())
+    release = soma_adapter(head=model.decode_head.state_dict())
     average = {f'module.{name}': value for name, value in release.items()}
     other = {name: value + 1 for name, value in release.items()}
     content = {
@@ -231,7 +217,7 @@ def test_the_releases_files_mean_w_plus_s_b_a(
 
 
 def test_the_part_with_the_optimizers_weights(converted, tmp_path):
-    one, two = release_state(), release_state()
+    one, two = soma_adapter(), soma_adapter()
     two = {f'module.{name}': value for name, value in two.items()}
     torch.save({'state_dict': one, 'ema_state_dict': two}, tmp_path / 'x.pth')
     for part, state in (('state_dict', one), ('ema_state_dict', two)):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 from mmseg.apis import init_model
+from release_names import rein
 from small_configs import small_mask2former
 
 from soma.adapters import Rein, load_adapter
@@ -169,21 +170,6 @@ def test_a_checkpoint_without_tokens_is_refused(config, build_runner, converted)
         runner.train()
 
 
-SHAPES = {
-    'scale': (),
-    'learnable_tokens_a': (4, 5, 2),
-    'learnable_tokens_b': (4, 2, 16),
-    'mlp_token2feat.weight': (16, 16),
-    'mlp_token2feat.bias': (16,),
-    'mlp_delta_f.weight': (16, 16),
-    'mlp_delta_f.bias': (16,),
-    'transform.weight': (32, 16),
-    'transform.bias': (32,),
-    'merge.weight': (32, 96),
-    'merge.bias': (32,),
-}
-
-
 @pytest.fixture
 def release(config, tmp_path):
     """A file as those of the release: tokens and head, under ``state_dict``, without a card."""
@@ -191,7 +177,7 @@ def release(config, tmp_path):
     adapter = dict(REIN, link=True, query_dims=32)
     config.model.backbone.update(adapter=adapter, pyramid=(1, 1, 1, 1))
     model = model_to_test(config)
-    state = {f'backbone.reins.{n}': torch.randn(shape) / 4 for n, shape in SHAPES.items()}
+    state = rein(4)
     head = model.decode_head.state_dict()
     assert 'querys2feat.weight' in head and 'query_feat.weight' not in head
     state |= {f'decode_head.{n}': v + 0.1 * torch.randn_like(v) for n, v in head.items()}

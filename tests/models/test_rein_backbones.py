@@ -96,11 +96,7 @@ def test_a_resnet_with_its_pretrained_weights(tmp_path):
     state = read_state_dict(tmp_path / 'resnet.pth')
     loaded = model.state_dict()
     assert all(torch.equal(loaded[n], v) for n, v in state.items() if not n.startswith('fc.'))
-    assert isinstance(model.reins, StageReins) and list(model.reins) == [
-        'width16',
-        'width32',
-        'width64',
-    ]
+    assert isinstance(model.reins, StageReins) and list(model.reins) == ['0', '1', '2']
     plain = MODELS.build(inner)
     plain.init_weights()
     plain.eval()

@@ -10,7 +10,7 @@ def parse_args() -> argparse.Namespace:
     parser = ScriptParser(__doc__)
     parser.add_file(
         'base',
-        'public, timm or transformers file (.pth, .safetensors)',
+        "file of DINOv2's authors or training, timm, transformers or SoMA's release",
         '--backbone',
         '--backbone_ckpt',
         '--pretrained',
@@ -25,6 +25,12 @@ def parse_args() -> argparse.Namespace:
         default='exact',
         help="how positions are resized: the same as in the config's backbone",
     )
+    parser.add_argument(
+        '--prefix',
+        default='',
+        help='what the names of the backbone start with in a file of a whole model, such as '
+        "student.backbone (default: nothing, or teacher.backbone as in DINOv2's training)",
+    )
     add_trust(parser)
     return parser.parse_args()
 
@@ -38,7 +44,7 @@ def main() -> None:
     size = (args.height, args.width)
     with command(args.trust, ValueError):
         count = convert_dinov2_file(
-            args.base, args.out, size, args.patch_size, args.pos_embed_interp
+            args.base, args.out, size, args.patch_size, args.pos_embed_interp, args.prefix
         )
         print(f'{count} tensors for {size} pixels in patches of {args.patch_size}: {args.out}')
 

@@ -8,7 +8,7 @@ import torch
 
 from ...io.checkpoint_files import write_checkpoint
 from ...io.files import CheckpointError, check_output
-from ...models.backbones.dinov2_weights import timm_names
+from ...models.backbones.dinov2_names import timm_names
 from ..open import open_checkpoint
 
 
@@ -18,6 +18,7 @@ def export_backbone(
     names: str,
     base: str | os.PathLike | None = None,
     force: bool = False,
+    config: str | os.PathLike | None = None,
 ) -> int:
     """Write the backbone with the adapter folded in, under the names of timm or of DINOv2's files.
 
@@ -27,19 +28,20 @@ def export_backbone(
         names: ``'timm'`` or ``'dinov2'``.
         base: File of the pretrained weights, where ``adapter`` has none.
         force: Accept other pretrained weights than those that the adapter was trained on.
+        config: As for :func:`~soma.checkpoints.merge_files`.
 
     Returns:
         The number of tensors written.
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        CheckpointError: If a file cannot be used, the base is missing or not the adapter's, or one
-            of ``base`` and ``force`` is of no use.
+        CheckpointError: If a file cannot be used, the base is missing or not the adapter's, the
+            config is not, or one of ``base``, ``force`` and ``config`` is of no use.
     """
     check_output(out, [adapter, base])
     checkpoint = open_checkpoint(adapter)
     checkpoint.check_folds(f'exported to {names}')
-    checkpoint = checkpoint.complete(base, force)
+    checkpoint = checkpoint.complete(base, force, config=config)
     prefix = checkpoint.card.prefix
     weights = {
         name.removeprefix(prefix): value

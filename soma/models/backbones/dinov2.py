@@ -153,12 +153,7 @@ class DINOv2(VisionTransformer):
 
     def _load_pretrained(self, type: str, checkpoint: str, prefix: str = '') -> None:
         """Load a file, converted on the fly to this model's sizes."""
-        state, grid = read_pretrained(checkpoint)
-        if prefix:
-            prefix = prefix.rstrip('.') + '.'
-            state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-            if not state:
-                raise CheckpointError(f'{checkpoint} has no key that starts with {prefix!r}')
+        state, grid = read_pretrained(checkpoint, prefix)
         sizes = (self.patch_embed.img_size, self.patch_embed.patch_size[0])
         try:
             converted = convert_dinov2(state, *sizes, self.pos_embed_interp, grid)

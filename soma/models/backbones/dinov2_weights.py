@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from math import isqrt
 from typing import NamedTuple
@@ -15,21 +14,9 @@ from torch import Tensor
 from ...adapters.base import is_count
 from ...adapters.card import read_card
 from ...io.checkpoint_files import card_of, read_checkpoint, state_dict_of
+from ...io.files import CheckpointError
+from .dinov2_names import backbone_of, public_names
 
-# transformers' names of the same weights, piece by piece.
-_TRANSFORMERS = (
-    (r'^(dinov2|dinov2_with_registers|backbone)\.', ''),
-    (r'^embeddings\.position_embeddings$', 'pos_embed'),
-    (r'^embeddings\.patch_embeddings\.projection\.', 'patch_embed.proj.'),
-    (r'^embeddings\.(cls_token|mask_token|register_tokens)$', r'\1'),
-    (r'^encoder\.layer\.', 'blocks.'),
-    (r'\.attention\.attention\.(query|key|value)\.', r'.attn.\1.'),
-    (r'\.attention\.output\.dense\.', '.attn.proj.'),
-    (r'\.layer_scale(\d)\.lambda1$', r'.ls\1.gamma'),
-    (r'\.mlp\.weights_in\.', '.mlp.w12.'),
-    (r'\.mlp\.weights_out\.', '.mlp.w3.'),
-    (r'^layernorm\.', 'norm.'),
-)
 POS_EMBED_INTERP = ('exact', 'dinov2')
 # No kernel and no grid of positions is larger.
 _LARGEST_PATCH, _MOST_PATCHES = 2**10, 2**18
@@ -39,7 +26,7 @@ class Pretrained(NamedTuple):
     """Pretrained weights of a file.
 
     Attributes:
-        tensors: By the names of the public files, of timm or of transformers.
+        tensors: By the names of their file, below those of a whole model.
         grid: Height and width in patches of the position embedding, if the file says so.
     """
 
@@ -47,12 +34,16 @@ class Pretrained(NamedTuple):
     grid: tuple[int, int] | None = None
 
 
-def read_pretrained(path: str | os.PathLike) -> Pretrained:
+def read_pretrained(path: str | os.PathLike, prefix: str = '') -> Pretrained:
     """Read pretrained weights of any origin.
+
+    Args:
+        path: The file.
+        prefix: As for :func:`~.dinov2_names.backbone_of`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If it cannot be used.
+        CheckpointError: If it cannot be used, or no name in it starts with the prefix.
     """
     try:
         content = read_checkpoint(path)
@@ -60,7 +51,10 @@ def read_pretrained(path: str | os.PathLike) -> Pretrained:
         message = f'{error}: download or convert it first (checkpoints/README.md)'
         raise FileNotFoundError(message) from error
     card = read_card(card_of(content), path)
-    return Pretrained(state_dict_of(content, path), card.grid)
+    try:
+        return Pretrained(backbone_of(state_dict_of(content, path), prefix), card.grid)
+    except ValueError as error:
+        raise CheckpointError(f'{path}: {error}') from error
 
 
 def patch_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
@@ -105,7 +99,7 @@ def convert_dinov2(
     changes nothing.
 
     Args:
-        state: Weights under the names of the public files, of timm or of transformers.
+        state: Weights under the names of any code that :func:`~.dinov2_names.public_names` knows.
         img_size: Height and width of the image in pixels, multiples of ``patch_size``.
         patch_size: Side of a patch in pixels.
         pos_embed_interp: How the positions are resized, see :func:`resize_pos_embed`.
@@ -123,13 +117,39 @@ def convert_dinov2(
     state = public_names(state)
     required = ('cls_token', 'pos_embed', 'patch_embed.proj.weight', 'blocks.0.attn.qkv.weight')
     if missing := [key for key in required if key not in state]:
+        is_inside = any(name.endswith('.cls_token') for name in state)
         raise ValueError(
             f'these are no DINOv2 weights: {missing} missing, there are {sorted(state)[:5]} ...'
+            + ('; name what those of the backbone start with (prefix)' if is_inside else '')
         )
     kernel = state['patch_embed.proj.weight']
     state['patch_embed.proj.weight'] = _resize(kernel, (patch_size, patch_size))
     state['pos_embed'] = resize_pos_embed(state['pos_embed'], new_grid, grid, pos_embed_interp)
     return state
+
+
+def check_not_converted(
+    state: Mapping[str, Tensor], img_size: tuple[int, int], patch_size: int
+) -> None:
+    """Refuse weights that were converted to another image size, which resizing does not undo.
+
+    Args:
+        state: Weights under the public names.
+        img_size: Height and width of the image in pixels that they are wanted for.
+        patch_size: Side of a patch in pixels.
+
+    Raises:
+        ValueError: If the patches have the size already, and there are more or fewer.
+    """
+    kernel, pos_embed = (state.get(name) for name in ('patch_embed.proj.weight', 'pos_embed'))
+    if kernel is None or pos_embed is None or kernel.shape[-1] != patch_size:
+        return
+    height, width = patch_grid(img_size, patch_size)
+    if pos_embed.shape[1] - 1 != height * width:
+        raise ValueError(
+            f'it is converted to another image size than {height * patch_size} x '
+            f'{width * patch_size}: convert the original file'
+        )
 
 
 def resize_pos_embed(
@@ -187,71 +207,6 @@ def resize_pos_embed(
     patch = _resize(patch, grid, 0.1 if interp == 'dinov2' else None)
     patch = patch.permute(0, 2, 3, 1).flatten(1, 2)
     return torch.cat([token, patch], dim=1)
-
-
-def public_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename DINOv2 weights of timm or transformers to the names of the public files.
-
-    Args:
-        state: Weights by name; public names stay as they are.
-
-    Returns:
-        A new dict. Split query, key and value are joined to ``attn.qkv``.
-
-    Raises:
-        ValueError: If one of query, key and value is missing or of another shape.
-    """
-    if any(key.endswith('position_embeddings') for key in state):
-        return _from_transformers(state)
-    state = dict(state)
-    if {'reg_token', 'pos_embed'} <= state.keys():
-        # timm has added the class token's position to the class token
-        pos_embed = state['pos_embed']
-        state['pos_embed'] = torch.cat([torch.zeros_like(pos_embed[:, :1]), pos_embed], dim=1)
-        state['register_tokens'] = state.pop('reg_token')
-    fc1, fc2 = (state.get(f'blocks.0.mlp.{name}.weight') for name in ('fc1', 'fc2'))
-    if None not in (fc1, fc2) and len(fc1) == 2 * fc2.shape[1]:  # timm's name of a SwiGLU
-        state = {_swiglu_name(key): value for key, value in state.items()}
-    return state
-
-
-def timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename DINOv2 weights from the names of the public files to timm's, in a new dict.
-
-    The mask token is left out. With registers, the class token's position is added to the class
-    token, as timm has it.
-    """
-    state = {_timm_swiglu_name(key): value for key, value in state.items() if key != 'mask_token'}
-    if 'register_tokens' in state:
-        state['reg_token'] = state.pop('register_tokens')
-        state['cls_token'] = state['cls_token'] + state['pos_embed'][:, :1]
-        state['pos_embed'] = state['pos_embed'][:, 1:]
-    return state
-
-
-def _timm_swiglu_name(key: str) -> str:
-    return key.replace('.mlp.w12.', '.mlp.fc1.').replace('.mlp.w3.', '.mlp.fc2.')
-
-
-def _swiglu_name(key: str) -> str:
-    return key.replace('.mlp.fc1.', '.mlp.w12.').replace('.mlp.fc2.', '.mlp.w3.')
-
-
-def _from_transformers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename transformers' weights, and join query, key and value."""
-    renamed = {}
-    for key, value in state.items():
-        for pattern, name in _TRANSFORMERS:
-            key = re.sub(pattern, name, key)
-        renamed[key] = value
-    for key in [key for key in renamed if '.attn.query.' in key]:
-        parts = [key.replace('query', part) for part in ('query', 'key', 'value')]
-        if len({renamed[part].shape for part in parts if part in renamed}) > 1 or not (
-            renamed.keys() >= {*parts}
-        ):
-            raise ValueError(f'of {", ".join(parts)} one is missing or of another shape')
-        renamed[key.replace('query', 'qkv')] = torch.cat([renamed.pop(part) for part in parts])
-    return renamed
 
 
 def _resize(x: Tensor, size: tuple[int, int], offset: float | None = None) -> Tensor:
