@@ -48,10 +48,26 @@ class LayerConfig(AdapterConfig):
         if not isinstance(groups, Mapping) or not all(map(is_count, groups.values())):
             raise ValueError(f'groups must be whole numbers from 1 by name, got {groups!r}')
 
-    def options(self) -> dict:
-        """What a layer is made with beside its groups."""
+    def options(self, name: str, layer: nn.Module) -> dict:
+        """What a layer is made with beside its groups.
+
+        Args:
+            name: Of the layer in the model.
+            layer: The plain layer.
+        """
         names = {f.name for f in fields(self)} - {'start_block', 'targets', 'exclude', 'groups'}
         return {name: getattr(self, name) for name in names}
+
+    def shared(self) -> dict:
+        """The options that the layers have together on a card, since each has its own value."""
+        return {}
+
+    def check_layers(self, names: Iterable[str]) -> None:
+        """Raise a ``ValueError`` if an option is of no use for the layers of these names."""
+
+    def skips(self, layer: nn.Module) -> bool:
+        """Whether a target is left out for what kind of layer it is."""
+        return False
 
     def layer_class(self, layer: nn.Module) -> type[AdapterLayer] | None:
         """The class of an adapted layer in the place of a plain one, None if there is none."""
@@ -63,7 +79,11 @@ class LayerConfig(AdapterConfig):
         adapted = {}
         flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
         try:
-            layers = find_layers(model, self)
+            targets = find_layers(model, self)
+            layers = {name: layer for name, layer in targets.items() if not self.skips(layer)}
+            if not layers:
+                raise ValueError(f'all {len(targets)} targets are of a kind that is skipped')
+            self.check_layers(layers)
             if self.groups != GROUPS:
                 check_groups(self.groups, layers)
             for name, layer in layers.items():
@@ -81,10 +101,12 @@ class LayerConfig(AdapterConfig):
         linear = isinstance(layer, nn.Linear)
         groups = self.groups.get(name.rpartition('.')[2], 1) if linear else 1
         try:
-            adapted = self.layer_class(layer).from_plain(layer, groups=groups, **self.options())
+            adapted = self.layer_class(layer).from_plain(
+                layer, groups=groups, **self.options(name, layer)
+            )
         except ValueError as error:
             raise ValueError(f'layer {name!r}: {error}') from error
-        adapted.method = self.method
+        adapted.method, adapted.shared = self.method, self.shared()
         return adapted
 
     @classmethod
