@@ -48,15 +48,14 @@ class LayerConfig(AdapterConfig):
         if not isinstance(groups, Mapping) or not all(map(is_count, groups.values())):
             raise ValueError(f'groups must be whole numbers from 1 by name, got {groups!r}')
 
-    def options(self, name: str, layer: nn.Module) -> dict:
-        """What a layer is made with beside its groups.
-
-        Args:
-            name: Of the layer in the model.
-            layer: The plain layer.
-        """
+    def options(self) -> dict:
+        """What a layer is made with beside its groups."""
         names = {f.name for f in fields(self)} - {'start_block', 'targets', 'exclude', 'groups'}
         return {name: getattr(self, name) for name in names}
+
+    def layer_options(self, name: str) -> dict:
+        """What the layer of that name in the model is made with: by default as all others."""
+        return self.options()
 
     def shared(self) -> dict:
         """The options that the layers have together on a card, since each has its own value."""
@@ -102,7 +101,7 @@ class LayerConfig(AdapterConfig):
         groups = self.groups.get(name.rpartition('.')[2], 1) if linear else 1
         try:
             adapted = self.layer_class(layer).from_plain(
-                layer, groups=groups, **self.options(name, layer)
+                layer, groups=groups, **self.layer_options(name)
             )
         except ValueError as error:
             raise ValueError(f'layer {name!r}: {error}') from error

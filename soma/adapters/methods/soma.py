@@ -163,9 +163,9 @@ class SoMAConfig(LowRankConfig):
                 f'rank_ramp raises the ranks from block {_RAMP[0]} on, and no layer is there'
             )
 
-    def options(self, name: str, layer: nn.Module) -> dict:
+    def layer_options(self, name: str) -> dict:
         """What a layer is made with; its rank by its block."""
-        options = super().options(name, layer)
+        options = self.options()
         if options.pop('rank_ramp'):
             options['alpha'] = self.rank if self.alpha is None else self.alpha
             options['rank'] *= _ramp(name)

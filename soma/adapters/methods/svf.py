@@ -171,7 +171,7 @@ class SVFConfig(LayerConfig):
             if not is_count(value):
                 check_ratio(value, f'ranks {pattern!r}')
 
-    def options(self, name: str, layer: nn.Module) -> dict:
+    def layer_options(self, name: str) -> dict:
         """What a layer is made with; its rank by its name."""
         options = {'ratio': self.ratio, 'train_bias': self.train_bias, 'cut': self.cut}
         for pattern, value in self.ranks.items():
@@ -257,7 +257,7 @@ def decompose(
     if (kind := config.layer_class(module)) is not None:
         if targets != r'.+' or exclude or options.keys() - {'cut'}:
             raise ValueError('a single layer takes ratio and cut: it has no layers to choose')
-        layer = kind.from_plain(module, **config.options('', module))
+        layer = kind.from_plain(module, **config.layer_options(''))
         layer.split_()
         return layer
     patterns = [targets] if isinstance(targets, str) else targets
