@@ -180,6 +180,12 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
             f'{first.path} and {other.path} were trained on different pretrained weights: their '
             'changes do not add up; pass --force to average them all the same'
         )
+    settings = [card.settings for card in cards]
+    if settings[0] != settings[1] and not _low_rank_layers(first):
+        raise CheckpointError(
+            f'{first.path} and {other.path} differ in the options of their adapters: '
+            f'{settings[0]}, {settings[1]}'
+        )
     return max((t['B'].shape[1] for t in _low_rank_layers(other).values()), default=0)
 
 

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,6 +129,8 @@ def _resolve_paths(node) -> None:
 
 
 def matching_files(path: str | os.PathLike) -> list[Path]:
-    """The file or folder of that path, or those whose name fits it, such as ``best_*.pth``."""
+    """The file or folder of that path, if there is one; those that fit a name with ``*``."""
     path = Path(path)
-    return [path] if path.exists() else sorted(path.parent.glob(path.name or '.'))
+    if path.exists() or '*' not in path.name:
+        return [path] if path.exists() else []
+    return sorted(Path(file) for file in glob(os.path.join(escape(str(path.parent)), path.name)))

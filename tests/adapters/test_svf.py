@@ -23,6 +23,7 @@ from soma.adapters import (
 )
 from soma.adapters.card import read_card
 from soma.checkpoints import open_checkpoint
+from soma.checkpoints.average import average_files
 from soma.io.files import CheckpointError
 from soma.models import DINOv2
 
@@ -264,6 +265,10 @@ def test_what_does_not_train_can_be_cut_off_as_in_the_release(tmp_path):
     other = decompose(copy.deepcopy(plain), ratio=0.6, ranks={'fc': 3})
     with pytest.raises(CheckpointError, match=r'cut True.*, the model .* cut False'):
         load_adapter(other, tmp_path / 'svf.pth')
+    other = decompose(copy.deepcopy(plain), ranks={f'{name}$': n for name, n in ranks.items()})
+    save_adapter(other, tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match='differ in the options of their adapters'):
+        average_files([tmp_path / 'svf.pth', tmp_path / 'other.pth'], tmp_path / 'mean.pth')
 
 
 def test_a_card_without_cut_is_of_none(tmp_path):
