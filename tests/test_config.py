@@ -149,7 +149,8 @@ def test_recipes_are_those_of_the_paper(
     assert (decay.begin, decay.end) == (0, iterations) and config.train_cfg.max_iters == iterations
     interval = iterations // 10
     assert config.train_cfg.val_interval == config.default_hooks.checkpoint.interval == interval
-    assert config.default_hooks.checkpoint.max_keep_ckpts == (7 if 'c16th' in setting else 6)
+    kept = 7 if 'c16th' in setting else 8 if 'acdc' in setting else 6
+    assert config.default_hooks.checkpoint.max_keep_ckpts == kept
     first = 'work_dirs/soma_dinov2-L_mask2former_gsu2cbm_1024x1024/best_*.pth'
     assert config.load_from == (first if 'c16th' in setting else None)
     optimizer = config.optim_wrapper.optimizer
