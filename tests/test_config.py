@@ -2,11 +2,13 @@ import copy
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 from small_configs import DETECTORS
 
 from soma.adapters import SoMALayer
@@ -107,6 +109,7 @@ def test_model_zoo_names_every_method():
 
 SHORT = [int(51.2 * k) for k in range(5, 21)], 2048
 LONG = [int(102.4 * k) for k in range(5, 21)], 4096
+REIN_SIZES = {'citys': (1024, 512), 'map': (1024, 512), 'bdd': (1280, 720), 'fog': (960, 540)}
 SIZES = {'citys': (2048, 1024), 'map': (2048, 1024), 'bdd': (1280, 720), 'fog': (1920, 1080)}
 
 
@@ -144,6 +147,12 @@ def test_recipes_are_those_of_the_paper(
     assert (poly.type, poly.power, poly.eta_min, poly.end) == ('PolyLR', 0.9, 0, iterations)
     assert (decay.type, decay.eta_min) == ('CosineAnnealingWeightDecay', 1e-5)
     assert (decay.begin, decay.end) == (0, iterations) and config.train_cfg.max_iters == iterations
+    interval = iterations // 10
+    assert config.train_cfg.val_interval == config.default_hooks.checkpoint.interval == interval
+    kept = 7 if 'c16th' in setting else 8 if 'acdc' in setting else 6
+    assert config.default_hooks.checkpoint.max_keep_ckpts == kept
+    first = 'work_dirs/soma_dinov2-L_mask2former_gsu2cbm_1024x1024/best_*.pth'
+    assert config.load_from == (first if 'c16th' in setting else None)
     optimizer = config.optim_wrapper.optimizer
     assert optimizer.lr == (1e-5 if 'c16th' in setting else 1e-4) and optimizer.weight_decay == 0.05
     averages = [hook.begin_iter for hook in config.custom_hooks if 'EMA' in hook.type]
@@ -171,6 +180,53 @@ def test_recipes_are_those_of_the_paper(
     )
 
 
+REIN_HEAD = 'rein_dinov2-L_mask2former'
+
+
+@pytest.mark.parametrize(
+    ('name', 'crop', 'batch', 'rate', 'scales', 'warm_up'),
+    [
+        (f'{REIN_HEAD}_gta2cbm_512x512', 512, 4, 1e-4, SHORT, None),
+        (f'{REIN_HEAD}_citys2acdc_512x512', 512, 4, 1e-4, SHORT, None),
+        (f'{REIN_HEAD}_citys2acdc_1024x1024', 1024, 2, 6e-5, LONG, (10000, 1e-6)),
+        ('rein-nolink_dinov2-L_mask2former_gta2cbm_512x512', 512, 4, 1e-4, SHORT, None),
+        ('rein_convnext-L_mask2former_gta2cbm_512x512', 512, 4, 1e-4, SHORT, None),
+        ('rein_r50_semfpn_gta2cbm_512x512', 512, 4, 1e-4, SHORT, None),
+    ],
+)
+def test_recipes_are_those_of_rein(name, crop, batch, rate, scales, warm_up):
+    config = load_config(REPOSITORY / f'configs/rein/{name}.py')
+    resize, cut, flip, *_ = config.train_dataloader.dataset.pipeline[2:]
+    assert (resize.scales, resize.max_size) == scales and flip.prob == 0.5
+    assert (cut.crop_size, cut.cat_max_ratio) == ((crop, crop), 0.75)
+    assert config.train_dataloader.batch_size == batch
+    optimizer = config.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay) == (rate, 0.05)
+    assert config.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 1
+    *warm, poly = config.param_scheduler
+    assert [(step.end, step.start_factor) for step in warm] == ([warm_up] if warm_up else [])
+    assert (poly.power, poly.eta_min, poly.end) == (0.9, 0, 40000)
+    assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == (40000, 10000)
+    checkpoint = config.default_hooks.checkpoint
+    assert (checkpoint.interval, checkpoint.max_keep_ckpts) == (4000, 3)
+    sizes = REIN_SIZES if crop == 512 else SIZES
+    assert config.test_dataloader == config.val_dataloader
+    for part in config.test_dataloader.dataset.datasets:
+        size = sizes.get(part.domain, sizes['fog'])
+        assert part.pipeline[1] == dict(type='Resize', scale=size, keep_ratio=True)
+    stride = {512: 341, 1024: 683}[crop]
+    assert config.model.test_cfg.crop_size == (crop, crop)
+    assert config.model.test_cfg.stride == (stride, stride) and config.randomness.seed == 42
+
+
+def test_validation_of_the_frozen_backbone_is_that_of_the_release():
+    path = 'configs/frozen/frozen_dinov2-L_mask2former_gta2cbm_512x512.py'
+    config = load_config(REPOSITORY / path)
+    checkpoint = config.default_hooks.checkpoint
+    assert config.train_cfg.val_interval == checkpoint.interval == 10000
+    assert checkpoint.max_keep_ckpts == 4
+
+
 @pytest.mark.parametrize('source', ['gta', 'synthia'])
 @pytest.mark.parametrize(
     ('size', 'blocks'), [('b2', [3, 4, 6, 3]), ('b3', [3, 4, 18, 3]), ('b5', [3, 6, 40, 3])]
@@ -185,9 +241,11 @@ def test_recipes_are_those_of_revt(source, size, blocks):
     before = ['LoadImageFromFile', 'LoadAnnotations', 'Resize', 'RandomCrop']
     after = {
         '': ['RandomFlip', 'PhotoMetricDistortion'],
-        'pixmix_': ['PixMix'],
-        'bilateral_': ['BilateralFilter', 'RandomFlip', 'PhotoMetricDistortion'],
+        'pixmix_': ['RandomFlip', 'PixMix'],
+        'bilateral_': ['BilateralFilter', 'RandomFlip'],
     }
+    if size == 'b5':
+        after |= {'pixmix_': ['PixMix'], 'bilateral_': ['BilateralFilter', *after['']]}
     for name, steps in after.items():
         other = augmented.get(name, config)
         data = other.train_dataloader.dataset
@@ -195,20 +253,40 @@ def test_recipes_are_those_of_revt(source, size, blocks):
         resize, cut = data.pipeline[2:4]
         assert (resize.scale, resize.keep_ratio) == ((1280, 720), True)
         assert (cut.crop_size, cut.cat_max_ratio) == ((512, 512), 0.75)
+        probabilities = {s.type: s.prob for s in data.pipeline if 'prob' in s}
+        assert {*probabilities.values()} <= {0.5}
+        if 'PixMix' in steps:
+            assert [s.scale for s in data.pipeline if s.type == 'PixMix'] == ['release']
         assert data.domain == source and other.train_dataloader.batch_size == 2
         # all else is the same
         for key in ('model', 'optim_wrapper', 'param_scheduler', 'train_cfg', 'test_dataloader'):
             assert other[key] == config[key]
     optimizer = config.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 6e-5, 0.01)
-    warm, poly = config.param_scheduler
-    assert (warm.type, warm.begin, warm.end) == ('LinearLR', 0, 1500)
-    assert (poly.type, poly.begin, poly.end) == ('PolyLR', 1500, 40000)
-    assert config.train_cfg.max_iters == 40000
+    interval = {'gta': 10000, 'synthia': 2500}[source] if size == 'b5' else 5000
+    assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == (40000, interval)
     assert config.model.backbone.num_layers == blocks
     assert f'/mit_{size}_' in config.model.backbone.init_cfg.checkpoint
     for part in config.test_dataloader.dataset.datasets:
         assert part.pipeline[1] == dict(type='Resize', scale=(1024, 512), keep_ratio=True)
+
+
+def test_learning_rate_of_segformer_is_that_of_mmcv_1():
+    """There, a warm-up of 1,500 times a rate that falls from 6e-5 to 0 over 40,000."""
+    config = load_config(REPOSITORY / 'configs/revt/segformer_mit-b2_gta2cbm_512x512.py')
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=6e-5)
+    schedulers = [
+        PARAM_SCHEDULERS.build(dict(step, optimizer=optimizer)) for step in config.param_scheduler
+    ]
+    rates = []
+    for _ in range(3000):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    steps = np.arange(3000)
+    warm_up = np.minimum(1e-6 + (1 - 1e-6) * steps / 1500, 1)
+    np.testing.assert_allclose(rates, 6e-5 * warm_up * (1 - steps / 40000), rtol=1e-9)
 
 
 def test_segformer_spares_norms_of_decay_and_its_head_learns_faster():

@@ -7,5 +7,5 @@ _base_ = [
     '../_base_/schedules/adamw_4k.py',
     '../_base_/default_runtime.py',
 ]
-load_from = 'work_dirs/frozen_dinov2-L_mask2former_gsu2cbm_1024x1024/iter_40000.pth'
+load_from = 'work_dirs/frozen_dinov2-L_mask2former_gsu2cbm_1024x1024/best_*.pth'
 model = dict(backbone=dict(frozen_blocks=24))

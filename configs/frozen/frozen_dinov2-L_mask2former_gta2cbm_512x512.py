@@ -7,3 +7,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(frozen_blocks=24))
+train_cfg = dict(val_interval=10000)
+default_hooks = dict(checkpoint=dict(interval=10000, max_keep_ckpts=4))

@@ -2,7 +2,7 @@
 _base_ = [
     '../_base_/models/r50_semfpn.py',
     '../_base_/datasets/gta_512x512.py',
-    '../_base_/datasets/citys_bdd_map_512x512.py',
+    '../_base_/datasets/citys_bdd_map_rein_512x512.py',
     '../_base_/schedules/adamw_40k_rein.py',
     '../_base_/default_runtime.py',
 ]

@@ -1,4 +1,4 @@
 # SegFormer with the bilateral filter, GTA -> Cityscapes, BDD100K, Mapillary
 _base_ = './segformer_mit-b2_gta2cbm_512x512.py'
 
-train_dataloader = dict(dataset=dict(pipeline=_base_.bilateral_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=_base_.small_bilateral_pipeline))

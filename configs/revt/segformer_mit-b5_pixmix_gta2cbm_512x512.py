@@ -1,4 +1,4 @@
 # SegFormer with PixMix, GTA -> Cityscapes, BDD100K, Mapillary
 _base_ = './segformer_mit-b5_gta2cbm_512x512.py'
 
-train_dataloader = dict(dataset=dict(pipeline=_base_.pixmix_pipeline))
+train_dataloader = dict(dataset=dict(pipeline=_base_.b5_pixmix_pipeline))

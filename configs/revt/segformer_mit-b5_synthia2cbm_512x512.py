@@ -7,3 +7,4 @@ _base_ = [
     '../_base_/schedules/segformer_40k.py',
     '../_base_/default_runtime.py',
 ]
+train_cfg = dict(val_interval=2500)

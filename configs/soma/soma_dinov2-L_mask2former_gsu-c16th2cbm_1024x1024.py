@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/schedules/adamw_4k.py',
     '../_base_/default_runtime.py',
 ]
-load_from = 'work_dirs/soma_dinov2-L_mask2former_gsu2cbm_1024x1024/iter_40000.pth'
+load_from = 'work_dirs/soma_dinov2-L_mask2former_gsu2cbm_1024x1024/best_*.pth'
 model = dict(backbone=dict(adapter=dict(type='SoMA', rank=16, start_block=8)))
 param_scheduler = [
     *_base_.param_scheduler,

@@ -22,12 +22,15 @@ class Adapter:
         TENSORS: Names of its own tensors in a state dict, which the plain model lacks.
         NO_DECAY: Names of parameters that weight decay would draw away from their start.
         link: Whether the model returns queries for its head beside its output.
+        shared: Options of its config that a card has in the place of its own, because they make
+            the adapters of a model differ.
     """
 
     method: str
     TENSORS: tuple[str, ...] = ()
     NO_DECAY: tuple[str, ...] = ()
     link: bool = False
+    shared: Mapping = {}
 
     def adapter_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that train with this adapter, by their name in the module."""
@@ -70,6 +73,9 @@ class AdapterConfig:
         low_rank: Whether it is a low-rank change, as peft's LoRA.
         averages_to: The method of an average, if it is another one.
         start_only: Options that only say how the adapter starts.
+        by_layer: Options that make the ranks of low-rank changes differ from layer to layer.
+        older: What options mean that older cards lack.
+        refused: Options of a release that have no meaning, and why.
         start_block: The first ``blocks.<i>`` that is adapted.
     """
 
@@ -79,6 +85,9 @@ class AdapterConfig:
     low_rank: ClassVar[bool] = False
     averages_to: ClassVar[str | None] = None
     start_only: ClassVar[tuple[str, ...]] = ()
+    by_layer: ClassVar[tuple[str, ...]] = ()
+    older: ClassVar[Mapping[str, object]] = {}
+    refused: ClassVar[Mapping[str, str]] = {}
 
     start_block: int = 0
 
@@ -211,6 +220,9 @@ def parse_adapter(config: Mapping | AdapterConfig) -> AdapterConfig:
     if not isinstance(method, str) or method not in ADAPTERS:
         raise ValueError(f'adapter: unknown type {method!r}, choose one of {sorted(ADAPTERS)}')
     known = option_names(ADAPTERS[method])
+    if refused := [name for name in ADAPTERS[method].refused if name in options]:
+        reason = ADAPTERS[method].refused[refused[0]]
+        raise ValueError(f'adapter: {refused[0]} of {method}: {reason}: leave it out')
     if unknown := sorted(options.keys() - known, key=str):
         raise ValueError(f'adapter: unknown options {unknown} of {method}, it has {sorted(known)}')
     try:

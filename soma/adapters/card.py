@@ -197,7 +197,8 @@ def read_card(data: object, path: str | os.PathLike) -> Card:
     if not values.get('targets'):
         raise CheckpointError(f'{path}: its card names no targets of its adapter')
     names = {f.name for f in fields(ADAPTERS[method])} - {*_OWN_FIELDS}
-    values['settings'] = {name: extra.pop(name) for name in [*extra] if name in names}
+    settings = {name: extra.pop(name) for name in [*extra] if name in names}
+    values['settings'] = {**ADAPTERS[method].older, **settings}
     card = Card(**values)
     _check_settings(card, path)
     return card

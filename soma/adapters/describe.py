@@ -29,7 +29,7 @@ def adapter_card(model: nn.Module) -> Card:
     adapters = {name: m for name, m in model.named_modules() if isinstance(m, Adapter)}
     if not adapters:
         return card
-    kinds = [{'method': m.method, **m.settings()} for m in adapters.values()]
+    kinds = [{'method': m.method, **m.settings(), **m.shared} for m in adapters.values()]
     if different := [kind for kind in kinds if kind != kinds[0]]:
         raise ValueError(f'the adapters of a model differ: {kinds[0]}, {different[0]}')
     method, settings = kinds[0].pop('method'), kinds[0]

@@ -53,6 +53,21 @@ class LayerConfig(AdapterConfig):
         names = {f.name for f in fields(self)} - {'start_block', 'targets', 'exclude', 'groups'}
         return {name: getattr(self, name) for name in names}
 
+    def layer_options(self, name: str) -> dict:
+        """What the layer of that name in the model is made with: by default as all others."""
+        return self.options()
+
+    def shared(self) -> dict:
+        """The options that the layers have together on a card, since each has its own value."""
+        return {}
+
+    def check_layers(self, names: Iterable[str]) -> None:
+        """Raise a ``ValueError`` if an option is of no use for the layers of these names."""
+
+    def skips(self, layer: nn.Module) -> bool:
+        """Whether a target is left out for what kind of layer it is."""
+        return False
+
     def layer_class(self, layer: nn.Module) -> type[AdapterLayer] | None:
         """The class of an adapted layer in the place of a plain one, None if there is none."""
         plain = PLAIN.get(type(layer))
@@ -63,7 +78,11 @@ class LayerConfig(AdapterConfig):
         adapted = {}
         flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
         try:
-            layers = find_layers(model, self)
+            targets = find_layers(model, self)
+            layers = {name: layer for name, layer in targets.items() if not self.skips(layer)}
+            if not layers:
+                raise ValueError(f'all {len(targets)} targets are of a kind that is skipped')
+            self.check_layers(layers)
             if self.groups != GROUPS:
                 check_groups(self.groups, layers)
             for name, layer in layers.items():
@@ -81,10 +100,12 @@ class LayerConfig(AdapterConfig):
         linear = isinstance(layer, nn.Linear)
         groups = self.groups.get(name.rpartition('.')[2], 1) if linear else 1
         try:
-            adapted = self.layer_class(layer).from_plain(layer, groups=groups, **self.options())
+            adapted = self.layer_class(layer).from_plain(
+                layer, groups=groups, **self.layer_options(name)
+            )
         except ValueError as error:
             raise ValueError(f'layer {name!r}: {error}') from error
-        adapted.method = self.method
+        adapted.method, adapted.shared = self.method, self.shared()
         return adapted
 
     @classmethod

@@ -23,18 +23,20 @@ def low_rank_delta(tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
 
     Args:
         tensors: :data:`LOW_RANK`, by name.
-        settings: ``rank`` and ``alpha``.
+        settings: ``alpha``; the rank is that of the tensors.
 
     Returns:
         Shape ``(out, in)``; a convolution's kernel is flattened.
     """
     A, B, A0, B0 = (tensors[name] for name in LOW_RANK)
     groups = len(A) // B.shape[1]
-    return weight_delta(A, B, A0, B0, settings['alpha'] / settings['rank'], groups)
+    return weight_delta(A, B, A0, B0, settings['alpha'] / B.shape[1], groups)
 
 
 def recognise_low_rank(
-    state: Mapping[str, Tensor], fits: Callable[[Mapping[str, Tensor]], bool]
+    state: Mapping[str, Tensor],
+    fits: Callable[[Mapping[str, Tensor]], bool],
+    factor: Callable[[str], int] = lambda layer: 1,
 ) -> Recognised | None:
     """Recognise low-rank changes of one kind by their tensors.
 
@@ -42,6 +44,7 @@ def recognise_low_rank(
         state: Tensors by name.
         fits: Takes a layer's tensors by name, but for weight and bias; whether they are of the
             kind.
+        factor: If the ranks differ, how many times the ``rank`` a layer has, by its name.
 
     Returns:
         What they tell, ``alpha`` equal to the rank; None if there are none.
@@ -49,7 +52,7 @@ def recognise_low_rank(
     Raises:
         ValueError: If a layer lacks a tensor or has one of another size, or the ranks differ.
     """
-    groups, ranks, train_bias = {}, set(), False
+    groups, ranks, train_bias = {}, {}, False
     leaves: dict[str, set[str]] = {}
     for name in state:
         layer, _, leaf = name.rpartition('.')
@@ -62,14 +65,16 @@ def recognise_low_rank(
         tensors = {name: state[f'{layer}.{name}'] for name in names - {'weight', 'bias'}}
         if fits(tensors):
             groups[layer] = count_groups(layer, tensors)
-            ranks.add(tensors['B'].shape[1])
+            ranks[layer] = tensors['B'].shape[1]
             train_bias |= 'bias' in names
-    if len(ranks) > 1:
-        raise ValueError(f'its layers differ in rank: {sorted(ranks)}; one is expected')
     if not groups:
         return None
-    (rank,) = ranks
-    return Recognised(groups, {'rank': rank, 'alpha': float(rank)}, train_bias)
+    distinct = {*ranks.values()}
+    if len(distinct) > 1:
+        distinct = {rank / factor(layer) for layer, rank in ranks.items()}
+    if len(distinct) > 1 or (rank := distinct.pop()) != int(rank):
+        raise ValueError(f'its layers differ in rank: {sorted({*ranks.values()})}; one is expected')
+    return Recognised(groups, {'rank': int(rank), 'alpha': float(rank)}, train_bias)
 
 
 def count_groups(layer: str, tensors: Mapping[str, Tensor]) -> int:
@@ -238,7 +243,11 @@ class LowRankConfig(LayerConfig):
             raise ValueError(f'its card has no {missing[0]}')
         for target in targets:
             count_groups(target, {name: state[f'{target}.{name}'] for name in LOW_RANK})
-            if (rank := state[f'{target}.B'].shape[1]) != settings['rank']:
-                raise ValueError(
-                    f'its card says rank {settings["rank"]}, but {target} has rank {rank}'
-                )
+            rank, due = state[f'{target}.B'].shape[1], cls.layer_rank(target, settings)
+            if rank != due:
+                raise ValueError(f'its card says rank {due}, but {target} has rank {rank}')
+
+    @classmethod
+    def layer_rank(cls, name: str, settings: Mapping) -> int:
+        """The rank of a layer of that name, by the options on a card."""
+        return settings['rank']

@@ -245,7 +245,9 @@ class Spectrum(NamedTuple):
     V: Tensor
 
 
-def decompose_matrix(weight: Tensor, ratio: float = 1.0, groups: int = 1) -> Spectrum:
+def decompose_matrix(
+    weight: Tensor, ratio: float = 1.0, groups: int = 1, rank: int | None = None
+) -> Spectrum:
     """Decompose a weight into all or its largest singular components.
 
     The eigenvectors of the Gram matrix are computed in float64, which takes a third of the time of
@@ -255,6 +257,7 @@ def decompose_matrix(weight: Tensor, ratio: float = 1.0, groups: int = 1) -> Spe
         weight: Shape ``(out, in)``.
         ratio: Share of the components, at least one of each group.
         groups: Number of matrices of equal size stacked along ``out``.
+        rank: Number of the components of each group, in the place of their share.
 
     Returns:
         The components in the dtype of the weight.
@@ -262,7 +265,7 @@ def decompose_matrix(weight: Tensor, ratio: float = 1.0, groups: int = 1) -> Spe
     Raises:
         ValueError: If the weight holds NaN or infinity, or ``groups`` does not divide ``out``.
     """
-    rank = spectrum_rank(weight.shape, ratio, groups)
+    rank = spectrum_rank(weight.shape, ratio, groups) if rank is None else rank
     check_rank(rank, *weight.shape, groups)
     check_finite(weight)
     parts = [_largest(part, rank) for part in weight.detach().double().chunk(groups)]
@@ -282,6 +285,12 @@ def _largest(weight: Tensor, rank: int) -> Spectrum:
     return Spectrum(left * known / values.clamp_min(1e-300), S, (right * known).T)
 
 
-def spectrum_rank(shape: tuple[int, int], ratio: float, groups: int = 1) -> int:
-    """Number of components of each group of a matrix ``(out, in)`` that make up a share."""
-    return max(round(ratio * min(shape[0] // groups, shape[1])), 1)
+def spectrum_rank(
+    shape: tuple[int, int], ratio: float, groups: int = 1, multiple: int | None = None
+) -> int:
+    """Number of components of each group of a matrix ``(out, in)`` that make up a share.
+
+    It is the nearest one, or the next lower ``multiple``; at least 1.
+    """
+    count = ratio * min(shape[0] // groups, shape[1])
+    return max(round(count) if multiple is None else int(count) // multiple * multiple, 1)

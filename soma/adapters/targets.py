@@ -48,12 +48,12 @@ def find_layers(model: nn.Module, config: Choice) -> dict[str, nn.Module]:
         ValueError: If a pattern or ``start_block`` matches no layer, or a target cannot be adapted.
     """
     modules = {name: module for name, module in model.named_modules() if name}
-    targets, excludes = (_as_list(name, getattr(config, name)) for name in ('targets', 'exclude'))
+    targets, excludes = (as_list(name, getattr(config, name)) for name in ('targets', 'exclude'))
     if not targets:
         raise ValueError('targets is empty')
     layers, all_matched = {}, []
     for pattern in targets:
-        matched = _full_matches('target', pattern, modules)
+        matched = full_matches('target', pattern, modules)
         if not matched:
             known = [name for name, module in modules.items() if config.layer_class(module)]
             raise ValueError(
@@ -71,7 +71,7 @@ def find_layers(model: nn.Module, config: Choice) -> dict[str, nn.Module]:
     _check_start(all_matched, config.start_block)
     excluded = set()
     for pattern in excludes:
-        matched = _full_matches('exclude', pattern, layers)
+        matched = full_matches('exclude', pattern, layers)
         if not matched:
             raise ValueError(f'exclude {pattern!r} matches none of the {len(layers)} layers')
         excluded.update(matched)
@@ -113,7 +113,8 @@ def _check_start(names: Iterable[str], start_block: int) -> None:
         )
 
 
-def _as_list(option: str, patterns: str | Sequence[str]) -> list[str]:
+def as_list(option: str, patterns: str | Sequence[str]) -> list[str]:
+    """The regular expressions of an option; a ``ValueError`` that names it if there are none."""
     listed = [patterns] if isinstance(patterns, str) else patterns
     if not isinstance(listed, list | tuple) or not all(isinstance(p, str) for p in listed):
         raise ValueError(
@@ -122,8 +123,8 @@ def _as_list(option: str, patterns: str | Sequence[str]) -> list[str]:
     return list(listed)
 
 
-def _full_matches(option: str, pattern: str, names: Iterable[str]) -> list[str]:
-    """The names that a pattern matches whole."""
+def full_matches(option: str, pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that a pattern of an option matches whole; a ``ValueError`` if it is none."""
     try:
         regex = re.compile(pattern)
     except re.error as error:

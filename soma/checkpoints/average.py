@@ -117,7 +117,8 @@ def average_files(
     about |= {'operation': operation, 'factors': list(factors) if factors else None}
     card = replace(first.card, average=about)
     if layers:
-        settings = {**card.settings, 'rank': rank, 'alpha': float(rank)}
+        settings = {k: v for k, v in card.settings.items() if k not in card.adapter.by_layer}
+        settings |= {'rank': rank, 'alpha': float(rank)}
         method = card.adapter.averages_to or card.method
         card = replace(card, method=method, settings=settings)
     write_with_card(state, card, out)
@@ -179,7 +180,13 @@ def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force
             f'{first.path} and {other.path} were trained on different pretrained weights: their '
             'changes do not add up; pass --force to average them all the same'
         )
-    return other.card.settings['rank'] if _low_rank_layers(other) else 0
+    settings = [card.settings for card in cards]
+    if settings[0] != settings[1] and not _low_rank_layers(first):
+        raise CheckpointError(
+            f'{first.path} and {other.path} differ in the options of their adapters: '
+            f'{settings[0]}, {settings[1]}'
+        )
+    return max((t['B'].shape[1] for t in _low_rank_layers(other).values()), default=0)
 
 
 def _low_rank_layers(checkpoint: Checkpoint) -> dict[str, dict[str, Tensor]]:

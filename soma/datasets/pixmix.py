@@ -20,13 +20,18 @@ _LOWEST = 1e-37  # in the place of 0, whose negative powers are infinite, in flo
 _MARGIN = 1.125  # how much larger than the image a fractal is, before the cut
 
 
-def mix_by_addition(x: np.ndarray, y: np.ndarray, a: float, b: float) -> np.ndarray:
-    """Add ``a x + b y`` about the middle grey, of values from 0 to 1 (section 3 of the paper)."""
-    return (a * (2 * x - 1) + b * (2 * y - 1) + 1) / 2
+def mix_by_addition(x: np.ndarray, y: np.ndarray, a: float, b: float, white: int = 1) -> np.ndarray:
+    """Add ``a x + b y`` about the middle grey, of values from 0 to ``white`` (section 3)."""
+    return (a * (2 * x - white) + b * (2 * y - white) + white) / 2
 
 
-def mix_by_multiplication(x: np.ndarray, y: np.ndarray, a: float, b: float) -> np.ndarray:
-    """Multiply ``x^a y^b``, with middle grey as 1, of values from 0 to 1 (section 3)."""
+def mix_by_multiplication(
+    x: np.ndarray, y: np.ndarray, a: float, b: float, white: int = 1
+) -> np.ndarray:
+    """Multiply ``x^a y^b``, with middle grey as 1, of values from 0 to 1 (section 3).
+
+    Of other values, too, whatever their ``white``.
+    """
     return (2 * x) ** a * (2 * y).clip(_LOWEST) ** b / 2
 
 
@@ -69,16 +74,22 @@ class Plan(NamedTuple):
 class PixMix(BaseTransform):
     """Mixes an image with augmented copies of itself and with a fractal, in up to ``k`` rounds.
 
-    As in ReVT (arXiv 2308.13331), which trains with it in the place of flips and
-    ``PhotoMetricDistortion``. The start is the image or an augmented copy; each of 0 to ``k``
-    rounds adds or multiplies another augmented copy, or the fractal. It computes with values from 0
-    to 1, and returns whole numbers from 0 to 255 as it got them. Labels stay as they are.
+    As in ReVT (arXiv 2308.13331), which trains with it in the place of ``PhotoMetricDistortion``.
+    The start is the image or an augmented copy; each of 0 to ``k`` rounds adds or multiplies
+    another augmented copy, or the fractal. Whole numbers from 0 to 255 come out, as they came in.
+    Labels stay as they are.
+
+    In the paper all values are from 0 to 1. ReVT's release, of which its published numbers are,
+    takes images as the bytes that they are, from 0 to 255, beside fractals from 0 to 1. There the
+    double of a byte wraps around, a fractal is nearly black, and powers whose sum is not 1 leave
+    little or make all white: a street changes by 74 grey levels on average, not by 21.
 
     Args:
         mixing_set: Folder of fractals, or other complex images; those in its folders count too.
         k: The largest number of rounds.
         beta: Of the beta distributions of the weights; the larger it is, the less is mixed in.
         prob: Share of the images that are mixed.
+        scale: ``'paper'`` or ``'release'``, as above.
 
     Raises:
         FileNotFoundError: If there is no image in ``mixing_set``.
@@ -86,13 +97,20 @@ class PixMix(BaseTransform):
     """
 
     def __init__(
-        self, mixing_set: str | Path, k: int = 4, beta: float = 3.0, prob: float = 1.0
+        self,
+        mixing_set: str | Path,
+        k: int = 4,
+        beta: float = 3.0,
+        prob: float = 1.0,
+        scale: str = 'paper',
     ) -> None:
         if not isinstance(k, int) or k < 1 or beta <= 0 or not 0 < prob <= 1:
             raise InputError(
                 'PixMix needs a whole k of at least 1, a beta above 0 and a prob above 0 and at '
                 f'most 1, got k={k}, beta={beta}, prob={prob}'
             )
+        if scale not in ('paper', 'release'):
+            raise InputError(f"PixMix: scale must be 'paper' or 'release', got {scale!r}")
         files = Path(mixing_set).rglob('[!.]*')
         self.fractals = sorted(str(file) for file in files if file.suffix.lower() in _SUFFIXES)
         if not self.fractals:
@@ -101,6 +119,7 @@ class PixMix(BaseTransform):
                 f'python tools/make_fractals.py {mixing_set}'
             )
         self.mixing_set, self.k, self.beta, self.prob = mixing_set, k, beta, prob
+        self.scale = scale
         # PixMix also rotates, shears and shifts its copies. Mixed in, they would show things where
         # the labels have others, so that copies here differ in brightness and colour only.
         self.augment = PhotoMetricDistortion()
@@ -125,14 +144,16 @@ class PixMix(BaseTransform):
             )
         if plan is None:
             return results
-        mixed = _to_unit(self._augmented(image) if plan.augmented else image)
+        white, scaled = (1, _to_unit) if self.scale == 'paper' else (255, lambda image: image)
+        mixed = scaled(self._augmented(image) if plan.augmented else image)
         fractal = None
         for step in plan.rounds:
             if step.fractal and fractal is None:  # read only if it is needed
                 fractal = _to_unit(self._read_fractal(plan, image.shape[:2]))
-            other = fractal if step.fractal else _to_unit(self._augmented(image))
-            mixed = MIXINGS[step.mixing](mixed, other, step.a, step.b).clip(0, 1)
-        results['img'] = (255 * mixed).round().astype(np.uint8)
+            other = fractal if step.fractal else scaled(self._augmented(image))
+            with np.errstate(over='ignore'):  # infinite is white too
+                mixed = MIXINGS[step.mixing](mixed, other, step.a, step.b, white).clip(0, white)
+        results['img'] = (255 // white * mixed).round().astype(np.uint8)
         return results
 
     @cache_randomness
@@ -180,7 +201,7 @@ class PixMix(BaseTransform):
     def __repr__(self) -> str:
         return (
             f'PixMix(mixing_set={str(self.mixing_set)!r}, k={self.k}, beta={self.beta}, '
-            f'prob={self.prob})'
+            f'prob={self.prob}, scale={self.scale!r})'
         )
 
 

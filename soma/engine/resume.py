@@ -1,4 +1,4 @@
-"""Find the checkpoint to resume from."""
+"""Find the checkpoint to resume or to start from."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ from pathlib import Path
 from mmengine.logging import print_log
 
 from ..io.checkpoint_files import CheckpointError, read_checkpoint
+from ..io.files import InputError
+from ..utils.config import matching_files
+
+
+def only_file(path: str | os.PathLike) -> str:
+    """The file whose name is that of ``path``, which may be a pattern such as ``best_*.pth``.
+
+    Raises:
+        InputError: If none or several fit the pattern.
+    """
+    if '*' not in Path(path).name:
+        return str(path)
+    if len(files := matching_files(path)) != 1:
+        names = ', '.join(file.name for file in files) or 'none'
+        raise InputError(f'load_from={path} must fit one file, it fits {names}: name the file')
+    return str(files[0])
 
 
 def newest_checkpoint(work_dir: str | os.PathLike) -> str | None:

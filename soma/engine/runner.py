@@ -41,7 +41,7 @@ from .hooks.finite_loss import FiniteLossHook
 from .hooks.missed_validation import MissedValidationHook
 from .hooks.seed import SeedHook
 from .lock import is_locked, locked
-from .resume import newest_checkpoint
+from .resume import newest_checkpoint, only_file
 
 
 def _leave_group() -> None:
@@ -132,6 +132,9 @@ class SomaRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes, on CPU without a device."""
         if self.distributed and not torch.cuda.is_available():
+            if self.cfg.get('sync_bn') is not None:  # PyTorch has it for GPUs only
+                self.logger.warning('sync_bn needs GPUs: each process normalises its own images')
+                self.cfg.sync_bn = None
             model_wrapper_cfg = {
                 'type': 'MMDistributedDataParallel',
                 'broadcast_buffers': False,
@@ -226,6 +229,8 @@ class SomaRunner(Runner):
                 self._load_from = newest[0]
             else:
                 self.logger.info(f'no checkpoint in {self.work_dir}: training starts anew')
+        if self._load_from is not None:
+            self._load_from = only_file(self._load_from)
         super().load_or_resume()
 
     def load_checkpoint(

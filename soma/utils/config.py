@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,8 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     """Read a config file.
 
     Relative ``data_root``, ``mixing_set``, ``checkpoint`` and ``load_from`` are looked for in the
-    current folder, then in the repository, so that scripts work from any folder.
+    current folder, then in the repository, so that scripts work from any folder. The name of
+    ``load_from`` may be a pattern, ``best_*.pth``, that one file fits when training starts.
 
     Args:
         path: The file.
@@ -122,5 +124,13 @@ def _resolve_paths(node) -> None:
             _resolve_paths(value)
         elif key in _PATH_KEYS and isinstance(value, str):
             elsewhere = REPOSITORY / value
-            if elsewhere.exists() and not Path(value).exists():
+            if matching_files(elsewhere) and not matching_files(value):
                 node[key] = str(elsewhere)
+
+
+def matching_files(path: str | os.PathLike) -> list[Path]:
+    """The file or folder of that path, if there is one; those that fit a name with ``*``."""
+    path = Path(path)
+    if path.exists() or '*' not in path.name:
+        return [path] if path.exists() else []
+    return sorted(Path(file) for file in glob(os.path.join(escape(str(path.parent)), path.name)))

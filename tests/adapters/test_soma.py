@@ -1,12 +1,28 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from soma.adapters import SoMAConv2d, SoMALinear, low_rank_product
+from soma.adapters import (
+    SoMAConv2d,
+    SoMALinear,
+    adapter_card,
+    inject_adapter,
+    load_adapter,
+    low_rank_product,
+    merge_adapter,
+    merge_state,
+    save_adapter,
+    split_components,
+)
 from soma.adapters.functional import AdaptedLinear
+from soma.adapters.low_rank import low_rank_delta
+from soma.adapters.state import card_from_tensors
+from soma.checkpoints import open_checkpoint
+from soma.checkpoints.average import average_files
 
 
 def adapted(plain, trained=True, **options):
@@ -231,3 +247,129 @@ def test_constructor_gives_a_plain_linear_with_an_idle_adapter():
 def test_layers_that_cannot_be_adapted_are_refused(plain, options, message):
     with pytest.raises(ValueError, match=message):
         adapted(plain, **options)
+
+
+@pytest.mark.parametrize(
+    'plain', [nn.Linear(24, 60), nn.Linear(20, 48, bias=False), nn.Conv2d(4, 30, 2)]
+)
+def test_start_of_the_release_is_a_split_of_a_new_layer(plain):
+    """Its ``B A`` are the minor components of what ``nn.Linear`` draws, whatever ``W`` is."""
+    groups = 3 if plain.weight.shape == (48, 20) else 1
+    torch.manual_seed(3)
+    layer = adapted(
+        plain, False, component='release', alpha=8, **({'groups': 3} if groups > 1 else {})
+    )
+    rows, columns = plain.weight.flatten(1).shape
+    torch.manual_seed(3)
+    drawn = nn.Linear(columns, rows).weight.detach().double().numpy()
+    expected = []
+    for part in np.split(drawn, groups):
+        U, S, V = np.linalg.svd(part, full_matrices=False)
+        expected.append(U[:, -4:] * S[-4:] @ V[-4:])
+    delta = layer.delta().flatten(1)
+    np.testing.assert_allclose(delta.detach().numpy(), np.concatenate(expected), atol=1e-6)
+    assert torch.equal(layer.weight, plain.weight) and layer.A0.shape == layer.A.shape
+    assert not layer.A0.any() and not layer.B0.any() and layer.cache_key is None
+    assert torch.allclose(layer.merge().weight, plain.weight + layer.delta(), atol=1e-6)
+
+
+def blocks(count=1, width=64):
+    """The linear layers of a transformer."""
+    net = nn.Module()
+    net.blocks = nn.ModuleList()
+    for _ in range(count):
+        block = nn.Module()
+        block.attn, block.mlp = nn.Module(), nn.Module()
+        block.attn.qkv, block.attn.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        block.mlp.fc1, block.mlp.fc2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        net.blocks.append(block)
+    return net
+
+
+def test_start_of_the_release_in_files(tmp_path):
+    """||B A|| is about 0.2 ||W|| on a small model, and averages are those of the changes."""
+    base, nets = blocks(), []
+    config = dict(type='SoMA', component='release')
+    for seed in (0, 1, 0):
+        torch.manual_seed(seed)
+        nets.append(copy.deepcopy(base))
+        inject_adapter(nets[-1], config)
+        save_adapter(nets[-1], tmp_path / f'{len(nets)}.pth')
+    first, other, again = (
+        {n: m for n, m in net.named_modules() if isinstance(m, SoMALinear)} for net in nets
+    )
+    shares = [(m.delta().norm() / m.weight.norm()).item() for m in first.values()]
+    assert 0.1 < sum(shares) / len(shares) < 0.3
+    assert all(torch.equal(layer.A, again[name].A) for name, layer in first.items())
+    assert not any(torch.equal(layer.A, other[name].A) for name, layer in first.items())
+    loaded = copy.deepcopy(base)
+    load_adapter(loaded, tmp_path / '1.pth')
+    average_files([tmp_path / '1.pth', tmp_path / '2.pth'], tmp_path / 'mean.pth', rank=32)
+    mean = open_checkpoint(tmp_path / 'mean.pth')
+    assert mean.card.settings['component'] == 'release'
+    for name, layer in first.items():
+        assert torch.equal(loaded.get_submodule(name).delta(), layer.delta())
+        change = low_rank_delta(mean.layers[name], mean.card.settings)
+        expected = (layer.delta() + other[name].delta()) / 2
+        assert torch.allclose(change, expected, atol=1e-6)
+    merged = copy.deepcopy(nets[0])
+    assert merge_adapter(merged) == 4
+    state = merge_state(nets[0].state_dict(), adapter_card(nets[0]))
+    for name, layer in first.items():
+        weight = base.get_parameter(f'{name}.weight') + layer.delta()
+        assert torch.allclose(merged.get_parameter(f'{name}.weight'), weight, atol=1e-6)
+        assert torch.allclose(state[f'{name}.weight'], weight, atol=1e-6)
+
+
+RAMP = dict(type='SoMA', rank=1, alpha=2, rank_ramp=True, start_block=11)
+
+
+def test_ranks_rise_with_depth_as_in_the_release(tmp_path):
+    base = blocks(21, 8)
+    net = copy.deepcopy(base)
+    inject_adapter(net, RAMP)
+    expected = {11: 1, 12: 2, 15: 2, 16: 4, 19: 4, 20: 8}
+    for block, rank in expected.items():
+        layer = net.blocks[block].mlp.fc1
+        A, B = split_components(layer.weight, rank)
+        assert layer.rank == rank and layer.scale == 2 / rank
+        assert torch.allclose(low_rank_product(layer.A0, layer.B0) * layer.scale, B @ A, atol=1e-6)
+        layer.B.data += 1
+        torch.testing.assert_close(layer.delta(), layer.scale * (layer.A.sum(0).expand(16, 8)))
+    save_adapter(net, tmp_path / 'ramp.pth')
+    checkpoint = open_checkpoint(tmp_path / 'ramp.pth')
+    settings = {'rank': 1, 'alpha': 2.0, 'component': 'minor', 'rank_ramp': True}
+    assert checkpoint.card.settings == settings
+    loaded = copy.deepcopy(base)
+    load_adapter(loaded, tmp_path / 'ramp.pth')
+    folded = merge_state(net.state_dict(), checkpoint.card)
+    # without a card, as in the release's files; alpha is the first rank there
+    recognised = card_from_tensors(net.state_dict(), alpha=2)
+    assert recognised.settings == settings
+    average_files([tmp_path / 'ramp.pth'] * 2, tmp_path / 'mean.pth')
+    mean = open_checkpoint(tmp_path / 'mean.pth')
+    assert mean.card.settings == {'rank': 8, 'alpha': 8.0, 'component': 'minor'}
+    for name, layer in net.named_modules():
+        if isinstance(layer, SoMALinear):
+            assert torch.equal(loaded.get_submodule(name).delta(), layer.delta())
+            assert torch.allclose(folded[f'{name}.weight'], layer.effective_weight(), atol=1e-6)
+            change = low_rank_delta(mean.layers[name], mean.card.settings)
+            assert torch.allclose(change, layer.delta(), atol=1e-5)
+    tensors = {**net.state_dict(), 'blocks.16.mlp.fc1.B': torch.ones(16, 3)}
+    with pytest.raises(ValueError, match=r'blocks\.16\.mlp\.fc1 do not belong together'):
+        card_from_tensors(tensors)
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(lora_dropout=0.0), 'lora_dropout of SoMA: .* never applies: leave it out'),
+        (dict(rank_ramp=True, rank=1), 'rank_ramp raises the ranks from block 12 on'),
+        (dict(rank_ramp=1), 'rank_ramp must be True or False'),
+        (dict(component='released'), "component must be one of .*'release'"),
+    ],
+)
+def test_options_without_a_meaning_say_why(options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        inject_adapter(blocks(width=8), {'type': 'SoMA', **options})
+    assert '\n' not in str(error.value)

@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -14,10 +15,16 @@ from soma.adapters import (
     decompose,
     decompose_matrix,
     inject_adapter,
+    load_adapter,
     low_rank_product,
     merge_adapter,
     merge_state,
+    save_adapter,
 )
+from soma.adapters.card import read_card
+from soma.checkpoints import open_checkpoint
+from soma.checkpoints.average import average_files
+from soma.io.files import CheckpointError
 from soma.models import DINOv2
 
 
@@ -157,3 +164,133 @@ def test_what_cannot_be_decomposed_is_refused():
         decompose(nn.Linear(3, 3), exclude='0')
     with pytest.raises(ValueError, match='NaN or infinity'):
         decompose(nn.Linear(2, 2).requires_grad_(False).apply(lambda m: m.weight.fill_(torch.inf)))
+
+
+def convolutions():
+    """A network with kernels of both sizes and a linear layer, whose names end alike."""
+    block = nn.Sequential()
+    block.add_module('conv1', nn.Conv2d(12, 12, 1))
+    block.add_module('conv2', nn.Conv2d(12, 24, 3, padding=1))
+    net = nn.Sequential()
+    for name in ('layer1', 'layer2'):
+        net.add_module(name, copy.deepcopy(block))
+    net.layer2.conv1 = nn.Conv2d(24, 12, 1)
+    net.add_module('pool', nn.AdaptiveAvgPool2d(1))
+    net.add_module('flat', nn.Flatten())
+    net.add_module('fc', nn.Linear(24, 7))
+    return net
+
+
+@pytest.mark.parametrize(
+    ('options', 'layers'),
+    [
+        (dict(skip_1x1=True), ['layer1.conv2', 'layer2.conv2']),
+        (dict(skip_3x3=True), ['layer1.conv1', 'layer2.conv1', 'fc']),
+        (dict(skip_3x3=True, exclude='fc'), ['layer1.conv1', 'layer2.conv1']),
+    ],
+)
+def test_kernels_of_a_size_are_skipped(options, layers):
+    net = decompose(convolutions(), **options)
+    assert adapter_names(net) == {f'{layer}.S' for layer in layers}
+    card = adapter_card(net)
+    assert {
+        k: v for k, v in options.items() if k.startswith('skip')
+    }.items() <= card.settings.items()
+    with pytest.raises(ValueError, match='all 5 targets are of a kind that is skipped'):
+        decompose(convolutions(), skip_1x1=True, skip_3x3=True)
+
+
+RANKS = {r'layer2\.conv\d': 5, 'fc': 0.5, r'layer\d\.conv1': 2}
+
+
+@pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
+def test_ranks_by_layer_survive_a_file(suffix, tmp_path):
+    net, x = nn.Sequential(), torch.randn(2, 12, 5, 5)
+    net.add_module('backbone', convolutions())
+    plain = copy.deepcopy(net)
+    inject_adapter(net.backbone, dict(type='SVF', targets=r'.+(conv\d|fc)|fc', ranks=RANKS))
+    ranks = {name: len(p) for name, p in net.backbone.named_parameters() if name.endswith('.S')}
+    expected = {'layer1.conv1': 2, 'layer1.conv2': 24, 'layer2.conv1': 5, 'layer2.conv2': 5}
+    assert ranks == {f'{name}.S': rank for name, rank in {**expected, 'fc': 4}.items()}
+    assert torch.equal(net(x), plain(x))
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            values = torch.linalg.svdvals(plain.get_parameter(f'{name[:-2]}.weight').flatten(1))
+            assert torch.allclose(parameter, values[: len(parameter)], atol=1e-5)
+            parameter.data *= 1.5
+    save_adapter(net, tmp_path / f'svf{suffix}', 'backbone.')
+    checkpoint = open_checkpoint(tmp_path / f'svf{suffix}')
+    assert checkpoint.card.settings == {'ratio': 1.0, 'cut': False, 'ranks': RANKS}
+    for part in ('', 'backbone'):  # the names in the pattern have another beginning
+        model = copy.deepcopy(plain)
+        load_adapter(model.get_submodule(part), tmp_path / f'svf{suffix}', part)
+        assert torch.equal(model(x), net(x))
+    folded = merge_state(net.state_dict(), checkpoint.card)
+    assert merge_adapter(net) == 5
+    for name, value in net.state_dict().items():
+        assert torch.allclose(folded[name], value, atol=1e-6), name
+
+
+def truncated(weight, rank):
+    """The closest matrix of a rank, by numpy."""
+    U, S, V = np.linalg.svd(weight.flatten(1).double().numpy(), full_matrices=False)
+    return torch.from_numpy(U[:, :rank] * S[:rank] @ V[:rank]).view_as(weight).float()
+
+
+def test_what_does_not_train_can_be_cut_off_as_in_the_release(tmp_path):
+    plain, x = convolutions(), torch.randn(2, 12, 5, 5)
+    net = decompose(copy.deepcopy(plain), ratio=0.6, ranks={'fc': 3}, cut=True)
+    # 0.6 of 12 and 24 is 7.2 and 14.4; the multiples of 4 below are 4 and 12
+    ranks = {'layer1.conv1': 4, 'layer2.conv1': 4, 'layer1.conv2': 12, 'layer2.conv2': 12, 'fc': 3}
+    expected = copy.deepcopy(plain)
+    for name, rank in ranks.items():
+        weight = plain.get_parameter(f'{name}.weight').detach()
+        layer = net.get_submodule(name)
+        assert len(layer.S) == rank and torch.equal(layer.weight, weight)
+        assert torch.allclose(layer.effective_weight(), truncated(weight, rank), atol=1e-5)
+        error = (truncated(weight, rank) - weight).abs().max() / weight.abs().max()
+        assert layer.rebuild_error == pytest.approx(error.item(), rel=1e-3)
+        expected.get_parameter(f'{name}.weight').data = truncated(weight, rank)
+    assert torch.allclose(net(x), expected(x), atol=1e-5)
+    assert not torch.allclose(net(x), plain(x), atol=1e-2)
+    for parameter in net.parameters():
+        parameter.data *= 0.5 if parameter.requires_grad else 1
+    save_adapter(net, tmp_path / 'svf.pth')
+    model = copy.deepcopy(plain)
+    load_adapter(model, tmp_path / 'svf.pth')
+    assert torch.equal(model(x), net(x))
+    folded = merge_state(net.state_dict(), open_checkpoint(tmp_path / 'svf.pth').card)
+    half = truncated(plain.fc.weight.detach(), 3) / 2
+    assert torch.allclose(folded['fc.weight'], half, atol=1e-5)
+    other = decompose(copy.deepcopy(plain), ratio=0.6, ranks={'fc': 3})
+    with pytest.raises(CheckpointError, match=r'cut True.*, the model .* cut False'):
+        load_adapter(other, tmp_path / 'svf.pth')
+    other = decompose(copy.deepcopy(plain), ranks={f'{name}$': n for name, n in ranks.items()})
+    save_adapter(other, tmp_path / 'other.pth')
+    with pytest.raises(CheckpointError, match='differ in the options of their adapters'):
+        average_files([tmp_path / 'svf.pth', tmp_path / 'other.pth'], tmp_path / 'mean.pth')
+
+
+def test_a_card_without_cut_is_of_none(tmp_path):
+    card = read_card({'method': 'SVF', 'targets': ['fc'], 'ratio': 0.5}, 'x.pth')
+    assert card.settings == {'ratio': 0.5, 'cut': False}
+    for wrong in (dict(ranks={'(': 2}), dict(ranks={'fc': 0}), dict(ranks=[2]), dict(cut='yes')):
+        with pytest.raises(CheckpointError, match=f'its card is wrong: .*{next(iter(wrong))}'):
+            read_card({'method': 'SVF', 'targets': ['fc'], **wrong}, 'x.pth')
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(ranks={'conv9': 2}), "ranks 'conv9' matches none of the 5 layers"),
+        (dict(ranks={'fc': 8}), "layer 'fc': rank 8 is out of range for a 7 x 24 matrix"),
+        (dict(ranks={'fc': 1.5}), "ranks 'fc' must be above 0 and at most 1, got 1.5"),
+        (dict(ranks={'fc': True}), "ranks 'fc' must be above 0"),
+        (dict(skip_1x1=1), 'skip_1x1 must be True or False'),
+    ],
+)
+def test_bad_ranks_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        decompose(convolutions(), **options)
+    with pytest.raises(ValueError, match='a single layer takes ratio and cut'):
+        decompose(nn.Linear(3, 3), skip_1x1=True)

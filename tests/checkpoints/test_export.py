@@ -20,10 +20,11 @@ from transformers import (
     Dinov2WithRegistersModel,
 )
 
-from soma.adapters import save_adapter
+from soma.adapters import inject_adapter, save_adapter
 from soma.adapters.low_rank import LOW_RANK
-from soma.checkpoints import export_backbone, export_peft, merge_files
+from soma.checkpoints import export_backbone, export_peft, merge_files, open_checkpoint
 from soma.checkpoints.export.onnx import export_onnx
+from soma.checkpoints.export.peft import _loras
 from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.vit_layers import SwiGLU
@@ -177,6 +178,21 @@ def test_the_rank_is_doubled_only_where_something_was_subtracted(tmp_path):
         config = export_peft(*files)
         assert config == json.loads((folder / 'peft' / 'adapter_config.json').read_text())
         assert (config['r'], config['lora_alpha']) == (rank, 3.0 * rank)
+
+
+def test_ranks_that_rise_have_one_scale_in_peft(tmp_path):
+    net = nn.Module()
+    net.blocks = nn.ModuleList([nn.ModuleDict({'proj': nn.Linear(8, 12)}) for _ in range(21)])
+    config = dict(type='SoMA', rank=1, alpha=3, rank_ramp=True, train_bias=False)
+    inject_adapter(net, {**config, 'targets': r'blocks\.\d+\.proj'})
+    for name, parameter in net.named_parameters():
+        parameter.data += 0.1 * name.endswith(('.A', '.B'))
+    save_adapter(net, tmp_path / 'ramp.pth')
+    loras = dict(_loras(open_checkpoint(tmp_path / 'ramp.pth'), None, False))
+    assert len(loras) == 21
+    for name, (lora,) in loras.items():
+        change = net.get_submodule(name).delta()
+        assert torch.allclose(3 * lora.B @ lora.A, change, atol=1e-6)
 
 
 def test_a_merged_backbone_in_timm(trained, tmp_path):

@@ -45,9 +45,9 @@ def build(mixing_set, **options):
     return TRANSFORMS.build(dict(type='PixMix', mixing_set=str(mixing_set), **options))
 
 
-def planned(mixing_set, plan):
+def planned(mixing_set, plan, **options):
     """PixMix that does what is planned."""
-    return type('Planned', (PixMix,), {'_draw_plan': lambda self: plan})(mixing_set)
+    return type('Planned', (PixMix,), {'_draw_plan': lambda self: plan})(mixing_set, **options)
 
 
 def test_mixing_is_that_of_the_paper():
@@ -101,8 +101,44 @@ def test_values_are_mixed_from_0_to_1(image, mixing_set, mixing):
     assert np.abs(result - image.astype(float)).max() > 20
 
 
-def test_no_round_leaves_the_image(image, mixing_set):
-    transform = planned(mixing_set, Plan(False, [], 0, (0, 0)))
+@pytest.mark.parametrize('first', [0, 1])
+@pytest.mark.parametrize('second', [0, 1])
+def test_the_release_mixes_bytes_with_fractals_from_0_to_1(image, mixing_set, first, second):
+    """As its code computes, written out: doubled bytes modulo 256, fractals of 0 to 1."""
+    rounds = [Round(False, first, 0.7, 0.4), Round(True, second, 1.2, -0.3)]
+    plan = Plan(False, rounds, 0, (0.0, 0.0))
+    transform = planned(mixing_set, plan, scale='release')
+    copy = image[:, ::-1].copy()
+    transform._augmented = lambda img: copy
+    fractal = transform._read_fractal(plan, image.shape[:2]) / 255.0
+    x, y = image.astype(float), copy.astype(float)
+    if first:
+        mixed = ((2 * x) % 256) ** 0.7 * np.maximum((2 * y) % 256, 1e-37) ** 0.4 / 2
+    else:
+        mixed = (0.7 * ((2 * x - 255) % 256) + 0.4 * ((2 * y - 255) % 256) + 255) / 2
+    mixed = np.clip(mixed, 0, 255)
+    if second:
+        mixed = (2 * mixed) ** 1.2 * np.maximum(2 * fractal, 1e-37) ** -0.3 / 2
+    else:
+        mixed = (1.2 * (2 * mixed - 255) - 0.3 * (2 * fractal - 255) + 255) / 2
+    result = transform({'img': image})['img']
+    assert result.dtype == np.uint8
+    assert np.abs(result - np.clip(mixed, 0, 255)).max() <= 0.501
+
+
+def test_the_release_changes_images_more(image, mixing_set):
+    change = {}
+    for scale in ('paper', 'release'):
+        transform = build(mixing_set, scale=scale)
+        np.random.seed(0)
+        mixed = [transform({'img': image})['img'].astype(float) for _ in range(60)]
+        change[scale] = np.abs(np.array(mixed) - image).mean()
+    assert 10 < change['paper'] < 40 and change['release'] > 2 * change['paper']
+
+
+@pytest.mark.parametrize('scale', ['paper', 'release'])
+def test_no_round_leaves_the_image(image, mixing_set, scale):
+    transform = planned(mixing_set, Plan(False, [], 0, (0, 0)), scale=scale)
     assert np.array_equal(transform({'img': image})['img'], image)
     # and an augmented copy differs in brightness and colour, not in place
     transform = planned(mixing_set, Plan(True, [], 0, (0, 0)))
@@ -170,7 +206,8 @@ def test_images_share_what_is_drawn(image, mixing_set):
 
 
 @pytest.mark.parametrize(
-    'options', [dict(k=0), dict(k=2.5), dict(beta=0), dict(prob=0), dict(prob=1.1)]
+    'options',
+    [dict(k=0), dict(k=2.5), dict(beta=0), dict(prob=0), dict(prob=1.1), dict(scale='bytes')],
 )
 def test_bad_options_of_pixmix_are_refused(mixing_set, options):
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -211,7 +248,8 @@ def test_configs_find_their_fractals_in_the_repository(mixing_set, tmp_path, mon
     (step,) = load_config(root / 'config.py').pipeline
     transform = TRANSFORMS.build(step)
     assert len(transform.fractals) == 2
-    assert repr(transform) == f"PixMix(mixing_set='{root}/data/fractals', k=2, beta=3.0, prob=1.0)"
+    shown = f"PixMix(mixing_set='{root}/data/fractals', k=2, beta=3.0, prob=1.0, scale='paper')"
+    assert repr(transform) == shown
 
 
 def test_the_bilateral_filter_smooths_and_keeps_edges(image):

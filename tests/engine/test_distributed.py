@@ -1,13 +1,17 @@
 import copy
 import json
+import logging
 import os
 import socket
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 from small_detectors import adapted, write_resnet
 from timm.models.vision_transformer import VisionTransformer
 
+from soma.engine.runner import SomaRunner
 from soma.io.checkpoint_files import read_checkpoint, read_state_dict
 from soma.models.backbones.dinov2_weights import convert_dinov2
 from soma.utils.config import REPOSITORY
@@ -123,6 +127,15 @@ def test_two_processes_train_and_test_as_one(
     assert {k: metrics[k] for k in alone} == alone
     assert alone['citys_aAcc'] != alone['fog_aAcc']
     check_detector([torch.load(f'{detector.work_dir}/rank{i}.pth') for i in range(2)], tmp_path)
+
+
+def test_without_gpus_norms_are_not_synchronised(monkeypatch, caplog):
+    runner = SomaRunner.__new__(SomaRunner)
+    runner.cfg, runner._distributed = Config(dict(sync_bn='torch')), True
+    runner.logger = logging.getLogger('sync_bn')
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    monkeypatch.setattr(Runner, 'wrap_model', lambda self, wrapper, model: self.cfg.sync_bn)
+    assert runner.wrap_model(None, None) is None and 'sync_bn needs GPUs' in caplog.text
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """A resumed run ends as one that was never interrupted, bit for bit."""
 
+import pytest
 import torch
 
+from soma.engine.resume import only_file
 from soma.io.checkpoint_files import read_checkpoint
+from soma.io.files import InputError
 
 
 def assert_same(actual, expected, where=''):
@@ -36,3 +39,16 @@ def test_a_run_by_epochs_resumes_as_if_never_interrupted(tiny_config, build_runn
     actual, expected = (read_checkpoint(f'{folder}/epoch_2.pth') for folder in (rest, whole))
     assert_same(actual['state_dict'], expected['state_dict'])
     assert_same(actual['optimizer'], expected['optimizer'])
+
+
+def test_the_best_checkpoint_is_found_by_a_pattern(tmp_path):
+    pattern = tmp_path / 'best_*.pth'
+    assert only_file(tmp_path / 'none.pth') == str(tmp_path / 'none.pth')  # others say that
+    with pytest.raises(InputError, match=r'best_\*\.pth must fit one file, it fits none'):
+        only_file(pattern)
+    for name in ('best_mean_mIoU_iter_4.pth', 'iter_8.pth'):
+        (tmp_path / name).touch()
+    assert only_file(pattern) == str(tmp_path / 'best_mean_mIoU_iter_4.pth')
+    (tmp_path / 'best_fog_mIoU_iter_8.pth').touch()
+    with pytest.raises(InputError, match=r'best_fog_mIoU_iter_8\.pth, best_mean_mIoU_iter_4\.pth'):
+        only_file(pattern)

@@ -14,6 +14,7 @@ from soma.adapters import SoMALayer, base_card, low_rank_product, merge_adapter
 from soma.io.checkpoint_files import read_state_dict, write_checkpoint
 from soma.models import DINOv2
 from soma.models.backbones.dinov2_weights import convert_dinov2, resize_pos_embed
+from soma.utils.config import REPOSITORY, load_config
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 SOMA = dict(type='SoMA', rank=2, start_block=2)
@@ -136,6 +137,12 @@ def test_what_trains():
     assert trained(adapter=dict(type='SoMA', rank=2), frozen_blocks=2) == soma
     early = trained(out_indices=[0, 2], pyramid=[1, 1])
     assert not any(name.startswith('blocks.3.') for name in early)
+    name = 'configs/full/full-release_dinov2-L_mask2former_gta2cbm_512x512.py'
+    pattern = load_config(REPOSITORY / name).model.backbone.frozen_parameters
+    kept = ('norm1', 'norm2', 'ls1', 'ls2', 'pos_embed', 'patch_embed')  # in SoMA's release
+    assert trained(frozen_parameters=pattern) == {
+        name for name in full if not any(part in name for part in kept)
+    }
 
 
 @pytest.mark.parametrize('options', [{}, {'adapter': SOMA}, {'frozen_blocks': 2}])
@@ -280,6 +287,9 @@ def test_files_that_do_not_fit_are_refused(public_file, tmp_path, change, messag
         ({'pyramid': 4}, '4 pyramid factors for 4 out_indices'),
         ({'frozen_blocks': '2'}, "frozen_blocks must be 0 to 4, got '2'"),
         ({'frozen_blocks': -1}, 'frozen_blocks must be 0 to 4, got -1'),
+        ({'frozen_parameters': 'norm1'}, "frozen_parameters 'norm1' matches no parameter"),
+        ({'frozen_parameters': '('}, r"frozen_parameters '\(' is no regular expression"),
+        ({'frozen_parameters': 'pos_embed', 'adapter': SOMA}, 'leave frozen_parameters out'),
         ({'registers': -1}, 'registers must be at least 0, and whole, got -1'),
         ({'patch_size': 0}, 'patch_size must be 1 to 1024, and whole, got 0'),
         ({'patch_size': 8.0}, r'patch_size must be 1 to 1024, and whole, got 8\.0'),

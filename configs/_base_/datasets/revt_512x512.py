@@ -11,7 +11,11 @@ train_pipeline = [
     dict(type='PackDomainInputs'),
 ]
 # tools/make_fractals.py data/fractals
-pixmix = dict(type='PixMix', mixing_set='data/fractals')
-pixmix_pipeline = [*train_pipeline[:4], pixmix, train_pipeline[-1]]
+pixmix = dict(type='PixMix', mixing_set='data/fractals', scale='release')  # or 'paper'
+pixmix_pipeline = [*train_pipeline[:5], pixmix, train_pipeline[-1]]
 bilateral_pipeline = [*train_pipeline[:4], dict(type='BilateralFilter'), *train_pipeline[4:]]
+# B1 to B3 differ from B5 in the release: without PhotoMetricDistortion behind the filter ...
+small_bilateral_pipeline = [*bilateral_pipeline[:6], train_pipeline[-1]]
+# ... and B5 is not flipped before PixMix alone.
+b5_pixmix_pipeline = [*train_pipeline[:4], pixmix, train_pipeline[-1]]
 train_dataloader = dict(batch_size=2)

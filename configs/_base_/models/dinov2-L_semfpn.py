@@ -13,6 +13,7 @@ model = dict(
         channels=128,
         dropout_ratio=0.1,
         num_classes=19,
+        # Not SoMA's SyncBN (soma_dinov2-L_semfpn-syncbn_...): GN is the same on any number of GPUs.
         norm_cfg=dict(type='GN', num_groups=32),
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss'),

@@ -27,7 +27,7 @@ default_hooks = dict(
         type='AdapterCheckpointHook',
         by_epoch=False,
         interval=4000,
-        max_keep_ckpts=3,
+        max_keep_ckpts=6,
         save_best='mean_mIoU',
     ),
     sampler_seed=dict(type='DistSamplerSeedHook'),

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..base import Recognised, register_adapter
+from ..base import Recognised, is_count, register_adapter
 from ..inject import inject_adapter
 from ..layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
 from ..layer_config import LayerConfig
-from ..svd import Spectrum, decompose_matrix, low_rank_product, spectrum_rank
+from ..svd import Spectrum, check_rank, decompose_matrix, low_rank_product, spectrum_rank
+from ..targets import full_matches
+
+_CUT_MULTIPLE = 4  # of the ranks in the public code
 
 
 class SVFLayer(AdapterLayer):
@@ -21,15 +25,18 @@ class SVFLayer(AdapterLayer):
 
     It computes with ``W + U diag(S - S0) V``, which for a decomposition of full rank is
     ``U diag(S) V`` without its rounding: a new layer equals the plain one exactly. With a ``ratio``
-    below one, the largest singular values train and the others stay as they are. ``U`` and ``V``
-    follow from the weight, so no file holds them. Zero singular values have no direction, and stay.
+    below one, the largest singular values train and the others stay as they are; with ``cut`` they
+    are left out, and it computes with ``U diag(S) V`` alone, as the public code of SVF: not the
+    plain layer at the start, but its closest of that rank. ``U`` and ``V`` follow from the weight,
+    so no file holds them. Zero singular values have no direction, and stay.
 
     Attributes:
         S: Shape ``(rank,)``, or ``(groups, rank)`` for stacked matrices; ``S0`` is its start.
         U: Shape ``(out, rank)``.
         V: Shape ``(groups * rank, in)``.
         rebuild_error: Largest difference between the weight and ``U diag(S) V`` at the start,
-            relative to the largest entry of the weight. Of a ratio below one it is what was left.
+            relative to the largest entry of the weight. Of a ratio below one it is what was left,
+            or cut off.
     """
 
     method = 'SVF'
@@ -37,13 +44,25 @@ class SVFLayer(AdapterLayer):
     NO_DECAY = ('S',)
     rebuild_error: float = 0.0
 
-    def _add_adapter(self, ratio: float = 1.0, train_bias: bool = False) -> None:
+    def _add_adapter(
+        self,
+        ratio: float = 1.0,
+        train_bias: bool = False,
+        rank: int | None = None,
+        cut: bool = False,
+    ) -> None:
         check_ratio(ratio)
-        self.ratio, self.train_bias = ratio, train_bias and self.bias is not None
+        self.train_bias = train_bias and self.bias is not None
         matrix = self.weight.detach().flatten(1)
         if len(matrix) % self.groups:
             raise ValueError(f'{self.groups} groups do not divide the {len(matrix)} outputs')
-        rank = spectrum_rank(matrix.shape, ratio, self.groups)
+        if rank is None:
+            multiple = _CUT_MULTIPLE if cut else None
+            rank = spectrum_rank(matrix.shape, ratio, self.groups, multiple)
+        else:
+            check_rank(rank, *matrix.shape, self.groups)
+            ratio = rank / spectrum_rank(matrix.shape, 1.0, self.groups)
+        self.rank, self.ratio, self.cut = rank, ratio, cut
         shape = (rank,) if self.groups == 1 else (self.groups, rank)
         self.S = nn.Parameter(matrix.new_zeros(shape))
         self.register_buffer('S0', matrix.new_zeros(shape))
@@ -53,7 +72,7 @@ class SVFLayer(AdapterLayer):
 
     def compute_split(self) -> Spectrum:
         """All of the weight's singular components, or the largest."""
-        return decompose_matrix(self.matrix(), self.ratio, self.groups)
+        return decompose_matrix(self.matrix(), groups=self.groups, rank=self.rank)
 
     def matrix(self) -> Tensor:
         """The weight that the layer has, ``(out, in)``: ``U`` and ``V`` are those of no other."""
@@ -89,16 +108,18 @@ class SVFLayer(AdapterLayer):
         if 'U' not in tensors:
             matrix = weight.detach().flatten(1).to(S)
             tensors = {**tensors, **_vectors(matrix, S0.flatten(), groups)}
-        change = (S - S0).view(-1, 1) * tensors['V']
-        return weight + low_rank_product(change, tensors['U'], groups).view_as(weight)
+        cut = settings.get('cut', False)  # and then U diag(S) V alone
+        values = (S if cut else S - S0).view(-1, 1) * tensors['V']
+        product = low_rank_product(values, tensors['U'], groups).view_as(weight)
+        return product if cut else weight + product
 
     def adapter_tensors(self) -> dict[str, Tensor]:
         """What :meth:`fold` takes, with the singular vectors."""
         return {**super().adapter_tensors(), 'U': self.U, 'V': self.V}
 
     def settings(self) -> dict:
-        """``ratio``."""
-        return {'ratio': self.ratio}
+        """``ratio`` and ``cut``."""
+        return {'ratio': self.ratio, 'cut': self.cut}
 
 
 class SVFLinear(SVFLayer, AdaptedLinearLayer):
@@ -119,17 +140,60 @@ class SVFConfig(LayerConfig):
 
     Attributes:
         ratio: Share of the singular values that train, the largest first.
+        ranks: How many train in some layers, by a regular expression that matches a layer's name,
+            or its end from a dot on, whole; the first that does counts. A whole number, or else a
+            share as ``ratio``.
+        skip_1x1: Whether targets that are linear layers or convolutions of 1 x 1 stay plain.
+        skip_3x3: The same of all larger convolutions.
+        cut: Whether the singular values that do not train are cut off, as in the public code of
+            SVF, where the number of a share is rounded down to a multiple of 4. The network is not
+            the pretrained one at the start then.
     """
 
     method = 'SVF'
     layers = (SVFLinear, SVFConv2d)
+    older = {'cut': False}  # noqa: RUF012
 
     ratio: float = 1.0
+    ranks: Mapping[str, float] = field(default_factory=dict)
+    skip_1x1: bool = False
+    skip_3x3: bool = False
+    cut: bool = False
 
     def __post_init__(self) -> None:
         """Check each value, as in the parent class."""
         super().__post_init__()
         check_ratio(self.ratio)
+        if not isinstance(self.ranks, Mapping):
+            raise ValueError(f'ranks must be numbers by regular expression, got {self.ranks!r}')
+        for pattern, value in self.ranks.items():
+            full_matches('ranks', pattern, ())
+            if not is_count(value):
+                check_ratio(value, f'ranks {pattern!r}')
+
+    def layer_options(self, name: str) -> dict:
+        """What a layer is made with; its rank by its name."""
+        options = {'ratio': self.ratio, 'train_bias': self.train_bias, 'cut': self.cut}
+        for pattern, value in self.ranks.items():
+            if full_matches('ranks', _at_the_end(pattern), [name]):
+                return {**options, 'rank' if is_count(value) else 'ratio': value}
+        return options
+
+    def check_layers(self, names: Iterable[str]) -> None:
+        """Check that each pattern of ``ranks`` matches a layer."""
+        for pattern in self.ranks:
+            if not full_matches('ranks', _at_the_end(pattern), names):
+                raise ValueError(f'ranks {pattern!r} matches none of the {len([*names])} layers')
+
+    def skips(self, layer: nn.Module) -> bool:
+        """Whether a target is left out for the size of its kernel."""
+        kernel = getattr(layer, 'kernel_size', (1, 1))
+        return self.skip_1x1 if max(kernel) == 1 else self.skip_3x3
+
+    def shared(self) -> dict:
+        """What says which ranks the layers have, as the config has it."""
+        choices = {'ranks': dict(self.ranks), 'skip_1x1': self.skip_1x1, 'skip_3x3': self.skip_3x3}
+        return {'ratio': self.ratio, **{name: value for name, value in choices.items() if value}}
 
     @classmethod
     def check_tensors(cls, state: Mapping[str, Tensor], targets: Iterable[str], settings: Mapping):
@@ -164,6 +228,7 @@ def decompose(
     ratio: float = 1.0,
     targets: str | Sequence[str] = r'.+',
     exclude: str | Sequence[str] = (),
+    **options: Any,
 ) -> nn.Module:
     r"""Decompose the linear layers and convolutions of a network, so that singular values train.
 
@@ -179,19 +244,20 @@ def decompose(
         targets: Regular expression, or several, that fully match a module's dotted name. What
             they match beside linear layers and convolutions is left alone.
         exclude: As ``targets``: which layers stay plain.
+        **options: Others of :class:`SVFConfig`, such as ``skip_3x3`` or ``cut``.
 
     Returns:
-        The network, or the decomposed layer. It computes what it did; all but the singular values
-        is frozen.
+        The network, or the decomposed layer. It computes what it did, unless ``cut``; all but the
+        singular values is frozen.
 
     Raises:
-        ValueError: If no layer is left to decompose, or ``ratio`` is out of range.
+        ValueError: If no layer is left to decompose, or an option is out of range.
     """
-    config = SVFConfig(ratio=ratio, groups={})
+    config = SVFConfig(ratio=ratio, groups={}, **options)
     if (kind := config.layer_class(module)) is not None:
-        if targets != r'.+' or exclude:
-            raise ValueError('a single layer has no layers to choose by targets and exclude')
-        layer = kind.from_plain(module, ratio)
+        if targets != r'.+' or exclude or options.keys() - {'cut'}:
+            raise ValueError('a single layer takes ratio and cut: it has no layers to choose')
+        layer = kind.from_plain(module, **config.layer_options(''))
         layer.split_()
         return layer
     patterns = [targets] if isinstance(targets, str) else targets
@@ -205,10 +271,15 @@ def decompose(
     return module
 
 
-def check_ratio(ratio: float) -> None:
+def check_ratio(ratio: float, name: str = 'ratio') -> None:
     """Raise a ``ValueError`` if there is no such share of the singular values."""
     if isinstance(ratio, bool) or not (isinstance(ratio, int | float) and 0 < ratio <= 1):
-        raise ValueError(f'ratio must be above 0 and at most 1, got {ratio!r}')
+        raise ValueError(f'{name} must be above 0 and at most 1, got {ratio!r}')
+
+
+def _at_the_end(pattern: str) -> str:
+    """A pattern for whole names of layers, whatever stands before it in a larger model."""
+    return rf'(.*\.)?({pattern})'
 
 
 def _vectors(matrix: Tensor, S0: Tensor, groups: int) -> dict[str, Tensor]:
@@ -217,8 +288,7 @@ def _vectors(matrix: Tensor, S0: Tensor, groups: int) -> dict[str, Tensor]:
     Raises:
         ValueError: If ``S0`` are not its singular values.
     """
-    full = min(matrix.shape[0] // groups, matrix.shape[1])
-    parts = decompose_matrix(matrix, len(S0) / groups / full, groups)
+    parts = decompose_matrix(matrix, groups=groups, rank=len(S0) // groups)
     start = S0.to(parts.S)
     if parts.S.shape != start.shape or not torch.allclose(
         parts.S, start, rtol=1e-3, atol=1e-4 * start.max().item()

@@ -157,6 +157,8 @@ def _loras(
     for layer, tensors in checkpoint.layers.items():
         A, B, A0, B0 = (tensors[name] for name in LOW_RANK)
         groups = len(A) // B.shape[1]
+        share = checkpoint.card.settings['rank'] / B.shape[1]  # 1 but where ranks differ
+        B, B0 = share * B, share * B0
         name = layer.removeprefix(checkpoint.card.prefix)
         if base is not None:
             shape, made_for = (

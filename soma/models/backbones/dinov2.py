@@ -21,7 +21,7 @@ from ...adapters.split import split_layers, split_together
 from ...io.checkpoint_files import load_strictly
 from ...io.files import CheckpointError
 from ..pyramid import resize_map
-from .dinov2_options import check_options
+from .dinov2_options import check_frozen, check_options
 from .dinov2_weights import convert_dinov2, read_pretrained, resize_pos_embed
 from .vit_layers import XFormersAttention
 
@@ -63,6 +63,8 @@ class DINOv2(VisionTransformer):
             the backbone's keys. The file is a converted one or a public DINOv2 file.
         split_cache: Keep the split in a file beside that of ``init_cfg``, such as
             ``<file>.split-r16-minor.safetensors``, so that only the first start computes it.
+        frozen_parameters: Regular expression, or several, that fully match the names of further
+            parameters to freeze, such as ``pos_embed``; without an adapter.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -84,6 +86,7 @@ class DINOv2(VisionTransformer):
         pos_embed_interp: str = 'exact',
         init_cfg: Mapping | None = None,
         split_cache: bool = True,
+        frozen_parameters: str | Sequence[str] = (),
     ) -> None:
         choices = dict(attn_impl=attn_impl, base_dtype=base_dtype, with_cp=with_cp)
         choices |= dict(pos_embed_interp=pos_embed_interp, split_cache=split_cache)
@@ -115,6 +118,8 @@ class DINOv2(VisionTransformer):
         self.arch = arch if isinstance(arch, str) else dict(arch)
         self.out_indices, self.pyramid = tuple(out_indices), tuple(pyramid)
         self.frozen_blocks, self.with_cp = frozen_blocks, with_cp
+        names = [name for name, _ in self.named_parameters()]
+        self.frozen_parameters = check_frozen(frozen_parameters, names, adapter)
         self.base_dtype, self.split_cache = base_dtype, split_cache
         self.pos_embed_interp = pos_embed_interp
         self.adapter = adapter
@@ -191,11 +196,12 @@ class DINOv2(VisionTransformer):
     def frozen_names(self) -> set[str]:
         """Names of the parameters that must stay frozen.
 
-        These are the first blocks, what the features do not depend on (the final norm and blocks
-        after the last output), and with an adapter all that is not its own.
+        These are the first blocks, those of ``frozen_parameters``, what the features do not depend
+        on (the final norm and blocks after the last output), and with an adapter all that is not
+        its own.
         """
         in_adapter = adapter_names(self)
-        frozen = set()
+        frozen = set(self.frozen_parameters)
         for name, _ in self.named_parameters():
             block = -1 if (index := block_index(name)) is None else index
             unused = block > self.out_indices[-1] or name.startswith('norm.')

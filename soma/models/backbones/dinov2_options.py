@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from timm.models.vision_transformer import VisionTransformer
 
 from ...adapters.base import is_count, parse_adapter
+from ...adapters.targets import as_list, full_matches
 from .dinov2_weights import POS_EMBED_INTERP, patch_grid
 from .vit_layers import SwiGLU
 
@@ -73,6 +74,34 @@ def check_options(
                 f'the adapter starts at block {start}, but frozen_blocks={frozen_blocks}'
             )
     return options, out_indices, adapter
+
+
+def check_frozen(
+    patterns: str | Sequence[str], names: Sequence[str], adapter: Mapping | None
+) -> set[str]:
+    """The names that ``frozen_parameters`` mean.
+
+    Args:
+        patterns: The option.
+        names: Of all parameters.
+        adapter: The adapter config.
+
+    Raises:
+        ValueError: If a pattern is none or matches nothing, or there is an adapter.
+    """
+    try:
+        patterns = as_list('frozen_parameters', patterns)
+        if patterns and adapter is not None:
+            raise ValueError('an adapter freezes all else: leave frozen_parameters out')
+        frozen: set[str] = set()
+        for pattern in patterns:
+            matched = full_matches('frozen_parameters', pattern, names)
+            if not matched:
+                raise ValueError(f'frozen_parameters {pattern!r} matches no parameter')
+            frozen.update(matched)
+    except ValueError as error:
+        raise ValueError(f'DINOv2: {error}') from error
+    return frozen
 
 
 def _vit_options(arch: str | Mapping) -> dict:
