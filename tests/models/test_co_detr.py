@@ -21,6 +21,16 @@ def model():
     return build(small_model(NAME)).train()
 
 
+@pytest.fixture(scope='module')
+def like_mmdet():
+    """With a box code of the size that mmdet's decoder has."""
+    config = small_model(NAME)
+    code = build(small_model('dinov2-L_dino')).decoder.ref_point_head.layers[0].in_features
+    config.decoder.num_feats = code // 4
+    torch.manual_seed(0)
+    return build(config).train()
+
+
 @pytest.fixture
 def images():
     torch.manual_seed(1)
@@ -29,13 +39,15 @@ def images():
 
 def without_auxiliary_heads(model):
     """A detector of the same weights."""
-    plain = build(small_model(NAME, **OFF)).train()
+    config = small_model(NAME, **OFF)
+    config.decoder.num_feats = model.decoder.num_feats
+    plain = build(config).train()
     plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})
     return plain
 
 
-def test_without_auxiliary_heads_it_is_dino(model, images):
-    lean = without_auxiliary_heads(model)
+def test_without_auxiliary_heads_it_is_dino(like_mmdet, images):
+    lean = without_auxiliary_heads(like_mmdet)
     plain = dino_of(lean)
     losses = []
     for detector in (lean, plain):
@@ -224,9 +236,9 @@ def test_no_more_queries_than_allowed(model):
     assert len(chosen) == 4 and len(set(chosen.bboxes[:, 0].tolist())) == 4
 
 
-def test_a_test_by_detr_does_nothing_more_than_dino(model, images):
+def test_a_test_by_detr_does_nothing_more_than_dino(like_mmdet, images):
     """And its boxes are DINO's after soft-NMS."""
-    model = copy.deepcopy(model).eval()
+    model = copy.deepcopy(like_mmdet).eval()
     for part in ('rpn_head', 'roi_head', 'atss_head', 'downsample', 'aux_queries'):
         for module in getattr(model, part).modules():
             module.register_forward_hook(lambda *_: pytest.fail('an auxiliary head ran'))

@@ -9,6 +9,10 @@ sampler = dict(type='RandomSampler', neg_pos_ub=-1)
 model = dict(
     type='CoDETR',
     branch='detr',
+    # As in SoMA's release. Files trained before these three lines were here load without them.
+    decoder=dict(num_feats=128),
+    query_features=False,
+    downsample_bias=True,
     bbox_head=dict(
         type='CoDINOHead',
         loss_cls=dict(
