@@ -175,7 +175,7 @@ def test_load_from(config, model, released, tiny_detector, build_runner):
 
 
 def test_heads_count_only_those_that_there_are():
-    """Without a RoI head, the first auxiliary head is ATSS; features make queries where they did."""
+    """Without a RoI head, the first is ATSS; where features make queries, they do here."""
     first = 'query_head.transformer'
     state = dict.fromkeys(
         (

@@ -15,6 +15,7 @@ model = dict(
     downsample_bias=True,
     bbox_head=dict(
         type='CoDINOHead',
+        sync_cls_avg_factor=False,
         loss_cls=dict(
             _delete_=True, type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0
         ),

@@ -123,16 +123,10 @@ class CoDINOHead(Float32DINOHead):
         """
         with torch.autocast(hidden_states.device.type, enabled=False):
             scores, boxes = [], []
-            for state, reference, classify, refine in zip(
-                hidden_states.float(),
-                references,
-                self.cls_branches,
-                self.reg_branches,
-                strict=False,  # the last boxes are no layer's start, the last branches the encoder's
-            ):
-                scores.append(classify(state))
-                start = inverse_sigmoid(reference.float(), eps=1e-3)
-                boxes.append((refine(state) + start).sigmoid())
+            for layer, state in enumerate(hidden_states.float()):
+                start = inverse_sigmoid(references[layer].float(), eps=1e-3)
+                scores.append(self.cls_branches[layer](state))
+                boxes.append((self.reg_branches[layer](state) + start).sigmoid())
             return torch.stack(scores), torch.stack(boxes)
 
     def loss(
