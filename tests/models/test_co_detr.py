@@ -61,9 +61,7 @@ def test_without_auxiliary_heads_it_is_dino(like_mmdet, images):
 def dino_of(model):
     """mmdet's DINO with the losses and the weights of ``model``."""
     config = small_model('dinov2-L_dino')
-    del config.bbox_head['loss_cls']
-    config.bbox_head.loss_cls = small_model(NAME).bbox_head.loss_cls
-    config.bbox_head.type = 'DINOHead'
+    config.bbox_head = dict(small_model(NAME).bbox_head, type='DINOHead')
     dino = build(config).train()
     assert type(dino) is DINO and type(dino.bbox_head) is DINOHead
     dino.load_state_dict({name: model.state_dict()[name] for name in dino.state_dict()})
