@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-_QUERY_HEAD = 'query_head.'
 # In this order, each on what the ones before have made of a name.
 _NAMES = (
     (r'^query_head\.transformer\.query_embed\.', 'query_embedding.'),
@@ -44,10 +43,10 @@ def from_co_detr_release(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         state: Tensors by name, of any origin.
 
     Returns:
-        The same mapping if nothing in it has the names of the release's decoder.
+        The same mapping if it does not have the release's decoder.
 
     Raises:
-        ValueError: If the decoder has names of no part of Co-DETR.
+        ValueError: If a name of the release's ``query_head`` is of no part of Co-DETR.
     """
     if not any(name.startswith('query_head.transformer.') for name in state):
         return state
@@ -70,6 +69,6 @@ def from_co_detr_release(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         for pattern, replacement in _NAMES:
             new = re.sub(pattern, replacement, new)
         renamed[new] = value
-    if unknown := [name for name in renamed if name.startswith(_QUERY_HEAD)]:
+    if unknown := [name for name in renamed if name.startswith('query_head.')]:
         raise ValueError(f'{unknown[0]} is no part of Co-DETR as SoMA was released with')
     return renamed

@@ -22,10 +22,10 @@ from .inferencer import result_of
 class DrawPredictionsHook(Hook):
     """Draw image, ground truth and prediction of each test sample.
 
-    They are written to ``<out_dir>/<domain>``, of data without domains to ``out_dir`` itself, or
-    shown in a window, by the first process alone. Without labels, the ground truth is
-    left out. Its boxes are taken as metrics take them, in pixels of the image's file: the test
-    pipeline loads them after it has resized the image.
+    They are written to ``<out_dir>/<domain>``, of data without domains to ``out_dir`` itself, and
+    the first process can show its own in a window. Without labels, the ground truth is left out.
+    Its boxes are taken as metrics take them, in pixels of the image's file: the test pipeline loads
+    them after it has resized the image.
 
     Args:
         out_dir: Folder to write to; None writes nothing.
@@ -83,9 +83,7 @@ class DrawPredictionsHook(Hook):
         classes, palette = meta['classes'], colours_of(meta)
         for sample in outputs:
             domain = sample.get('domain', '')
-            if (
-                self.out_dir and self._by_domain and not domain
-            ):  # images of one name would be written over
+            if self.out_dir and self._by_domain and not domain:  # one name would be written twice
                 pack = 'PackDomainInputs or PackDomainDetInputs'
                 raise InputError(
                     f'{sample.img_path} has lost its domain: the pipeline needs {pack}'

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmdet.models.layers import DinoTransformerDecoder, coordinate_to_encoding, inverse_sigmoid
-from mmdet.models.layers.transformer.utils import MLP
+from mmdet.models.layers import (
+    MLP,
+    DinoTransformerDecoder,
+    coordinate_to_encoding,
+    inverse_sigmoid,
+)
 from torch import Tensor, nn
 
 
 class CoDecoder(DinoTransformerDecoder):
     """mmdet's decoder of DINO, with a box code of a size of its own (arXiv 2203.03605, section 3).
 
-    Each layer's positional query is an MLP of the sine code of the boxes that it starts from. DINO
-    and Co-DETR code x, y, w and h with half as many features as a query has channels. So does
-    mmdet up to 3.3.0; its fork codes them with twice as many.
+    Each layer's positional query is an MLP of the sine code of the boxes that it starts from. DINO,
+    Co-DETR and mmdet 3.3.0 code each of x, y, w and h with 128 features for queries of 256
+    channels, onedl-mmdetection 3.5.1 with 256.
 
     Args:
         *args: As for ``DinoTransformerDecoder``.
