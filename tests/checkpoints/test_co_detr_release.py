@@ -5,6 +5,7 @@ import re
 
 import pytest
 import torch
+from mmdet.models.layers import DinoTransformerDecoder
 from mmengine.config import Config
 from small_configs import small_model
 from small_detectors import ARCH, build, image_sample
@@ -212,7 +213,8 @@ def test_the_structure_before_is_told_apart(config, released):
     """A model without the release's options says which tensor differs."""
     config = copy.deepcopy(config)
     del config.model.decoder['num_feats']
-    width = build(copy.deepcopy(config.model)).decoder.ref_point_head.layers[0].in_features
+    decoder = DinoTransformerDecoder(**config.model.decoder)
+    width = decoder.ref_point_head.layers[0].in_features
     message = rf'soma_dgod.*ref_point_head\.layers\.0\.weight is \[32, 64\] there and \[32, {width}'
     with pytest.raises(CheckpointError, match=message):
         plain(config, released)

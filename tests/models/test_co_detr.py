@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmcv.ops import batched_nms
 from mmdet.models import DINO, DINOHead
+from mmdet.models.layers import DinoTransformerDecoder
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from small_configs import small_model
@@ -25,8 +26,8 @@ def model():
 def like_mmdet():
     """With a box code of the size that mmdet's decoder has."""
     config = small_model(NAME)
-    code = build(small_model('dinov2-L_dino')).decoder.ref_point_head.layers[0].in_features
-    config.decoder.num_feats = code // 4
+    decoder = DinoTransformerDecoder(**small_model('dinov2-L_dino').decoder)
+    config.decoder.num_feats = decoder.ref_point_head.layers[0].in_features // 4
     torch.manual_seed(0)
     return build(config).train()
 
