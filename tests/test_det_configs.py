@@ -4,8 +4,15 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
+from mmdet.structures.bbox import HorizontalBoxes
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS, TRANSFORMS
 from raw_data import WEATHERS, write_raw_data
 from small_configs import DETECTORS, dicts, make_short, shrink_detector, without_validation
+from small_detectors import build
+from torch.nn import GroupNorm, LayerNorm
+from torch.optim import SGD
 
 from soma.evaluation.prepare import use_tta
 from soma.utils.config import REPOSITORY, load_config
@@ -20,7 +27,7 @@ def test_detection_recipe_is_that_of_the_paper(head):
     assert (resize.scale, resize.ratio_range, resize.keep_ratio) == ((1024, 1024), (0.1, 2.0), True)
     assert (crop.crop_type, crop.crop_size) == ('absolute_range', (1024, 1024))
     assert crop.recompute_bbox and crop.allow_negative_crop
-    assert (keep.min_gt_bbox_wh, keep.keep_empty, flip.prob) == ((1e-2, 1e-2), False, 0.5)
+    assert keep == dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)) and flip.prob == 0.5
     assert (pad.size, pad.pad_val.img) == ((1024, 1024), (114, 114, 114))
     assert (distort.type, pack.type) == ('PhotoMetricDistortion', 'PackDomainDetInputs')
     domains = {part.domain: part for part in config.test_dataloader.dataset.datasets}
@@ -39,9 +46,13 @@ def test_detection_recipe_is_that_of_the_paper(head):
     assert config.test_evaluator.mean_over == ['NC', 'DR', 'NR', 'DF']
     wrapper = config.optim_wrapper
     assert (wrapper.optimizer.lr, wrapper.optimizer.weight_decay) == (2e-4, 0.05)
-    assert wrapper.paramwise_cfg == dict(
-        custom_keys=dict(backbone=dict(lr_mult=0.5, decay_mult=0.2))
-    )
+    keys, backbone = wrapper.paramwise_cfg.custom_keys, dict(lr_mult=0.5, decay_mult=0.2)
+    if head == 'codetr':
+        no_decay = dict(decay_mult=0.0)
+        assert keys == dict(backbone=backbone, query_embed=no_decay, level_embed=no_decay)
+        assert wrapper.paramwise_cfg.norm_decay_mult == 0
+    else:
+        assert wrapper.paramwise_cfg == dict(custom_keys=dict(backbone=backbone))
     assert wrapper.clip_grad == dict(max_norm=35, norm_type=2)
     warm, steps, decay = config.param_scheduler
     assert (warm.start_factor, warm.end) == (0.01, 1500)
@@ -60,6 +71,8 @@ def test_detection_recipe_is_that_of_the_paper(head):
     box = model.bbox_head
     assert (box.loss_bbox.loss_weight, box.loss_iou.loss_weight, box.num_classes) == (5, 2, 7)
     if head == 'codetr':
+        structure = (model.decoder.num_feats, model.query_features, model.downsample_bias)
+        assert structure == (128, False, True) and not box.sync_cls_avg_factor
         assert dict(box.loss_cls) == dict(
             type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0
         )
@@ -77,6 +90,55 @@ def test_detection_recipe_is_that_of_the_paper(head):
         assert other.train_dataloader == config.train_dataloader
         assert other.param_scheduler == config.param_scheduler[:-1]
         assert 'adapter' not in other.model.backbone
+
+
+def test_co_detr_trains_as_in_the_release():
+    """The learning rate over 40,000 iterations, and what does not decay."""
+    config = load_config(
+        REPOSITORY / 'configs/det/soma_dinov2-L_codetr_diverse-weather_1024x1024.py'
+    )
+    shrink_detector(config.model)
+    model = build(config.model)
+    optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer
+    names = {id(p): name for name, p in model.named_parameters()}
+    settings = {names[id(p)]: group for group in optimizer.param_groups for p in group['params']}
+    norms = {
+        f'{name}.{kind}'
+        for name, module in model.named_modules()
+        if isinstance(module, LayerNorm | GroupNorm) and not name.startswith('backbone')
+        for kind in ('weight', 'bias')
+    }
+    still = {name for name, group in settings.items() if group['weight_decay'] == 0}
+    assert (
+        still == {*norms, 'query_embedding.weight', 'level_embed'} and 'decoder.norm.bias' in norms
+    )
+    for name, group in settings.items():
+        slow = name.startswith('backbone')
+        assert group['lr'] == pytest.approx(1e-4 if slow else 2e-4)
+        if name not in still:
+            assert group['weight_decay'] == pytest.approx(0.01 if slow else 0.05)
+    optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
+    schedulers = [
+        PARAM_SCHEDULERS.build({**s, 'optimizer': optimizer}) for s in config.param_scheduler[:2]
+    ]
+    rates = []
+    for _ in range(40000):
+        rates.append(optimizer.param_groups[0]['lr'])
+        for scheduler in schedulers:
+            scheduler.step()
+    drops = [i for i in range(1, 40000) if rates[i] < rates[i - 1]]
+    assert drops == [25500, 33500] and rates[0] == pytest.approx(2e-6)
+    assert rates[1500] == pytest.approx(2e-4) and rates[-1] == pytest.approx(2e-6)
+
+
+def test_which_images_are_drawn_again():
+    """As in the release: those of which only slivers are left, not those without any box."""
+    config = load_config(REPOSITORY / 'configs/_base_/datasets/diverse_weather_1024x1024.py')
+    keep = TRANSFORMS.build({**config.train_pipeline[4], '_scope_': 'mmdet'})
+    for sizes, expected in (([5, 0.001], 1), ([0.001], None), ([], 0)):
+        boxes = torch.tensor([[2, 2, 2 + size, 9] for size in sizes]).reshape(-1, 4)
+        results = keep(dict(gt_bboxes=HorizontalBoxes(boxes)))
+        assert (results and len(results['gt_bboxes'])) == expected
 
 
 @pytest.fixture(scope='module')

@@ -1,9 +1,13 @@
 import json
 from itertools import chain
 
+import matplotlib.pyplot as plt
+import mmengine
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.visualization import Visualizer
 from PIL import Image
 
 from soma.datasets import DomainVOCDataset
@@ -206,7 +210,7 @@ def test_a_shared_adapter_gives_the_same_results(
     assert '12 layers of rank 4: peft.pth' in capsys.readouterr().out
 
 
-def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_path):
+def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_path, monkeypatch):
     here, config_file = tmp_path / 'elsewhere', tmp_path / 'det.py'
     load, resize, pad, annotations, pack = tiny_detector.test_pipeline
     flips = [dict(type='RandomFlip', prob=prob, direction='horizontal') for prob in (0.0, 1.0)]
@@ -241,6 +245,19 @@ def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_p
         ground_truth = np.asarray(Image.open(here / name / images[0]))[:, 86:166]
         bus = (ground_truth == (red, green, blue)).all(-1).sum(0)
         assert bus[6] >= 20 and bus[36] >= 20 and bus[37:].max() == 0 == bus[:6].max()
+    windows = []  # of the command line of SoMA's release
+    monkeypatch.setattr(plt, 'get_backend', lambda: 'TkAgg')
+    monkeypatch.setattr(Visualizer, 'show', lambda _, *arguments: windows.append(arguments))
+    options = ['--work-dir', 'pickled', '--cfg-options', 'experiment_name=det_pickled']
+    run_here('test.py', config_file, file, '--show', '--out', 'x.pkl', *options)
+    assert [window[1:] for window in windows] == [(i.replace('/', ' '), 2) for i in images]
+    assert np.array_equal(windows[0][0], np.asarray(Image.open(here / 'plain' / images[0])))
+    samples = mmengine.load(here / 'x.pkl')
+    assert [sample['domain'] for sample in samples] == ['DC'] * 3 + ['NC'] * 3
+    assert samples[0]['img_path'].endswith('0.jpg') and 'gt_instances' not in samples[0]
+    of_night = torch.cat([sample['pred_instances']['scores'] for sample in samples[3:]])
+    assert sorted(of_night.tolist()) == pytest.approx(scores['plain'])
+    assert 'mean_mAP' in metrics_of(here / 'pickled')
     images = box_data / 'night/VOC2007/JPEGImages'
     run_here('visualize.py', config_file, file, images, '--score-thr', '0', '--save-dir', 's')
     sheets = sorted((here / 's').rglob('*.*'))

@@ -14,11 +14,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_file(
         'out',
         'folder for the predictions: PNG of Cityscapes ids, or of the places of the classes where '
-        'they are not the 19 of Cityscapes; COCO-style JSON of a detector',
+        'they are not the 19 of Cityscapes; COCO-style JSON of a detector. Of a detector also a '
+        'file, *.pkl',
         place=False,
         required=False,
     )
     parser.add_argument('--show-dir', help='folder for images of the predictions')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument(
+        '--wait-time',
+        type=float,
+        default=2.0,
+        metavar='SECONDS',
+        help='how long --show shows an image; 0: until the space key (%(default)s)',
+    )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     return parser.parse_args()
 

@@ -25,9 +25,10 @@ from ..io.checkpoint_files import (
 from ..io.files import CheckpointError
 from ..models.build import LeftOut, plain_model
 from .checkpoint import Checkpoint
+from .co_detr_release import from_co_detr_release
 
 # From the names of public releases to those of this package; other names stay as they are.
-RENAMINGS = (from_release,)
+RENAMINGS = (from_release, from_co_detr_release)
 
 
 def open_checkpoint(

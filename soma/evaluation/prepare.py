@@ -13,6 +13,7 @@ from ..io.files import InputError, check_folder
 from ..models.build import LeftOut, use_plain_model
 from ..utils.cli import config_from
 from ..utils.config import each_dataset, load_config
+from .dump import SUFFIXES
 
 _TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 
@@ -40,21 +41,31 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, LeftOut]:
         use_test_data(config, args.test_data, test_options)
     if not config.get('test_evaluator'):
         raise InputError(f'{args.config} has no test_evaluator: name other data with --test-data')
-    for folder in filter(None, (config.work_dir, args.out, args.show_dir)):
+    for folder in filter(None, (config.work_dir, args.show_dir)):
         check_folder(folder)
-    metrics = config.test_evaluator
-    first = metrics[0] if isinstance(metrics, list) else metrics  # writes the predictions
-    if args.out:
-        first.output_dir = args.out
-    elif first.get('format_only'):
-        raise InputError('this test has no labels and only writes predictions: give --out')
-    if args.show_dir:
-        config.setdefault('custom_hooks', []).append(
-            dict(type='DrawPredictionsHook', out_dir=args.show_dir)
-        )
+    _write_predictions(config, args.out)
+    if args.show_dir or args.show:
+        draw = dict(out_dir=args.show_dir, show=args.show, wait_time=args.wait_time)
+        config.setdefault('custom_hooks', []).append(dict(type='DrawPredictionsHook', **draw))
     if args.tta:
         use_tta(config)
     return config, left_out
+
+
+def _write_predictions(config: Config, out: str | None) -> None:
+    """Have a test write its predictions to a folder, or those of a detector to a pickle."""
+    metrics = config.test_evaluator
+    metrics = metrics if isinstance(metrics, list) else [metrics]
+    pickled = out is not None and out.endswith(SUFFIXES)
+    if pickled and config.get('default_scope') != 'mmdet':
+        raise InputError(f'--out {out}: the predictions are images, name a folder for them')
+    if metrics[0].get('format_only') and (pickled or not out):
+        raise InputError('this test has no labels and only writes predictions: give --out FOLDER')
+    if pickled:
+        config.test_evaluator = [*metrics, dict(type='DumpPredictions', out_file_path=out)]
+    elif out:
+        check_folder(out)
+        metrics[0].output_dir = out
 
 
 def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | None = None) -> None:

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from mmengine.hooks import Hook
@@ -66,6 +67,12 @@ def test_a_score_out_of_range_is_refused():
     for wrong in (30, '0.5'):
         with pytest.raises(InputError, match=f'score_thr must be from 0 to 1, got {wrong!r}'):
             DrawPredictionsHook('out', wrong)
+
+
+def test_without_a_display_nothing_is_shown(monkeypatch):
+    monkeypatch.setattr(plt, 'get_backend', lambda: 'agg')
+    with pytest.raises(InputError, match=r'--show needs a display.*--show-dir FOLDER'):
+        DrawPredictionsHook(None, show=True)
 
 
 def test_classes_of_its_own_all_through(tiny_config, build_runner, tmp_path):

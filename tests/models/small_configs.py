@@ -73,6 +73,8 @@ def shrink_detector(model):
         model.num_queries = 20
         model.bbox_head.embed_dims = 32
         model.positional_encoding.num_feats = 16
+        if 'num_feats' in model.decoder:
+            model.decoder.num_feats = 16
         model.encoder.num_layers, model.decoder.num_layers = 1, 2
         model.dn_cfg.group_cfg.num_dn_queries = 10
         model.test_cfg.max_per_img = 30

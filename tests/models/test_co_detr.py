@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmcv.ops import batched_nms
 from mmdet.models import DINO, DINOHead
+from mmdet.models.layers import DinoTransformerDecoder
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.structures import InstanceData
 from small_configs import small_model
@@ -21,6 +22,16 @@ def model():
     return build(small_model(NAME)).train()
 
 
+@pytest.fixture(scope='module')
+def like_mmdet():
+    """With a box code of the size that mmdet's decoder has."""
+    config = small_model(NAME)
+    decoder = DinoTransformerDecoder(**small_model('dinov2-L_dino').decoder)
+    config.decoder.num_feats = decoder.ref_point_head.layers[0].in_features // 4
+    torch.manual_seed(0)
+    return build(config).train()
+
+
 @pytest.fixture
 def images():
     torch.manual_seed(1)
@@ -29,13 +40,15 @@ def images():
 
 def without_auxiliary_heads(model):
     """A detector of the same weights."""
-    plain = build(small_model(NAME, **OFF)).train()
+    config = small_model(NAME, **OFF)
+    config.decoder.num_feats = model.decoder.num_feats
+    plain = build(config).train()
     plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})
     return plain
 
 
-def test_without_auxiliary_heads_it_is_dino(model, images):
-    lean = without_auxiliary_heads(model)
+def test_without_auxiliary_heads_it_is_dino(like_mmdet, images):
+    lean = without_auxiliary_heads(like_mmdet)
     plain = dino_of(lean)
     losses = []
     for detector in (lean, plain):
@@ -49,9 +62,7 @@ def test_without_auxiliary_heads_it_is_dino(model, images):
 def dino_of(model):
     """mmdet's DINO with the losses and the weights of ``model``."""
     config = small_model('dinov2-L_dino')
-    del config.bbox_head['loss_cls']
-    config.bbox_head.loss_cls = small_model(NAME).bbox_head.loss_cls
-    config.bbox_head.type = 'DINOHead'
+    config.bbox_head = dict(small_model(NAME).bbox_head, type='DINOHead')
     dino = build(config).train()
     assert type(dino) is DINO and type(dino.bbox_head) is DINOHead
     dino.load_state_dict({name: model.state_dict()[name] for name in dino.state_dict()})
@@ -224,9 +235,9 @@ def test_no_more_queries_than_allowed(model):
     assert len(chosen) == 4 and len(set(chosen.bboxes[:, 0].tolist())) == 4
 
 
-def test_a_test_by_detr_does_nothing_more_than_dino(model, images):
+def test_a_test_by_detr_does_nothing_more_than_dino(like_mmdet, images):
     """And its boxes are DINO's after soft-NMS."""
-    model = copy.deepcopy(model).eval()
+    model = copy.deepcopy(like_mmdet).eval()
     for part in ('rpn_head', 'roi_head', 'atss_head', 'downsample', 'aux_queries'):
         for module in getattr(model, part).modules():
             module.register_forward_hook(lambda *_: pytest.fail('an auxiliary head ran'))

@@ -147,6 +147,7 @@ TEST = [
     ('@merged.pth --test-data @no_model.py', r'no_model\.py has no test_dataloader'),
     ('@merged.pth --tta', 'no tta_pipeline'),
     ('@merged.pth --out @tiny.py', r'tiny\.py'),
+    ('@merged.pth --out x.pkl', r'--out x\.pkl: the predictions are images, name a folder'),
     ('@merged.pth --show-dir @tiny.py', r'tiny\.py'),
     ('@merged.pth --cfg-options test_evaluator.format_only=True', 'give --out'),
     ('@merged.pth --cfg-options test_evaluator.mean_over=[rain]', 'mean_over names .*rain'),

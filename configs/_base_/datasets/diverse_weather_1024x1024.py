@@ -28,7 +28,8 @@ train_pipeline = [
         recompute_bbox=True,
         allow_negative_crop=True,
     ),
-    dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2), keep_empty=False),
+    # where all boxes are thinner, another image is drawn; crops without any box stay
+    dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)),
     dict(type='RandomFlip', prob=0.5),
     dict(type='Pad', size=(1024, 1024), pad_val=dict(img=(114, 114, 114))),
     dict(type='PhotoMetricDistortion'),

@@ -9,8 +9,13 @@ sampler = dict(type='RandomSampler', neg_pos_ub=-1)
 model = dict(
     type='CoDETR',
     branch='detr',
+    # As in SoMA's release. Files trained before these three lines were here load without them.
+    decoder=dict(num_feats=128),
+    query_features=False,
+    downsample_bias=True,
     bbox_head=dict(
         type='CoDINOHead',
+        sync_cls_avg_factor=False,
         loss_cls=dict(
             _delete_=True, type='QualityFocalLoss', use_sigmoid=True, beta=2.0, loss_weight=1.0
         ),

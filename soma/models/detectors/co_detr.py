@@ -19,6 +19,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from .co_decoder import CoDecoder
 from .co_heads import image_factor
 
 BRANCHES = ('detr', 'rpn+roi', 'atss')
@@ -30,12 +31,15 @@ class PositiveQueries(nn.Module):
 
     Args:
         dims: Channels of features and queries.
+        use_features: Whether the boxes' features are in them, or their places alone.
     """
 
-    def __init__(self, dims: int) -> None:
+    def __init__(self, dims: int, use_features: bool) -> None:
         super().__init__()
         self.position = nn.Sequential(nn.Linear(2 * dims, dims), nn.LayerNorm(dims))
-        self.content = nn.Sequential(nn.Linear(dims, dims), nn.LayerNorm(dims))
+        self.content = (
+            nn.Sequential(nn.Linear(dims, dims), nn.LayerNorm(dims)) if use_features else None
+        )
 
     def forward(self, boxes: Tensor, features: Tensor) -> Tensor:
         """Make queries.
@@ -48,7 +52,8 @@ class PositiveQueries(nn.Module):
             Shape ``(n, P, dims)``.
         """
         embedding = DINO.get_proposal_pos_embed(inverse_sigmoid(boxes), features.shape[2] // 2)
-        return self.position(embedding) + self.content(features)
+        position = self.position(embedding)
+        return position if self.content is None else position + self.content(features)
 
 
 @MODELS.register_module()
@@ -61,11 +66,16 @@ class CoDETR(DINO):
     head apart. A test by the DETR branch does nothing of this.
 
     Args:
-        *args: As for ``DINO``, whose ``bbox_head`` is a ``CoDINOHead``.
+        *args: As for ``DINO``, whose ``bbox_head`` is a ``CoDINOHead``; ``decoder`` may have the
+            ``num_feats`` of a :class:`CoDecoder`, without which it is mmdet's own.
         rpn_head: Config of ``Float32RPNHead``, None for neither RPN nor RoI head.
         roi_head: Config of a ``CoRoIHead``.
         atss_head: Config of a ``CoATSSHead``, None for none.
         max_positives: Largest number of queries that an auxiliary head adds for an image.
+        query_features: Whether these queries hold the features of their boxes (equation 4), or
+            their places alone, as in the release.
+        downsample_bias: Whether the convolution that makes the auxiliary heads' further level has
+            a bias, as in the release.
         branch: Which heads predict: ``'detr'``, ``'rpn+roi'`` or ``'atss'``.
         train_cfg: Of ``DINO``; and ``rpn``, ``rpn_proposal``, ``rcnn``, ``atss``.
         test_cfg: Of ``DINO``; and ``rpn``, ``rcnn``, ``atss``.
@@ -82,6 +92,8 @@ class CoDETR(DINO):
         roi_head: Mapping | None = None,
         atss_head: Mapping | None = None,
         max_positives: int = 300,
+        query_features: bool = True,
+        downsample_bias: bool = False,
         branch: str = 'detr',
         train_cfg: Mapping | None = None,
         test_cfg: Mapping | None = None,
@@ -101,11 +113,22 @@ class CoDETR(DINO):
         heads = [name for name in ('roi', 'atss') if getattr(self, f'{name}_head') is not None]
         if heads:
             dims = self.embed_dims
-            self.aux_queries = nn.ModuleDict({name: PositiveQueries(dims) for name in heads})
-            # the auxiliary heads see a level more than the encoder
-            self.downsample = ConvModule(
-                dims, dims, 3, 2, 1, norm_cfg=dict(type='GN', num_groups=32), act_cfg=None
+            self.aux_queries = nn.ModuleDict(
+                {name: PositiveQueries(dims, query_features) for name in heads}
             )
+            # the auxiliary heads see a level more than the encoder
+            norm = dict(type='GN', num_groups=32)
+            self.downsample = ConvModule(
+                dims, dims, 3, 2, 1, bias=downsample_bias, norm_cfg=norm, act_cfg=None
+            )
+
+    def _init_layers(self) -> None:
+        options = dict(self.decoder)
+        num_feats = options.pop('num_feats', None)
+        self.decoder = options
+        super()._init_layers()
+        if num_feats is not None:
+            self.decoder = CoDecoder(**options, num_feats=num_feats)
 
     def _build(self, config: Mapping | None, name: str) -> nn.Module | None:
         if config is None:

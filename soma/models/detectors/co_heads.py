@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from mmcv.ops import batched_nms
 from mmdet.models import ATSSHead, StandardRoIHead
+from mmdet.models.layers import inverse_sigmoid
 from mmdet.models.utils import multi_apply
 from mmdet.structures import SampleList
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
@@ -107,6 +108,26 @@ class CoDINOHead(Float32DINOHead):
     ``test_cfg.nms``, such as ``dict(type='soft_nms', iou_threshold=0.8)``, thins out what it
     predicts.
     """
+
+    def forward(self, hidden_states: Tensor, references: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Classify the queries and refine their boxes.
+
+        mmdet's head clips the boxes at another value than the decoder that made them.
+
+        Args:
+            hidden_states: As for ``Float32DINOHead``.
+            references: As for ``Float32DINOHead``.
+
+        Returns:
+            As ``Float32DINOHead``.
+        """
+        with torch.autocast(hidden_states.device.type, enabled=False):
+            scores, boxes = [], []
+            for layer, state in enumerate(hidden_states.float()):
+                start = inverse_sigmoid(references[layer].float(), eps=1e-3)
+                scores.append(self.cls_branches[layer](state))
+                boxes.append((self.reg_branches[layer](state) + start).sigmoid())
+            return torch.stack(scores), torch.stack(boxes)
 
     def loss(
         self,
