@@ -206,6 +206,7 @@ def test_nights_fog_india_and_muses(small, build_runner):
     parts = config.test_dataloader.dataset.datasets
     singles = [small(path, folder / f'{name}.py').test_dataloader for name in names]
     assert [single.dataset for single in singles] == parts
+    assert small(path, folder / 'citys.py').test_dataloader.dataset.domain == 'citys'
     metrics = build_runner(config).test()
     scores = [name.removesuffix('_mIoU') for name in metrics if name.endswith('_mIoU')]
     assert scores == [*names, 'mean']
