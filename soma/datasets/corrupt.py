@@ -84,12 +84,12 @@ class Corrupt(BaseTransform):
             height, width = image.shape[:2]
             raise InputError(f'Corrupt needs at least 32 x 32 pixels, got {width} x {height}')
         seed = crc32(f'{Path(results["img_path"]).name} {self.name} {self.severity}'.encode())
-        own_seed = {'seed': seed} if self._takes_seed else {}
+        options = {'seed': seed} if self._takes_seed else {}
         state = np.random.get_state()
         np.random.seed(seed)
         try:
             corrupted = self._corrupt(
-                image[..., ::-1], corruption_name=self.name, severity=self.severity, **own_seed
+                image[..., ::-1], corruption_name=self.name, severity=self.severity, **options
             )
         finally:
             np.random.set_state(state)

@@ -75,8 +75,9 @@ def _matrix(report: Mapping, plan: CorruptionPlan, domain: str) -> np.ndarray:
 
 def _errors(report: Mapping, plan: CorruptionPlan, domain: str) -> np.ndarray:
     """CE of each corruption, in percent (corruptions,)."""
-    own, other = (100 - _matrix(source, plan, domain) for source in (report, plan.reference))
-    return 100 * own.sum(1) / other.sum(1)
+    sources = report, plan.reference
+    errors, others = ((100 - _matrix(source, plan, domain)).sum(1) for source in sources)
+    return 100 * errors / others
 
 
 def tables(report: Mapping, plan: CorruptionPlan) -> list[Table]:

@@ -71,7 +71,7 @@ def corrupt_data(dataloader: Mapping, name: str, severity: int) -> Mapping:
         severity: Its severity.
 
     Returns:
-        A copy, with the corruption directly after each step that loads an image.
+        A copy, with the corruption directly after the step that loads an image.
 
     Raises:
         InputError: If a dataset has no such step.
@@ -176,9 +176,10 @@ def _read(path: Path) -> dict:
 def _check_reference(report: Mapping, plan: CorruptionPlan) -> None:
     if plan.reference is None:
         return
-    own, other = (list(source['scores']['clean']) for source in (report, plan.reference))
-    if set(own) != set(other):
-        raise InputError(f'--reference is of the domains {other}, this test of {own}')
+    sources = report, plan.reference
+    domains, others = (list(source['scores']['clean']) for source in sources)
+    if set(domains) != set(others):
+        raise InputError(f'--reference is of the domains {others}, this test of {domains}')
 
 
 def _hash_of_data(config: Config) -> str:

@@ -12,6 +12,7 @@ from PIL import Image
 from soma.datasets.corrupt import CORRUPTIONS, GROUPS
 from soma.evaluation.corruption_report import CorruptionPlan, summarise, tables
 from soma.evaluation.corruptions import corrupt_data, make_plan, run_corruptions
+from soma.io.checkpoint_files import write_checkpoint
 from soma.io.files import InputError
 from soma.utils.tables import as_text
 
@@ -111,9 +112,9 @@ def test_scores_are_those_of_images_corrupted_before_and_are_not_computed_again(
     monkeypatch.setattr(
         type(runner), 'test', lambda self: tested.append(self._test_evaluator) or original(self)
     )
-    run_corruptions(runner, make_plan(['snow'], [1]))
-    report = run_corruptions(runner, make_plan(['snow', 'fog'], [1, 5]))
-    keys = ['clean', 'snow_1', 'snow_5', 'fog_1', 'fog_5']
+    run_corruptions(runner, make_plan(['snow'], [5]))
+    report = run_corruptions(runner, make_plan(['snow', 'fog'], [5]))
+    keys = ['clean', 'snow_5', 'fog_5']
     assert [evaluator.prefix for evaluator in tested] == keys
     assert report == json.loads((tmp_path / 'work/corruptions.json').read_text())
     assert list(report['scores']) == keys and report['score'] == 'mIoU'
@@ -156,3 +157,18 @@ def test_a_reference_must_have_the_same(content, message, tiny_config, build_run
         assert list(json.loads((tmp_path / 'work/corruptions.json').read_text())['scores']) == [
             'clean'
         ]
+
+
+def test_the_script(tiny_config, build_runner, tmp_path, run_here):
+    del tiny_config.model.backbone.adapter
+    model = build_runner(tiny_config).model
+    write_checkpoint({'state_dict': model.state_dict()}, tmp_path / 'plain.pth')
+    tiny_config.dump(tmp_path / 'tiny.py')
+    files = tmp_path / 'tiny.py', tmp_path / 'plain.pth'
+    options = ['--work-dir', tmp_path / 'tested', '--severities', '2', '4', '--corruptions', 'fog']
+    run_here('test.py', *files, *options, '--cfg-options', 'experiment_name=corrupted')
+    report = json.loads((tmp_path / 'tested/corruptions.json').read_text())
+    assert list(report['scores']) == ['clean', 'fog_2', 'fog_4']
+    assert report['summary']['mean']['mPC'] == pytest.approx(
+        (report['scores']['fog_2']['mean'] + report['scores']['fog_4']['mean']) / 2, abs=0.01
+    )
