@@ -58,8 +58,8 @@ def summarise(report: Mapping, plan: CorruptionPlan) -> dict[str, dict[str, floa
         values = {'clean': clean, 'mPC': corrupted.mean()}
         with np.errstate(invalid='ignore', divide='ignore'):
             values['rPC'] = 100 * values['mPC'] / clean
-            if plan.reference:
-                values['mCE'] = _errors(report, plan, domain).mean()
+        if plan.reference:
+            values['mCE'] = _errors(report, plan, domain).mean()
         summary[domain] = {
             key: round(float(value), 2) if np.isfinite(value) else None
             for key, value in values.items()
@@ -77,7 +77,8 @@ def _errors(report: Mapping, plan: CorruptionPlan, domain: str) -> np.ndarray:
     """CE of each corruption, in percent (corruptions,)."""
     sources = report, plan.reference
     errors, others = ((100 - _matrix(source, plan, domain)).sum(1) for source in sources)
-    return 100 * errors / others
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return 100 * errors / others
 
 
 def tables(report: Mapping, plan: CorruptionPlan) -> list[Table]:
@@ -90,13 +91,10 @@ def tables(report: Mapping, plan: CorruptionPlan) -> list[Table]:
         for name in columns + ['CE'] * bool(plan.reference):
             table.add_column(name, justify='right')
         matrix = _matrix(report, plan, domain)
-        errors = _errors(report, plan, domain) if plan.reference else None
-        for index, name in enumerate(plan.corruptions):
-            values = [*matrix[index], matrix[index].mean()]
-            table.add_row(name, *map(cell, values + ([] if errors is None else [errors[index]])))
-        table.add_section()
-        values = [*matrix.mean(0), matrix.mean()]
-        table.add_row('mean', *map(cell, values + ([] if errors is None else [errors.mean()])))
+        errors = [_errors(report, plan, domain)] if plan.reference else []
+        rows = np.array([*matrix.T, matrix.mean(1), *errors]).T
+        for name, row in zip((*plan.corruptions, 'mean'), (*rows, rows.mean(0)), strict=True):
+            table.add_row(name, *map(cell, row), end_section=name == plan.corruptions[-1])
         result.append(table)
     table = Table('domain')
     for key in report['summary']['mean']:
