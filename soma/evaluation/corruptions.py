@@ -82,7 +82,8 @@ def corrupt_data(dataloader: Mapping, name: str, severity: int) -> Mapping:
         loads = [i for i, step in enumerate(steps) if str(step['type']).startswith('LoadImage')]
         if not loads:
             raise InputError(f'{place}.pipeline has no step LoadImageFromFile to corrupt after')
-        steps.insert(loads[0] + 1, dict(type='Corrupt', name=name, severity=severity))
+        # The class, since some releases of mmdet have another Corrupt.
+        steps.insert(loads[0] + 1, dict(type=Corrupt, name=name, severity=severity))
         part['pipeline'] = steps
     return dataloader
 
