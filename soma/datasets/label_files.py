@@ -83,13 +83,14 @@ def _draw_classes(path: Path, classes: Sequence[str]) -> np.ndarray:
         image = Image.new('L', size, classes.index('unlabeled'))
         draw = ImageDraw.Draw(image)
         for item in content['objects']:
+            if item.get('deleted'):
+                continue
             name = item['label']
             if name not in classes:  # 'cargroup' is several cars
                 name = name.removesuffix('group')
             if name not in classes:
                 raise ValueError(f'has a label {name!r}, which the dataset does not define')
-            if not item.get('deleted'):
-                draw.polygon([tuple(point) for point in item['polygon']], fill=classes.index(name))
+            draw.polygon([tuple(point) for point in item['polygon']], fill=classes.index(name))
     return np.array(image)
 
 
