@@ -93,7 +93,7 @@ SAME = {
         f'convert_datasets/{name}.py': ['--root d --out o', 'd --out o']
         for name in (
             *('acdc', 'bdd100k', 'cityscapes', 'diverse_weather', 'gta', 'mapillary', 'synthia'),
-            'urbansyn',
+            *('urbansyn', 'dark_zurich', 'foggy_zurich', 'idd', 'muses', 'night_driving'),
         )
     },
 }
@@ -111,7 +111,7 @@ OPTIONS = {
     'train.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --resume '
     '--amp',
     'test.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --force '
-    '--test-data --out --show-dir --tta',
+    '--test-data --out --show --wait-time --show-dir --tta --corruptions --severities --reference',
     'visualize.py': '--suffix --score-thr --device --force --trust',
     'analysis_tools/benchmark.py': '--phase --batch-size --iters --warmup --size --amp '
     '--cfg-options --trust',

@@ -218,6 +218,21 @@ def state(runner):
     return runner.model.state_dict()
 
 
+def test_nights_fog_india_and_muses(small, build_runner):
+    """Together, and each by a file of its own."""
+    names = ['dark_zurich', 'night_driving', 'foggy_zurich', 'idd', 'muses']
+    folder = REPOSITORY / 'configs/_base_/datasets'
+    path = REPOSITORY / 'configs/soma/soma_dinov2-L_semfpn_gta2cbm_512x512.py'
+    config = small(path, folder / 'night_fog_idd_muses.py')
+    parts = config.test_dataloader.dataset.datasets
+    singles = [small(path, folder / f'{name}.py').test_dataloader for name in names]
+    assert [single.dataset for single in singles] == parts
+    assert small(path, folder / 'citys.py').test_dataloader.dataset.domain == 'citys'
+    metrics = build_runner(config).test()
+    scores = [name.removesuffix('_mIoU') for name in metrics if name.endswith('_mIoU')]
+    assert scores == [*names, 'mean']
+
+
 @pytest.mark.parametrize('tta', [False, True], ids=['once', 'augmented'])
 @pytest.mark.parametrize('path', SERVERS, ids=lambda path: path.stem)
 def test_predictions_for_servers(path, tta, small, build_runner, tmp_path):

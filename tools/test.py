@@ -29,7 +29,26 @@ def parse_args() -> argparse.Namespace:
         help='how long --show shows an image; 0: until the space key (%(default)s)',
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    return parser.parse_args()
+    parser.add_argument(
+        '--corruptions',
+        nargs='+',
+        metavar='NAME',
+        help='test on corrupted images: all, benchmark, cityscapes-c, a kind or single ones',
+    )
+    parser.add_argument(
+        '--severities',
+        nargs='+',
+        type=int,
+        choices=range(1, 6),
+        help='of the corruptions (default: 1 to 5)',
+    )
+    parser.add_argument('--reference', help="another run's corruptions.json, for mCE")
+    args = parser.parse_args()
+    if not args.corruptions and (args.severities or args.reference):
+        parser.error('--severities and --reference belong to --corruptions')
+    if args.corruptions and (args.out or args.show or args.show_dir):
+        parser.error('--corruptions only scores: leave out --out, --show and --show-dir')
+    return args
 
 
 def main() -> None:
@@ -38,13 +57,19 @@ def main() -> None:
     from mmengine.registry import RUNNERS  # here, as all below, so that --help need not wait
 
     from soma.checkpoints.open import load_plain
+    from soma.evaluation.corruptions import make_plan, run_corruptions
     from soma.evaluation.prepare import prepare_test
 
     with command(args.trust):
         config, left_out = prepare_test(args)
+        severities = args.severities or range(1, 6)
+        plan = args.corruptions and make_plan(args.corruptions, severities, args.reference)
         runner = RUNNERS.build(config)
         load_plain(runner.model, args.checkpoint, args.base, args.force, left_out)
-        runner.test()
+        if plan:
+            run_corruptions(runner, plan)
+        else:
+            runner.test()
 
 
 if __name__ == '__main__':

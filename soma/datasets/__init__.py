@@ -7,12 +7,20 @@ from ..registration import register
 register()
 
 from .bilateral import BilateralFilter
+from .corrupt import Corrupt
 from .domain_dataset import DomainDataset
 from .pixmix import PixMix
 from .samplers import RatioSampler
 from .transforms import PackDomainInputs
 
-__all__ = ['BilateralFilter', 'DomainDataset', 'PackDomainInputs', 'PixMix', 'RatioSampler']
+__all__ = [
+    'BilateralFilter',
+    'Corrupt',
+    'DomainDataset',
+    'PackDomainInputs',
+    'PixMix',
+    'RatioSampler',
+]
 
 if find_spec('mmdet') is not None:
     from .domain_voc import DomainVOCDataset

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageDraw, UnidentifiedImageError
 
 _EXIF_ORIENTATION = 0x0112
 _REASONS = {
@@ -21,13 +21,16 @@ _REASONS = {
 _SCALED = {'L;2': 85, 'L;4': 17}  # what Pillow multiplies the few levels of such greys by
 
 
-def read_labels(path: Path, channel: int | None = None) -> np.ndarray:
+def read_labels(
+    path: Path, channel: int | None = None, classes: Sequence[str] | None = None
+) -> np.ndarray:
     """Read the values that a label file holds: palette indices or numbers, 8 or 16 bits, no alpha.
 
     Args:
-        path: An image file, or the polygons of Cityscapes (``*.json``), which give train ids.
+        path: An image file, or polygons (``*.json``); those of Cityscapes give train ids.
         channel: Channel of a colour image that holds the class, in the order red, green, blue;
             None if all of them must.
+        classes: Names of the values that polygons are drawn with; of Cityscapes' if None.
 
     Returns:
         Values (H, W), integers.
@@ -38,7 +41,7 @@ def read_labels(path: Path, channel: int | None = None) -> np.ndarray:
         ValueError: It does not hold one value a pixel.
     """
     if path.suffix == '.json':
-        return _draw_polygons(path)
+        return _draw_polygons(path) if classes is None else _draw_classes(path, classes)
     with Image.open(path) as image:
         raw = image.tile[0][3] if image.tile else None
         image.load()  # to the end: OpenCV would fill up what is missing
@@ -72,13 +75,32 @@ def _draw_polygons(path: Path) -> np.ndarray:
         return np.array(createLabelImage(annotation, 'trainIds'))
 
 
+def _draw_classes(path: Path, classes: Sequence[str]) -> np.ndarray:
+    """Draw the polygons of a dataset that has Cityscapes' format, and classes of its own."""
+    with _reading_polygons():
+        content = json.loads(path.read_text())
+        size = int(content['imgWidth']), int(content['imgHeight'])
+        image = Image.new('L', size, classes.index('unlabeled'))
+        draw = ImageDraw.Draw(image)
+        for item in content['objects']:
+            if item.get('deleted'):
+                continue
+            name = item['label']
+            if name not in classes:  # 'cargroup' is several cars
+                name = name.removesuffix('group')
+            if name not in classes:
+                raise ValueError(f'has a label {name!r}, which the dataset does not define')
+            draw.polygon([tuple(point) for point in item['polygon']], fill=classes.index(name))
+    return np.array(image)
+
+
 @contextmanager
 def _reading_polygons() -> Iterator[None]:
     """Say in other words what is wrong with a JSON file."""
     try:
         yield
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f'has no polygons of Cityscapes: {error}') from error
+        raise ValueError(f'has no polygons of Cityscapes or its kin: {error}') from error
     except SystemExit as error:  # what createLabelImage does on an unknown label
         raise ValueError('has a label that Cityscapes does not') from error
 

@@ -187,7 +187,7 @@ class DomainMetric(BaseMetric):
         metrics = {f'{name}_{key}': domains[name][key] for name in domains for key in self.keys}
         metrics |= {f'mean_{key}': value for key, value in means.items()}
         report = dict(score=self.class_key, domains=domains, mean_over=chosen, mean=means)
-        self.report = _plain(report)
+        self.report = plain(report)
         lines = [
             f'{name} has no {", ".join(domain["absent"])}'
             for name, domain in domains.items()
@@ -209,22 +209,23 @@ class DomainMetric(BaseMetric):
         for label in self.dataset_meta['classes']:
             values = {name: domain[self.class_key][label] for name, domain in domains.items()}
             average = mean(values[name] for name in chosen)
-            table.add_row(label, *map(_cell, (*values.values(), average)))
+            table.add_row(label, *map(cell, (*values.values(), average)))
         table.add_section()
         key = self.keys[0]
         values = [domain[key] for domain in domains.values()]
-        table.add_row(key, *map(_cell, (*values, report['mean'][key])))
+        table.add_row(key, *map(cell, (*values, report['mean'][key])))
         return table
 
 
-def _plain(value: Any) -> Any:
-    """JSON knows no NaN and no numbers of NumPy."""
+def plain(value: Any) -> Any:
+    """Make a value fit for JSON, which knows no NaN and no numbers of NumPy."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, float):
         return None if np.isnan(value) else float(value)
     return value
 
 
-def _cell(value: float) -> str:
+def cell(value: float) -> str:
+    """A score in a table."""
     return '-' if np.isnan(value) else f'{value:.2f}'

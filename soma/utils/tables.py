@@ -27,6 +27,7 @@ def save_bars(
     unit: str,
     title: str,
     log: bool = False,
+    line: tuple[str, float] | None = None,
 ) -> None:
     """Draw groups of bars into a PNG file.
 
@@ -37,6 +38,7 @@ def save_bars(
         unit: What the values are.
         title: What stands above.
         log: Whether the scale is logarithmic.
+        line: Name and height of a line across all groups.
     """
     from matplotlib.figure import Figure  # here, since it takes its time
 
@@ -46,11 +48,14 @@ def save_bars(
     for index, (name, values) in enumerate(series.items()):
         offset = (index - (len(series) - 1) / 2) * width
         axes.bar(np.arange(len(ticks)) + offset, values, width, label=name)
+    if line and line[1] is not None:
+        axes.axhline(line[1], color='black', linestyle='--', linewidth=1, label=line[0])
+        axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the legend
     axes.set_xticks(range(len(ticks)), ticks, rotation=45, ha='right')
     axes.set_ylabel(unit)
     axes.set_title(title, fontsize='medium')
     axes.set_xlim(-0.6, len(ticks) - 0.4)
     axes.grid(axis='y', alpha=0.3)
-    axes.legend(fontsize='small', ncols=max(1, min(len(series), 8)))
+    axes.legend(fontsize='small', ncols=max(1, min(len(axes.containers) + len(axes.lines), 8)))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, bbox_inches='tight')

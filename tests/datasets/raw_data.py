@@ -23,6 +23,16 @@ _CITYSCAPES = (
     '255 255 255 255 255 255 255 0 1 255 255 2 3 4 255 255 255 5 255 6 7 8 9 10 11 12 13 14 15 255 '
     '255 16 17 18'
 )
+_IDD = {  # csTrainId by the names of ids 0 to 39
+    **{'road': 0, 'parking': 255, 'drivable fallback': 255, 'sidewalk': 1, 'rail track': 255},
+    **{'non-drivable fallback': 9, 'person': 11, 'animal': 255, 'rider': 12, 'motorcycle': 17},
+    **{'bicycle': 18, 'autorickshaw': 255, 'car': 13, 'truck': 14, 'bus': 15, 'caravan': 255},
+    **{'trailer': 255, 'train': 16, 'vehicle fallback': 255, 'curb': 255, 'wall': 3, 'fence': 4},
+    **{'guard rail': 255, 'billboard': 255, 'traffic sign': 7, 'traffic light': 6, 'pole': 5},
+    **{'polegroup': 255, 'obs-str-bar-fallback': 255, 'building': 2, 'bridge': 255},
+    **{'tunnel': 255, 'vegetation': 8, 'sky': 10, 'fallback background': 255, 'unlabeled': 255},
+    **{'ego vehicle': 255, 'rectification border': 255, 'out of roi': 255, 'license plate': 255},
+}
 TABLES = {
     name: dict(enumerate(map(int, text.split())))
     for name, text in {
@@ -32,6 +42,7 @@ TABLES = {
         'synthia': _SYNTHIA,
     }.items()
 }
+TABLES['idd'] = dict(enumerate(_IDD.values()))
 TABLES['train'] = {**{value: value for value in range(19)}, 255: 255}
 TABLES['urbansyn'] = {**TABLES['train'], 19: 255}
 CONDITIONS = ('fog', 'night', 'rain', 'snow')
@@ -41,6 +52,9 @@ _SPLITS = {
     'cityscapes': ('train', 'val', 'test'),
     **dict.fromkeys(('bdd100k', 'mapillary'), ('train', 'val')),
     **dict.fromkeys(CONDITIONS, ('val', 'test')),
+    **dict.fromkeys(('idd', 'muses'), ('train', 'val')),
+    **dict.fromkeys(('dark_zurich', 'night_driving'), ('val',)),
+    'foggy_zurich': ('val', 'test'),
 }
 DOMAINS = (*_SPLITS, *WEATHERS)
 _BLOCK = 4  # pixels of one value, each way
@@ -80,12 +94,18 @@ def write_raw_data(root, size, images=2, val_images=2, test_images=0, domains=DO
         for split in _SPLITS.get(domain, ()):
             for index in range(counts[split]):
                 _write_sample(Path(root), domain, split, index, size)
+        if domain == 'foggy_zurich':  # the images that have labels
+            names = [f'RGB/GP010229/1508040913.0_frame_val{i}.png' for i in range(val_images)]
+            lists = Path(root) / domain / 'lists_file_names'
+            write_names(lists / 'RGB_testv2_filenames.txt', names)
         if domain in WEATHERS:
             _write_weather(Path(root) / 'diverseWeather' / domain / 'VOC2007', size, counts)
 
 
 def _table(domain):
-    known = {'bdd100k': 'train'} | dict.fromkeys(CONDITIONS, 'cityscapes')
+    known = dict.fromkeys(('bdd100k', 'foggy_zurich'), 'train')
+    adverse = (*CONDITIONS, 'dark_zurich', 'night_driving', 'muses')
+    known |= dict.fromkeys(adverse, 'cityscapes')
     return known.get(domain, domain)
 
 
@@ -124,10 +144,40 @@ def _files(domain, split, index):
         folder = f'mapillary/{split}ing' if split == 'train' else 'mapillary/validation'
         label = f'{folder}/v1.2/labels/{index:05d}.png'
         return f'{folder}/images/{index:05d}.jpg', {label: _palette}
+    if domain == 'idd':
+        name = f'{split}/{index % 2}/{index:06d}'
+        labels = {f'idd/gtFine/{name}_gtFine_polygons.json': _idd_polygons}
+        return f'idd/leftImg8bit/{name}_leftImg8bit.png', labels
+    if domain == 'foggy_zurich':
+        name = f'GP010229/1508040913.0_frame_{split}{index}.png'
+        labels = {f'{domain}/gt_labelTrainIds/{name}': _plain} if split != 'test' else {}
+        return f'{domain}/RGB/{name}', labels
+    if domain in _ADVERSE:
+        image, label = (f'{domain}/{path}' for path in _ADVERSE[domain])
+        kinds = {'labelIds': _plain, 'labelTrainIds': _translated}
+        labels = {label.format(split, index, kind): save for kind, save in kinds.items()}
+        return image.format(split, index), labels
     name = f'{domain}/{split}/{domain.upper()}0000/{domain.upper()}0000_frame_{index + 1:06d}'
     kinds = {'labelTrainIds': _translated, 'labelIds': _plain} if split != 'test' else {}
     labels = {f'acdc/gt/{name}_gt_{kind}.png': save for kind, save in kinds.items()}
     return f'acdc/rgb_anon/{name}_rgb_anon.png', labels
+
+
+# Where a sample's image and labels are, by split, index and kind of labels.
+_ADVERSE = {
+    'dark_zurich': (
+        'rgb_anon/{}/night/GOPR0356/GOPR0356_frame_{:06d}_rgb_anon.png',
+        'gt/{}/night/GOPR0356/GOPR0356_frame_{:06d}_gt_{}.png',
+    ),
+    'night_driving': (  # its test images are those to test on
+        'leftImg8bit/test/night/{}_frame_{:04d}_leftImg8bit.png',
+        'gtCoarse_daytime_trainvaltest/test/night/{}_frame_{:04d}_gtCoarse_{}.png',
+    ),
+    'muses': (
+        'frame_camera/{}/fog/day/REC0475_frame_{:06d}_frame_camera.png',
+        'gt_semantic/{}/fog/day/REC0475_frame_{:06d}_gt_{}.png',
+    ),
+}
 
 
 def _write_image(path, labels, seed):
@@ -165,12 +215,20 @@ def _red(path, raw, translated):
 
 def _polygons(path, raw, translated):
     names = {**dict(enumerate(CityscapesDataset.METAINFO['classes'])), 255: 'static'}
+    _write_polygons(path, translated, names)
+
+
+def _idd_polygons(path, raw, translated):
+    _write_polygons(path, raw, list(_IDD))
+
+
+def _write_polygons(path, values, names):
     end, objects = _BLOCK - 1, []
-    for y in range(0, raw.shape[0], _BLOCK):
-        for x in range(0, raw.shape[1], _BLOCK):
+    for y in range(0, values.shape[0], _BLOCK):
+        for x in range(0, values.shape[1], _BLOCK):
             corners = [[x, y], [x + end, y], [x + end, y + end], [x, y + end]]
-            objects.append({'label': names[int(translated[y, x])], 'polygon': corners})
-    content = {'imgHeight': raw.shape[0], 'imgWidth': raw.shape[1], 'objects': objects}
+            objects.append({'label': names[int(values[y, x])], 'polygon': corners})
+    content = {'imgHeight': values.shape[0], 'imgWidth': values.shape[1], 'objects': objects}
     path.write_text(json.dumps(content))
 
 

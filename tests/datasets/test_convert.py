@@ -16,7 +16,7 @@ from PIL import Image
 from raw_data import TABLES, train_ids, write_raw_data
 
 from soma.datasets.label_files import read_labels as read_file
-from soma.datasets.labels import TRAIN_TO_TRAIN
+from soma.datasets.labels import IDD_CLASSES, TRAIN_TO_TRAIN
 from soma.datasets.prepare.convert import convert, convert_dataset
 from soma.datasets.prepare.convert_files import LabelJob
 from soma.datasets.prepare.counts import Counts
@@ -25,6 +25,7 @@ from soma.io.files import InputError
 
 SIZE = (128, 64)
 HALF = (64, 32)
+TESTS = ('dark_zurich', 'night_driving', 'foggy_zurich')  # small sets to test on
 
 
 @pytest.fixture(scope='module')
@@ -36,8 +37,10 @@ def data(tmp_path_factory):
         summary = convert_dataset(name, root / name)
         assert not summary.failures and not summary.remarks
         already = {'bdd100k': 4, 'acdc': 8, 'diverseWeather': 12 + 6}  # boxes and lists
+        already |= {'muses': 4, **dict.fromkeys(TESTS, 2)}
         assert summary.skipped == already.get(name, 0)
-        totals = {'cityscapes': 4, 'bdd100k': 4, 'mapillary': 4, 'acdc': 8, 'diverseWeather': 12}
+        totals = {'acdc': 8, 'diverseWeather': 12}
+        totals |= dict.fromkeys(('cityscapes', 'bdd100k', 'mapillary', 'idd', 'muses'), 4)
         assert summary.counts.total == totals.get(name, 2)
     after = digests(root)
     assert {name: after[name] for name in before} == before, 'a source file was touched'
@@ -77,6 +80,20 @@ ACDC = [
         ('mapillary/cityscapes_trainIdLabel/train/label/00000.png', 'mapillary', 'train', 0),
         ('mapillary/cityscapes_trainIdLabel/val/label/00001.png', 'mapillary', 'val', 1),
         *ACDC,
+        ('idd/gtFine/val/1/000001_gtFine_labelcsTrainIds.png', 'idd', 'val', 1),
+        ('idd/gtFine/train/0/000000_gtFine_labelcsTrainIds.png', 'idd', 'train', 0),
+        (
+            'muses/gt_semantic/val/fog/day/REC0475_frame_000001_gt_labelTrainIds.png',
+            'muses',
+            'val',
+            1,
+        ),
+        (
+            'dark_zurich/gt/val/night/GOPR0356/GOPR0356_frame_000000_gt_labelTrainIds.png',
+            'dark_zurich',
+            'val',
+            0,
+        ),
     ],
 )
 def test_ground_truth_comes_back(data, path, domain, split, index):
@@ -147,16 +164,57 @@ def test_cityscapes_from_polygons_alone(data, tmp_path):
     assert 'has no polygons of Cityscapes' in failure
 
 
-def test_acdc_from_label_ids(data, tmp_path):
-    shutil.copytree(data / 'acdc', tmp_path / 'raw')
-    missing = list((tmp_path / 'raw').rglob('*_labelTrainIds.png'))[:3]
+@pytest.mark.parametrize('name', ['acdc', 'muses', 'dark_zurich', 'night_driving'])
+def test_adverse_conditions_from_label_ids(data, tmp_path, name):
+    shutil.copytree(data / name, tmp_path / 'raw')
+    files = sorted((tmp_path / 'raw').rglob('*_labelTrainIds.png'))
+    missing = files[1:4]
     for path in missing:
         path.unlink()
-    summary = convert_dataset('acdc', tmp_path / 'raw')
-    assert (summary.converted, summary.skipped) == (3, 5)
+    summary = convert_dataset(name, tmp_path / 'raw')
+    assert (summary.converted, summary.skipped) == (len(missing), len(files) - len(missing))
     for path in missing:
-        same = data / 'acdc' / path.relative_to(tmp_path / 'raw')
+        same = data / name / path.relative_to(tmp_path / 'raw')
         assert np.array_equal(read_labels(path), read_labels(same))
+
+
+def test_idd_without_polygons_and_its_second_part(data, tmp_path):
+    shutil.copytree(data / 'idd', tmp_path / 'raw')
+    (polygons,) = (tmp_path / 'raw/gtFine/val/1').glob('*_polygons.json')
+    ids = read_file(polygons, classes=IDD_CLASSES).astype(np.uint8)
+    assert set(np.unique(ids)) == set(range(40))
+    expected = train_ids('idd', 'val', 1, SIZE)
+    for path in (tmp_path / 'raw').rglob('*csTrainIds.png'):
+        path.unlink()
+    polygons.unlink()
+    Image.fromarray(ids).save(polygons.with_name('000001_gtFine_labelids.png'))
+    image = tmp_path / 'raw/leftImg8bit/val/1/000001_leftImg8bit.png'
+    image.rename(image.with_suffix('.jpg'))
+    summary = convert_dataset('idd', tmp_path / 'raw')
+    assert summary.converted == 4 and not summary.remarks
+    made = polygons.with_name('000001_gtFine_labelcsTrainIds.png')
+    assert np.array_equal(read_labels(made), expected)
+    polygons.with_name('000001_gtFine_labelids.png').unlink()
+    assert convert_dataset('idd', tmp_path / 'raw').skipped == 4  # those of the dataset's tools
+
+
+def test_polygons_are_drawn_in_their_order(tmp_path):
+    square = [[0, 0], [2.0, 0], [2, 2], [0, 2]]
+    objects = [
+        {'label': 'sky', 'polygon': [[x * 2 for x in point] for point in square]},
+        {'label': 'cargroup', 'polygon': square},
+        {'label': 'road', 'polygon': square, 'deleted': 1},
+    ]
+    content = {'imgWidth': 6, 'imgHeight': 5, 'objects': objects}
+    path = tmp_path / 'a_polygons.json'
+    path.write_text(json.dumps(content))
+    drawn = np.full((5, 6), 35)  # unlabeled
+    drawn[:5, :5], drawn[:3, :3] = 33, 12
+    assert np.array_equal(read_file(path, classes=IDD_CLASSES), drawn)
+    objects[1]['label'] = 'spaceship'
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="has a label 'spaceship', which the dataset does not"):
+        read_file(path, classes=IDD_CLASSES)
 
 
 def test_damaged_targets_are_made_again(data, tmp_path):
@@ -267,6 +325,11 @@ def test_bdd100k_labels_must_be_as_the_configs_read_them(data, tmp_path):
         ('bdd100k', 'masks'),
         ('mapillary', 'labels'),
         ('acdc', 'gt'),
+        ('idd', 'gtFine'),
+        ('muses', 'gt_semantic'),
+        ('dark_zurich', 'gt'),
+        ('night_driving', 'gtCoarse_daytime_trainvaltest'),
+        ('foggy_zurich', 'gt_labelTrainIds'),
     ],
 )
 def test_missing_folder_is_named(tmp_path, name, folder):

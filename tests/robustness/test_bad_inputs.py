@@ -153,6 +153,8 @@ TEST = [
     ('@merged.pth --cfg-options test_evaluator.mean_over=[rain]', 'mean_over names .*rain'),
     ('@merged.pth --cfg-options test_dataloader.dataset.datasets.1.domain=citys', 'citys'),
     ('@merged.pth --cfg-options model.decode_head.num_classes=7', '7'),
+    ('@merged.pth --corruptions mist', "no corruption 'mist': choose from all"),
+    ('@merged.pth --corruptions fog --reference @tiny.py', r'tiny\.py is no report'),
     ('@merged.pth --cfg-options test_dataloader.dataset.datasets.0.data_root=@nowhere', 'nowhere'),
     ('@adapter.safetensors --cfg-options model.backbone.adapter.type=LoRA', 'SoMA.*LoRA'),
 ]
@@ -293,6 +295,8 @@ USAGE = [
     ('train.py', '@tiny.py --launcher ssh', 'invalid choice'),
     ('test.py', '@tiny.py', 'checkpoint'),
     ('test.py', '@tiny.py @a.pth --checkpoint @b.pth', 'one too many'),
+    ('test.py', '@tiny.py @a.pth --severities 1', 'belong to --corruptions'),
+    ('test.py', '@tiny.py @a.pth --corruptions fog --out o', 'leave out --out'),
     ('merge_soma_weights.py', '@base.pth', '--adapter|adapter'),
     ('merge_soma_weights.py', '@base.pth --adapter a.pth --out b.pth --alpha x', 'invalid float'),
     ('export_adapter.py', '@adapter.safetensors out --to word', 'invalid choice'),

@@ -34,6 +34,49 @@ val_acdc = [
     )
     for condition in ('fog', 'night', 'rain', 'snow')
 ]
+val_dark_zurich = dict(
+    type='DomainDataset',
+    domain='dark_zurich',
+    data_root='data/dark_zurich',
+    data_prefix=dict(img_path='rgb_anon/val', seg_map_path='gt/val'),
+    img_suffix='_rgb_anon.png',
+    seg_map_suffix='_gt_labelTrainIds.png',
+)
+val_night_driving = dict(
+    type='DomainDataset',
+    domain='night_driving',
+    data_root='data/night_driving',
+    data_prefix=dict(
+        img_path='leftImg8bit/test', seg_map_path='gtCoarse_daytime_trainvaltest/test'
+    ),
+    img_suffix='_leftImg8bit.png',
+    seg_map_suffix='_gtCoarse_labelTrainIds.png',
+)
+val_foggy_zurich = dict(
+    type='DomainDataset',
+    domain='foggy_zurich',
+    data_root='data/foggy_zurich',
+    ann_file='lists_file_names/RGB_testv2_filenames.txt',  # few of its images have labels
+    data_prefix=dict(img_path='RGB', seg_map_path='gt_labelTrainIds'),
+    img_suffix='.png',
+    seg_map_suffix='.png',
+)
+val_idd = dict(
+    type='DomainDataset',
+    domain='idd',
+    data_root='data/idd',
+    data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+    img_suffix='_leftImg8bit.png',
+    seg_map_suffix='_gtFine_labelcsTrainIds.png',
+)
+val_muses = dict(
+    type='DomainDataset',
+    domain='muses',
+    data_root='data/muses',
+    data_prefix=dict(img_path='frame_camera/val', seg_map_path='gt_semantic/val'),
+    img_suffix='_frame_camera.png',
+    seg_map_suffix='_gt_labelTrainIds.png',
+)
 # What tools/visualize.py does to an image too
 test_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -43,6 +86,8 @@ test_pipeline = [
 ]
 bdd_pipeline = [*test_pipeline]
 bdd_pipeline[1] = dict(type='Resize', scale=(1280, 720), keep_ratio=True)
+hd_pipeline = [*test_pipeline]
+hd_pipeline[1] = dict(type='Resize', scale=(1920, 1080), keep_ratio=True)
 # Test-time augmentation (tools/test.py --tta)
 tta_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -21,7 +21,7 @@ def toy(tmp_path_factory):
     report = write_toy_streets(data, 2, (96, 64), SEED, DOMAIN_STYLES, 1, 1, sources, test_images=1)
     # three sources; citys, bdd, map and four conditions to test on; the servers' have no labels
     assert report.images == 2 * 3 + 7 + 5
-    for name in LAYOUTS.keys() - {'diverseWeather'}:
+    for name in filter(lambda name: (data / name).exists(), LAYOUTS):
         assert not convert_dataset(name, data / name).failures
     weather = root / 'data' / 'toy_weather'
     write_toy_streets(weather, 4, (256, 128), domains=DIVERSE_WEATHER_STYLES, val_images=1)

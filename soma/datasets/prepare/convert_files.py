@@ -41,6 +41,7 @@ class LabelJob:
         image: The image whose labels they are.
         channel: As for ``read_labels``.
         half: Whether to halve width and height.
+        classes: As for ``read_labels``; polygons of Cityscapes need no table.
     """
 
     source: Path
@@ -49,6 +50,7 @@ class LabelJob:
     image: Path
     channel: int | None = None
     half: bool = False
+    classes: tuple[str, ...] | None = None
 
     def run(self) -> Outcome:
         """Make the file unless it is there and whole.
@@ -74,9 +76,10 @@ class LabelJob:
         return Outcome(made, remark=remark, counts=None if self.half else _count(labels))
 
     def _translate(self) -> np.ndarray:
-        if self.source.suffix == '.json':  # are train ids when they are drawn
-            return read_labels(self.source).astype(np.uint8)
-        return to_train_ids(read_labels(self.source, self.channel), self.table)
+        labels = read_labels(self.source, self.channel, self.classes)
+        if self.source.suffix == '.json' and self.classes is None:  # drawn as train ids
+            return labels.astype(np.uint8)
+        return to_train_ids(labels, self.table)
 
     def _check_source(self) -> np.ndarray:
         labels = self._translate()

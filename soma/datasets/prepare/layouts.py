@@ -12,6 +12,8 @@ from mmseg.datasets import CityscapesDataset
 from ..labels import (
     BOX_CLASSES,
     CITYSCAPES_TO_TRAIN,
+    IDD_CLASSES,
+    IDD_TO_TRAIN,
     MAPILLARY_TO_TRAIN,
     SYNTHIA_TO_TRAIN,
     TRAIN_TO_TRAIN,
@@ -158,14 +160,50 @@ def _mapillary(root: Path, out: Path) -> Jobs:
     return jobs
 
 
-def _acdc(root: Path, out: Path) -> Jobs:
-    ids = '_gt_labelIds.png'
+def _idd(root: Path, out: Path) -> Jobs:
+    made = '_gtFine_labelcsTrainIds.png'  # as the dataset's own tools call them
     jobs = []
-    for path, name in _first_of(root / 'gt', '*/*/*', f'_gt{_TRAIN_IDS}', ids):
-        table = CITYSCAPES_TO_TRAIN if path.name.endswith(ids) else TRAIN_TO_TRAIN
-        folder = path.parent.relative_to(root / 'gt')
-        image = root / 'rgb_anon' / folder / f'{name}_rgb_anon.png'
-        jobs.append(LabelJob(path, out / 'gt' / folder / f'{name}_gt{_TRAIN_IDS}', table, image))
+    for split in ('train', 'val'):
+        folder = Path('gtFine', split)
+        if split == 'train' and not (root / folder).exists():
+            continue
+        suffixes = '_gtFine_polygons.json', '_gtFine_labelids.png', made
+        for path, name in _first_of(root / folder, '*', *suffixes):
+            drive = path.parent.name
+            table = TRAIN_TO_TRAIN if path.name.endswith(made) else IDD_TO_TRAIN
+            image = root / 'leftImg8bit' / split / drive / f'{name}_leftImg8bit.png'
+            if not image.exists() and image.with_suffix('.jpg').exists():  # its second part
+                image = image.with_suffix('.jpg')
+            target = out / folder / drive / f'{name}{made}'
+            jobs.append(LabelJob(path, target, table, image, classes=IDD_CLASSES))
+    return jobs
+
+
+def _foggy_zurich(root: Path, out: Path) -> Jobs:
+    folder = Path('gt_labelTrainIds')
+    return [
+        LabelJob(path, out / below, TRAIN_TO_TRAIN, root / 'RGB' / below.relative_to(folder))
+        for path in find(root / folder, '*/*.png')
+        for below in [path.relative_to(root)]
+    ]
+
+
+def _adverse(
+    images: str, image_suffix: str, labels: str, label_stem: str, below: str = '*/*/*'
+) -> Callable[[Path, Path], Jobs]:
+    """Layouts of ACDC and its kin: train ids, made of Cityscapes ids where they are missing."""
+    ids = f'{label_stem}_labelIds.png'
+
+    def jobs(root: Path, out: Path) -> Jobs:
+        result: Jobs = []
+        for path, name in _first_of(root / labels, below, f'{label_stem}{_TRAIN_IDS}', ids):
+            table = CITYSCAPES_TO_TRAIN if path.name.endswith(ids) else TRAIN_TO_TRAIN
+            folder = path.parent.relative_to(root / labels)
+            image = root / images / folder / f'{name}{image_suffix}'
+            target = out / labels / folder / f'{name}{label_stem}{_TRAIN_IDS}'
+            result.append(LabelJob(path, target, table, image))
+        return result
+
     return jobs
 
 
@@ -201,7 +239,20 @@ LAYOUTS: dict[str, Layout] = {
     'cityscapes': Layout(_cityscapes, ('leftImg8bit',), ('leftImg8bit/train', '_leftImg8bit.png')),
     'bdd100k': Layout(_bdd100k, ('images',), ('images/10k/train', '.jpg')),
     'mapillary': Layout(_mapillary, ('training', 'validation'), ('training/images', '.jpg')),
-    'acdc': Layout(_acdc, ('rgb_anon',)),
+    'idd': Layout(_idd, ('leftImg8bit',), ('leftImg8bit/train', '_leftImg8bit.png')),
+    'acdc': Layout(_adverse('rgb_anon', '_rgb_anon.png', 'gt', '_gt'), ('rgb_anon',)),
+    'muses': Layout(
+        _adverse('frame_camera', '_frame_camera.png', 'gt_semantic', '_gt'), ('frame_camera',)
+    ),
+    'dark_zurich': Layout(_adverse('rgb_anon', '_rgb_anon.png', 'gt', '_gt'), ('rgb_anon',)),
+    'night_driving': Layout(
+        _adverse(
+            *('leftImg8bit', '_leftImg8bit.png', 'gtCoarse_daytime_trainvaltest', '_gtCoarse'),
+            below='*/*',
+        ),
+        ('leftImg8bit',),
+    ),
+    'foggy_zurich': Layout(_foggy_zurich, ('RGB', 'lists_file_names')),
     'diverseWeather': Layout(
         _diverse_weather,
         tuple(f'{weather}/VOC2007/JPEGImages' for weather in _WEATHERS),

@@ -1,0 +1,191 @@
+"""A test on corrupted images: each corruption at each severity, in each domain."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from ..adapters.pretrained import base_hash
+from ..datasets.corrupt import CORRUPTIONS, GROUPS, Corrupt
+from ..io.files import InputError, write_json
+from ..models.build import plain_model
+from ..utils.config import each_dataset
+from ..utils.tables import as_text
+from .corruption_report import CorruptionPlan, draw, pair_key, summarise, tables
+from .domain_metric import DomainMetric
+
+REPORT = 'corruptions.json'
+_CLEAN = ('clean', 0)
+
+
+def make_plan(
+    names: Sequence[str], severities: Sequence[int], reference: str | os.PathLike | None = None
+) -> CorruptionPlan:
+    """Check what a test on corrupted images is asked for, before the hours that it takes.
+
+    Args:
+        names: Corruptions, or groups of them such as ``all``.
+        severities: Out of 1 to 5.
+        reference: ``corruptions.json`` of the run that mCE is relative to.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If a name or severity is unknown, the package that corrupts is not installed,
+            or the reference lacks a pair.
+    """
+    if unknown := [name for name in names if name not in (*GROUPS, *CORRUPTIONS)]:
+        known = ', '.join((*GROUPS, *CORRUPTIONS))
+        raise InputError(f'there is no corruption {unknown[0]!r}: choose from {known}')
+    chosen = {part for name in names for part in GROUPS.get(name, (name,))}
+    corruptions = tuple(name for name in CORRUPTIONS if name in chosen)
+    plan = CorruptionPlan(corruptions, tuple(sorted(set(severities))))
+    for pair in plan.pairs:
+        Corrupt(*pair)
+    if reference is None:
+        return plan
+    content = _read(Path(reference))
+    keys = [pair_key(*pair) for pair in (_CLEAN, *plan.pairs)]
+    if missing := [key for key in keys if key not in content['scores']]:
+        raise InputError(
+            f'{reference} lacks {", ".join(missing[:5])}: choose corruptions and severities that '
+            'it has'
+        )
+    return plan._replace(reference=content)
+
+
+def corrupt_data(dataloader: Mapping, name: str, severity: int) -> Mapping:
+    """Make a data loader's config give corrupted images.
+
+    Args:
+        dataloader: The config.
+        name: The corruption.
+        severity: Its severity.
+
+    Returns:
+        A copy, with the corruption directly after the step that loads an image.
+
+    Raises:
+        InputError: If a dataset has no such step.
+    """
+    dataloader = copy.deepcopy(dataloader)
+    for place, part in each_dataset(dataloader['dataset'], 'test_dataloader.dataset'):
+        steps = list(part.get('pipeline', ()))
+        loads = [i for i, step in enumerate(steps) if str(step['type']).startswith('LoadImage')]
+        if not loads:
+            raise InputError(f'{place}.pipeline has no step LoadImageFromFile to corrupt after')
+        # The class, since some releases of mmdet have another Corrupt.
+        steps.insert(loads[0] + 1, dict(type=Corrupt, name=name, severity=severity))
+        part['pipeline'] = steps
+    return dataloader
+
+
+def run_corruptions(runner: Runner, plan: CorruptionPlan) -> dict:
+    """Test a model on clean images, then on those of each corruption at each severity.
+
+    Each is the ordinary test, on the same model. ``corruptions.json`` in the work dir is written
+    after each; those that it holds are not run again.
+
+    Args:
+        runner: With the model's weights loaded.
+        plan: What to test.
+
+    Returns:
+        The report, as in the file: ``score``, its name; ``scores`` in percent, by ``clean`` or
+        ``<corruption>_<severity>`` and by domain; ``summary`` as of :func:`summarise`.
+
+    Raises:
+        InputError: If the file is of other weights or other data, nothing scores by domain, or
+            the reference is of other domains.
+    """
+    path = Path(runner.work_dir, REPORT)
+    report = {
+        'weights': base_hash(plain_model(runner.model).state_dict(), exact=True),
+        'data': _hash_of_data(runner.cfg),
+        'scores': {},
+    }
+    if path.exists():
+        before = _read(path)
+        for key, what in (('weights', 'weights'), ('data', 'test data or settings of the test')):
+            if before.get(key) != report[key]:
+                raise InputError(f'{path} is of other {what}: name another --work-dir or remove it')
+        report = before
+    tests = [pair for pair in (_CLEAN, *plan.pairs) if pair_key(*pair) not in report['scores']]
+    start = time.monotonic()
+    for index, pair in enumerate(tests):
+        if index:
+            _check_reference(report, plan)
+        minutes = (time.monotonic() - start) / 60 / max(index, 1) * (len(tests) - index)
+        left = f', about {minutes:.0f} min left' if index else ''
+        runner.logger.info(f'test {index + 1} of {len(tests)}: {pair_key(*pair)}{left}')
+        report['score'], report['scores'][pair_key(*pair)] = _test(runner, *pair)
+        if is_main_process():
+            write_json(report, path)
+    _check_reference(report, plan)
+    report['summary'] = summarise(report, plan)
+    runner.logger.info('\n'.join(map(as_text, tables(report, plan))))
+    if is_main_process():
+        write_json(report, path)
+        draw(path.with_suffix('.png'), report, plan)
+    return report
+
+
+def _test(runner: Runner, name: str, severity: int) -> tuple[str, dict[str, float | None]]:
+    """One ordinary test; the name of its score, and the score of each domain and their mean."""
+    config = runner.cfg
+    evaluator = copy.deepcopy(config.test_evaluator)
+    for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
+        metric['prefix'] = '_'.join(filter(None, (metric.get('prefix'), pair_key(name, severity))))
+    loader = config.test_dataloader
+    runner._test_dataloader = loader if name == 'clean' else corrupt_data(loader, name, severity)
+    runner._test_evaluator, runner._test_loop = evaluator, copy.deepcopy(config.test_cfg)
+    for key in [key for key in runner.message_hub.log_scalars if key.startswith('test/')]:
+        del runner.message_hub.log_scalars[key]  # else each log line repeats all tests before it
+    runner.test()
+    for metric in runner.test_evaluator.metrics:
+        if isinstance(metric, DomainMetric):
+            key, content = metric.keys[0], metric.report
+            scores = {domain: values[key] for domain, values in content['domains'].items()}
+            return key, {**scores, 'mean': content['mean'][key]}
+    raise InputError('--corruptions needs a metric by domain, such as DomainIoUMetric')
+
+
+def _read(path: Path) -> dict:
+    """Read a report.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        InputError: If it is something else.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:  # no text, or no JSON
+        content = None
+    if not isinstance(content, dict) or not {'score', 'scores'} <= content.keys():
+        raise InputError(f'{path} is no report of tools/test.py --corruptions')
+    return content
+
+
+def _check_reference(report: Mapping, plan: CorruptionPlan) -> None:
+    if plan.reference is None:
+        return
+    sources = report, plan.reference
+    domains, others = (list(source['scores']['clean']) for source in sources)
+    if set(domains) != set(others):
+        raise InputError(f'--reference is of the domains {others}, this test of {domains}')
+
+
+def _hash_of_data(config: Config) -> str:
+    """A hash of what the scores depend on beside the weights."""
+    model = config.model.get('module', config.model)  # there with test-time augmentation
+    parts = [config.test_dataloader['dataset'], config.test_evaluator, model.get('test_cfg')]
+    text = json.dumps([*parts, config.model['type']], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
