@@ -10,6 +10,7 @@ from torch import Tensor
 
 _RELEASE = re.compile(r'^(?P<prefix>.*?\bbackbone\.)model\.')
 _PART = re.compile(r'(?:^|\.)blocks\.\d+\.attn\.([qkv])\.')
+_APART = re.compile(r'^(.*\.)?backbone\.blocks\.\d+\.attn\.k\.')
 _FACTOR = re.compile(r'\.lora_([AB])\.(?:default\.)?weight$')
 
 
@@ -18,7 +19,8 @@ def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     There the backbone's names start with ``backbone.model.``, query, key and value are layers of
     their own, and the factors are ``lora_A.weight`` and ``lora_B.weight``. They mean
-    ``W + s B A``, so that here ``A0 = B0 = 0``.
+    ``W + s B A``, so that here ``A0 = B0 = 0``. Its frozen and fully fine-tuned models only have
+    query, key and value apart.
 
     Args:
         state: Tensors by name, of any origin.
@@ -32,7 +34,9 @@ def from_release(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             and value differ in shape.
     """
     if not any(_RELEASE.match(key) and _FACTOR.search(key) for key in state):
-        return dict(state)
+        if not any(map(_APART.match, state)):
+            return dict(state)
+        return {n: v for n, v in join_qkv(state).items() if not n.endswith('backbone.mask_token')}
     backbone, others = {}, {}
     for key, value in state.items():
         if not _RELEASE.match(key):

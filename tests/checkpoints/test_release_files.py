@@ -99,6 +99,17 @@ def test_a_base_with_query_key_and_value_apart(plain_model, converted, adapter, 
         merge_files(apart, adapter, tmp_path / 'x.pth')
 
 
+def test_a_model_without_an_adapter(plain_model, tmp_path):
+    """As the release's frozen and fully fine-tuned baselines."""
+    state = plain_model().state_dict()
+    theirs = {**split_qkv(state), 'backbone.mask_token': torch.zeros(1, 16)}
+    assert 'backbone.blocks.0.attn.v.bias' in theirs
+    write_checkpoint({'state_dict': theirs}, tmp_path / 'full.pth')
+    load_plain(model := plain_model(), tmp_path / 'full.pth')
+    assert equal(model.state_dict(), state)
+    assert equal(open_for_training(tmp_path / 'full.pth').tensors, state)
+
+
 def test_all_that_trained_in_the_release_comes_from_its_file(adapter, converted):
     """Biases of all layers, also of blocks without factors."""
     theirs, base = read_state_dict(adapter), read_state_dict(converted)
