@@ -15,6 +15,7 @@ from ..adapters.state import by_layer, merge_state
 from ..io.files import CheckpointError
 from ..io.tensors import check_finite
 from ..models.backbones.dinov2_weights import convert_dinov2, public_names, read_pretrained
+from ..models.backbones.mit_weights import from_segformer
 
 
 @dataclass(frozen=True)
@@ -163,9 +164,10 @@ class Checkpoint:
         """
         card, (base, grid) = self.card.base or BaseCard(), read_pretrained(file)
         names = ['cls_token', 'pos_embed'] if card.names is None else card.names
-        prefix = _prefix_of(base, names)
-        base = {n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)}
         try:
+            base = from_segformer(base)
+            prefix = _prefix_of(base, names)
+            base = {n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)}
             base = public_names(base)
         except ValueError as error:
             raise CheckpointError(f'{file}: {error}') from error

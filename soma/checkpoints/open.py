@@ -23,11 +23,12 @@ from ..io.checkpoint_files import (
     write_checkpoint,
 )
 from ..io.files import CheckpointError
+from ..models.backbones.mit_weights import from_segformer
 from ..models.build import LeftOut, plain_model
 from .checkpoint import Checkpoint
 
 # From the names of public releases to those of this package; other names stay as they are.
-RENAMINGS = (from_release,)
+RENAMINGS = (from_release, from_segformer)
 
 
 def open_checkpoint(
