@@ -59,7 +59,7 @@ def test_every_config_loads_and_leaves_are_short(path):
 def test_heads_fit_their_backbone(path):
     model = load_config(path).model
     backbone = model.backbone.get('backbone', model.backbone)
-    if backbone.type == 'MixVisionTransformer':
+    if backbone.type == 'SegFormerMiT':
         widths = [backbone.embed_dims * heads for heads in backbone.num_heads]
     elif backbone.type == 'ResNet':
         widths = [256, 512, 1024, 2048]

@@ -13,5 +13,11 @@ train_pipeline = [
 # tools/make_fractals.py data/fractals
 pixmix = dict(type='PixMix', mixing_set='data/fractals')
 pixmix_pipeline = [*train_pipeline[:4], pixmix, train_pipeline[-1]]
+pixmix_bilateral_pipeline = [
+    *train_pipeline[:5],  # with the flip
+    dict(type='BilateralFilter'),
+    pixmix,
+    train_pipeline[-1],
+]
 bilateral_pipeline = [*train_pipeline[:4], dict(type='BilateralFilter'), *train_pipeline[4:]]
 train_dataloader = dict(batch_size=2)
