@@ -44,7 +44,9 @@ def repository(tmp_path, monkeypatch):
     return root
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path', [path for path in CONFIGS if 'revt-' not in path.stem], ids=lambda path: path.stem
+)
 def test_every_config_loads_and_leaves_are_short(path):
     config = load_config(path)
     assert config.work_dir == f'work_dirs/{path.stem}'

@@ -48,7 +48,7 @@ def show(models, args: argparse.Namespace) -> None:
     for key, value in (args.cfg_options or {}).items():
         options += ['--cfg-options'] * (not options) + [f'{key}={value}']
     for member in models.members:
-        table.add_row(member.config.filename, member.state)
+        table.add_row(member.checkpoint.parent.name, member.state)
         work = ['--work-dir', str(member.checkpoint.parent), '--resume']
         lines.append(['tools/train.py', member.config.filename, *work, *options])
     average = ['--checkpoints', *(str(member.checkpoint) for member in models.members)]

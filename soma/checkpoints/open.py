@@ -186,7 +186,8 @@ def _with_meta(card: Card, meta: object) -> Card:
     """Add what mmengine writes of a training, where the card does not say it."""
     meta = meta if isinstance(meta, Mapping) else {}
     dataset = meta.get('dataset_meta')
-    known = dict(dataset) if isinstance(dataset, Mapping) else {}
+    older = {'classes': meta.get('CLASSES'), 'palette': meta.get('PALETTE')}  # before mmengine
+    known = dict(dataset) if isinstance(dataset, Mapping) else older
     known |= {'config': meta.get('cfg'), 'iteration': meta.get('iter')}
     names = ('classes', 'palette', 'config', 'iteration')
     new = {name: known.get(name) for name in names if getattr(card, name) is None}

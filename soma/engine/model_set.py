@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -90,7 +91,8 @@ def read_set(args: argparse.Namespace) -> ModelSet:
     except (TypeError, ValueError) as error:
         raise InputError(f'{args.config}: average: {error}') from error
     members = []
-    for path in (Path(args.config).parent / path for path in paths):
+    for path in paths:
+        path = Path(os.path.normpath(Path(args.config).parent / path))
         folder = root / path.stem
         given = {**vars(args), 'config': path, 'work_dir': str(folder)}
         config = config_from(argparse.Namespace(**given))

@@ -117,7 +117,8 @@ class Segformer(nn.Module):
 
 def write(path, state):
     """As mmcv of the time wrote it."""
-    meta = dict(mmcv_version='1.2.7', CLASSES=('road', 'sky'), iter=40000)
+    classes = tuple(f'class {index}' for index in range(19))
+    meta = dict(mmcv_version='1.2.7', CLASSES=classes, iter=40000)
     write_checkpoint({'meta': meta, 'state_dict': state, 'optimizer': {}}, path)
     return path
 
@@ -162,7 +163,9 @@ def test_checkpoints_of_revt_are_averaged(tmp_path):
     states = [published(seed) for seed in range(3)]
     files = [write(tmp_path / f'{seed}.pth', state) for seed, state in enumerate(states)]
     done = average_files(files, tmp_path / 'revt.pth', 'backbone.*')
-    result = open_checkpoint(tmp_path / 'revt.pth').tensors
+    opened = open_checkpoint(tmp_path / 'revt.pth')
+    assert opened.card.classes[18] == 'class 18' and opened.card.iteration == 40000
+    result = opened.tensors
     first, *others = map(from_segformer, states)
     assert result.keys() == first.keys() and done.averaged == len(first) - 16
     for name, value in result.items():
