@@ -88,11 +88,14 @@ def scores_and_images(folder):
 
 
 def test_one_model_is_tested_as_without_an_ensemble(
-    adapters, config_file, run_here, tmp_path, no_charts
+    adapters, config_file, tta, run_here, tmp_path, no_charts
 ):
     def folder(name):
         return ['--work-dir', tmp_path / name, '--out', tmp_path / name / 'out']
 
+    with config_file.open('a') as file:  # as most configs have it
+        file.write("\ndata_preprocessor = model['data_preprocessor']\n")
+        file.writelines(f'{name} = {value!r}\n' for name, value in tta.items())
     run_here('test.py', config_file, adapters[1], *folder('alone'))
     expected = scores_and_images(tmp_path / 'alone')
     lines = {
@@ -106,6 +109,11 @@ def test_one_model_is_tested_as_without_an_ensemble(
         assert scores == expected[0] and 'mean_mIoU' in scores
         assert images.keys() == expected[1].keys()
         assert all((image == expected[1][n]).all() for n, image in images.items())
+    run_here('test.py', config_file, adapters[1], *folder('flips'), '--tta')
+    line = [config_file, adapters[1], '--operation', 'mul', '--tta']
+    run_here('test_ensemble.py', *line, *folder('flipped'))
+    flips, flipped = (scores_and_images(tmp_path / name)[0] for name in ('flips', 'flipped'))
+    assert flipped == flips != expected[0]
     run_here('test_ensemble.py', config_file, *adapters, *folder('both'))
     _, images = scores_and_images(tmp_path / 'both')
     assert any((image != expected[1][n]).any() for n, image in images.items())

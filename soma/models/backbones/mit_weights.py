@@ -59,7 +59,7 @@ def from_segformer(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
             short, value = _join(state, name, short)
         for pattern, replacement in _NAMES:
             short = re.sub(pattern, replacement, short)
-        if re.search(r'\.ffn\.layers\.[04]\.weight$', short):
+        if value.ndim == 2 and re.search(r'\.ffn\.layers\.[04]\.weight$', short):
             value = value[:, :, None, None]
         renamed[prefix + short] = value
     return renamed
@@ -71,6 +71,6 @@ def _join(state: Mapping[str, Tensor], name: str, short: str) -> tuple[str, Tens
     if query is None:
         raise ValueError(f'{name} is there, but not the query beside it')
     pair = state[name]
-    if pair.shape != (2 * len(query), *query.shape[1:]):
+    if not query.ndim or pair.shape != (2 * len(query), *query.shape[1:]):
         raise ValueError(f'{name} is {list(pair.shape)}, but its query is {list(query.shape)}')
     return short.replace('.attn.kv.', '.attn.attn.in_proj_'), torch.cat([query, pair])

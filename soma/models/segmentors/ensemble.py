@@ -29,12 +29,20 @@ class SegmentorEnsemble(BaseModel):
         models: Their configs.
         operation: ``'add'`` is the mean of the softmaxes, ``'mul'`` their product, and
             ``'logits'`` the mean of the scores before the softmax, which ReVT's script calls add.
+            The last two choose the same classes.
+        data_preprocessor: Config of it, which mmengine's runner takes from the top of a config that
+            has one there; the first model's if None.
 
     Raises:
         InputError: If the operation is unknown, or a model is no segmentor of two classes or more.
     """
 
-    def __init__(self, models: Sequence[Mapping], operation: str = 'add') -> None:
+    def __init__(
+        self,
+        models: Sequence[Mapping],
+        operation: str = 'add',
+        data_preprocessor: Mapping | None = None,
+    ) -> None:
         if operation not in OPERATIONS:
             raise InputError(f'operation must be one of {OPERATIONS}, got {operation!r}')
         members = [MODELS.build(model) for model in models]
@@ -42,9 +50,10 @@ class SegmentorEnsemble(BaseModel):
             if not isinstance(member, BaseSegmentor) or getattr(member, 'out_channels', 2) < 2:
                 name = type(member).__name__
                 raise InputError(f'an ensemble is of segmentors with softmaxes, not of {name}')
-        super().__init__(data_preprocessor=members[0].data_preprocessor)
+        super().__init__(data_preprocessor=data_preprocessor or members[0].data_preprocessor)
         self.members = nn.ModuleList(members)
         self.operation = operation
+        self.out_channels = members[0].out_channels  # for test-time augmentation
 
     def forward(
         self,
