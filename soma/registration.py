@@ -27,6 +27,7 @@ _ROOMS = {
     'datasets': ('mmseg',),
     'evaluation': ('mmseg',),
     'inference': ('mmseg',),
+    'models.backbones.mit': ('mmseg',),
     'models.segmentors': ('mmseg',),
     'models.detectors': ('mmdet',),
     'models.necks': ('mmdet',),

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from submission import _SERVERS
 
-from soma.checkpoints.average import OPERATIONS
+from soma.checkpoints.combine import OPERATIONS
 from soma.checkpoints.export.peft import NAMES
 from soma.datasets.prepare.layouts import LAYOUTS
 from soma.models.backbones.dinov2_weights import POS_EMBED_INTERP
+from soma.models.segmentors.ensemble import OPERATIONS as ENSEMBLES
 from soma.utils.cli import ScriptParser
 
 TOOLS = Path(__file__).parents[1] / 'tools'
@@ -20,6 +21,14 @@ TOOLS = Path(__file__).parents[1] / 'tools'
 # Command lines that mean the same, by script; the first gives every file by its name.
 SAME = {
     'train.py': ['--config c.py', 'c.py'],
+    'train_average.py': ['--config c.py', 'c.py'],
+    'test_ensemble.py': [
+        '--config c.py --checkpoints a.pth b.pth --base b.pth --operation logits',
+        'c.py a.pth b.pth --backbone b.pth --operation logits',
+        '--operation logits c.py --pretrained b.pth --adapters a.pth b.pth',
+        'c.py --backbone_ckpt b.pth a.pth b.pth --method add',
+        '--config c.py --base b.pth a.pth b.pth --method=add',
+    ],
     'test.py': [
         '--config c.py --checkpoint f.pth --base b.pth --out o --show-dir s',
         'c.py f.pth --base b.pth --out o --show-dir s',
@@ -120,7 +129,7 @@ OPTIONS = {
     'extract_soma_weights.py': '--target_modules --target-modules --part --alpha --trust',
     'merge_soma_weights.py': '--config --force --keep-adapter --alpha --trust',
     'model_reparameterization.py': '--weights-filter --operation --factors --rank --cpu-only '
-    '--force --trust',
+    '--force --trust --no-warnings',
     'export_adapter.py': '--to --force --base-model --base-name --config --window --opset --trust',
     'convert_models/convert_dinov2.py': '--height --width --pos-embed-interp --prefix --trust',
     'misc/make_fractals.py': '--size --seed --nproc',
@@ -222,6 +231,8 @@ for script in sys.argv[1:]:
         ('test.py', 'c.py f.pth --checkpoint g.pth', "'f.pth' is one too many beside --checkpoint"),
         ('test.py', 'c.py --adapter f.pth --checkpoint g.pth', 'checkpoint is f.pth already'),
         ('test.py', 'c.py f.pth --base a.pth --backbone b.pth', 'base is a.pth already'),
+        ('test_ensemble.py', 'c.py', 'required: checkpoints (or --checkpoints)'),
+        ('test_ensemble.py', 'c.py a.pth --adapter b.pth', "'a.pth' is one too many"),
         ('visualize.py', 'c.py f.pth', 'required: image (or --image)'),
         ('visualize.py', 'c.py f.pth i --image j', "'i' is one too many beside --image"),
         ('merge_soma_weights.py', '--base b.pth --out m.pth', 'required: --adapter'),
@@ -241,6 +252,7 @@ def test_what_does_not_fit_is_said_in_one_line(script, line, message, monkeypatc
     ('script', 'option', 'choices'),
     [
         ('model_reparameterization.py', '--operation', OPERATIONS),
+        ('test_ensemble.py', '--operation', ENSEMBLES),
         ('export_adapter.py', '--base-model', NAMES),
         ('convert_models/convert_dinov2.py', '--pos-embed-interp', POS_EMBED_INTERP),
         ('misc/pack_submission.py', '', _SERVERS),

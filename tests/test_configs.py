@@ -25,7 +25,7 @@ from soma.utils.config import REPOSITORY, load_config
 CONFIGS = sorted(
     path
     for path in (REPOSITORY / 'configs').rglob('*.py')
-    if '_base_' not in path.parts and path not in DETECTORS
+    if '_base_' not in path.parts and path not in DETECTORS and not path.stem.startswith('revt-')
 )
 SERVERS = sorted((REPOSITORY / 'configs').rglob('*_server.py'))
 DOMAINS = {
@@ -66,7 +66,7 @@ def shrink_backbone(backbone):
     if plain.type == 'TIMMBackbone':
         plain.update(depths=(1, 1, 2, 1), dims=(8, 8, 12, 16), init_cfg=None)
         return [8, 8, 12, 16]
-    if plain.type == 'MixVisionTransformer':
+    if plain.type == 'SegFormerMiT':
         plain.update(embed_dims=8, num_layers=[1] * 4, init_cfg=None)
         return [8, 16, 40, 64]
     depth = 24 if backbone.arch == 'large' else 12
@@ -91,7 +91,7 @@ def shrink(config):
         model.backbone
     )
     model.test_cfg.update(crop_size=(32, 32), stride=(24, 24))
-    if model.decode_head.type == 'SegformerHead':
+    if model.decode_head.type == 'PlainSegformerHead':
         model.decode_head.channels = 16
     if model.decode_head.type in ('LeanMask2FormerHead', 'ReinMask2FormerHead'):
         head = model.decode_head

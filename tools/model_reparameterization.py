@@ -20,9 +20,13 @@ def parse_args() -> argparse.Namespace:
         help='what to average',
     )
     parser.add_argument(
-        '--weights-filter', default='', help='regular expression: which weights (default: all)'
+        '--weights-filter',
+        default='',
+        help='regular expression: average the weights whose name begins with it (default: all)',
     )
-    parser.add_argument('--operation', choices=['mean', 'min', 'trimmed'], default='mean')
+    parser.add_argument(
+        '--operation', choices=['mean', 'min', 'trimmed', 'trimean'], default='mean'
+    )
     parser.add_argument('--factors', nargs='+', type=float, help='weight of each in the mean')
     parser.add_argument(
         '--rank', type=int, help='of an averaged adapter (default: twice the largest)'
@@ -30,6 +34,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--cpu-only', action='store_true', help='do not use a GPU')
     parser.add_argument(
         '--force', action='store_true', help='average over different pretrained weights'
+    )
+    parser.add_argument(
+        '--no-warnings', action='store_true', help='leave out weights that the first file lacks'
     )
     add_trust(parser)
     return parser.parse_args()
@@ -53,6 +60,7 @@ def main() -> None:
             args.rank,
             args.cpu_only,
             args.force,
+            args.no_warnings,
         )
         table = Table(title=args.out)
         table.add_row('tensors averaged', str(done.averaged))

@@ -2,7 +2,7 @@
 
 import argparse
 
-from soma.utils.cli import add_base, add_checkpoint, command, runner_parser
+from soma.utils.cli import add_base, add_checkpoint, add_test, command, runner_parser
 
 
 def parse_args() -> argparse.Namespace:
@@ -10,25 +10,7 @@ def parse_args() -> argparse.Namespace:
     parser = runner_parser(__doc__)
     add_checkpoint(parser)
     add_base(parser)
-    parser.add_argument('--test-data', help='config whose test data to take, for other domains')
-    parser.add_file(
-        'out',
-        'folder for the predictions: PNG of Cityscapes ids, or of the places of the classes where '
-        'they are not the 19 of Cityscapes; COCO-style JSON of a detector. Of a detector also a '
-        'file, *.pkl',
-        place=False,
-        required=False,
-    )
-    parser.add_argument('--show-dir', help='folder for images of the predictions')
-    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
-    parser.add_argument(
-        '--wait-time',
-        type=float,
-        default=2.0,
-        metavar='SECONDS',
-        help='how long --show shows an image; 0: until the space key (%(default)s)',
-    )
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    add_test(parser)
     parser.add_argument(
         '--corruptions',
         nargs='+',

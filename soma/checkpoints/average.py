@@ -16,7 +16,7 @@ from ..adapters.svd import low_rank_product, split_components
 from ..io.files import CheckpointError, check_output
 from ..utils.progress import track
 from .checkpoint import Checkpoint
-from .combine import OPERATIONS, combiner
+from .combine import check_average, combiner
 from .open import open_checkpoint, write_with_card
 
 
@@ -48,6 +48,7 @@ def average_files(
     rank: int | None = None,
     cpu_only: bool = False,
     force: bool = False,
+    extra: bool = False,
 ) -> Average:
     """Average checkpoints of one architecture (ReVT, arXiv 2308.13331).
 
@@ -60,14 +61,15 @@ def average_files(
     Args:
         files: Two checkpoints or more, of any kind.
         out: File to write, ``*.pth`` or ``*.safetensors``.
-        weights_filter: Regular expression, searched for in the names; '' finds all. An adapted
-            layer is found by its weight or by any tensor of its adapter.
-        operation: ``'mean'``, ``'min'`` of each entry or ``'trimmed'`` (the mean without the
-            smallest and the largest of each entry).
+        weights_filter: Regular expression that names must begin with, as in ReVT's script; ''
+            finds all. An adapted layer is found by its weight or by any tensor of its adapter.
+        operation: ``'mean'``, ``'min'`` of each entry, ``'trimmed'`` (the mean without the
+            smallest and the largest of each entry) or ``'trimean'`` (Tukey's, of the quartiles).
         factors: Weight of each file in the mean, of any sum; equal if None.
         rank: Of the averaged adapter; twice the largest one of the files if None.
         cpu_only: Do not compute on a GPU.
         force: Average adapters of different pretrained weights.
+        extra: Leave out what only later files have, of what is to be averaged.
 
     Returns:
         What was averaged.
@@ -77,20 +79,16 @@ def average_files(
         CheckpointError: If a file cannot be used, or names, shapes or pretrained weights differ.
         ValueError: If an argument makes no sense.
     """
-    _check(files, operation, factors)
+    pattern = check_average(len(files), weights_filter, operation, factors)
     check_output(out, files)
     device = 'cuda' if torch.cuda.is_available() and not cpu_only else 'cpu'
-    try:
-        pattern = re.compile(weights_filter)
-    except re.error as error:
-        raise ValueError(f'{weights_filter!r} is no regular expression: {error}') from error
     first = open_checkpoint(files[0])
     layers = _low_rank_layers(first)
     tensors = _floating(first, pattern)
     averaged = {layer for layer in layers if _finds(pattern, layer)}
     if not tensors and not averaged:
         raise ValueError(f'{weights_filter!r} finds no floating tensor in {files[0]}')
-    ranks = [_check_same(first, open_checkpoint(file), pattern, force) for file in files]
+    ranks = [_check_same(first, open_checkpoint(file), pattern, force, extra) for file in files]
     if not averaged:  # adapters stay as they are
         layers = {}
         if rank is not None:
@@ -139,24 +137,13 @@ def _split(
     return {key: factor.to(layer[key]) for key, factor in split.items()}, error
 
 
-def _check(files: Sequence, operation: str, factors: Sequence[float] | None) -> None:
-    if len(files) < 2:
-        raise ValueError(f'an average needs two files or more, got {len(files)}')
-    if operation not in OPERATIONS:
-        raise ValueError(f'operation must be one of {OPERATIONS}, got {operation!r}')
-    if operation == 'trimmed' and len(files) < 3:
-        raise ValueError('a trimmed mean needs three files or more: two of them are left out')
-    if factors is None:
-        return
-    if operation != 'mean':
-        raise ValueError(f'factors belong to the mean, not to {operation!r}')
-    if len(factors) != len(files) or not 0 < abs(sum(factors)) < float('inf'):  # nor NaN
-        raise ValueError(f'{len(files)} files need as many factors with a sum, got {list(factors)}')
-
-
-def _check_same(first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force: bool) -> int:
+def _check_same(
+    first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force: bool, extra: bool
+) -> int:
     """Compare what is to be averaged; the rank of the other's adapter, 0 without one."""
     first_shapes, other_shapes = _shapes(first, pattern), _shapes(other, pattern)
+    if extra:
+        other_shapes = {name: v for name, v in other_shapes.items() if name in first_shapes}
     if names := sorted(first_shapes.keys() ^ other_shapes.keys()):
         raise CheckpointError(f'{first.path} and {other.path} differ in: {", ".join(names[:5])}')
     wrong = [
@@ -208,13 +195,13 @@ def _floating(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, Tensor]:
     return {
         name: value
         for name, value in checkpoint.tensors.items()
-        if name not in factors and value.is_floating_point() and pattern.search(name)
+        if name not in factors and value.is_floating_point() and pattern.match(name)
     }
 
 
 def _finds(pattern: re.Pattern, layer: str) -> bool:
     """Whether the filter finds an adapted layer, by its weight or one of the adapter's tensors."""
-    return any(pattern.search(f'{layer}.{name}') for name in ('weight', *LOW_RANK))
+    return any(pattern.match(f'{layer}.{name}') for name in ('weight', *LOW_RANK))
 
 
 def _groups(tensors: Mapping[str, Tensor]) -> int:

@@ -17,6 +17,7 @@ from ..io.files import CheckpointError
 from ..io.tensors import check_finite
 from ..models.backbones.dinov2_names import public_names
 from ..models.backbones.dinov2_weights import check_not_converted, convert_dinov2, read_pretrained
+from ..models.backbones.mit_weights import from_segformer
 from ..models.build import build_backbone
 
 PUBLISHED_PATCH = 14  # pixels, in all public files of DINOv2
@@ -212,9 +213,10 @@ class Checkpoint:
         """
         card, (base, grid) = self.card.base or BaseCard(), read_pretrained(file)
         names = ['cls_token', 'pos_embed'] if card.names is None else card.names
-        prefix = _prefix_of(base, names)
-        base = {n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)}
         try:
+            base = from_segformer(base)
+            prefix = _prefix_of(base, names)
+            base = {n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)}
             base = public_names(base)
         except ValueError as error:
             raise CheckpointError(f'{file}: {error}') from error

@@ -23,12 +23,13 @@ from ..io.checkpoint_files import (
     write_checkpoint,
 )
 from ..io.files import CheckpointError
+from ..models.backbones.mit_weights import from_segformer
 from ..models.build import LeftOut, plain_model
 from .checkpoint import Checkpoint
 from .co_detr_release import from_co_detr_release
 
 # From the names of public releases to those of this package; other names stay as they are.
-RENAMINGS = (from_release, from_co_detr_release)
+RENAMINGS = (from_release, from_co_detr_release, from_segformer)
 
 
 def open_checkpoint(
@@ -189,7 +190,8 @@ def _with_meta(card: Card, meta: object) -> Card:
     """Add what mmengine writes of a training, where the card does not say it."""
     meta = meta if isinstance(meta, Mapping) else {}
     dataset = meta.get('dataset_meta')
-    known = dict(dataset) if isinstance(dataset, Mapping) else {}
+    older = {'classes': meta.get('CLASSES'), 'palette': meta.get('PALETTE')}  # before mmengine
+    known = dict(dataset) if isinstance(dataset, Mapping) else older
     known |= {'config': meta.get('cfg'), 'iteration': meta.get('iter')}
     names = ('classes', 'palette', 'config', 'iteration')
     new = {name: known.get(name) for name in names if getattr(card, name) is None}

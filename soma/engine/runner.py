@@ -28,7 +28,7 @@ from ..adapters.pretrained import base_of
 from ..adapters.split import split_together
 from ..checkpoints.open import open_for_training
 from ..io.checkpoint_files import load_strictly
-from ..io.files import CheckpointError, atomic_path
+from ..io.files import CheckpointError, InputError, atomic_path
 from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
 from ..utils.config_errors import naming_keys
@@ -85,8 +85,13 @@ class SomaRunner(Runner):
         """Train, as mmengine does; the first error of building what it needs names its key.
 
         Raises:
-            InputError: Or if nothing can be written to the work dir, or another training is there.
+            InputError: Or if nothing can be written to the work dir, or another training is there;
+                if the config is that of a set of models.
         """
+        if 'average' in self.cfg:
+            raise InputError(
+                'average: this config is of a set of models; tools/train_average.py trains it'
+            )
         with naming_keys(self.cfg), ExitStack() as self._folders:
             self.hold(self.work_dir)
             return super().train()

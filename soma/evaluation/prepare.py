@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 from collections.abc import Mapping
 
@@ -18,11 +19,15 @@ from .dump import SUFFIXES
 _TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 
 
-def prepare_test(args: argparse.Namespace) -> tuple[Config, LeftOut]:
+def prepare_test(
+    args: argparse.Namespace, models: int | None = None, operation: str = 'add'
+) -> tuple[Config, LeftOut]:
     """Make the config that the arguments of ``tools/test.py`` ask for.
 
     Args:
         args: The arguments.
+        models: How many models predict together; a single one, and no ensemble, if None.
+        operation: How they do, as for :class:`~soma.models.segmentors.SegmentorEnsemble`.
 
     Returns:
         The config, of a plain model, and what was taken out of it.
@@ -47,6 +52,9 @@ def prepare_test(args: argparse.Namespace) -> tuple[Config, LeftOut]:
     if args.show_dir or args.show:
         draw = dict(out_dir=args.show_dir, show=args.show, wait_time=args.wait_time)
         config.setdefault('custom_hooks', []).append(dict(type='DrawPredictionsHook', **draw))
+    if models is not None:
+        members = [copy.deepcopy(config.model) for _ in range(models)]  # some write into theirs
+        config.model = dict(type='SegmentorEnsemble', models=members, operation=operation)
     if args.tta:
         use_tta(config)
     return config, left_out

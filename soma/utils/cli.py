@@ -30,9 +30,16 @@ class ScriptParser(argparse.ArgumentParser):
     def __init__(self, description: str) -> None:
         super().__init__(description=description)
         self._places: dict[str, bool] = {}  # whether it is required, by name
+        self._many: str | None = None  # the last of them, if it is of several files
 
     def add_file(
-        self, name: str, help: str, *aliases: str, place: bool = True, required: bool = True
+        self,
+        name: str,
+        help: str,
+        *aliases: str,
+        place: bool = True,
+        required: bool = True,
+        many: bool = False,
     ) -> None:
         """Add ``--name``.
 
@@ -42,25 +49,34 @@ class ScriptParser(argparse.ArgumentParser):
             *aliases: Further options that mean the same, such as ``--backbone``.
             place: Whether it can be given by place, too.
             required: Whether it must be given.
+            many: Whether it is of one file or more; then no other may come after it.
         """
+        if many:
+            self._many = name
         self.add_argument(
             f'--{name}',
             *aliases,
             action=_Once,
+            nargs='+' if many else None,
             metavar='PATH',
             required=required and not place,
             help='the same, by name' if place else help,
         )
         if place:
             self._places[name] = required
-            self.add_argument(f'{name}_by_place', nargs='?', metavar=name, help=help)
+            nargs = '*' if many else '?'
+            self.add_argument(f'{name}_by_place', nargs=nargs, metavar=name, help=help)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace=None) -> argparse.Namespace:
         """Parse, whatever the order of options and places is; errors end the script."""
         parsed = self.parse_intermixed_args(args, namespace)
-        by_place = [vars(parsed).pop(f'{name}_by_place') for name in self._places]
-        by_place = [value for value in by_place if value is not None]
+        by_place = []
+        for name in self._places:
+            value = vars(parsed).pop(f'{name}_by_place')
+            by_place += value if isinstance(value, list) else [value] * (value is not None)
         free = [name for name in self._places if getattr(parsed, name) is None]
+        if free and free[-1] == self._many and len(by_place) >= len(free):
+            by_place[len(free) - 1 :] = [by_place[len(free) - 1 :]]
         if len(by_place) > len(free):
             named = ', '.join(f'--{name}' for name in self._places if name not in free)
             self.error(f'{by_place[-1]!r} is one too many beside {named}: give each file once')
@@ -120,6 +136,29 @@ def add_base(
     names = ('--backbone', '--backbone_ckpt', '--pretrained')
     parser.add_file('base', help, *names, place=False, required=required)
     parser.add_argument('--force', action='store_true', help='accept other pretrained weights')
+
+
+def add_test(parser: ScriptParser) -> None:
+    """Add what a test can be asked for: other data, predictions, augmentation."""
+    parser.add_argument('--test-data', help='config whose test data to take, for other domains')
+    parser.add_file(
+        'out',
+        'folder for the predictions: PNG of Cityscapes ids, or of the places of the classes where '
+        'they are not the 19 of Cityscapes; COCO-style JSON of a detector. Of a detector also a '
+        'file, *.pkl',
+        place=False,
+        required=False,
+    )
+    parser.add_argument('--show-dir', help='folder for images of the predictions')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument(
+        '--wait-time',
+        type=float,
+        default=2.0,
+        metavar='SECONDS',
+        help='how long --show shows an image; 0: until the space key (%(default)s)',
+    )
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
 
 
 def add_trust(parser: ScriptParser) -> None:

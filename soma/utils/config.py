@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Keys at the top that others than mmengine's runner itself read.
 _OTHER_KEYS = (
     'runner_type',
+    'average',
     'custom_imports',
     'tta_model',
     'tta_pipeline',

@@ -49,7 +49,7 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
-@pytest.mark.parametrize('operation', ['mean', 'factors', 'min', 'trimmed'])
+@pytest.mark.parametrize('operation', ['mean', 'factors', 'min', 'trimmed', 'trimean'])
 def test_every_floating_tensor_that_matches(write, tmp_path, operation, suffix):
     states = [state(seed) for seed in range(4)]
     options = {'operation': operation}
@@ -60,6 +60,7 @@ def test_every_floating_tensor_that_matches(write, tmp_path, operation, suffix):
         'factors': lambda x: np.average(x, axis=0, weights=[1, 2, 3, 4]),
         'min': lambda x: x.min(0),
         'trimmed': lambda x: trim_mean(x, 0.25, axis=0),
+        'trimean': lambda x: np.quantile(x, [0.25, 0.5, 0.5, 0.75], axis=0).mean(0),
     }[operation]
     out = tmp_path / f'out{suffix}'
     done = average_files(write(*states, suffix=suffix), out, '^encoder', **options)
@@ -72,7 +73,8 @@ def test_every_floating_tensor_that_matches(write, tmp_path, operation, suffix):
             assert torch.equal(value, states[0][name])
         else:
             expected = by_numpy(np.stack([s[name].double().numpy() for s in states]))
-            assert torch.equal(value, torch.from_numpy(expected).to(value)), name
+            close = torch.from_numpy(expected).to(value)
+            torch.testing.assert_close(value, close, rtol=1e-12, atol=0, msg=name)
     assert 'optimizer' not in read_checkpoint(out)
 
 
@@ -81,6 +83,26 @@ def test_ties_and_outliers_in_a_trimmed_mean(write, tmp_path):
     files = write(*({'x': torch.tensor(value)} for value in values))
     average_files(files, tmp_path / 'out.pth', operation='trimmed')
     assert read_state_dict(tmp_path / 'out.pth')['x'].tolist() == [1.0, 5.0, 2.0, 2.0]
+
+
+def test_a_filter_holds_from_the_start_of_a_name(write, tmp_path):
+    files = write(state(0), state(1))
+    assert average_files(files, tmp_path / 'out.pth', 'enc|a').averaged == 4  # not head.a
+    assert average_files(files, tmp_path / 'out.pth', '.*a$').averaged == 2
+    with pytest.raises(ValueError, match="'ncoder' finds no floating tensor"):
+        average_files(files, tmp_path / 'out.pth', 'ncoder')
+
+
+def test_what_only_later_files_have_can_be_left_out(write, tmp_path, run_here):
+    files = write(state(0), state(1, **{'encoder.more': torch.ones(1)}))
+    line = ['--checkpoints', *files, '--cpu-only', '--weights-filter', 'encoder.*']
+    run_here('model_reparameterization.py', tmp_path / 'out.pth', *line, '--no-warnings')
+    result = read_state_dict(tmp_path / 'out.pth')
+    assert result.keys() == state(0).keys()
+    mean = (state(0)['encoder.a'] + state(1)['encoder.a']) / 2
+    torch.testing.assert_close(result['encoder.a'], mean)
+    with pytest.raises(CheckpointError, match=r'differ in: encoder\.more'):  # the other way round
+        average_files(files[::-1], tmp_path / 'out.pth', extra=True)
 
 
 def test_equal_weights_stay_as_they_are(write, tmp_path):
@@ -180,7 +202,8 @@ def test_a_smaller_rank_is_the_best_of_its_rank(adapters, tmp_path):
 
 
 def test_the_filter_leaves_layers_as_in_the_first(adapters, tmp_path):
-    done = average_files(adapters, tmp_path / 'out.safetensors', r'blocks\.2\..*weight', rank=8)
+    pattern = r'backbone\.blocks\.2\..*weight'
+    done = average_files(adapters, tmp_path / 'out.safetensors', pattern, rank=8)
     assert done.layers == 4
     first, second = map(deltas, adapters)
     for layer, found in deltas(tmp_path / 'out.safetensors').items():

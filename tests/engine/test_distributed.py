@@ -90,6 +90,7 @@ def test_two_processes_train_and_test_as_one(
     run_tools(
         ['train.py', config_file],
         ['test.py', config_file, checkpoint, '--work-dir', 'test'],
+        ['test_ensemble.py', config_file, checkpoint, checkpoint, '--work-dir', 'ensemble'],
         ['train.py', tmp_path / 'detector.py'],
         processes=2,
         **environment,
@@ -119,12 +120,13 @@ def test_two_processes_train_and_test_as_one(
     changed = {k for k, v in backbone.items() if not torch.equal(first[k], v)}
     assert changed == {k for k in ranks[0]['trained'] if k in backbone} and changed
 
-    (log,) = (tmp_path / 'elsewhere' / 'test').glob('*/*.json')
-    metrics = json.loads(log.read_text().splitlines()[-1])
     tiny_config.custom_imports = None
     tiny_config.custom_hooks = []
     alone = build_runner(tiny_config, {'load_from': checkpoint}).test()
-    assert {k: metrics[k] for k in alone} == alone
+    for name in ('test', 'ensemble'):
+        (log,) = (tmp_path / 'elsewhere' / name).glob('*/*.json')
+        metrics = json.loads(log.read_text().splitlines()[-1])
+        assert {k: metrics[k] for k in alone} == alone
     assert alone['citys_aAcc'] != alone['fog_aAcc']
     check_detector([torch.load(f'{detector.work_dir}/rank{i}.pth') for i in range(2)], tmp_path)
 

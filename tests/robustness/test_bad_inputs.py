@@ -191,6 +191,10 @@ TOOLS = {
         ('--checkpoint @nan.pth --out out.pth', r'nan\.pth'),
         ('--checkpoint @bomb.pth --out out.pth', '--trust'),
     ],
+    'test_ensemble.py': [
+        ('@tiny.py @merged.pth @nowhere.pth', r'nowhere\.pth'),
+        ('@tiny.py @merged.pth @wide.pth', r'wide\.pth'),
+    ],
     'model_reparameterization.py': [
         ('out.pth --checkpoints @merged.pth @nowhere.pth', r'nowhere\.pth'),
         ('out.pth --checkpoints @merged.pth @wide.pth', r'wide\.pth'),

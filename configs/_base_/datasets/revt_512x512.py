@@ -13,6 +13,12 @@ train_pipeline = [
 # tools/make_fractals.py data/fractals
 pixmix = dict(type='PixMix', mixing_set='data/fractals', scale='release')  # or 'paper'
 pixmix_pipeline = [*train_pipeline[:5], pixmix, train_pipeline[-1]]
+pixmix_bilateral_pipeline = [
+    *train_pipeline[:5],
+    dict(type='BilateralFilter'),
+    pixmix,
+    train_pipeline[-1],
+]
 bilateral_pipeline = [*train_pipeline[:4], dict(type='BilateralFilter'), *train_pipeline[4:]]
 # B1 to B3 differ from B5 in the release: without PhotoMetricDistortion behind the filter ...
 small_bilateral_pipeline = [*bilateral_pipeline[:6], train_pipeline[-1]]

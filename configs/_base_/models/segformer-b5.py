@@ -1,5 +1,6 @@
-# SegFormer with MiT-B5 (arXiv 2105.15203), 512 x 512. The pretrained weights are SegFormer's of
-# ImageNet-1K with mmseg's names, which mmseg's own configs read too:
+# SegFormer with MiT-B5 (arXiv 2105.15203), 512 x 512, as in its own code and ReVT's. mmseg's
+# MixVisionTransformer and SegformerHead (with norms and ReLUs) take the same keys. The pretrained
+# weights are SegFormer's of ImageNet-1K, with its names (mit_b5.pth) or with mmseg's:
 #   https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/<file>
 model = dict(
     type='WindowEncoderDecoder',
@@ -13,7 +14,7 @@ model = dict(
         seg_pad_val=255,
     ),
     backbone=dict(
-        type='MixVisionTransformer',
+        type='SegFormerMiT',
         embed_dims=64,
         num_layers=[3, 6, 40, 3],
         num_heads=[1, 2, 5, 8],
@@ -21,10 +22,10 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint='checkpoints/mit_b5_20220624-658746d9.pth'),
     ),
     decode_head=dict(
-        type='SegformerHead',
+        type='PlainSegformerHead',
         in_channels=[64, 128, 320, 512],
         in_index=[0, 1, 2, 3],
-        channels=768,  # as in SegFormer's own and ReVT's B2 to B5, where mmseg's configs have 256
+        channels=768,  # of B2 to B5; mmseg's configs have 256
         dropout_ratio=0.1,
         num_classes=19,
         norm_cfg=dict(type='BN'),

@@ -14,7 +14,7 @@ from soma.models.build import build_model
 from soma.utils.config import load_config
 from toy_streets.demo import PROJECT
 
-CONFIGS = sorted((PROJECT / 'configs').glob('*.py'))
+CONFIGS = sorted(path for name in ('*.py', 'revt/*.py') for path in PROJECT.glob(f'configs/{name}'))
 DOMAINS = {
     'gta2all': ('citys', 'bdd', 'map', 'fog', 'night', 'rain', 'snow'),
     'dc2all': ('DC', 'NC', 'DR', 'NR', 'DF'),

@@ -17,7 +17,8 @@ from ...models.build import plain_model
 from ..checks import schedule_remark
 from ..saved_state import differences, fit_state, training_facts
 
-_HEADS = re.compile(r'(roi_head\.)?(decode|auxiliary|bbox|mask|query|atss)_head(\.\d+)?')
+_MEMBER = r'(members\.\d+\.)?'  # of an ensemble
+_HEADS = re.compile(_MEMBER + r'(roi_head\.)?(decode|auxiliary|bbox|mask|query|atss)_head(\.\d+)?')
 
 
 @HOOKS.register_module()
@@ -120,9 +121,11 @@ def check_classes(model: nn.Module, dataset: Dataset, place: str) -> None:
 
 def _is_of_classes(name: str, head: nn.Module) -> bool:
     """Whether a head predicts classes: mmseg has some of the same place that predict else."""
-    if not name.startswith(('decode_head', 'auxiliary_head')):
+    if re.match(_MEMBER + '(decode|auxiliary)_head', name) is None:
         return True
-    predicts = any(hasattr(head, layer) for layer in ('conv_seg', 'cls_embed', 'cls_emb'))
+    predicts = any(
+        hasattr(head, layer) for layer in ('conv_seg', 'linear_pred', 'cls_embed', 'cls_emb')
+    )
     return predicts and not hasattr(head, 'boundary_threshold')  # STDCHead
 
 

@@ -1,5 +1,6 @@
 """Segmentors."""
 
+from .ensemble import SegmentorEnsemble
 from .window_encoder_decoder import WindowEncoderDecoder
 
-__all__ = ['WindowEncoderDecoder']
+__all__ = ['SegmentorEnsemble', 'WindowEncoderDecoder']

@@ -1,0 +1,4 @@
+# SegFormer with PixMix after the bilateral filter, GTA -> Cityscapes, BDD100K, Mapillary
+_base_ = './segformer_mit-b2_gta2cbm_512x512.py'
+
+train_dataloader = dict(dataset=dict(pipeline=_base_.pixmix_bilateral_pipeline))

@@ -1,0 +1,5 @@
+# SegFormer with PixMix after the bilateral filter, GTA -> Cityscapes, BDD100K, Mapillary
+_base_ = './segformer_mit-b5_gta2cbm_512x512.py'
+
+train_dataloader = dict(dataset=dict(pipeline=_base_.pixmix_bilateral_pipeline))
+train_cfg = dict(val_interval=5000)

@@ -1,0 +1,124 @@
+"""Sets of models that are trained, averaged and tested by one command."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from soma.io.checkpoint_files import card_of, read_checkpoint, read_state_dict
+from soma.utils.config import REPOSITORY, load_config
+
+PARTS = {'1': '', '4': 'pixmix_', '5': 'bilateral_', '6': 'pixmix-bilateral_'}
+
+
+def test_sets_are_those_of_revt():
+    sets = sorted((REPOSITORY / 'configs/revt').glob('revt-*.py'))
+    assert len(sets) == 12
+    for path in sets:
+        numbers, size, end = re.fullmatch(r'revt-(\d+)_mit-(b\d)_(.*)', path.name).groups()
+        assert numbers in ('146', '456')
+        numbers = numbers.replace('45', '54')  # the release begins with the bilateral filter's
+        names = [f'segformer_mit-{size}_{PARTS[number]}{end}' for number in numbers]
+        text = path.read_text()
+        assert re.findall(r"'(segformer.*\.py)'", text) == names
+        assert all(path.with_name(name).is_file() for name in names)
+        assert f"_base_ = './segformer_mit-{size}_{end}'" in text
+
+
+@pytest.mark.parametrize(('size', 'source'), [('b2', 'gta'), ('b5', 'synthia')])
+def test_the_sixth_model_is_that_of_revt(size, source):
+    name = f'segformer_mit-{size}_pixmix-bilateral_{source}2cbm_512x512.py'
+    config = load_config(REPOSITORY / 'configs/revt' / name)
+    data = config.train_dataloader.dataset
+    assert data.domain == source and data.pipeline[4].prob == 0.5
+    steps = [step.type for step in data.pipeline[4:]]
+    assert steps == ['RandomFlip', 'BilateralFilter', 'PixMix', 'PackDomainInputs']
+    assert config.model.backbone.type == 'SegFormerMiT'
+    assert config.model.decode_head.type == 'PlainSegformerHead'
+
+
+@pytest.fixture
+def model_set(tiny_config, tmp_path):
+    """Config files of three tiny SegFormers of other seeds, and of their set."""
+    tiny_config.model.backbone = dict(
+        type='SegFormerMiT', embed_dims=8, num_layers=[1] * 4, num_heads=[1, 2, 2, 2]
+    )
+    tiny_config.model.decode_head = dict(
+        type='PlainSegformerHead',
+        in_channels=[8, 16, 16, 16],
+        in_index=[0, 1, 2, 3],
+        channels=8,
+        num_classes=19,
+        norm_cfg=dict(type='BN'),
+    )
+    tiny_config.model.test_cfg = dict(mode='whole')
+    tiny_config.train_cfg.update(max_iters=2, val_interval=9)
+    tiny_config.custom_imports = dict(imports=['soma'])
+    tiny_config.default_hooks.checkpoint.type = 'AdapterCheckpointHook'
+    tiny_config.work_dir = None
+    for seed in range(3):
+        tiny_config.randomness.seed = seed
+        tiny_config.dump(tmp_path / f'model_{seed}.py')
+
+    def write(**options):
+        files = [f'model_{seed}.py' for seed in range(3)]
+        tiny_config.average = dict(configs=files, weights_filter='backbone') | options
+        tiny_config.dump(tmp_path / 'set.py')
+        return tmp_path / 'set.py'
+
+    return write
+
+
+def test_a_set_is_trained_averaged_and_tested_and_goes_on(model_set, run_here, tmp_path, capsys):
+    config, works = model_set(), tmp_path / 'elsewhere/work_dirs'
+    run_here('train.py', tmp_path / 'model_1.py')  # is not trained again
+    before = (works / 'model_1/iter_2.pth').stat().st_mtime_ns
+    run_here('train_average.py', config, '--list')
+    listed = capsys.readouterr().out
+    states = [line.split()[1:] for line in listed.splitlines() if line.startswith(' model_')]
+    assert states == [['not', 'begun'], ['done'], ['not', 'begun']]
+    assert listed.count('python tools/train.py') == 3 and '--weights-filter backbone' in listed
+    with pytest.raises(SystemExit) as stopped:  # after the first step, which is saved
+        run_here('train_average.py', config, '--stop-after', '0.001s')
+    assert stopped.value.code == 0
+    assert 'iter_1.pth' in (works / 'model_0/last_checkpoint').read_text()
+    assert not (works / 'model_2').exists()
+    run_here('train_average.py', config)
+    assert (works / 'model_1/iter_2.pth').stat().st_mtime_ns == before
+    first, *others = (read_state_dict(works / f'model_{seed}/iter_2.pth') for seed in range(3))
+    result = read_state_dict(works / 'set/average.pth')
+    assert result.keys() == first.keys()
+    for name, value in result.items():
+        mean = sum(state[name].double() for state in (first, *others)) / 3
+        expected = mean.float() if name.startswith('backbone.') else first[name]
+        assert torch.equal(value, expected), name
+    assert card_of(read_checkpoint(works / 'set/average.pth'))['average']['operation'] == 'mean'
+    (scores,) = (works / 'set').glob('*/*.json')
+    assert 'mean_mIoU' in json.loads(scores.read_text())
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(configs=['model_0.py', 'nowhere.py']), r'no config file .*nowhere\.py'),
+        (dict(configs=['model_0.py', 'model_0.py']), r'set\.py: .* names model_0\.py twice'),
+        (dict(configs=['model_0.py']), r'set\.py: average: .* two files or more'),
+        (dict(configs=3), r'set\.py has no average\.configs'),
+        (dict(operation='median'), r"set\.py: average: operation must be .*'median'"),
+        (dict(operations='min'), r'set\.py: average\.operations is none of'),
+        (dict(configs=['model_0.py', 'other.py']), r'other\.py: its model is not that of'),
+    ],
+)
+def test_a_set_that_cannot_be_averaged_is_refused(model_set, run_here, tmp_path, options, message):
+    config = model_set(**options)
+    text = (tmp_path / 'model_1.py').read_text().replace('channels=8,', 'channels=4,')
+    (tmp_path / 'other.py').write_text(text)
+    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+        run_here('train_average.py', config)
+    assert not (tmp_path / 'elsewhere/work_dirs').exists()
+
+
+def test_a_set_is_no_config_to_train_with(model_set, run_here):
+    with pytest.raises(SystemExit, match=r'average: this config is of a set'):
+        run_here('train.py', model_set())
