@@ -8,11 +8,21 @@ register()
 
 from .bilateral import BilateralFilter
 from .domain_dataset import DomainDataset
+from .episodes import CocoMaskDataset, EpisodeDataset, PascalMaskDataset
 from .pixmix import PixMix
 from .samplers import RatioSampler
 from .transforms import PackDomainInputs
 
-__all__ = ['BilateralFilter', 'DomainDataset', 'PackDomainInputs', 'PixMix', 'RatioSampler']
+__all__ = [
+    'BilateralFilter',
+    'CocoMaskDataset',
+    'DomainDataset',
+    'EpisodeDataset',
+    'PackDomainInputs',
+    'PascalMaskDataset',
+    'PixMix',
+    'RatioSampler',
+]
 
 if find_spec('mmdet') is not None:
     from .domain_voc import DomainVOCDataset

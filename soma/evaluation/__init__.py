@@ -7,10 +7,11 @@ from ..registration import register
 register()
 
 from .domain_iou import DomainIoUMetric
+from .episode_iou import EpisodeIoUMetric
 from .report_hook import DomainReportHook
 from .scores import confusion_matrix
 
-__all__ = ['DomainIoUMetric', 'DomainReportHook', 'confusion_matrix']
+__all__ = ['DomainIoUMetric', 'DomainReportHook', 'EpisodeIoUMetric', 'confusion_matrix']
 
 if find_spec('mmdet') is not None:
     from .domain_voc import DomainVOCMetric

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,11 +85,12 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     return config
 
 
-def _check_keys(config: Config, options: Iterable[str], path: Path) -> None:
+def _check_keys(config: Config, options: Mapping, path: Path) -> None:
     """Refuse keys at the top that nothing reads.
 
     A config may have variables of its own there, so that only a new one of an option, and one of
-    the file that is almost a known key, is an error.
+    the file that is almost a known key, is an error. An option for a variable (``fold=2``) is one
+    for all datasets that have an argument of its name.
     """
     from mmengine.logging import print_log
     from mmengine.runner import Runner
@@ -107,11 +108,24 @@ def _check_keys(config: Config, options: Iterable[str], path: Path) -> None:
             close = get_close_matches(top, known | config.keys(), 1)
             hint = f': is it {close[0]!r}?' if close else ''
             raise InputError(f'--cfg-options {key}: nothing reads the key {top!r}{hint}')
+        if datasets := [data for data in _datasets_of(config) if key in data]:
+            for data in datasets:
+                data[key] = options[key]
+            continue
         print_log(
             f'--cfg-options {key}: {top} is a variable of {path}; what was made of it there stays',
             logger='current',
             level=logging.WARNING,
         )
+
+
+def _datasets_of(config: Mapping) -> Iterator[Mapping]:
+    """All datasets of a config, and those that they wrap."""
+    loaders = [config.get(f'{split}_dataloader') or {} for split in ('train', 'val', 'test')]
+    for node in loaders:
+        inner = [*node.get('datasets', ()), *filter(None, [node.get('dataset')])]
+        yield from inner
+        loaders += inner
 
 
 def _resolve_paths(node) -> None:

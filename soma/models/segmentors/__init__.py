@@ -1,5 +1,6 @@
 """Segmentors."""
 
+from .prototype import EpisodePreProcessor, PrototypeSegmentor
 from .window_encoder_decoder import WindowEncoderDecoder
 
-__all__ = ['WindowEncoderDecoder']
+__all__ = ['EpisodePreProcessor', 'PrototypeSegmentor', 'WindowEncoderDecoder']
