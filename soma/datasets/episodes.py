@@ -104,7 +104,11 @@ class EpisodeDataset(Dataset):
                 raise InputError(f'{name} must be a whole number of at least {lowest}: {value!r}')
         if split not in ('base', 'novel'):
             raise InputError(f"split must be 'base' or 'novel', got {split!r}")
-        self.dataset = DATASETS.build(dataset)
+        self.dataset = data = DATASETS.build(dataset)
+        if not isinstance(data, DomainDataset) or not data.data_prefix.get('seg_map_path'):
+            raise InputError('dataset must be a DomainDataset with seg_map_path in its data_prefix')
+        if data.label_map or data.reduce_zero_label:
+            raise InputError('the dataset of episodes needs all of its classes, the background too')
         self.shots, self.episodes, self.seed = shots, episodes, seed
         plain = support_pipeline is None
         self.support_pipeline = self.dataset.pipeline if plain else Compose(support_pipeline)

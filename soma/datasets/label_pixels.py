@@ -38,7 +38,9 @@ def label_pixels(files: Sequence[str], classes: int, kept: Path) -> np.ndarray:
         try:
             stat = os.stat(file)
         except OSError as error:
-            raise InputError(f'the labels {file} {why_unreadable(Path(file), error)}') from error
+            raise InputError(
+                f'the label file {file} {why_unreadable(Path(file), error)}'
+            ) from error
         digest.update(f'{Path(file).name} {stat.st_size} {stat.st_mtime_ns}\n'.encode())
     if (pixels := _read(kept, digest.hexdigest())) is not None:
         return pixels
@@ -65,6 +67,6 @@ def _count(classes: int, file: str) -> np.ndarray:
     try:
         labels = read_labels(Path(file))
     except (OSError, ValueError, SyntaxError) as error:
-        raise InputError(f'the labels {file} {why_unreadable(Path(file), error)}') from error
+        raise InputError(f'the label file {file} {why_unreadable(Path(file), error)}') from error
     values = labels[(labels >= 0) & (labels < classes)]
     return np.bincount(values, minlength=classes).astype(np.int32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +54,8 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
 
     Args:
         path: The file.
-        options: Values that replace the file's, by dotted key (``--cfg-options``).
+        options: Values that replace the file's, by dotted key (``--cfg-options``). One for a
+            variable of the file is one for all datasets with an argument of its name (``fold=2``).
 
     Returns:
         The config. ``work_dir`` defaults to ``work_dirs/<name of the file>``.
@@ -73,9 +74,12 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     except Exception as error:  # a config is Python, which can raise anything
         reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
         raise InputError(f'{path} cannot be read: {reason}') from error
-    _check_keys(config, options or {}, path)
+    options = dict(options or {})
+    _check_keys(config, options, path)
+    for data in _datasets_of(config):
+        data.update({key: value for key, value in options.items() if key in data})
     try:
-        config.merge_from_dict(dict(options or {}))
+        config.merge_from_dict(options)
     except (KeyError, TypeError, AttributeError) as error:  # a place that is not there
         reason = error.args[0] if error.args else error
         raise InputError(f'--cfg-options does not fit {path}: {reason}') from error
@@ -85,12 +89,11 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     return config
 
 
-def _check_keys(config: Config, options: Mapping, path: Path) -> None:
+def _check_keys(config: Config, options: Iterable[str], path: Path) -> None:
     """Refuse keys at the top that nothing reads.
 
     A config may have variables of its own there, so that only a new one of an option, and one of
-    the file that is almost a known key, is an error. An option for a variable (``fold=2``) is one
-    for all datasets that have an argument of its name.
+    the file that is almost a known key, is an error.
     """
     from mmengine.logging import print_log
     from mmengine.runner import Runner
@@ -108,9 +111,7 @@ def _check_keys(config: Config, options: Mapping, path: Path) -> None:
             close = get_close_matches(top, known | config.keys(), 1)
             hint = f': is it {close[0]!r}?' if close else ''
             raise InputError(f'--cfg-options {key}: nothing reads the key {top!r}{hint}')
-        if datasets := [data for data in _datasets_of(config) if key in data]:
-            for data in datasets:
-                data[key] = options[key]
+        if any(key in data for data in _datasets_of(config)):
             continue
         print_log(
             f'--cfg-options {key}: {top} is a variable of {path}; what was made of it there stays',

@@ -72,6 +72,24 @@ def test_wrong_options_are_refused(options, message, build):
         build(**options)
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(data_prefix=dict(img_path='images')), 'dataset must be a DomainDataset with seg_map'),
+        (dict(type='BaseSegDataset', domain=None), 'dataset must be a DomainDataset'),
+        (dict(reduce_zero_label=True), 'needs all of its classes, the background too'),
+        (dict(type='PascalMaskDataset', metainfo=dict(classes=['cat', 'dog'])), 'all of its cl'),
+    ],
+)
+def test_other_datasets_are_refused(options, message, data):
+    init_default_scope('mmseg')
+    config = episode_data(data)
+    config['dataset'].update(options)
+    config['dataset'] = {k: v for k, v in config['dataset'].items() if v is not None}
+    with pytest.raises(InputError, match=message):
+        DATASETS.build(config)
+
+
 def test_an_episode_is_of_one_class_and_different_images(build, data):
     dataset = build(shots=2, episodes=60)
     assert len(dataset) == 60 and dataset.metainfo['episode_classes'] == ('c1', 'c2')
@@ -151,10 +169,10 @@ def test_counts_are_kept_until_a_file_changes(tmp_path, monkeypatch):
     (root / 'masks/3.png').write_bytes((root / 'masks/0.png').read_bytes())
     assert label_pixels(files[:4], 9, kept).tolist() == [*expected[:3], expected[0]]
     (root / 'masks/3.png').write_text('no image')
-    with pytest.raises(InputError, match=r'the labels .*/3\.png is no image'):
+    with pytest.raises(InputError, match=r'the label file .*/3\.png is no image'):
         label_pixels(files, 9, kept)
     (root / 'masks/3.png').unlink()
-    with pytest.raises(InputError, match=r'the labels .*/3\.png is missing'):
+    with pytest.raises(InputError, match=r'the label file .*/3\.png is missing'):
         label_pixels(files, 9, kept)
 
 

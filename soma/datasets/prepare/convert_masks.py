@@ -85,6 +85,8 @@ def mask_jobs(root: Path, out: Path, split: str) -> list[MaskJob]:
         InputError: It is no file of COCO's instances.
     """
     file = root / f'annotations/instances_{split}.json'
+    if not file.is_file():
+        raise FileNotFoundError(f'expected the file {file}, which does not exist')
     try:
         content = json.loads(file.read_text())
         ids = sorted(category['id'] for category in content['categories'])

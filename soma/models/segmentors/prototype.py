@@ -87,8 +87,6 @@ class PrototypeSegmentor(BaseSegmentor):
         neck: Config of a neck, or None.
         scale: What the similarity is multiplied by; 20 in PANet.
         data_preprocessor: Config of an :class:`EpisodePreProcessor`.
-        train_cfg: None; mmseg's tools may set it.
-        test_cfg: As ``train_cfg``.
         init_cfg: As for mmengine's modules.
     """
 
@@ -100,8 +98,6 @@ class PrototypeSegmentor(BaseSegmentor):
         neck: Mapping | None = None,
         scale: float = 20.0,
         data_preprocessor: Mapping | None = None,
-        train_cfg: None = None,
-        test_cfg: None = None,
         init_cfg: Mapping | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
