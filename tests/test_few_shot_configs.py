@@ -9,6 +9,7 @@ from small_configs import FEW_SHOT, dicts, make_short, without_validation
 
 from soma.datasets.lists import write_names
 from soma.datasets.prepare.check import check_config
+from soma.io.files import InputError
 from soma.utils.config import load_config
 
 SIZE = (64, 48)
@@ -95,6 +96,17 @@ def test_some_train_and_test(path, folder, tmp_path, monkeypatch, build_runner, 
     scores = runner.test()
     assert scores.keys() == {'mIoU', 'FB-IoU'}
     assert all(0 <= value <= 100 for value in scores.values())
+
+
+def test_the_best_checkpoint_is_by_a_score_that_there_is(
+    folder, tmp_path, monkeypatch, build_runner
+):
+    monkeypatch.chdir(folder)
+    config = small(FEW_SHOT[2])
+    make_short(config, tmp_path)
+    config.default_hooks.checkpoint.save_best = 'mean_mIoU'
+    with pytest.raises(InputError, match=r"save_best='mean_mIoU' is none .*: mIoU, FB-IoU$"):
+        build_runner(config).train()
 
 
 def test_the_data_of_a_config_can_be_checked(folder, monkeypatch):

@@ -31,8 +31,11 @@ class EpisodeIoUMetric(BaseMetric):
         prefix: As for mmengine's ``BaseMetric``.
 
     Attributes:
+        needs: What gives samples their class, for messages.
         report: All scores of the last evaluation, as plain data, with those of each class.
     """
+
+    needs = 'EpisodeDataset'
 
     def __init__(self, output_dir: str | None = None, prefix: str | None = None) -> None:
         super().__init__(prefix=prefix)
@@ -40,6 +43,11 @@ class EpisodeIoUMetric(BaseMetric):
         self.report: dict | None = None
         if self.output_dir is not None:
             check_folder(self.output_dir)
+
+    def score_names(self, domains: Sequence[str]) -> list[str]:
+        """Name the scores, whatever the domains of the episodes."""
+        names = ('mIoU', 'FB-IoU')
+        return [f'{self.prefix}/{name}' if self.prefix else name for name in names]
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the queries of a batch of episodes.
@@ -49,7 +57,7 @@ class EpisodeIoUMetric(BaseMetric):
         """
         for sample in data_samples:
             if 'class_name' not in sample:
-                raise InputError(f'{sample.get("img_path")} is no query: use EpisodeDataset')
+                raise InputError(f'{sample.get("img_path")} is no query: use {self.needs}')
             prediction = to_numpy(sample['pred_sem_seg'])
             if self.output_dir is not None:
                 name = Path(sample['img_path']).with_suffix('.png').name
