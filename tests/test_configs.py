@@ -13,7 +13,7 @@ from fractals import write_fractals
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from raw_data import write_raw_data
-from small_configs import DETECTORS, dicts, make_short, without_validation
+from small_configs import DETECTORS, FEW_SHOT, dicts, make_short, without_validation
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from soma.datasets.lists import write_subset
@@ -25,7 +25,9 @@ from soma.utils.config import REPOSITORY, load_config
 CONFIGS = sorted(
     path
     for path in (REPOSITORY / 'configs').rglob('*.py')
-    if '_base_' not in path.parts and path not in DETECTORS and not path.stem.startswith('revt-')
+    if '_base_' not in path.parts
+    and path not in (*DETECTORS, *FEW_SHOT)
+    and not path.stem.startswith('revt-')
 )
 SERVERS = sorted((REPOSITORY / 'configs').rglob('*_server.py'))
 DOMAINS = {

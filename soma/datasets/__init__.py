@@ -9,15 +9,19 @@ register()
 from .bilateral import BilateralFilter
 from .corrupt import Corrupt
 from .domain_dataset import DomainDataset
+from .episodes import CocoMaskDataset, EpisodeDataset, PascalMaskDataset
 from .pixmix import PixMix
 from .samplers import RatioSampler
 from .transforms import PackDomainInputs
 
 __all__ = [
     'BilateralFilter',
+    'CocoMaskDataset',
     'Corrupt',
     'DomainDataset',
+    'EpisodeDataset',
     'PackDomainInputs',
+    'PascalMaskDataset',
     'PixMix',
     'RatioSampler',
 ]

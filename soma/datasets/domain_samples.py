@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config
+from mmengine.dataset import Compose
 
 from ..io.files import InputError
 from .label_files import is_readable, why_unreadable
@@ -104,16 +105,19 @@ class DomainSamples:
         return palette
 
     def prepare_data(self, idx: int) -> dict | None:
-        """Load a sample and put it through the pipeline.
+        """Load a sample and put it through the pipeline, as :meth:`run_pipeline`."""
+        return self.run_pipeline(self.get_data_info(idx), self.pipeline)
+
+    def run_pipeline(self, results: dict, pipeline: Compose) -> dict | None:
+        """Put what is known of a sample through a pipeline.
 
         Raises:
             InputError: If one of its files cannot be used. Errors of a user's own steps stay what
                 they are, unless the file to load cannot be read.
         """
-        results = self.get_data_info(idx)
         image, labels = results['img_path'], results.get('seg_map_path')
         both = f'{image} with labels {labels}' if labels else image
-        for step in self.pipeline.transforms:
+        for step in pipeline.transforms:
             name, file = type(step).__name__, labels if 'img' in results else image
             loads, labelled = name.startswith('Load') and file, 'gt_seg_map' in results
             kinds = Exception if loads else _OF_DATA  # broken bytes can raise anything

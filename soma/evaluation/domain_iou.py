@@ -58,15 +58,15 @@ class DomainIoUMetric(DomainMetric):
         self.ignore_index = ignore_index
 
     def _count(self, sample: dict) -> np.ndarray | None:
-        prediction = _numpy(sample['pred_sem_seg'])
+        prediction = to_numpy(sample['pred_sem_seg'])
         if self.output_dir is not None:
             name = Path(sample['img_path']).with_suffix('.png').name
             path = self.output_dir / sample['domain'] / name
             self._claim(sample, str(path))
-            _write(prediction, (self.dataset_meta or {}).get('classes', _CITYSCAPES), path)
+            write_classes(prediction, (self.dataset_meta or {}).get('classes', _CITYSCAPES), path)
         if self.format_only:
             return None
-        label, classes = _numpy(sample['gt_sem_seg']), len(self.dataset_meta['classes'])
+        label, classes = to_numpy(sample['gt_sem_seg']), len(self.dataset_meta['classes'])
         ignore = self.ignore_index
         if ignore is None:
             ignore = self.dataset_meta.get('ignore_index', IGNORE)
@@ -98,7 +98,7 @@ class DomainIoUMetric(DomainMetric):
         }
 
 
-def _write(prediction: np.ndarray, classes: Sequence[str], path: Path) -> None:
+def write_classes(prediction: np.ndarray, classes: Sequence[str], path: Path) -> None:
     """Write the class of each pixel ``(h, w)``."""
     if prediction.max() >= len(classes):
         raise InputError(
@@ -115,5 +115,6 @@ def _write(prediction: np.ndarray, classes: Sequence[str], path: Path) -> None:
         Image.fromarray(image).save(temporary, pnginfo=text)
 
 
-def _numpy(data: Mapping) -> np.ndarray:
+def to_numpy(data: Mapping) -> np.ndarray:
+    """The class of each pixel ``(h, w)``, of a sample's ``pred_sem_seg`` or ``gt_sem_seg``."""
     return data['data'].squeeze(0).cpu().numpy()

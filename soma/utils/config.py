@@ -57,7 +57,8 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
 
     Args:
         path: The file.
-        options: Values that replace the file's, by dotted key (``--cfg-options``).
+        options: Values that replace the file's, by dotted key (``--cfg-options``). One for a
+            variable of the file is one for all datasets with an argument of its name (``fold=2``).
 
     Returns:
         The config. ``work_dir`` defaults to ``work_dirs/<name of the file>``.
@@ -76,9 +77,12 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     except Exception as error:  # a config is Python, which can raise anything
         reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
         raise InputError(f'{path} cannot be read: {reason}') from error
-    _check_keys(config, options or {}, path)
+    options = dict(options or {})
+    _check_keys(config, options, path)
+    for data in _datasets_of(config):
+        data.update({key: value for key, value in options.items() if key in data})
     try:
-        config.merge_from_dict(dict(options or {}))
+        config.merge_from_dict(options)
     except (KeyError, TypeError, AttributeError) as error:  # a place that is not there
         reason = error.args[0] if error.args else error
         raise InputError(f'--cfg-options does not fit {path}: {reason}') from error
@@ -110,11 +114,22 @@ def _check_keys(config: Config, options: Iterable[str], path: Path) -> None:
             close = get_close_matches(top, known | config.keys(), 1)
             hint = f': is it {close[0]!r}?' if close else ''
             raise InputError(f'--cfg-options {key}: nothing reads the key {top!r}{hint}')
+        if any(key in data for data in _datasets_of(config)):
+            continue
         print_log(
             f'--cfg-options {key}: {top} is a variable of {path}; what was made of it there stays',
             logger='current',
             level=logging.WARNING,
         )
+
+
+def _datasets_of(config: Mapping) -> Iterator[Mapping]:
+    """All datasets of a config, and those that they wrap."""
+    loaders = [config.get(f'{split}_dataloader') or {} for split in ('train', 'val', 'test')]
+    for node in loaders:
+        inner = [*node.get('datasets', ()), *filter(None, [node.get('dataset')])]
+        yield from inner
+        loaders += inner
 
 
 def _resolve_paths(node) -> None:

@@ -20,6 +20,7 @@ _LOGGED = (
     '"HardDiskBackend" is the alias',
     'Distributed training is not used, all SyncBatchNorm',
     'The prefix is not set in metric class Domain',
+    'The prefix is not set in metric class Episode',
 )
 
 

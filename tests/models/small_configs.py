@@ -12,6 +12,7 @@ from soma.datasets.voc_files import VOCBox, write_voc
 from soma.utils.config import REPOSITORY, load_config
 
 DETECTORS = sorted((REPOSITORY / 'configs/det').glob('*.py'))
+FEW_SHOT = sorted((REPOSITORY / 'configs/svf').glob('*_prototype_*.py'))
 SMALL = Path(__file__).parent / 'configs'
 
 

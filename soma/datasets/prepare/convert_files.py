@@ -148,7 +148,7 @@ class ImageJob:
                 done = 'turned' if turn else 'not turned, for its labels are not'
                 remark = f'{done} (EXIF orientation {tag})'
             size = _half(shown_size(image) if turn else image.size)
-            if _is_whole(self.target, size):
+            if is_whole(self.target, size):
                 return Outcome(False, remark=remark)
             result = ImageOps.exif_transpose(image) if turn else image
             result = result.convert('RGB').resize(size, Image.Resampling.BICUBIC)
@@ -185,7 +185,7 @@ def _count(labels: np.ndarray) -> np.ndarray:
     return count_classes(np.bincount(labels.ravel(), minlength=256))
 
 
-def _is_whole(path: Path, size: tuple[int, int]) -> bool:
+def is_whole(path: Path, size: tuple[int, int]) -> bool:
     """Whether an image is there, can be read to its end and has the size."""
     try:
         with Image.open(path) as image:
