@@ -7,7 +7,10 @@ import sys
 import pytest
 
 NAMES = {
-    'MODELS': ['AdaptedBackbone', 'DINOv2', 'CoDETR', 'LeanChannelMapper', 'WindowEncoderDecoder'],
+    'MODELS': [
+        *('AdaptedBackbone', 'DINOv2', 'CoDETR', 'LeanChannelMapper', 'WindowEncoderDecoder'),
+        *('SegFormerMiT', 'PlainSegformerHead', 'SegmentorEnsemble'),
+    ],
     'HOOKS': ['BlockFreezeHook', 'WeightDecayLoggerHook', 'DrawPredictionsHook', 'SeedHook'],
     'PARAM_SCHEDULERS': ['CosineAnnealingWeightDecay'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['GroupedOptimWrapperConstructor'],
@@ -143,10 +146,11 @@ ORDERS = {
         *('WindowEncoderDecoder', 'DrawPredictionsHook', 'DomainIoUMetric', 'DomainVOCMetric'),
         *('DomainDataset', 'DomainVOCDataset', 'PackDomainInputs', 'PackDomainDetInputs'),
         *('PixMix', 'BilateralFilter'),
+        *('SegFormerMiT', 'PlainSegformerHead', 'SegmentorEnsemble'),
     ],
     'sys.modules["mmdet"] = None; import soma, mmengine': [
         *('CoDETR', 'LeanChannelMapper', 'DomainVOCMetric', 'DomainVOCDataset'),
-        'PackDomainDetInputs',
+        *('PackDomainDetInputs', 'PlainSegformerHead'),  # heads come together
     ],
 }
 

@@ -101,7 +101,10 @@ def read_set(args: argparse.Namespace) -> ModelSet:
             raise InputError(f'{path}: its model is not that of {args.config}: they do not average')
         if any(folder == member.checkpoint.parent for member in members):
             raise InputError(f'{args.config}: average.configs names {path.name} twice')
-        steps = config.train_cfg
-        last = f'iter_{steps.max_iters}' if 'max_iters' in steps else f'epoch_{steps.max_epochs}'
-        members.append(Member(config, folder / f'{last}.pth'))
+        steps = config.get('train_cfg') or {}
+        units = [unit for unit in ('iter', 'epoch') if f'max_{unit}s' in steps]
+        if not units:
+            raise InputError(f'{path} has no train_cfg with max_iters or max_epochs')
+        last = f'{units[0]}_{steps[f"max_{units[0]}s"]}.pth'
+        members.append(Member(config, folder / last))
     return ModelSet(members, options, root / Path(args.config).stem / 'average.pth')

@@ -88,7 +88,7 @@ class SomaRunner(Runner):
             InputError: Or if nothing can be written to the work dir, or another training is there;
                 if the config is that of a set of models.
         """
-        if 'average' in self.cfg:
+        if self.cfg.get('average') is not None:
             raise InputError(
                 'average: this config is of a set of models; tools/train_average.py trains it'
             )

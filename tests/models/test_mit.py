@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import nn
 
-from soma.checkpoints import average_files, load_plain, open_checkpoint
-from soma.io.checkpoint_files import CheckpointError, write_checkpoint
+from soma.adapters import save_adapter
+from soma.checkpoints import average_files, load_plain, merge_files, open_checkpoint
+from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models.backbones.mit import SegFormerMiT
 from soma.models.backbones.mit_weights import from_segformer
 from soma.models.heads.plain_segformer import PlainSegformerHead
@@ -157,6 +158,10 @@ def test_encoder_files_are_pretrained_weights_under_both_names(tmp_path):
     model.init_weights()
     name = 'layers.3.1.0.ffn.layers.4.weight'
     assert torch.equal(model.state_dict()[name], ours[name])
+    save_adapter(model, tmp_path / 'adapter.safetensors')
+    merge_files(files[0], tmp_path / 'adapter.safetensors', tmp_path / 'merged.pth')
+    merged = read_state_dict(tmp_path / 'merged.pth')
+    assert torch.equal(merged[name], ours[name]) and merged.keys() == ours.keys()
 
 
 def test_checkpoints_of_revt_are_averaged(tmp_path):
