@@ -210,7 +210,8 @@ def test_other_backbones(tmp_path, inner, targets, count):
     model.init_weights()
     layers = adapted_layers_of(model)
     assert len(layers) == count and all(layer.A0.any() for layer in layers.values())
-    assert all(torch.equal(model.state_dict()[name], state[name]) for name in state)
+    loaded = model.state_dict()
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
     trained = {n.rpartition('.')[0] for n, p in model.named_parameters() if p.requires_grad}
     assert trained == layers.keys()
 

@@ -42,9 +42,14 @@ def without_auxiliary_heads(model):
     """A detector of the same weights."""
     config = small_model(NAME, **OFF)
     config.decoder.num_feats = model.decoder.num_feats
-    plain = build(config).train()
-    plain.load_state_dict({name: model.state_dict()[name] for name in plain.state_dict()})
-    return plain
+    return with_weights_of(model, build(config).train())
+
+
+def with_weights_of(model, other):
+    """``other`` has no more weights than ``model``."""
+    state = model.state_dict()
+    other.load_state_dict({name: state[name] for name in other.state_dict()})
+    return other
 
 
 def test_without_auxiliary_heads_it_is_dino(like_mmdet, images):
@@ -65,8 +70,7 @@ def dino_of(model):
     config.bbox_head = dict(small_model(NAME).bbox_head, type='DINOHead')
     dino = build(config).train()
     assert type(dino) is DINO and type(dino.bbox_head) is DINOHead
-    dino.load_state_dict({name: model.state_dict()[name] for name in dino.state_dict()})
-    return dino
+    return with_weights_of(model, dino)
 
 
 def test_queries_of_auxiliary_heads_leave_those_of_dino_alone(model, images):
