@@ -13,6 +13,7 @@ from soma.utils.config import load_config
 from toy_streets.demo import PROJECT
 from toy_streets.episodes import CLASSES, draw_sample, write_toy_episodes
 
+SPLITS = ('train', 'test')
 CONFIG = PROJECT / 'configs/fewshot/svf_dinov2-toy_prototype_toy5i-1shot_224x224.py'
 
 
@@ -55,6 +56,7 @@ def test_prototypes_find_classes_never_trained_on(
         'train_dataloader.dataset.min_pixels': 500,  # of so few images
         'test_dataloader.dataset.min_pixels': 500,
         'param_scheduler': [],
+        **{f'{split}_dataloader.dataset.dataset.serialize_data': False for split in SPLITS},
         'test_dataloader.dataset.episodes': 12,
         'test_dataloader.dataset.dataset.ann_file': 'ImageSets/Segmentation/trainaug.txt',
     }
