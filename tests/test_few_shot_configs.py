@@ -106,7 +106,7 @@ def test_some_train_and_test(path, folder, tmp_path, monkeypatch, build_runner, 
     other = build_runner(config)
     card = load_plain(other.model, tmp_path / 'fold0.pth', left_out=left_out)
     assert card.episode_classes == [*PascalMaskDataset.METAINFO['classes'][6:]]
-    with pytest.raises(InputError, match=r'^test_dataloader: .* trained on diningtable, dog, horse'):
+    with pytest.raises(InputError, match=r'^test_dataloader: .* trained on diningtable, dog'):
         other.test()
 
 
@@ -119,7 +119,7 @@ def test_the_best_checkpoint_is_by_a_score_that_there_is(
     with pytest.raises(InputError, match=r"save_best='mean_mIoU' is none .*: mIoU, FB-IoU$"):
         build_runner(config).train()
     config.val_evaluator.type = 'DomainIoUMetric'
-    with pytest.raises(InputError, match='a EpisodeDataset have a class_name .* needs a domain: '):
+    with pytest.raises(InputError, match=r'EpisodeDataset have a class_name .* a domain: '):
         build_runner(config).train()
 
 
