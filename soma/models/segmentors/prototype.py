@@ -62,7 +62,7 @@ class EpisodePreProcessor(SegDataPreProcessor):
         InputError: If there is a ``test_cfg``.
     """
 
-    def __init__(self, test_cfg: None = None, **kwargs: Any) -> None:
+    def __init__(self, *, test_cfg: None = None, **kwargs: Any) -> None:
         if test_cfg is not None:
             raise InputError(
                 f'EpisodePreProcessor takes no test_cfg, got {test_cfg!r}: give images and labels '
