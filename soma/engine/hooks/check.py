@@ -157,8 +157,8 @@ def _check_novel(runner: Runner) -> None:
         novel = meta['episode_classes'] if meta.get('episode_split') == 'novel' else ()
         if both := [name for name in novel if name in trained]:
             raise InputError(
-                f'{split}_dataloader: the model was trained on {", ".join(both[:3])} ..., novel '
-                'classes of this fold: take the fold of the training (--cfg-options fold=...)'
+                f'{split}_dataloader: the model was trained on {len(both)} novel classes of this '
+                f'fold, such as {both[0]}: take the fold of the training (--cfg-options fold=...)'
             )
 
 
