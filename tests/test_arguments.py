@@ -270,8 +270,7 @@ def test_choices_are_those_of_the_package(script, option, choices, monkeypatch, 
 
 @pytest.mark.parametrize('script', [name for name in SAME if name.startswith('convert_datasets')])
 def test_a_subset_is_for_what_can_be_trained_on(parse, script, capsys):
-    layout = LAYOUTS.get(parse(script, 'd')['dataset'])  # COCO's masks are drawn apart
-    if layout and layout.train:
+    if LAYOUTS[parse(script, 'd')['dataset']].train:
         assert parse(script, 'd --subset 1/2 --seed 3')['seed'] == 3
         return
     with pytest.raises(SystemExit, match='2'):

@@ -7,9 +7,12 @@ import pytest
 from PIL import Image
 from small_configs import FEW_SHOT, dicts, make_short, without_validation
 
+from soma.checkpoints.open import load_plain
+from soma.datasets.episodes import PascalMaskDataset
 from soma.datasets.lists import write_names
 from soma.datasets.prepare.check import check_config
 from soma.io.files import InputError
+from soma.models.build import use_plain_model
 from soma.utils.config import load_config
 
 SIZE = (64, 48)
@@ -80,8 +83,7 @@ def test_there_is_a_config_for_each_setting():
 @pytest.mark.parametrize('path', [FEW_SHOT[2], FEW_SHOT[5]], ids=lambda path: path.stem)
 def test_some_train_and_test(path, folder, tmp_path, monkeypatch, build_runner, no_charts):
     monkeypatch.chdir(folder)
-    config = small(path, shots=2)
-    make_short(config, tmp_path)
+    config = make_short(small(path, shots=2), tmp_path)
     losses = []
 
     def after_train_iter(runner, batch_idx, data_batch, outputs):
@@ -96,16 +98,28 @@ def test_some_train_and_test(path, folder, tmp_path, monkeypatch, build_runner, 
     scores = runner.test()
     assert scores.keys() == {'mIoU', 'FB-IoU'}
     assert all(0 <= value <= 100 for value in scores.values())
+    if 'pascal5i' not in path.stem:
+        return
+    runner.save_checkpoint(tmp_path, 'fold0.pth')
+    config = make_short(small(path, shots=2, fold=2), tmp_path)
+    left_out = use_plain_model(config)
+    other = build_runner(config)
+    card = load_plain(other.model, tmp_path / 'fold0.pth', left_out=left_out)
+    assert card.episode_classes == [*PascalMaskDataset.METAINFO['classes'][6:]]
+    with pytest.raises(InputError, match=r'^test_dataloader: .* 5 novel .* as diningtable: '):
+        other.test()
 
 
 def test_the_best_checkpoint_is_by_a_score_that_there_is(
     folder, tmp_path, monkeypatch, build_runner
 ):
     monkeypatch.chdir(folder)
-    config = small(FEW_SHOT[2])
-    make_short(config, tmp_path)
+    config = make_short(small(FEW_SHOT[2]), tmp_path)
     config.default_hooks.checkpoint.save_best = 'mean_mIoU'
     with pytest.raises(InputError, match=r"save_best='mean_mIoU' is none .*: mIoU, FB-IoU$"):
+        build_runner(config).train()
+    config.val_evaluator.type = 'DomainIoUMetric'
+    with pytest.raises(InputError, match=r'EpisodeDataset have a class_name .* a domain: '):
         build_runner(config).train()
 
 

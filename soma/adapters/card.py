@@ -84,6 +84,7 @@ class Card:
         base: The pretrained weights that the adapter was trained on.
         classes: Names of the classes of the training data.
         palette: RGB colour of each class.
+        episode_classes: Names of the classes that its episodes were of.
         positions: Height and width in patches of the position embedding, where no base says it.
         config: Text of the config.
         iteration: Number of training steps.
@@ -102,6 +103,7 @@ class Card:
     base: BaseCard | None = _entry(_DICT)  # noqa: RUF009
     classes: Sequence[str] | None = _entry(_TEXTS)
     palette: Sequence | None = _entry(_COLOURS)
+    episode_classes: Sequence[str] | None = _entry(_TEXTS)
     positions: Sequence[int] | None = _entry(_SIZE)
     config: str | None = _entry(_TEXT)
     iteration: int | None = _entry(_COUNT)

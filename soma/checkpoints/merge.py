@@ -59,7 +59,7 @@ def merge_files(
     if not keep_adapter:
         tensors = merged
         # All weights are inside now; the adapter is history.
-        training = ('classes', 'palette', 'config', 'iteration')
+        training = ('classes', 'palette', 'episode_classes', 'config', 'iteration')
         history = replace(card, **dict.fromkeys(training))
         card = Card(merged=history, **{name: getattr(card, name) for name in training})
     write_with_card(tensors, card, out)

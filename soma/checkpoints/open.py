@@ -136,6 +136,8 @@ def load_plain(
 ) -> Card:
     """Load any checkpoint into a plain model, its adapter folded into the weights.
 
+    The model's ``loaded_card`` tells of it later.
+
     Args:
         model: A model without adapters but those that cannot be folded, possibly wrapped for
             several processes or for test-time augmentation.
@@ -160,6 +162,7 @@ def load_plain(
         base = base or left_out.pretrained
     checkpoint = checkpoint.made_for(model).complete(base, force, lacks_base)
     load_strictly(model, checkpoint.plain(), path)
+    model.loaded_card = checkpoint.card
     return checkpoint.card
 
 
@@ -193,6 +196,6 @@ def _with_meta(card: Card, meta: object) -> Card:
     older = {'classes': meta.get('CLASSES'), 'palette': meta.get('PALETTE')}  # before mmengine
     known = dict(dataset) if isinstance(dataset, Mapping) else older
     known |= {'config': meta.get('cfg'), 'iteration': meta.get('iter')}
-    names = ('classes', 'palette', 'config', 'iteration')
+    names = ('classes', 'palette', 'episode_classes', 'config', 'iteration')
     new = {name: known.get(name) for name in names if getattr(card, name) is None}
     return replace(card, **{name: value for name, value in new.items() if is_valid(name, value)})

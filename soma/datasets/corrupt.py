@@ -57,7 +57,7 @@ class Corrupt(BaseTransform):
             raise InputError(
                 f'there is no corruption {name!r}: choose from {", ".join(CORRUPTIONS)}'
             )
-        if isinstance(severity, bool) or severity not in SEVERITIES:
+        if type(severity) is not int or severity not in SEVERITIES:
             raise InputError(f'the severity of a corruption is 1 to 5, got {severity!r}')
         self.name, self.severity = name, severity
         self._corrupt, self._takes_seed = _load(name)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from mmengine.dataset import Compose
 from mmengine.registry import DATASETS
 from mmseg.datasets import COCOStuffDataset, PascalVOCDataset
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 from ..io.files import InputError
 from .domain_dataset import DomainDataset
 from .label_pixels import label_pixels
+from .labels import IGNORE
 
 FOLDS = 4
 
@@ -104,15 +106,20 @@ class EpisodeDataset(Dataset):
                 raise InputError(f'{name} must be a whole number of at least {lowest}: {value!r}')
         if split not in ('base', 'novel'):
             raise InputError(f"split must be 'base' or 'novel', got {split!r}")
-        self.dataset = data = DATASETS.build(dataset)
-        if not isinstance(data, DomainDataset) or not data.data_prefix.get('seg_map_path'):
+        images = DATASETS.build(dataset)
+        if not isinstance(images, DomainDataset) or not images.data_prefix.get('seg_map_path'):
             raise InputError('dataset must be a DomainDataset with seg_map_path in its data_prefix')
-        if data.label_map or data.reduce_zero_label:
+        if images.label_map or images.reduce_zero_label:
             raise InputError('the dataset of episodes needs all of its classes, the background too')
-        self.shots, self.episodes, self.seed = shots, episodes, seed
-        plain = support_pipeline is None
-        self.support_pipeline = self.dataset.pipeline if plain else Compose(support_pipeline)
-        names = self.dataset.metainfo['classes']
+        if images.ignore_index != IGNORE:
+            raise InputError(
+                f'the dataset of episodes needs ignore_index={IGNORE}, got {images.ignore_index}'
+            )
+        self.images, self.shots, self.episodes, self.seed = images, shots, episodes, seed
+        self.support_pipeline = images.pipeline
+        if support_pipeline is not None:
+            self.support_pipeline = Compose(support_pipeline)
+        names = images.metainfo['classes']
         novel = novel_labels(len(names) - 1, fold, folds)
         base = [label for label in range(1, len(names)) if label not in novel]
         self.names = {label: names[label] for label in (novel if split == 'novel' else base)}
@@ -120,16 +127,17 @@ class EpisodeDataset(Dataset):
             'classes': ('background', 'object'),
             'palette': [(0, 0, 0), (220, 20, 60)],
             'episode_classes': tuple(self.names.values()),
+            'episode_split': split,
         }
-        self._images = self._images_by_label(len(names), min_pixels)
+        self._by_label = self._images_by_label(len(names), min_pixels)
 
     def _images_by_label(self, classes: int, min_pixels: int) -> dict[int, np.ndarray]:
         """Indices of the images of each class of the split."""
-        infos = map(self.dataset.get_data_info, range(len(self.dataset)))
+        infos = map(self.images.get_data_info, range(len(self.images)))
         files = [info['seg_map_path'] for info in infos]
-        folder = Path(self.dataset.data_prefix['seg_map_path'])
-        kept = f'{folder.name}_{Path(self.dataset.ann_file or "all").stem}_pixels.npz'
-        pixels = label_pixels(files, classes, folder.with_name(kept))
+        folder = Path(self.images.data_prefix['seg_map_path'])
+        name = f'{folder.name}_{Path(self.images.ann_file or "all").stem}_pixels.npz'
+        pixels = label_pixels(files, classes, folder.with_name(name))
         images = {label: np.flatnonzero(pixels[:, label] >= min_pixels) for label in self.names}
         for label, indices in images.items():
             if len(indices) <= self.shots:
@@ -147,22 +155,31 @@ class EpisodeDataset(Dataset):
         """Draw an episode: the label of its class, and its images, the query first."""
         rng = np.random.default_rng([self.seed, index])
         label = int(rng.choice([*self.names]))
-        images = rng.choice(self._images[label], self.shots + 1, replace=False)
+        images = rng.choice(self._by_label[label], self.shots + 1, replace=False)
         return label, images.tolist()
 
     def get_data_info(self, index: int) -> dict:
         """What is known of the query of an episode, before it is loaded."""
         label, (query, *_) = self.draw(index)
-        return self._info(query, label) | self._meta(index, label)
+        return self.images.get_data_info(query) | self._meta(index, label)
 
     def _meta(self, index: int, label: int) -> dict[str, str]:
         name = self.names[label]
         return {'class_name': name, 'domain': f'{index:06d}_{name.replace("/", "_")}'}
 
-    def _info(self, image: int, label: int) -> dict:
-        labels = range(len(self.dataset.metainfo['classes']))
-        binary = {other: int(other == label) for other in labels}
-        return {**self.dataset.get_data_info(image), 'label_map': binary}
+    def _load(self, image: int, label: int, pipeline: Compose) -> dict[str, Any]:
+        """A sample whose labels are 1 for a class, 0 for others."""
+        info = self.images.get_data_info(image)
+        sample = self.images.run_pipeline(info.copy(), pipeline)
+        if sample is None or 'gt_sem_seg' not in sample['data_samples']:
+            raise InputError(
+                f'{info["img_path"]}: the pipeline of episodes leaves it, or its labels, out: each '
+                'image that is drawn is needed'
+            )
+        labels = sample['data_samples'].gt_sem_seg
+        is_class = (labels.data == label).to(labels.data)
+        labels.data = torch.where(labels.data == IGNORE, labels.data, is_class)
+        return sample
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Load an episode.
@@ -174,8 +191,7 @@ class EpisodeDataset(Dataset):
         if not 0 <= index < self.episodes:
             raise IndexError(f'there are {self.episodes} episodes, from 0, and none is {index}')
         label, (query, *supports) = self.draw(index)
-        load, pipeline = self.dataset.run_pipeline, self.dataset.pipeline
-        sample = load(self._info(query, label), pipeline)
+        sample = self._load(query, label, self.images.pipeline)
         sample['data_samples'].set_metainfo(self._meta(index, label))
-        infos = (self._info(image, label) for image in supports)
-        return {**sample, 'supports': [load(info, self.support_pipeline) for info in infos]}
+        shots = [self._load(image, label, self.support_pipeline) for image in supports]
+        return {**sample, 'supports': shots}

@@ -83,15 +83,26 @@ def _draw_classes(path: Path, classes: Sequence[str]) -> np.ndarray:
         image = Image.new('L', size, classes.index('unlabeled'))
         draw = ImageDraw.Draw(image)
         for item in content['objects']:
-            if item.get('deleted'):
+            name, points = _class_of(item['label'], classes), item['polygon']
+            if item.get('deleted') or len(points) < 3 or name not in classes:
                 continue
-            name = item['label']
-            if name not in classes:  # 'cargroup' is several cars
-                name = name.removesuffix('group')
-            if name not in classes:
-                raise ValueError(f'has a label {name!r}, which the dataset does not define')
-            draw.polygon([tuple(point) for point in item['polygon']], fill=classes.index(name))
+            draw.polygon([tuple(point) for point in points], fill=classes.index(name))
     return np.array(image)
+
+
+def _class_of(label: str, classes: Sequence[str]) -> str:
+    return label if label in classes else label.removesuffix('group')  # 'cargroup': several cars
+
+
+def unknown_labels(path: Path, classes: Sequence[str]) -> list[str]:
+    """Labels of polygons (``*.json``) that are none of the classes: they are not drawn.
+
+    Raises:
+        ValueError: It has no polygons.
+    """
+    with _reading_polygons():
+        labels = dict.fromkeys(item['label'] for item in json.loads(path.read_text())['objects'])
+    return [label for label in labels if _class_of(label, classes) not in classes]
 
 
 @contextmanager

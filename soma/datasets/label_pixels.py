@@ -11,6 +11,7 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 
 from ..io.files import InputError, WriteError, atomic_path
@@ -18,14 +19,14 @@ from ..utils.parallel import run_parallel
 from .label_files import read_labels, why_unreadable
 
 
-def label_pixels(files: Sequence[str], classes: int, kept: Path) -> np.ndarray:
-    """Count the pixels of each class in label files.
+def label_pixels(files: Sequence[str], classes: int, counts_file: Path) -> np.ndarray:
+    """Count the pixels of each class in label files; of several processes, the first does.
 
     Args:
         files: The label files.
         classes: Number K of classes.
-        kept: A file (``.npz``) to keep the numbers in, so that the next start need not count again.
-            It counts for files of these names, sizes and times.
+        counts_file: A file (``.npz``) to keep the numbers in, so that the next start need not count
+            again. It counts for files of these names, sizes and times.
 
     Returns:
         Shape ``(len(files), K)``.
@@ -33,6 +34,19 @@ def label_pixels(files: Sequence[str], classes: int, kept: Path) -> np.ndarray:
     Raises:
         InputError: If a file is missing or cannot be read as labels.
     """
+    result: list[np.ndarray | InputError | None] = [None]
+    if is_main_process():
+        try:
+            result = [_read_or_count(files, classes, counts_file)]
+        except InputError as error:  # the others would wait for ever
+            result = [error]
+    broadcast_object_list(result)
+    if isinstance(result[0], InputError):
+        raise result[0]
+    return result[0]
+
+
+def _read_or_count(files: Sequence[str], classes: int, counts_file: Path) -> np.ndarray:
     digest = hashlib.sha256(f'{classes}'.encode())
     for file in files:
         try:
@@ -42,12 +56,12 @@ def label_pixels(files: Sequence[str], classes: int, kept: Path) -> np.ndarray:
                 f'the label file {file} {why_unreadable(Path(file), error)}'
             ) from error
         digest.update(f'{Path(file).name} {stat.st_size} {stat.st_mtime_ns}\n'.encode())
-    if (pixels := _read(kept, digest.hexdigest())) is not None:
+    if (pixels := _read(counts_file, digest.hexdigest())) is not None:
         return pixels
-    title = f'looking for classes in {kept.parent}'
+    title = f'looking for classes in {counts_file.parent}'
     pixels = np.stack(run_parallel(partial(_count, classes), files, title=title))
     try:
-        with atomic_path(kept) as temporary:
+        with atomic_path(counts_file) as temporary:
             np.savez_compressed(temporary, stamp=digest.hexdigest(), pixels=pixels)
     except WriteError as error:
         print_log(f'{error}; the next start counts again', 'current', logging.WARNING)
@@ -57,8 +71,8 @@ def label_pixels(files: Sequence[str], classes: int, kept: Path) -> np.ndarray:
 def _read(file: Path, stamp: str) -> np.ndarray | None:
     """What an earlier start has kept, if it is of the same files and whole."""
     try:
-        with np.load(file) as kept:
-            return kept['pixels'] if str(kept['stamp']) == stamp else None
+        with np.load(file) as content:
+            return content['pixels'] if str(content['stamp']) == stamp else None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):  # missing or damaged
         return None
 

@@ -57,13 +57,13 @@ MAPILLARY_TO_TRAIN = _table(
 # India Driving Dataset, helpers/anue_labels.py of its tools: the names of ids 0 to 39 and their
 # csTrainId. Autorickshaws are no class of Cityscapes; ground that is not drivable is terrain.
 IDD_CLASSES = (
-    *('road', 'parking', 'drivable fallback', 'sidewalk', 'rail track', 'non-drivable fallback'),
-    *('person', 'animal', 'rider', 'motorcycle', 'bicycle', 'autorickshaw', 'car', 'truck', 'bus'),
-    *('caravan', 'trailer', 'train', 'vehicle fallback', 'curb', 'wall', 'fence', 'guard rail'),
-    *('billboard', 'traffic sign', 'traffic light', 'pole', 'polegroup', 'obs-str-bar-fallback'),
-    *('building', 'bridge', 'tunnel', 'vegetation', 'sky', 'fallback background', 'unlabeled'),
-    *('ego vehicle', 'rectification border', 'out of roi', 'license plate'),
-)
+    'road', 'parking', 'drivable fallback', 'sidewalk', 'rail track', 'non-drivable fallback',
+    'person', 'animal', 'rider', 'motorcycle', 'bicycle', 'autorickshaw', 'car', 'truck', 'bus',
+    'caravan', 'trailer', 'train', 'vehicle fallback', 'curb', 'wall', 'fence', 'guard rail',
+    'billboard', 'traffic sign', 'traffic light', 'pole', 'polegroup', 'obs-str-bar-fallback',
+    'building', 'bridge', 'tunnel', 'vegetation', 'sky', 'fallback background', 'unlabeled',
+    'ego vehicle', 'rectification border', 'out of roi', 'license plate',
+)  # fmt: skip
 IDD_TO_TRAIN = _table(
     {
         0: 0, 3: 1, 5: 9, 6: 11, 8: 12, 9: 17, 10: 18, 12: 13, 13: 14, 14: 15, 17: 16, 20: 3, 21: 4,

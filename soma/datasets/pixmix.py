@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +27,8 @@ def mix_by_addition(x: np.ndarray, y: np.ndarray, a: float, b: float, white: int
     return (a * (2 * x - white) + b * (2 * y - white) + white) / 2
 
 
-def mix_by_multiplication(
-    x: np.ndarray, y: np.ndarray, a: float, b: float, white: int = 1
-) -> np.ndarray:
-    """Multiply ``x^a y^b``, with middle grey as 1, of values from 0 to 1 (section 3).
-
-    Of other values, too, whatever their ``white``.
-    """
+def mix_by_multiplication(x: np.ndarray, y: np.ndarray, a: float, b: float) -> np.ndarray:
+    """Multiply ``x^a y^b``, with middle grey as 1, of values from 0 to 1 (section 3)."""
     return (2 * x) ** a * (2 * y).clip(_LOWEST) ** b / 2
 
 
@@ -79,10 +76,10 @@ class PixMix(BaseTransform):
     another augmented copy, or the fractal. Whole numbers from 0 to 255 come out, as they came in.
     Labels stay as they are.
 
-    In the paper all values are from 0 to 1. ReVT's release, of which its published numbers are,
-    takes images as the bytes that they are, from 0 to 255, beside fractals from 0 to 1. There the
-    double of a byte wraps around, a fractal is nearly black, and powers whose sum is not 1 leave
-    little or make all white: a street changes by 74 grey levels on average, not by 21.
+    In the paper all values are from 0 to 1. ReVT's published numbers are of its release, which
+    mixes images of 0 to 255, in bytes, with fractals of 0 to 1. So doubled bytes wrap around, and a
+    fractal is nearly black. Where the two exponents do not add up to 1, little is left or all is
+    white. A street changes by 74 grey levels on average, in the paper's scale by 21.
 
     Args:
         mixing_set: Folder of fractals, or other complex images; those in its folders count too.
@@ -144,7 +141,16 @@ class PixMix(BaseTransform):
             )
         if plan is None:
             return results
-        white, scaled = (1, _to_unit) if self.scale == 'paper' else (255, lambda image: image)
+        if self.scale == 'paper':
+            mixed = 255 * self._mix(plan, image, _to_unit, white=1)
+        else:
+            mixed = self._mix(plan, image, np.asarray, white=255)
+        results['img'] = mixed.round().astype(np.uint8)
+        return results
+
+    def _mix(self, plan: Plan, image: np.ndarray, scaled: Callable, white: int) -> np.ndarray:
+        """Do what is planned, on images that ``scaled`` makes values from 0 to ``white`` of."""
+        mixings = (partial(mix_by_addition, white=white), mix_by_multiplication)
         mixed = scaled(self._augmented(image) if plan.augmented else image)
         fractal = None
         for step in plan.rounds:
@@ -152,9 +158,8 @@ class PixMix(BaseTransform):
                 fractal = _to_unit(self._read_fractal(plan, image.shape[:2]))
             other = fractal if step.fractal else scaled(self._augmented(image))
             with np.errstate(over='ignore'):  # infinite is white too
-                mixed = MIXINGS[step.mixing](mixed, other, step.a, step.b, white).clip(0, white)
-        results['img'] = (255 // white * mixed).round().astype(np.uint8)
-        return results
+                mixed = mixings[step.mixing](mixed, other, step.a, step.b).clip(0, white)
+        return mixed
 
     @cache_randomness
     def _draw_plan(self) -> Plan | None:

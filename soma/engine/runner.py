@@ -271,6 +271,7 @@ class SomaRunner(Runner):
             # Copies, since loading into adapted layers splits what comes in.
             opened = opened.with_weights({name: value.clone() for name, value in base.items()})
         checkpoint = {**opened.content, 'state_dict': opened.tensors}  # hooks look for it there
+        model.loaded_card = opened.card
         if self._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
             raise CheckpointError(f'{filename} holds no state of training to resume from')
         scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})

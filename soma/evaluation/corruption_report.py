@@ -109,8 +109,7 @@ def draw(path: Path, report: Mapping, plan: CorruptionPlan) -> None:
     matrix, summary = _matrix(report, plan, 'mean'), report['summary']['mean']
     series = {f'severity {s}': matrix[:, i] for i, s in enumerate(plan.severities)}
     values = ', '.join(f'{key} {cell(np.array(value, float))}' for key, value in summary.items())
-    domains = ', '.join(_shown(report)[: len(report['scores']['clean']) - 1])
-    title = f'mean {report["score"]} of {domains}: {values}'
+    title = f'mean {report["score"]} of {", ".join(report["mean_over"])}: {values}'
     unit = f'{report["score"]} (%)'
     save_bars(path, series, plan.corruptions, unit, title, line=('clean', summary['clean']))
 

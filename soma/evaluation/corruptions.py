@@ -9,9 +9,11 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 
 from ..adapters.pretrained import base_hash
@@ -40,7 +42,7 @@ def make_plan(
     Raises:
         FileNotFoundError: If there is no such file.
         InputError: If a name or severity is unknown, the package that corrupts is not installed,
-            or the reference lacks a pair.
+            or the reference is of no use.
     """
     if unknown := [name for name in names if name not in (*GROUPS, *CORRUPTIONS)]:
         known = ', '.join((*GROUPS, *CORRUPTIONS))
@@ -59,6 +61,11 @@ def make_plan(
             f'{reference} lacks {", ".join(missing[:5])}: choose corruptions and severities that '
             'it has'
         )
+    for key in keys:
+        clean, values = (content['scores'][name] for name in ('clean', key))
+        known = isinstance(values, dict) and values.keys() == clean.keys()
+        if not known or not all(isinstance(v, int | float | None) for v in values.values()):
+            raise InputError(f'{reference}: its {key} lacks the score of a domain of its clean')
     return plan._replace(reference=content)
 
 
@@ -79,7 +86,8 @@ def corrupt_data(dataloader: Mapping, name: str, severity: int) -> Mapping:
     dataloader = copy.deepcopy(dataloader)
     for place, part in each_dataset(dataloader['dataset'], 'test_dataloader.dataset'):
         steps = list(part.get('pipeline', ()))
-        loads = [i for i, step in enumerate(steps) if str(step['type']).startswith('LoadImage')]
+        kinds = [getattr(step['type'], '__name__', step['type']) for step in steps]
+        loads = [index for index, kind in enumerate(kinds) if kind.startswith('LoadImage')]
         if not loads:
             raise InputError(f'{place}.pipeline has no step LoadImageFromFile to corrupt after')
         # The class, since some releases of mmdet have another Corrupt.
@@ -99,15 +107,17 @@ def run_corruptions(runner: Runner, plan: CorruptionPlan) -> dict:
         plan: What to test.
 
     Returns:
-        The report, as in the file: ``score``, its name; ``scores`` in percent, by ``clean`` or
-        ``<corruption>_<severity>`` and by domain; ``summary`` as of :func:`summarise`.
+        The report, as in the file: ``score``, its name; ``mean_over``, the domains of means;
+        ``scores`` in percent, by ``clean`` or ``<corruption>_<severity>`` and by domain;
+        ``summary`` as of :func:`summarise`.
 
     Raises:
         InputError: If the file is of other weights or other data, nothing scores by domain, or
-            the reference is of other domains.
+            the reference is of another score or of other domains.
     """
     path = Path(runner.work_dir, REPORT)
     report = {
+        **_scores_to_come(runner, plan.reference),
         'weights': base_hash(plain_model(runner.model).state_dict(), exact=True),
         'data': _hash_of_data(runner.cfg),
         'scores': {},
@@ -121,15 +131,12 @@ def run_corruptions(runner: Runner, plan: CorruptionPlan) -> dict:
     tests = [pair for pair in (_CLEAN, *plan.pairs) if pair_key(*pair) not in report['scores']]
     start = time.monotonic()
     for index, pair in enumerate(tests):
-        if index:
-            _check_reference(report, plan)
         minutes = (time.monotonic() - start) / 60 / max(index, 1) * (len(tests) - index)
         left = f', about {minutes:.0f} min left' if index else ''
         runner.logger.info(f'test {index + 1} of {len(tests)}: {pair_key(*pair)}{left}')
-        report['score'], report['scores'][pair_key(*pair)] = _test(runner, *pair)
+        report['scores'][pair_key(*pair)] = _test(runner, *pair)
         if is_main_process():
             write_json(report, path)
-    _check_reference(report, plan)
     report['summary'] = summarise(report, plan)
     runner.logger.info('\n'.join(map(as_text, tables(report, plan))))
     if is_main_process():
@@ -138,8 +145,39 @@ def run_corruptions(runner: Runner, plan: CorruptionPlan) -> dict:
     return report
 
 
-def _test(runner: Runner, name: str, severity: int) -> tuple[str, dict[str, float | None]]:
-    """One ordinary test; the name of its score, and the score of each domain and their mean."""
+def _scores_to_come(runner: Runner, reference: Mapping | None) -> dict:
+    """What each test will score, before the first: the name, and the domains of means.
+
+    Raises:
+        InputError: If nothing scores by domain, or a reference is of something else.
+    """
+    config = runner.cfg
+    metric = _metric_by_domain(runner.build_evaluator(copy.deepcopy(config.test_evaluator)))
+    dataset = runner.build_dataloader(copy.deepcopy(config.test_dataloader)).dataset
+    samples = map(dataset.get_data_info, range(len(dataset)))
+    domains = [*dict.fromkeys(sample['domain'] for sample in samples if 'domain' in sample)]
+    result = {'score': metric.keys[0], 'mean_over': metric.mean_over or domains}
+    if reference is None:
+        return result
+    for what, value, other in (
+        ('score', result['score'], reference['score']),
+        ('domains', sorted([*domains, 'mean']), sorted(reference['scores']['clean'])),
+        ('mean_over', sorted(result['mean_over']), sorted(map(str, reference['mean_over']))),
+    ):
+        if value != other:
+            raise InputError(f'--reference has {what} {other}, this test {value}')
+    return result
+
+
+def _metric_by_domain(evaluator: Evaluator) -> DomainMetric:
+    for metric in evaluator.metrics:
+        if isinstance(metric, DomainMetric):
+            return metric
+    raise InputError('--corruptions needs a metric by domain, such as DomainIoUMetric')
+
+
+def _test(runner: Runner, name: str, severity: int) -> dict[str, float | None]:
+    """One ordinary test: the score of each domain, and their mean."""
     config = runner.cfg
     evaluator = copy.deepcopy(config.test_evaluator)
     for metric in evaluator if isinstance(evaluator, list) else [evaluator]:
@@ -150,12 +188,10 @@ def _test(runner: Runner, name: str, severity: int) -> tuple[str, dict[str, floa
     for key in [key for key in runner.message_hub.log_scalars if key.startswith('test/')]:
         del runner.message_hub.log_scalars[key]  # else each log line repeats all tests before it
     runner.test()
-    for metric in runner.test_evaluator.metrics:
-        if isinstance(metric, DomainMetric):
-            key, content = metric.keys[0], metric.report
-            scores = {domain: values[key] for domain, values in content['domains'].items()}
-            return key, {**scores, 'mean': content['mean'][key]}
-    raise InputError('--corruptions needs a metric by domain, such as DomainIoUMetric')
+    metric = _metric_by_domain(runner.test_evaluator)
+    key, content = metric.keys[0], metric.report
+    scores = {domain: values[key] for domain, values in content['domains'].items()}
+    return {**scores, 'mean': content['mean'][key]}
 
 
 def _read(path: Path) -> dict:
@@ -169,23 +205,23 @@ def _read(path: Path) -> dict:
         content = json.loads(path.read_text())
     except ValueError:  # no text, or no JSON
         content = None
-    if not isinstance(content, dict) or not {'score', 'scores'} <= content.keys():
+    kinds = {'score': str, 'mean_over': list, 'scores': dict}
+    known = content if isinstance(content, dict) else {}
+    if not all(isinstance(known.get(key), kind) for key, kind in kinds.items()):
         raise InputError(f'{path} is no report of tools/test.py --corruptions')
     return content
 
 
-def _check_reference(report: Mapping, plan: CorruptionPlan) -> None:
-    if plan.reference is None:
-        return
-    sources = report, plan.reference
-    domains, others = (list(source['scores']['clean']) for source in sources)
-    if set(domains) != set(others):
-        raise InputError(f'--reference is of the domains {others}, this test of {domains}')
-
-
 def _hash_of_data(config: Config) -> str:
     """A hash of what the scores depend on beside the weights."""
-    model = config.model.get('module', config.model)  # there with test-time augmentation
-    parts = [config.test_dataloader['dataset'], config.test_evaluator, model.get('test_cfg')]
-    text = json.dumps([*parts, config.model['type']], sort_keys=True, default=str)
+    parts = [config.test_dataloader['dataset'], config.test_evaluator, _without_files(config.model)]
+    text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _without_files(node: Any) -> Any:
+    """A model's config without the files of weights, which are elsewhere on another machine."""
+    if isinstance(node, Mapping):
+        names = [name for name in node if name not in ('init_cfg', 'pretrained', 'checkpoint')]
+        return {name: _without_files(node[name]) for name in names}
+    return [*map(_without_files, node)] if isinstance(node, list | tuple) else node

@@ -42,6 +42,7 @@ class DomainMetric(BaseMetric):
     Attributes:
         keys: Names of a domain's scores, the mean over classes first.
         class_key: Name of the score of a class.
+        sample_key: What a sample has to be counted by.
         needs: What gives samples their domain, for the message.
         report: All scores of the last evaluation, as plain data, with those of each class.
 
@@ -52,6 +53,7 @@ class DomainMetric(BaseMetric):
 
     keys: ClassVar[tuple[str, ...]]
     class_key: ClassVar[str]
+    sample_key: ClassVar[str] = 'domain'
     needs: ClassVar[str]
 
     def __init__(

@@ -15,6 +15,7 @@ from ..datasets.labels import IGNORE
 from ..io.files import InputError, check_folder
 from ..utils.tables import as_text
 from .domain_iou import to_numpy, write_classes
+from .domain_metric import cell, plain
 from .scores import Scores, confusion_matrix, mean
 
 
@@ -31,10 +32,12 @@ class EpisodeIoUMetric(BaseMetric):
         prefix: As for mmengine's ``BaseMetric``.
 
     Attributes:
+        sample_key: What a sample has to be counted by.
         needs: What gives samples their class, for messages.
         report: All scores of the last evaluation, as plain data, with those of each class.
     """
 
+    sample_key = 'class_name'
     needs = 'EpisodeDataset'
 
     def __init__(self, output_dir: str | None = None, prefix: str | None = None) -> None:
@@ -56,7 +59,7 @@ class EpisodeIoUMetric(BaseMetric):
             InputError: If a sample does not name its class.
         """
         for sample in data_samples:
-            if 'class_name' not in sample:
+            if self.sample_key not in sample:
                 raise InputError(f'{sample.get("img_path")} is no query: use {self.needs}')
             prediction = to_numpy(sample['pred_sem_seg'])
             if self.output_dir is not None:
@@ -87,13 +90,12 @@ class EpisodeIoUMetric(BaseMetric):
         for title in ('episodes', 'IoU'):
             table.add_column(title, justify='right')
         for name, iou in ious.items():
-            table.add_row(name, str(episodes[name]), '-' if np.isnan(iou) else f'{iou:.2f}')
+            table.add_row(name, str(episodes[name]), cell(iou))
         table.add_section()
         for name, value in scores.items():
-            table.add_row(name, str(len(results)), f'{value:.2f}')
+            table.add_row(name, str(len(results)), cell(value))
         print_log(f'IoU in percent\n{as_text(table)}', logger='current')
-        plain = {name: None if np.isnan(iou) else iou for name, iou in ious.items()}
-        split = {**scores, 'IoU': plain, 'images': len(results)}
-        self.report = dict(score='IoU', domains={'episodes': split}, mean_over=['episodes'])
-        self.report['mean'] = scores
+        split = {**scores, 'IoU': ious, 'images': len(results)}
+        report = dict(score='IoU', domains={'episodes': split}, mean_over=['episodes'], mean=scores)
+        self.report = plain(report)
         return {name: round(value, 2) for name, value in scores.items()}

@@ -30,7 +30,10 @@ def write_masks(root):
         noise = rng.integers(0, 55, (*labels.shape, 3))
         image = (colours[labels] + noise).astype(np.uint8)
         Image.fromarray(image).save(root / f'images/{index}.png')
-        Image.fromarray(labels).save(root / f'masks/{index}.png')
+        mask = Image.fromarray(labels)
+        if index % 2:
+            mask.putpalette(colours.astype(np.uint8).tobytes())  # as VOC's own
+        mask.save(root / f'masks/{index}.png')
     write_names(root / 'all.txt', [str(index) for index in range(len(MASKS))])
     return root
 

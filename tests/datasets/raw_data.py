@@ -87,7 +87,7 @@ def write_raw_data(root, size, images=2, val_images=2, test_images=0, domains=DO
         images: Images to train on, of each domain that has some.
         val_images: Images to test on.
         test_images: Images without labels.
-        domains: Out of ``DOMAINS``.
+        domains: Out of ``DOMAINS``; with all of them, COCO's instances too.
     """
     counts = {'train': images, 'val': val_images, 'test': test_images}
     for domain in domains:
@@ -100,6 +100,8 @@ def write_raw_data(root, size, images=2, val_images=2, test_images=0, domains=DO
             write_names(lists / 'RGB_testv2_filenames.txt', names)
         if domain in WEATHERS:
             _write_weather(Path(root) / 'diverseWeather' / domain / 'VOC2007', size, counts)
+    if set(DOMAINS) == set(domains):
+        _write_coco(Path(root) / 'coco', size)
 
 
 def _table(domain):
@@ -250,3 +252,18 @@ def _write_weather(folder, size, counts):
                 VOCBox('person', (width // 2, height // 4, width - index, height)),
             ]
             write_voc(folder / f'Annotations/{name}.xml', f'{name}.jpg', size, boxes)
+
+
+def _write_coco(folder, size):
+    """An image a split, the left half of which is a zebra."""
+    width, height = size
+    zebra = [0, 0, width / 2, 0, width / 2, height, 0, height]
+    common = dict(image_id=1, iscrowd=0, area=1, segmentation=[zebra])
+    categories = [dict(id=identity) for identity in range(1, 81)]  # the real ones leave some out
+    image = dict(id=1, file_name='1.jpg', height=height, width=width)
+    annotations = [dict(common, category_id=23)]
+    content = dict(images=[image], annotations=annotations, categories=categories)
+    (folder / 'annotations').mkdir(parents=True)
+    for split in ('train2014', 'val2014'):
+        (folder / f'annotations/instances_{split}.json').write_text(json.dumps(content))
+        _write_image(folder / split / '1.jpg', np.zeros(size[::-1], np.uint8), 0)

@@ -94,6 +94,12 @@ ACDC = [
             'val',
             0,
         ),
+        (
+            'foggy_zurich/gt_labelTrainIds/GP010229/1508040913.0_frame_val1.png',
+            'foggy_zurich',
+            'val',
+            1,
+        ),
     ],
 )
 def test_ground_truth_comes_back(data, path, domain, split, index):
@@ -191,7 +197,11 @@ def test_idd_without_polygons_and_its_second_part(data, tmp_path):
     image = tmp_path / 'raw/leftImg8bit/val/1/000001_leftImg8bit.png'
     image.rename(image.with_suffix('.jpg'))
     summary = convert_dataset('idd', tmp_path / 'raw')
-    assert summary.converted == 4 and not summary.remarks
+    assert summary.converted == 4
+    label = str(polygons.with_name('000001_gtFine_labelids.png'))
+    assert summary.remarks == {  # a config reads the others only
+        label: 'its image is .jpg (part II), others are .png: a config reads one kind (img_suffix)'
+    }
     made = polygons.with_name('000001_gtFine_labelcsTrainIds.png')
     assert np.array_equal(read_labels(made), expected)
     polygons.with_name('000001_gtFine_labelids.png').unlink()
@@ -212,9 +222,14 @@ def test_polygons_are_drawn_in_their_order(tmp_path):
     drawn[:5, :5], drawn[:3, :3] = 33, 12
     assert np.array_equal(read_file(path, classes=IDD_CLASSES), drawn)
     objects[1]['label'] = 'spaceship'
+    objects.append({'label': 'car', 'polygon': square[:2]})  # as IDD's tools, all are left out
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="has a label 'spaceship', which the dataset does not"):
-        read_file(path, classes=IDD_CLASSES)
+    drawn[:3, :3] = 33
+    assert np.array_equal(read_file(path, classes=IDD_CLASSES), drawn)
+    (tmp_path / 'gtFine/val/0').mkdir(parents=True)
+    path.rename(tmp_path / 'gtFine/val/0/a_gtFine_polygons.json')
+    (remark,) = convert_dataset('idd', tmp_path).remarks.values()
+    assert remark.endswith('; not drawn, since the dataset does not define it: spaceship')
 
 
 def test_damaged_targets_are_made_again(data, tmp_path):
@@ -302,15 +317,22 @@ def test_exif_rotation(tmp_path, label_turned, turned):
     assert again.converted == 0 and again.remarks == summary.remarks
 
 
-def test_bdd100k_labels_must_be_as_the_configs_read_them(data, tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'file', 'count'),
+    [
+        ('bdd100k', 'labels/sem_seg/masks/val/val-00001.png', 4),
+        ('foggy_zurich', 'gt_labelTrainIds/GP010229/1508040913.0_frame_val1.png', 2),
+    ],
+)
+def test_train_ids_must_be_as_the_configs_read_them(data, tmp_path, name, file, count):
     raw = tmp_path / 'raw'
-    shutil.copytree(data / 'bdd100k', raw)
-    path = raw / 'labels/sem_seg/masks/val/val-00001.png'
+    shutil.copytree(data / name, raw)
+    path = raw / file
     labels = read_labels(path)
     Image.fromarray(np.dstack([labels] * 3)).save(path)
-    summary = convert_dataset('bdd100k', raw)
+    summary = convert_dataset(name, raw)
     assert list(summary.failures) == [str(path)] and '--out' in summary.failures[str(path)]
-    assert convert_dataset('bdd100k', raw, tmp_path / 'out').converted == 4
+    assert convert_dataset(name, raw, tmp_path / 'out').converted == count
     made = read_labels(tmp_path / 'out' / path.relative_to(raw))
     assert np.array_equal(made, labels)
 

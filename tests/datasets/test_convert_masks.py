@@ -5,10 +5,11 @@ import pytest
 from dataset_files import digests, read_labels
 from pycocotools import mask
 
-from soma.datasets.prepare.convert_masks import convert_masks
+from soma.datasets.prepare.convert import convert_dataset
 from soma.io.files import InputError
 
 SIZE = (20, 30)
+SPLITS = ('train', 'val')
 IDS = [
     identity for identity in range(1, 91) if identity not in (12, 26, 29, 30, 45, 66, 68, 69, 71)
 ]
@@ -56,7 +57,7 @@ def coco(tmp_path):
 
 def test_masks_are_those_of_the_instances(coco):
     root, expected = coco
-    summary = convert_masks(root)
+    summary = convert_dataset('coco', root)
     assert (summary.converted, summary.skipped, summary.failed) == (4, 0, 0)
     for split in ('train2014', 'val2014'):
         assert np.array_equal(read_labels(root / f'semantic/{split}/a.png'), expected)
@@ -70,12 +71,12 @@ def test_masks_are_those_of_the_instances(coco):
 
 def test_what_is_there_stays_and_what_is_damaged_is_made_again(coco):
     root, _ = coco
-    convert_masks(root)
+    convert_dataset('coco', root)
     before = digests(root)
-    assert convert_masks(root).converted == 0
+    assert convert_dataset('coco', root).converted == 0
     file = root / 'semantic/val2014/a.png'
     file.write_bytes(file.read_bytes()[:50])
-    assert convert_masks(root, nproc=2).converted == 1
+    assert convert_dataset('coco', root, nproc=2).converted == 1
     assert digests(root) == before
 
 
@@ -85,10 +86,24 @@ def test_another_folder_and_a_broken_segmentation(coco, tmp_path):
     content = json.loads(file.read_text())
     content['annotations'][0]['segmentation'] = {'size': SIZE}
     file.write_text(json.dumps(content))
-    summary = convert_masks(root, tmp_path / 'out')
+    summary = convert_dataset('coco', root, tmp_path / 'out')
     (source,) = summary.failures
     assert source == str(root / 'val2014/a.jpg') and summary.converted == 3
     assert not (root / 'semantic').exists()
+    assert (tmp_path / 'out/train2014/a.jpg').exists()  # a link, for the configs
+    report = json.loads((tmp_path / 'out/conversion.json').read_text())
+    assert [*report['failures']] == [source] and report['images']['car'] == 1
+    assert report['remarks'] == {str(root / f'{split}2014/b.jpg'): 'is missing' for split in SPLITS}
+
+
+def test_an_empty_segmentation_draws_nothing(coco):
+    root, expected = coco
+    file = root / 'annotations/instances_val2014.json'
+    content = json.loads(file.read_text())
+    content['annotations'].append({**content['annotations'][0], 'segmentation': []})
+    file.write_text(json.dumps(content))
+    assert not convert_dataset('coco', root).failures
+    assert np.array_equal(read_labels(root / 'semantic/val2014/a.png'), expected)
 
 
 @pytest.mark.parametrize(
@@ -103,5 +118,5 @@ def test_other_files_are_refused(text, message, coco):
     root, _ = coco
     (root / 'annotations/instances_train2014.json').write_text(text)
     with pytest.raises(InputError, match=message):
-        convert_masks(root)
+        convert_dataset('coco', root)
     assert not (root / 'semantic').exists()

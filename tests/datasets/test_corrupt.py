@@ -87,6 +87,7 @@ def test_other_images_are_refused(package, image, message):
         (('fog', 6), 'got 6'),
         (('fog', True), 'got True'),
         (('fog', 2.5), 'got 2.5'),
+        (('fog', 1.0), 'got 1.0'),
     ],
 )
 def test_unknown_corruptions_are_refused(package, arguments, message):

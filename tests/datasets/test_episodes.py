@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 from episode_files import MASKS, episode_data, write_masks
-from mmengine.dataset import pseudo_collate
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DATASETS, init_default_scope
 from mmseg.datasets import PascalVOCDataset
 from torch.utils.data import DataLoader
@@ -77,6 +78,7 @@ def test_wrong_options_are_refused(options, message, build):
     [
         (dict(data_prefix=dict(img_path='images')), 'dataset must be a DomainDataset with seg_map'),
         (dict(type='BaseSegDataset', domain=None), 'dataset must be a DomainDataset'),
+        (dict(ignore_index=254), 'needs ignore_index=255, got 254'),
         (dict(reduce_zero_label=True), 'needs all of its classes, the background too'),
         (dict(type='PascalMaskDataset', metainfo=dict(classes=['cat', 'dog'])), 'all of its cl'),
     ],
@@ -129,6 +131,22 @@ def test_all_but_the_class_is_background(split, build):
         dataset[12]
 
 
+class Drop(BaseTransform):
+    def transform(self, results):
+        return None
+
+
+def test_an_image_that_a_pipeline_drops_is_named(build):
+    dataset = build(episodes=1)
+    _, (query, support) = dataset.draw(0)
+    dataset.support_pipeline = Compose([Drop()])
+    with pytest.raises(InputError, match=rf'images/{support}\.png: the pipeline of episodes leav'):
+        dataset[0]
+    dataset.images.pipeline.transforms.pop(1)  # LoadAnnotations
+    with pytest.raises(InputError, match=rf'images/{query}\.png: .* or its labels, out'):
+        dataset[0]
+
+
 def test_pipelines_of_query_and_supports(build):
     dataset = build(support_size=(8, 8), episodes=1)
     episode = dataset[0]
@@ -174,6 +192,28 @@ def test_counts_are_kept_until_a_file_changes(tmp_path, monkeypatch):
     (root / 'masks/3.png').unlink()
     with pytest.raises(InputError, match=r'the label file .*/3\.png is missing'):
         label_pixels(files, 9, kept)
+
+
+def test_of_several_processes_the_first_counts(tmp_path, monkeypatch):
+    root, sent, is_first = write_masks(tmp_path), [], [True]
+    files = [str(root / 'masks/0.png')]
+
+    def broadcast(objects):
+        if is_first[0]:
+            sent[:] = objects
+        objects[:] = sent
+
+    monkeypatch.setattr(counting, 'is_main_process', lambda: is_first[0])
+    monkeypatch.setattr(counting, 'broadcast_object_list', broadcast)
+    first = label_pixels(files, 9, tmp_path / 'counts.npz')
+    is_first[0] = False
+    assert label_pixels([], 9, tmp_path / 'none.npz') is first
+    is_first[0] = True
+    with pytest.raises(InputError, match='is missing'):
+        label_pixels(['missing.png'], 9, tmp_path / 'counts.npz')
+    is_first[0] = False
+    with pytest.raises(InputError, match=r'missing\.png is missing'):
+        label_pixels(files, 9, tmp_path / 'none.npz')
 
 
 def test_where_nothing_can_be_kept_it_counts_each_time(tmp_path):

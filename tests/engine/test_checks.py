@@ -52,6 +52,10 @@ CASES = [
     ({'optim_wrapper.clip_grad': dict(max_norm=1, norm_type='a')}, r'clip_grad\.norm_type must'),
     ({'train_dataloader.dataset.ignore_index': 200}, r'decode_head\.ignore_index is 255, .* 200'),
     ({'val_dataloader.dataset.datasets.0.indices': 0}, 'val_dataloader: a DomainDataset has no'),
+    (
+        {'val_evaluator.type': 'EpisodeIoUMetric'},
+        'a domain to .* needs a class_name: use Epis',
+    ),
     ({'launcher': 'slurm'}, 'launcher slurm needs srun'),
     ({'val_evaluator': None}, 'the config has val_dataloader, but no val_evaluator'),
     ({'model': None}, 'the config has no model'),

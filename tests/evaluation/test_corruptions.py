@@ -7,11 +7,17 @@ import types
 
 import numpy as np
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from PIL import Image
 
 from soma.datasets.corrupt import CORRUPTIONS, GROUPS, Corrupt
-from soma.evaluation.corruption_report import CorruptionPlan, summarise, tables
-from soma.evaluation.corruptions import corrupt_data, make_plan, run_corruptions
+from soma.evaluation.corruption_report import CorruptionPlan, draw, summarise, tables
+from soma.evaluation.corruptions import (
+    _hash_of_data,
+    corrupt_data,
+    make_plan,
+    run_corruptions,
+)
 from soma.io.checkpoint_files import write_checkpoint
 from soma.io.files import InputError
 from soma.utils.tables import as_text
@@ -55,6 +61,8 @@ def test_images_are_corrupted_at_full_size(tta, tiny_config):
         load, corrupt, *rest = part['pipeline']
         assert corrupt == dict(type=Corrupt, name='fog', severity=2)
         assert [load, *rest] == before
+    loader = dict(dataset=dict(pipeline=[dict(type=LoadImageFromFile)]))
+    assert len(corrupt_data(loader, 'fog', 2)['dataset']['pipeline']) == 2
     with pytest.raises(InputError, match=r'^test_dataloader\.dataset\.pipeline has no step Load'):
         corrupt_data(dict(dataset=dict(pipeline=tta[1:])), 'fog', 2)
 
@@ -117,6 +125,7 @@ def test_scores_are_those_of_images_corrupted_before_and_are_not_computed_again(
     assert [evaluator.prefix for evaluator in tested] == keys
     assert report == json.loads((tmp_path / 'work/corruptions.json').read_text())
     assert list(report['scores']) == keys and report['score'] == 'mIoU'
+    assert report['mean_over'] == ['citys', 'fog']
     with Image.open(tmp_path / 'work/corruptions.png') as image:
         assert min(image.size) > 100
     files = {path.name for path in (tmp_path / 'work').glob('*/domains_test_*.json')}
@@ -141,22 +150,60 @@ def test_scores_are_those_of_images_corrupted_before_and_are_not_computed_again(
         run_corruptions(runner, make_plan(['snow'], [1]))
 
 
+REFERENCE = {
+    'score': 'mIoU',
+    'mean_over': ['citys', 'fog'],
+    'scores': {name: {'citys': 5, 'fog': 3, 'mean': 4} for name in ('clean', 'fog_1')},
+}
+OTHERS = {'clean': {'map': 5, 'mean': 5}, 'fog_1': {'map': 3, 'mean': 3}}
+SHORT = {**REFERENCE['scores'], 'fog_1': {'citys': 5, 'mean': 5}}
+
+
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('[]', 'is no report of tools/test.py --corruptions'),
-        ('{"score": "mIoU", "scores": {}}', 'lacks clean, fog_1: choose'),
-        ('{"score": "mIoU", "scores": {"clean": {"map": 50}, "fog_1": {"map": 9}}}', 'of the dom'),
+        ([], 'is no report of tools/test.py --corruptions'),
+        ({**REFERENCE, 'scores': {}}, 'lacks clean, fog_1: choose'),
+        ({**REFERENCE, 'scores': SHORT}, 'its fog_1 lacks the score of a domain of its clean'),
+        ({**REFERENCE, 'scores': OTHERS}, r"has domains \['map', 'mean'\], this test .*'citys'"),
+        ({**REFERENCE, 'score': 'mAP'}, 'has score mAP, this test mIoU'),
+        ({**REFERENCE, 'mean_over': ['fog']}, r"has mean_over \['fog'\], this test"),
     ],
 )
 def test_a_reference_must_have_the_same(content, message, tiny_config, build_runner, tmp_path):
-    (tmp_path / 'other.json').write_text(content)
+    (tmp_path / 'other.json').write_text(json.dumps(content))
     with pytest.raises(InputError, match=message):
         run_corruptions(build_runner(tiny_config), make_plan(['fog'], [1], tmp_path / 'other.json'))
-    if 'map' in content:  # known after the test on clean images
-        assert list(json.loads((tmp_path / 'work/corruptions.json').read_text())['scores']) == [
-            'clean'
-        ]
+    assert not list(tmp_path.rglob('corruptions.json'))  # before any test
+
+
+def test_a_metric_not_by_domain_is_refused_before_a_test(tiny_config, build_runner, monkeypatch):
+    tiny_config.test_evaluator = dict(type='IoUMetric')
+    runner = build_runner(tiny_config)
+    monkeypatch.setattr(type(runner), 'test', lambda self: pytest.fail('it was tested'))
+    with pytest.raises(InputError, match='--corruptions needs a metric by domain'):
+        run_corruptions(runner, make_plan(['fog'], [1]))
+
+
+def test_what_changes_scores_is_in_the_hash(tiny_config):
+    before = _hash_of_data(tiny_config)
+    tiny_config.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='elsewhere.pth')
+    assert _hash_of_data(tiny_config) == before
+    tiny_config.model.decode_head.align_corners = True
+    assert (aligned := _hash_of_data(tiny_config)) != before
+    tiny_config.model.data_preprocessor.mean = [1, 2, 3]
+    assert _hash_of_data(tiny_config) not in (before, aligned)
+
+
+def test_the_chart_names_the_domains_of_the_mean(monkeypatch):
+    titles = []
+    monkeypatch.setattr(
+        'soma.evaluation.corruption_report.save_bars',
+        lambda path, series, names, unit, title, line: titles.append(title),
+    )
+    report = {'scores': SCORES, 'score': 'mIoU', 'mean_over': ['b']}
+    draw(None, {**report, 'summary': summarise(report, PLAN)}, PLAN)
+    assert titles == ['mean mIoU of b: clean 70.00, mPC 42.50, rPC 60.71']
 
 
 def test_the_script(tiny_config, build_runner, tmp_path, run_here):

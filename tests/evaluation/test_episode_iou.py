@@ -59,6 +59,15 @@ def test_scores_are_those_of_the_definition(samples):
     assert metric.report['mean'] == {name: pytest.approx(v, abs=0.01) for name, v in scores.items()}
 
 
+def test_a_report_without_scores_is_plain_data(samples):
+    metric = build()
+    samples[0]['gt_sem_seg']['data'][:] = 255
+    metric.process({}, samples[:1])
+    assert np.isnan(metric.evaluate(1)['mIoU'])
+    assert metric.report['mean'] == {'mIoU': None, 'FB-IoU': None}
+    assert metric.report['domains']['episodes']['mIoU'] is None
+
+
 def test_what_the_last_processes_repeat_is_left_out(samples):
     metric = build()
     metric.process({}, [*samples, samples[0]])  # padding of a sampler

@@ -31,7 +31,7 @@ def make_short(config, work_dir):
         loader = config[f'{split}_dataloader']
         loader.update(num_workers=0, persistent_workers=False)
         for part in dicts(loader.dataset):
-            if part.get('type') in ('DomainDataset', 'DomainVOCDataset'):
+            if 'domain' in part:
                 part.serialize_data = False  # which collects garbage, slowly
     config.merge_from_dict(
         {
@@ -44,6 +44,7 @@ def make_short(config, work_dir):
             'default_hooks.checkpoint': dict(interval=3, save_last=False),
         }
     )
+    return config
 
 
 def without_validation(config):

@@ -124,7 +124,35 @@ def test_a_small_object_is_not_lost_and_an_empty_mask_gives_nothing():
     assert not scores.any()  # neither class nor background
 
 
+def test_bfloat16_costs_no_scores():
+    query, prototypes = torch.randn(2, 16, 3, 4), torch.randn(2, 2, 16)
+    with torch.autocast('cpu', torch.bfloat16):
+        scores = prototype_scores(query, prototypes, 20)
+    assert torch.equal(scores, prototype_scores(query, prototypes, 20))
+
+
+def test_images_are_prepared_once(model, monkeypatch):
+    preprocessor, cast = model.data_preprocessor, []
+    original = preprocessor.cast_data
+
+    def cast_data(data):
+        cast.append(isinstance(data, torch.Tensor))
+        return original(data)
+
+    monkeypatch.setattr(preprocessor, 'cast_data', cast_data)
+    preprocessor(episodes(2, 3))
+    assert sum(cast) == 2 * (1 + 3)
+
+
+def test_padding_of_tests_is_refused(model):
+    options = dict(type='EpisodePreProcessor', size=SIZE, test_cfg=dict(size_divisor=32))
+    with pytest.raises(InputError, match=r"takes no test_cfg, got \{'size_divisor': 32\}"):
+        MODELS.build(options)
+
+
 def test_single_images_are_refused(model):
+    with pytest.raises(InputError, match='a query has no support images'):
+        model(torch.zeros(1, 3, *SIZE))
     with pytest.raises(InputError, match=r'a query has no support images: .*EpisodeDataset'):
         model.test_step(pseudo_collate([sample(0)]))
 

@@ -1,4 +1,5 @@
-# PASCAL-5i: VOC 2012 with SBD's masks, 20 classes in four folds (protocol of PFENet, 2008.01449)
+# PASCAL-5i: masks of VOC 2012 and SBD, as docs/user_guides/few_shot.md puts them together; 20
+# classes in four folds (protocol of PFENet, 2008.01449)
 fold = 0  # --cfg-options fold=2
 shots = 1
 episode_pipeline = [

@@ -10,7 +10,14 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ...io.files import atomic_path
-from ..label_files import orientation, read_labels, shown_size, stored_size, why_unreadable
+from ..label_files import (
+    orientation,
+    read_labels,
+    shown_size,
+    stored_size,
+    unknown_labels,
+    why_unreadable,
+)
 from ..labels import CLASSES, IGNORE, count_classes, to_train_ids
 
 
@@ -42,6 +49,7 @@ class LabelJob:
         channel: As for ``read_labels``.
         half: Whether to halve width and height.
         classes: As for ``read_labels``; polygons of Cityscapes need no table.
+        remark: What is unusual about it.
     """
 
     source: Path
@@ -51,6 +59,7 @@ class LabelJob:
     channel: int | None = None
     half: bool = False
     classes: tuple[str, ...] | None = None
+    remark: str = ''
 
     def run(self) -> Outcome:
         """Make the file unless it is there and whole.
@@ -61,7 +70,8 @@ class LabelJob:
             ValueError: It holds something else than labels of the dataset.
         """
         size = stored_size(self.source)
-        remark = self._look_at_image(size)
+        remarks = self._look_at_image(size), self._look_at_polygons(), self.remark
+        remark = '; '.join(filter(None, remarks))
         if self.target.exists() and self.target.samefile(self.source):
             return Outcome(False, remark=remark, counts=_count(self._check_source()))
         labels = self._read_target(_half(size) if self.half else size)
@@ -101,6 +111,13 @@ class LabelJob:
         if labels.shape[::-1] != size:
             return None
         return labels if ((labels < CLASSES) | (labels == IGNORE)).all() else None
+
+    def _look_at_polygons(self) -> str:
+        if self.source.suffix != '.json' or self.classes is None:
+            return ''
+        if names := unknown_labels(self.source, self.classes):
+            return f'not drawn, since the dataset does not define it: {", ".join(names)}'
+        return ''
 
     def _look_at_image(self, size: tuple[int, int]) -> str:
         if not self.image.exists():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...io.files import InputError, atomic_path, check_folder
-from ...utils.cli import command
+from ...io.files import InputError, atomic_path
 from ..episodes import CocoMaskDataset
 from ..labels import IGNORE
-from .convert import Summary, convert
 from .convert_files import Outcome, is_whole
-from .counts import IGNORED, Counts
 
 CLASSES = CocoMaskDataset.METAINFO['classes']
 SPLITS = ('train2014', 'val2014')
@@ -54,12 +50,14 @@ class MaskJob:
         if made := not is_whole(self.target, self.size[::-1]):
             labels = np.zeros(self.size, np.uint8)
             for label, segmentation in self.instances:
-                labels[_decode(segmentation, self.size)] = label
+                if segmentation:  # some have no polygon
+                    labels[_decode(segmentation, self.size)] = label
             with atomic_path(self.target) as path:
                 Image.fromarray(labels).save(path)
         with Image.open(self.target) as image:
             pixels = np.bincount(np.array(image).ravel(), minlength=256)
-        return Outcome(made, counts=pixels[[*range(len(CLASSES)), IGNORE]])
+        remark = '' if self.source.exists() else 'is missing'
+        return Outcome(made, remark=remark, counts=pixels[[*range(len(CLASSES)), IGNORE]])
 
 
 def _decode(segmentation: list | dict, size: tuple[int, int]) -> np.ndarray:
@@ -77,13 +75,19 @@ def _decode(segmentation: list | dict, size: tuple[int, int]) -> np.ndarray:
     return mask.decode(code).astype(bool)
 
 
-def mask_jobs(root: Path, out: Path, split: str) -> list[MaskJob]:
-    """The masks of a split: larger objects below smaller ones, crowds below all.
+def mask_jobs(root: Path, out: Path) -> list[MaskJob]:
+    """The masks of COCO 2014, ``semantic/{train2014,val2014}/<image>.png``.
+
+    Larger objects are drawn below smaller ones, crowds below all.
 
     Raises:
-        FileNotFoundError: The file of its instances is missing.
+        FileNotFoundError: A file of instances is missing.
         InputError: It is no file of COCO's instances.
     """
+    return [job for split in SPLITS for job in _jobs_of(split, root, out)]
+
+
+def _jobs_of(split: str, root: Path, out: Path) -> list[MaskJob]:
     file = root / f'annotations/instances_{split}.json'
     if not file.is_file():
         raise FileNotFoundError(f'expected the file {file}, which does not exist')
@@ -110,39 +114,3 @@ def mask_jobs(root: Path, out: Path, split: str) -> list[MaskJob]:
         )
         for name, size, identity in images
     ]
-
-
-def convert_masks(root: str | Path, out: str | Path | None = None, nproc: int = 1) -> Summary:
-    """Draw the masks of COCO 2014 as ``semantic/{train2014,val2014}/<image>.png``.
-
-    Args:
-        root: Folder with ``annotations``, ``train2014`` and ``val2014``.
-        out: Folder to write below; `root` by default.
-        nproc: Number of processes.
-
-    Returns:
-        What was made.
-
-    Raises:
-        FileNotFoundError: As for :func:`mask_jobs`.
-        ImportError: pycocotools is not installed.
-        InputError: As for :func:`mask_jobs`, or if nothing can be written to `out`.
-    """
-    root, out = Path(root), Path(out or root)
-    jobs = [job for split in SPLITS for job in mask_jobs(root, out, split)]
-    check_folder(out)
-    return convert(jobs, Counts((*CLASSES, IGNORED)), nproc, 'drawing the masks of COCO')
-
-
-def main(args: argparse.Namespace) -> int:
-    """Run the script; returns 1 if a mask could not be drawn.
-
-    Args:
-        args: What :func:`soma.utils.cli.parse_conversion` returned.
-    """
-    with command(False, ImportError):
-        summary = convert_masks(args.root, args.out, args.nproc)
-    for path, reason in list(summary.failures.items())[:10]:
-        print(f'failed: {path} {reason}')
-    print(summary)
-    return int(bool(summary.failures))

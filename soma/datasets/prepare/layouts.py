@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from ..labels import (
 from ..lists import read_names
 from .convert_boxes import BoxJob, ListJob
 from .convert_files import ImageJob, Job, LabelJob
+from .convert_masks import CLASSES, SPLITS, mask_jobs
 from .counts import IGNORED, Counts
 
 Jobs = list[Job]
@@ -162,7 +163,7 @@ def _mapillary(root: Path, out: Path) -> Jobs:
 
 def _idd(root: Path, out: Path) -> Jobs:
     made = '_gtFine_labelcsTrainIds.png'  # as the dataset's own tools call them
-    jobs = []
+    jobs: list[LabelJob] = []
     for split in ('train', 'val'):
         folder = Path('gtFine', split)
         if split == 'train' and not (root / folder).exists():
@@ -176,7 +177,10 @@ def _idd(root: Path, out: Path) -> Jobs:
                 image = image.with_suffix('.jpg')
             target = out / folder / drive / f'{name}{made}'
             jobs.append(LabelJob(path, target, table, image, classes=IDD_CLASSES))
-    return jobs
+    if len({job.image.suffix for job in jobs}) < 2:
+        return jobs
+    remark = 'its image is .jpg (part II), others are .png: a config reads one kind (img_suffix)'
+    return [replace(job, remark=remark) if job.image.suffix == '.jpg' else job for job in jobs]
 
 
 def _foggy_zurich(root: Path, out: Path) -> Jobs:
@@ -247,7 +251,10 @@ LAYOUTS: dict[str, Layout] = {
     'dark_zurich': Layout(_adverse('rgb_anon', '_rgb_anon.png', 'gt', '_gt'), ('rgb_anon',)),
     'night_driving': Layout(
         _adverse(
-            *('leftImg8bit', '_leftImg8bit.png', 'gtCoarse_daytime_trainvaltest', '_gtCoarse'),
+            'leftImg8bit',
+            '_leftImg8bit.png',
+            'gtCoarse_daytime_trainvaltest',
+            '_gtCoarse',
             below='*/*',
         ),
         ('leftImg8bit',),
@@ -258,4 +265,5 @@ LAYOUTS: dict[str, Layout] = {
         tuple(f'{weather}/VOC2007/JPEGImages' for weather in _WEATHERS),
         counts=partial(Counts, BOX_CLASSES, 'boxes'),
     ),
+    'coco': Layout(mask_jobs, SPLITS, counts=partial(Counts, (*CLASSES, IGNORED))),
 }

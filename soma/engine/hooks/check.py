@@ -26,7 +26,8 @@ class CheckHook(Hook):
     """Refuse what would fail, or learn nonsense, after hours.
 
     Before the weights are loaded: the classes of heads against those of the data, domains and
-    scores that metrics and ``save_best`` name, images that would be counted twice or written over.
+    scores that metrics and ``save_best`` name, images that would be counted twice or written over,
+    novel classes that were trained on.
     When a training is resumed: its state against the config; a schedule that was changed is made
     anew (:func:`~soma.engine.saved_state.fit_state`). It is a hook of ``SomaRunner``.
     """
@@ -40,6 +41,7 @@ class CheckHook(Hook):
             InputError: If they do not fit each other.
         """
         model = plain_model(runner.model)
+        _check_novel(runner)
         for split in ('train', 'val', 'test'):
             loop = getattr(runner, f'_{split}_loop')
             if not isinstance(loop, BaseLoop):
@@ -63,6 +65,7 @@ class CheckHook(Hook):
         Raises:
             InputError: If it cannot.
         """
+        _check_novel(runner)
         if not runner._resume:
             return
         meta, loop = checkpoint['meta'], runner.train_loop
@@ -140,6 +143,25 @@ def _parts(dataset: Dataset) -> Iterator[Dataset]:
         yield dataset
 
 
+def _check_novel(runner: Runner) -> None:
+    """Check that the novel classes of few-shot segmentation are none that were trained on."""
+    metas = {}
+    for split in ('train', 'val', 'test'):
+        loop = getattr(runner, f'_{split}_loop')
+        dataset = loop.dataloader.dataset if isinstance(loop, BaseLoop) else None
+        metas[split] = getattr(dataset, 'metainfo', None) or {}
+    cards = [getattr(module, 'loaded_card', None) for module in runner.model.modules()]
+    trained = {name for card in filter(None, cards) for name in card.episode_classes or ()}
+    trained |= {*metas.pop('train').get('episode_classes', ())}
+    for split, meta in metas.items():
+        novel = meta['episode_classes'] if meta.get('episode_split') == 'novel' else ()
+        if both := [name for name in novel if name in trained]:
+            raise InputError(
+                f'{split}_dataloader: the model was trained on {len(both)} novel classes of this '
+                f'fold, such as {both[0]}: take the fold of the training (--cfg-options fold=...)'
+            )
+
+
 def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[Dataset]) -> None:
     """Check what metrics by domain need, and that they give the score of the best checkpoint."""
     metrics = loop.evaluator.metrics
@@ -154,11 +176,15 @@ def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[D
     for part in parts:
         sample = part[0]['data_samples']
         sample = sample[0] if isinstance(sample, list) else sample  # test-time augmentation
-        if 'domain' not in sample:
-            raise InputError(
-                f'{split}_dataloader: samples of a {type(part).__name__} have no domain, which a '
-                f'{type(by_domain[0]).__name__} needs: use {by_domain[0].needs}'
-            )
+        keys = [key for key in ('class_name', 'domain') if key in sample]
+        for metric in by_domain:
+            if metric.sample_key not in keys[:1]:  # each episode has a domain of its own
+                has = f'a {keys[0]}' if keys else f'no {metric.sample_key}'
+                raise InputError(
+                    f'{split}_dataloader: samples of a {type(part).__name__} have {has} to be '
+                    f'scored by, a {type(metric).__name__} needs a {metric.sample_key}: use '
+                    f'{metric.needs}'
+                )
         domains.append(sample.domain)
     domains = [*dict.fromkeys(domains)]
     scores = [name for metric in by_domain for name in metric.score_names(domains)]

@@ -67,7 +67,7 @@ def training_card(runner: Runner) -> Card:
     else:
         card = replace(card, positions=grid_of(model, prefix))
     dataset = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}
-    names = {n: plain_data(dataset.get(n)) for n in ('classes', 'palette')}
+    names = {n: plain_data(dataset.get(n)) for n in ('classes', 'palette', 'episode_classes')}
     valid = {name: value for name, value in names.items() if is_valid(name, value)}
     for name in names.keys() - valid.keys():
         if names[name] is not None:

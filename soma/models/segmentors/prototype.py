@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,15 +42,33 @@ def prototype_scores(query: Tensor, prototypes: Tensor, scale: float) -> Tensor:
         scale: What the cosine similarity is multiplied by.
 
     Returns:
-        Scores before softmax, shape ``(n, p, h, w)``.
+        Scores before softmax, shape ``(n, p, h, w)``, in float32 under autocast too: bfloat16 keeps
+        scores of 20 to 0.1.
     """
-    query, prototypes = F.normalize(query, dim=1), F.normalize(prototypes, dim=2)
-    return scale * torch.einsum('nchw,npc->nphw', query, prototypes)
+    with torch.autocast(query.device.type, enabled=False):
+        query, prototypes = F.normalize(query, dim=1), F.normalize(prototypes, dim=2)
+        return scale * torch.einsum('nchw,npc->nphw', query, prototypes)
 
 
 @MODELS.register_module()
 class EpisodePreProcessor(SegDataPreProcessor):
-    """mmseg's, for queries and their supports alike."""
+    """mmseg's, for queries and their supports alike.
+
+    Args:
+        test_cfg: None, since mmseg would pad images and not their masks.
+        **kwargs: As for mmseg's ``SegDataPreProcessor``.
+
+    Raises:
+        InputError: If there is a ``test_cfg``.
+    """
+
+    def __init__(self, *, test_cfg: None = None, **kwargs: Any) -> None:
+        if test_cfg is not None:
+            raise InputError(
+                f'EpisodePreProcessor takes no test_cfg, got {test_cfg!r}: give images and labels '
+                'their size by Resize in the pipeline'
+            )
+        super().__init__(**kwargs)
 
     def forward(self, data: Mapping, training: bool = False) -> dict:
         """Normalise and stack the images of a batch of episodes.
@@ -61,17 +80,14 @@ class EpisodePreProcessor(SegDataPreProcessor):
 
         Returns:
             The same, with images of shape ``(n, 3, H, W)``.
-
-        Raises:
-            InputError: If there are no supports.
         """
-        if not data.get('supports'):
-            raise InputError(
-                'a query has no support images: few-shot models see episodes (EpisodeDataset, '
-                'tools/test.py), no single images'
+        queries, *supports = (
+            super(EpisodePreProcessor, self).forward(
+                {key: part[key] for key in ('inputs', 'data_samples') if key in part}, training
             )
-        supports = [super(EpisodePreProcessor, self).forward(s, training) for s in data['supports']]
-        return {**super().forward(data, training), 'supports': supports}
+            for part in (data, *data.get('supports', ()))
+        )
+        return {**queries, 'supports': supports}
 
 
 @MODELS.register_module()
@@ -121,7 +137,15 @@ class PrototypeSegmentor(BaseSegmentor):
 
         Returns:
             Shape ``(n, 2, h, w)``.
+
+        Raises:
+            InputError: If there are no supports.
         """
+        if not supports:
+            raise InputError(
+                'a query has no support images: few-shot models see episodes (EpisodeDataset, '
+                'tools/test.py), no single images'
+            )
         prototypes = []
         for features, sample in zip(
             self.extract_feat(torch.cat([shot['inputs'] for shot in supports])),
