@@ -36,6 +36,7 @@ def test_the_sixth_model_is_that_of_revt(size, source):
     assert steps == ['RandomFlip', 'BilateralFilter', 'PixMix', 'PackDomainInputs']
     assert config.model.backbone.type == 'SegFormerMiT'
     assert config.model.decode_head.type == 'PlainSegformerHead'
+    assert config.train_cfg.val_interval == 5000
 
 
 @pytest.fixture
