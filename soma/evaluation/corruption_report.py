@@ -112,7 +112,8 @@ def draw(path: Path, report: Mapping, plan: CorruptionPlan) -> None:
     domains = ', '.join(_shown(report)[: len(report['scores']['clean']) - 1])
     title = f'mean {report["score"]} of {domains}: {values}'
     unit = f'{report["score"]} (%)'
-    save_bars(path, series, plan.corruptions, unit, title, line=('clean', summary['clean']))
+    line = None if summary['clean'] is None else ('clean', summary['clean'])
+    save_bars(path, series, plan.corruptions, unit, title, line=line)
 
 
 def _shown(report: Mapping) -> list[str]:
