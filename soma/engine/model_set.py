@@ -177,7 +177,8 @@ def list_set(models: ModelSet, args: argparse.Namespace) -> None:
         table.add_row(folder.name, member.state)
         lines.append(['train.py', member.config.filename, '--work-dir', str(folder), *training])
     averaging = ['--checkpoints', *(str(member.checkpoint) for member in models.members)]
-    for key, value in models.options.items():
+    given = {key: v for key, v in models.options.items() if v is not None}
+    for key, value in given.items():
         values = value if isinstance(value, list | tuple) else [value]
         averaging += [f'--{key.replace("_", "-")}', *map(str, values)]
     averaging += _words(args, ['trust'])
