@@ -375,7 +375,9 @@ def test_options_of_the_test_data_are_told_from_others():
     assert without_keys(None, TEST_DATA) == {}
 
 
-def test_a_variable_replaces_what_was_made_of_it_and_nothing_else(tmp_path, capsys):
+def test_a_variable_replaces_what_was_made_of_it_and_nothing_else(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmengine.logging.print_log', lambda text, **_: said.append(text))
     (tmp_path / 'config.py').write_text(
         "data_root, fold = 'gta', 0\n"
         "parts = [dict(data_root=data_root), dict(data_root='fog')]\n"
@@ -392,12 +394,12 @@ def test_a_variable_replaces_what_was_made_of_it_and_nothing_else(tmp_path, caps
     places = [place for place, _ in each_dataset(config.train_dataloader.dataset, 'x', True)]
     assert places == ['x', 'x.dataset', 'x.dataset.datasets.0', 'x.dataset.datasets.1']
     assert (config.train_dataloader.dataset.fold, config.fold) == (2, 2)
-    assert 'is a variable' not in capsys.readouterr().out
+    assert not said
     text = (tmp_path / 'config.py').read_text().replace('fold=fold', 'fold=1')
     (tmp_path / 'config.py').write_text(text)
     config = load_config(tmp_path / 'config.py', {'fold': 2})
     assert config.train_dataloader.dataset.fold == 1
-    assert 'fold is a variable of' in capsys.readouterr().out
+    assert len(said) == 1 and 'fold is a variable of' in said[0]
 
 
 def test_options_must_be_pairs(capsys):

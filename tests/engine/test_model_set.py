@@ -200,8 +200,8 @@ def test_options_of_the_average_and_of_the_test_data_are_not_those_of_the_models
 
 def test_the_listed_commands_have_all_that_was_asked_for(model_set, parse, tmp_path, capsys):
     training = ['--amp', '--stop-after', '90.0s', '--trust']
-    testing = ['--test-data', str(model_set(rank=None)), '--out', 'a b', '--show-dir', 's', '--show']
-    testing += ['--wait-time', '0.0', '--tta', '--trust']
+    testing = ['--test-data', str(model_set(rank=None)), '--out', 'a b', '--show-dir', 's']
+    testing += ['--show', '--wait-time', '0.0', '--tta', '--trust']
     options = ['randomness.seed=5', 'model.test_cfg.crop_size=[32, 32]']
     data = ['test_dataloader.batch_size=2']
     words = [*training, *testing, '--cfg-options', *options, *data, 'average.factors=[1,2,1]']
