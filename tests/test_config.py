@@ -13,12 +13,12 @@ from small_configs import DETECTORS, FEW_SHOT
 
 from soma.adapters import SoMALayer
 from soma.engine.amp import use_amp
-from soma.evaluation.prepare import split_test_options, use_test_data, use_tta
+from soma.evaluation.prepare import prepare_test, use_test_data, use_tta
 from soma.io.files import InputError
 from soma.models.backbones.dinov2_options import ARCHS
 from soma.models.build import build_model
-from soma.utils.cli import runner_parser
-from soma.utils.config import REPOSITORY, load_config
+from soma.utils.cli import add_test, runner_parser
+from soma.utils.config import REPOSITORY, TEST_DATA, each_dataset, load_config, without_keys
 
 CONFIGS = sorted(
     path for path in (REPOSITORY / 'configs').rglob('*.py') if '_base_' not in path.parts
@@ -264,7 +264,7 @@ def test_recipes_are_those_of_revt(source, size, blocks):
             assert other[key] == config[key]
     optimizer = config.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 6e-5, 0.01)
-    interval = {'gta': 10000, 'synthia': 2500}[source] if size == 'b5' else 5000
+    interval = 10000 if size == 'b5' else 5000
     assert (config.train_cfg.max_iters, config.train_cfg.val_interval) == (40000, interval)
     assert config.model.backbone.num_layers == blocks
     assert f'/mit_{size}_' in config.model.backbone.init_cfg.checkpoint
@@ -371,10 +371,35 @@ def test_options_that_nothing_reads_are_refused(repository):
 
 def test_options_of_the_test_data_are_told_from_others():
     options = {'test_dataloader.a': 1, 'model.b': 2, 'tta_pipeline': 3, 'test_cfg': 4}
-    actual, others = split_test_options(options)
-    assert actual == {'test_dataloader.a': 1, 'tta_pipeline': 3}
-    assert others == {'model.b': 2, 'test_cfg': 4}
-    assert split_test_options(None) == ({}, {})
+    assert without_keys(options, TEST_DATA) == {'model.b': 2, 'test_cfg': 4}
+    assert without_keys(None, TEST_DATA) == {}
+
+
+def test_a_variable_replaces_what_was_made_of_it_and_nothing_else(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmengine.logging.print_log', lambda text, **_: said.append(text))
+    (tmp_path / 'config.py').write_text(
+        "data_root, fold = 'gta', 0\n"
+        "parts = [dict(data_root=data_root), dict(data_root='fog')]\n"
+        'train_dataloader = dict(dataset=dict(fold=fold, dataset=dict(datasets=parts)))\n'
+        "test_dataloader = dict(dataset=dict(data_root='fog', fold=1))\n"
+    )
+    config = load_config(tmp_path / 'config.py', {'data_root': 'else', 'fold': 2})
+    loaders = config.train_dataloader, config.test_dataloader
+    assert [dict(data) for x in loaders for _, data in each_dataset(x.dataset, '')] == [
+        dict(data_root='else'),
+        dict(data_root='fog'),
+        dict(data_root='fog', fold=1),
+    ]
+    places = [place for place, _ in each_dataset(config.train_dataloader.dataset, 'x', True)]
+    assert places == ['x', 'x.dataset', 'x.dataset.datasets.0', 'x.dataset.datasets.1']
+    assert (config.train_dataloader.dataset.fold, config.fold) == (2, 2)
+    assert not said
+    text = (tmp_path / 'config.py').read_text().replace('fold=fold', 'fold=1')
+    (tmp_path / 'config.py').write_text(text)
+    config = load_config(tmp_path / 'config.py', {'fold': 2})
+    assert config.train_dataloader.dataset.fold == 1
+    assert len(said) == 1 and 'fold is a variable of' in said[0]
 
 
 def test_options_must_be_pairs(capsys):
@@ -444,6 +469,22 @@ def test_test_data_of_another_config(repository):
         use_test_data(config, repository / 'other.py', {'test_dataloader.dataset.list.3': 1})
     with pytest.raises(ValueError, match=r'config\.py has no test_dataloader, which --test-data'):
         use_test_data(config, repository / 'config.py')
+
+
+def test_variables_of_other_test_data_are_replaced_there_too(config_file, tmp_path):
+    text = 'fold = 0\ntest_dataloader = dict(dataset=dict(fold=fold))\n'
+    text += "test_evaluator = dict(type='DomainIoUMetric')\n"
+    (tmp_path / 'other.py').write_text(text)
+    with config_file.open('a') as file:
+        file.write('\nfold = 0\n')
+    line = [config_file, '--test-data', tmp_path / 'other.py', '--cfg-options', 'fold=2']
+    parser = runner_parser('x')
+    add_test(parser)
+    args = parser.parse_args([*map(str, line), 'model.backbone.img_size=16'])
+    args.work_dir = str(tmp_path / 'work')
+    config, _ = prepare_test(args)
+    assert config.test_dataloader.dataset.fold == config.fold == 2
+    assert config.model.backbone.img_size == 16
 
 
 @pytest.mark.parametrize('missing', ['tta_pipeline', 'tta_model'])

@@ -97,6 +97,7 @@ def test_co_detr_trains_as_in_the_release():
     config = load_config(
         REPOSITORY / 'configs/det/soma_dinov2-L_codetr_diverse-weather_1024x1024.py'
     )
+    assert config.default_hooks.checkpoint.max_keep_ckpts == 8
     shrink_detector(config.model)
     model = build(config.model)
     optimizer = build_optim_wrapper(model, config.optim_wrapper).optimizer

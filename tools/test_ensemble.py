@@ -18,28 +18,31 @@ def parse_args() -> argparse.Namespace:
     )
     add_base(parser, "pretrained weights of the adapters (default: the config's)")
     add_test(parser)
-    parser.add_argument(
+    words = parser.add_mutually_exclusive_group()
+    words.add_argument(
         '--operation',
-        choices=['add', 'mul', 'logits'],
+        choices=['add', 'mul', 'logits', 'mul-input'],
         default='add',
-        help='mean of the softmaxes, their product, or mean of the scores before the softmax',
+        help='mean of the softmaxes, their product, or mean of the scores before the softmax, each '
+        "at an image's full size; mul-input: their product in each window, before resizing",
     )
-    parser.add_argument(
+    words.add_argument(
         '--method',
         dest='operation',
         type=method,
         metavar='{add,mul}',
         default=argparse.SUPPRESS,
-        help="the same in ReVT's words: its add is --operation logits",
+        help="the same in ReVT's words: its add is --operation logits, its mul mul-input",
     )
     return parser.parse_args()
 
 
 def method(word: str) -> str:
     """The operation that a word of ReVT's script means."""
-    if word not in ('add', 'mul'):
+    operations = {'add': 'logits', 'mul': 'mul-input'}
+    if word not in operations:
         raise argparse.ArgumentTypeError(f'{word!r} is none of add, mul')
-    return 'logits' if word == 'add' else word
+    return operations[word]
 
 
 def main() -> None:

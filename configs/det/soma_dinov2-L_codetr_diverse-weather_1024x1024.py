@@ -8,6 +8,7 @@ _base_ = [
 ]
 model = dict(backbone=dict(adapter=dict(type='SoMA', rank=16, start_block=8)))
 # What differs from the schedule of the other detectors is the release's.
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=8))
 no_decay = dict(decay_mult=0.0)
 optim_wrapper = dict(
     paramwise_cfg=dict(

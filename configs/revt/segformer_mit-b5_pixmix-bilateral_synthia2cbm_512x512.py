@@ -2,3 +2,4 @@
 _base_ = './segformer_mit-b5_synthia2cbm_512x512.py'
 
 train_dataloader = dict(dataset=dict(pipeline=_base_.pixmix_bilateral_pipeline))
+train_cfg = dict(val_interval=5000)

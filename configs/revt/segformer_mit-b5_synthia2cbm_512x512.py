@@ -7,4 +7,4 @@ _base_ = [
     '../_base_/schedules/segformer_40k.py',
     '../_base_/default_runtime.py',
 ]
-train_cfg = dict(val_interval=2500)
+train_cfg = dict(val_interval=10000)

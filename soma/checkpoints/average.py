@@ -79,7 +79,7 @@ def average_files(
         CheckpointError: If a file cannot be used, or names, shapes or pretrained weights differ.
         ValueError: If an argument makes no sense.
     """
-    pattern = check_average(len(files), weights_filter, operation, factors)
+    pattern = check_average(len(files), weights_filter, operation, factors, rank)
     check_output(out, files)
     device = 'cuda' if torch.cuda.is_available() and not cpu_only else 'cpu'
     first = open_checkpoint(files[0])

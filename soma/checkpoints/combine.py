@@ -17,6 +17,7 @@ def check_average(
     weights_filter: str = '',
     operation: str = 'mean',
     factors: Sequence[float] | None = None,
+    rank: int | None = None,
 ) -> re.Pattern:
     """Check what can be checked of an average before its files are there.
 
@@ -25,6 +26,7 @@ def check_average(
         weights_filter: As for :func:`~soma.checkpoints.average_files`.
         operation: As there.
         factors: As there.
+        rank: As there.
 
     Returns:
         The filter.
@@ -34,6 +36,8 @@ def check_average(
     """
     if count < 2:
         raise ValueError(f'an average needs two files or more, got {count}')
+    if rank is not None and not (isinstance(rank, int) and rank > 0):
+        raise ValueError(f'rank {rank!r} is out of range: name a whole number above 0')
     if operation not in OPERATIONS:
         raise ValueError(f'operation must be one of {OPERATIONS}, got {operation!r}')
     if operation == 'trimmed' and count < 3:

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
-from collections.abc import Mapping
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
+from mmengine.registry import RUNNERS
+from rich.console import Console
+from rich.table import Table
 
+from ..adapters.base import parse_adapter
 from ..checkpoints.average import Average, average_files
 from ..checkpoints.combine import check_average
+from ..checkpoints.open import load_plain
 from ..io.files import InputError
+from ..models.build import LeftOut, build_model
 from ..utils.cli import config_from
-from .checks import check_config
+from ..utils.config import TEST_DATA, without_keys
+from .checks import LAUNCHERS, check_config
+from .hooks.stop import StopHook
+from .training import train_config
 
 _OPTIONS = ('weights_filter', 'operation', 'factors', 'rank')
 
@@ -71,32 +86,23 @@ def read_set(args: argparse.Namespace) -> ModelSet:
     of its config in the work dir.
 
     Args:
-        args: As for :func:`~soma.utils.cli.config_from`.
+        args: The arguments of ``tools/train_average.py``.
 
     Raises:
         FileNotFoundError: If there is no such config.
         InputError: If it is not of a set, or a model of it cannot be averaged with the others.
     """
-    whole, root = config_from(args), Path(args.work_dir or 'work_dirs')
-    average = whole.get('average')
-    paths = average.get('configs') if isinstance(average, Mapping) else None
-    if not isinstance(paths, list | tuple) or not all(isinstance(path, str) for path in paths):
-        raise InputError(f'{args.config} has no average.configs, the config files of a set')
-    options = {key: value for key, value in average.items() if key != 'configs'}
-    if unknown := options.keys() - {*_OPTIONS}:
-        raise InputError(f'{args.config}: average.{min(unknown)} is none of {", ".join(_OPTIONS)}')
-    known = {key: value for key, value in options.items() if key != 'rank'}
-    try:
-        check_average(len(paths), **known)
-    except (TypeError, ValueError) as error:
-        raise InputError(f'{args.config}: average: {error}') from error
+    options = without_keys(args.cfg_options, TEST_DATA if args.test_data else ())
+    whole, root = _read_config(args, cfg_options=options), Path(args.work_dir or 'work_dirs')
+    average = _check_average(whole, args.config)
+    options = without_keys(options, ['average'])
     members = []
-    for path in paths:
+    for path in average.pop('configs'):
         path = Path(os.path.normpath(Path(args.config).parent / path))
         folder = root / path.stem
-        given = {**vars(args), 'config': path, 'work_dir': str(folder)}
-        config = config_from(argparse.Namespace(**given))
-        check_config(config)
+        config = _read_config(args, config=path, cfg_options=options, work_dir=str(folder))
+        if config.get('average') is not None:
+            raise InputError(f'{args.config}: average.configs names {path}, which is of a set, too')
         if config.model != whole.model:
             raise InputError(f'{path}: its model is not that of {args.config}: they do not average')
         if any(folder == member.checkpoint.parent for member in members):
@@ -107,4 +113,137 @@ def read_set(args: argparse.Namespace) -> ModelSet:
             raise InputError(f'{path} has no train_cfg with max_iters or max_epochs')
         last = f'{units[0]}_{steps[f"max_{units[0]}s"]}.pth'
         members.append(Member(config, folder / last))
-    return ModelSet(members, options, root / Path(args.config).stem / 'average.pth')
+    return ModelSet(members, average, root / Path(args.config).stem / 'average.pth')
+
+
+def _read_config(args: argparse.Namespace, **changes: object) -> Config:
+    """Read and check the config that the arguments ask for when some of them are changed."""
+    config = config_from(argparse.Namespace(**{**vars(args), **changes}))
+    check_config(config)
+    return config
+
+
+def _check_average(config: Config, path: str) -> dict:
+    """Check all of ``average`` that can be checked before there are checkpoints; a copy of it."""
+    average = config.get('average')
+    paths = average.get('configs') if isinstance(average, Mapping) else None
+    if not isinstance(paths, list | tuple) or not all(isinstance(path, str) for path in paths):
+        raise InputError(f'{path} has no average.configs, the config files of a set')
+    options = {key: value for key, value in average.items() if key != 'configs'}
+    if unknown := options.keys() - {*_OPTIONS}:
+        raise InputError(f'{path}: average.{min(unknown)} is none of {", ".join(_OPTIONS)}')
+    try:
+        pattern = check_average(len(paths), **options)
+        _check_model(config, pattern, options.get('rank'))
+    except (TypeError, ValueError) as error:
+        raise InputError(f'{path}: average: {error}') from error
+    return dict(average)
+
+
+def _check_model(config: Config, pattern: re.Pattern, rank: int | None) -> None:
+    """Check that the model of a config has what is to be averaged.
+
+    Raises:
+        ValueError: If it has not.
+    """
+    adapter = config.model.get('backbone', {}).get('adapter')
+    adapter = None if adapter is None else parse_adapter(adapter)
+    if adapter and not adapter.adds_up:
+        raise ValueError(f'adapters of {adapter.method} are no changes of weights that add up')
+    if rank is not None and not (adapter and adapter.low_rank):
+        raise ValueError(f'no adapter is averaged that could have a rank of {rank}')
+    if pattern.pattern and not any(map(pattern.match, build_model(config).state_dict())):
+        raise ValueError(f'no tensor of the model has a name that begins with {pattern.pattern!r}')
+
+
+def list_set(models: ModelSet, args: argparse.Namespace) -> None:
+    """Print how far the models are, and the commands that do the same one by one.
+
+    Args:
+        models: The set.
+        args: As for :func:`read_set`.
+    """
+    if os.environ.get(LAUNCHERS.get(args.launcher, ('',))[0], '0') != '0':
+        return  # one process is enough
+    options = without_keys(args.cfg_options, ['average'])
+    of_training = without_keys(options, TEST_DATA if args.test_data else ())
+    names = ['amp', 'stop_after', 'trust', 'launcher']
+    training = [*_words(args, names), '--resume', *_option_words(of_training)]
+    names = ['test_data', 'out', 'show_dir', 'show', *['wait_time'] * args.show, 'tta']
+    testing = [*_words(args, [*names, 'trust', 'launcher']), *_option_words(options)]
+    table, lines = Table('model', 'training', box=None), []
+    for member in models.members:
+        folder = member.checkpoint.parent
+        table.add_row(folder.name, member.state)
+        lines.append(['train.py', member.config.filename, '--work-dir', str(folder), *training])
+    averaging = ['--checkpoints', *(str(member.checkpoint) for member in models.members)]
+    given = {key: v for key, v in models.options.items() if v is not None}
+    for key, value in given.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        averaging += [f'--{key.replace("_", "-")}', *map(str, values)]
+    averaging += _words(args, ['trust'])
+    lines.append(['model_reparameterization.py', str(models.out), *averaging])
+    testing = ['--work-dir', str(models.out.parent), *testing]
+    lines.append(['test.py', args.config, str(models.out), *testing])
+    Console(markup=False).print(table)
+    sys.stdout.writelines(f'python tools/{shlex.join(line)}\n' for line in lines)
+
+
+def _words(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
+    """The words of a command line that stand for some of its options."""
+    words = []
+    for name in names:
+        value = getattr(args, name)
+        if value not in (None, 'none') and value is not False:
+            words.append(f'--{name.replace("_", "-")}')
+            words += [] if value is True else [f'{value}s' if name == 'stop_after' else str(value)]
+    return words
+
+
+def _option_words(options: Mapping) -> list[str]:
+    """The words of a command line that stand for options of a config."""
+    return ['--cfg-options'] * bool(options) + [f'{key}={v}' for key, v in options.items()]
+
+
+def train_set(models: ModelSet, stop: StopHook, amp: bool = False) -> None:
+    """Train the models that are not trained, each from its newest checkpoint.
+
+    Args:
+        models: The set.
+        stop: As for :func:`~soma.engine.training.train_config`.
+        amp: As there.
+
+    Raises:
+        InputError: As there.
+    """
+    for member in models.members:
+        if not member.checkpoint.is_file():
+            _use_own_visualizer(member.config)
+            train_config(member.config, stop, amp, resume='auto')
+            gc.collect()  # the runner, which its hooks hold, with model and optimizer
+            torch.cuda.empty_cache()
+
+
+def average_and_test(models: ModelSet, config: Config, left_out: LeftOut) -> None:
+    """Average the models; test a plain model with the average.
+
+    Args:
+        models: The set.
+        config: To test with, of a plain model.
+        left_out: What was taken out of it.
+
+    Raises:
+        InputError: If the checkpoints cannot be averaged.
+    """
+    _use_own_visualizer(config)
+    runner = RUNNERS.build(config)
+    if is_main_process():
+        models.average()
+    barrier()
+    load_plain(runner.model, models.out, left_out=left_out)
+    runner.test()
+
+
+def _use_own_visualizer(config: Config) -> None:
+    """Leave the visualizer without a name: one of the same name would be another runner's."""
+    (config.get('visualizer') or {}).pop('name', None)

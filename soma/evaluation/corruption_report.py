@@ -111,7 +111,8 @@ def draw(path: Path, report: Mapping, plan: CorruptionPlan) -> None:
     values = ', '.join(f'{key} {cell(np.array(value, float))}' for key, value in summary.items())
     title = f'mean {report["score"]} of {", ".join(report["mean_over"])}: {values}'
     unit = f'{report["score"]} (%)'
-    save_bars(path, series, plan.corruptions, unit, title, line=('clean', summary['clean']))
+    line = None if summary['clean'] is None else ('clean', summary['clean'])
+    save_bars(path, series, plan.corruptions, unit, title, line=line)
 
 
 def _shown(report: Mapping) -> list[str]:

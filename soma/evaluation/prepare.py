@@ -13,10 +13,8 @@ from ..engine.checks import check_config
 from ..io.files import InputError, check_folder
 from ..models.build import LeftOut, use_plain_model
 from ..utils.cli import config_from
-from ..utils.config import each_dataset, load_config
+from ..utils.config import TEST_DATA, each_dataset, load_config, without_keys
 from .dump import SUFFIXES
-
-_TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 
 
 def prepare_test(
@@ -36,14 +34,14 @@ def prepare_test(
         FileNotFoundError: If there is no such config file.
         InputError: If the arguments do not fit the config, or a folder cannot be written to.
     """
-    test_options = None
+    options = args.cfg_options
     if args.test_data:
-        test_options, args.cfg_options = split_test_options(args.cfg_options)
+        args.cfg_options = without_keys(options, TEST_DATA)
     config = config_from(args)
     check_config(config)
     left_out = use_plain_model(config)
     if args.test_data:
-        use_test_data(config, args.test_data, test_options)
+        use_test_data(config, args.test_data, options)
     if not config.get('test_evaluator'):
         raise InputError(f'{args.config} has no test_evaluator: name other data with --test-data')
     for folder in filter(None, (config.work_dir, args.show_dir)):
@@ -82,26 +80,23 @@ def use_test_data(config: Config, path: str | os.PathLike, options: Mapping | No
     Args:
         config: The config.
         path: A config file with a ``test_dataloader`` and a ``test_evaluator``.
-        options: Values that replace those of this file, by dotted key.
+        options: Values by dotted key, of which those of the test data replace this file's, and
+            those of its variables.
 
     Raises:
         FileNotFoundError: If there is no such file.
         InputError: If it lacks one of the two, or an option does not fit.
     """
+    names = load_config(path).keys()
+    options = (options or {}).items()
+    options = {key: v for key, v in options if key in names or key.split('.')[0] in TEST_DATA}
     other = load_config(path, options)
     for key in ('test_dataloader', 'test_evaluator'):
         if key not in other:
             raise InputError(f'{path} has no {key}, which --test-data needs')
-    for key in _TEST_DATA:
+    for key in TEST_DATA:
         if key in other:
             config[key] = other[key]  # where update() would keep keys that the other one lacks
-
-
-def split_test_options(options: Mapping | None) -> tuple[dict, dict]:
-    """Split ``--cfg-options`` into those of the test data and the others."""
-    options = dict(options or {})
-    of_data = {key: options.pop(key) for key in list(options) if key.split('.')[0] in _TEST_DATA}
-    return of_data, options
 
 
 def use_tta(config: Config) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..io.files import InputError
 from .config import load_config
 from .noise import without_warnings
+from .stopping import seconds
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -159,6 +160,17 @@ def add_test(parser: ScriptParser) -> None:
         help='how long --show shows an image; 0: until the space key (%(default)s)',
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+
+
+def add_training(parser: ScriptParser) -> None:
+    """Add ``--amp`` and ``--stop-after``."""
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision')
+    parser.add_argument(
+        '--stop-after',
+        type=seconds,
+        metavar='TIME',
+        help='save and end with exit code 0 after 3h, 90m or 45s, as after the signal SIGUSR1',
+    )
 
 
 def add_trust(parser: ScriptParser) -> None:

@@ -32,20 +32,32 @@ _OTHER_KEYS = (
     'model_wrapper_cfg',
     'sync_bn',
 )
+# What a test takes from another config.
+TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 _PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
 
 
-def each_dataset(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping]]:
-    """Dotted key and config of each dataset, those in ``ConcatDataset`` ... one by one."""
+def each_dataset(
+    config: Mapping | None, place: str, wrappers: bool = False
+) -> Iterator[tuple[str, Mapping]]:
+    """Dotted key and config of each dataset, those in ``ConcatDataset`` ... one by one.
+
+    Args:
+        config: The ``dataset`` of a data loader.
+        place: Its dotted key.
+        wrappers: Whether to name ``ConcatDataset`` ..., too, before what they hold.
+    """
     if not config:
         return
+    children = None
     if 'datasets' in config:
-        for index, child in enumerate(config['datasets']):
-            yield from each_dataset(child, f'{place}.datasets.{index}')
+        children = {f'{place}.datasets.{i}': child for i, child in enumerate(config['datasets'])}
     elif 'dataset' in config:
-        yield from each_dataset(config['dataset'], f'{place}.dataset')
-    else:
+        children = {f'{place}.dataset': config['dataset']}
+    if wrappers or children is None:
         yield place, config
+    for inner, child in (children or {}).items():
+        yield from each_dataset(child, inner, wrappers)
 
 
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
@@ -58,7 +70,8 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     Args:
         path: The file.
         options: Values that replace the file's, by dotted key (``--cfg-options``). One for a
-            variable of the file is one for all datasets with an argument of its name (``fold=2``).
+            variable of the file is one for the datasets that have an argument of its name with its
+            value, too (``fold=2``).
 
     Returns:
         The config. ``work_dir`` defaults to ``work_dirs/<name of the file>``.
@@ -79,8 +92,9 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
         raise InputError(f'{path} cannot be read: {reason}') from error
     options = dict(options or {})
     _check_keys(config, options, path)
-    for data in _datasets_of(config):
-        data.update({key: value for key, value in options.items() if key in data})
+    for key, value in options.items():
+        for data in _made_of(config, key):
+            data[key] = value
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, AttributeError) as error:  # a place that is not there
@@ -114,7 +128,7 @@ def _check_keys(config: Config, options: Iterable[str], path: Path) -> None:
             close = get_close_matches(top, known | config.keys(), 1)
             hint = f': is it {close[0]!r}?' if close else ''
             raise InputError(f'--cfg-options {key}: nothing reads the key {top!r}{hint}')
-        if any(key in data for data in _datasets_of(config)):
+        if _made_of(config, key):
             continue
         print_log(
             f'--cfg-options {key}: {top} is a variable of {path}; what was made of it there stays',
@@ -123,13 +137,20 @@ def _check_keys(config: Config, options: Iterable[str], path: Path) -> None:
         )
 
 
-def _datasets_of(config: Mapping) -> Iterator[Mapping]:
-    """All datasets of a config, and those that they wrap."""
+def _made_of(config: Config, variable: str) -> list[Mapping]:
+    """The datasets that have an argument with the name and the value of a variable."""
     loaders = [config.get(f'{split}_dataloader') or {} for split in ('train', 'val', 'test')]
-    for node in loaders:
-        inner = [*node.get('datasets', ()), *filter(None, [node.get('dataset')])]
-        yield from inner
-        loaders += inner
+    return [
+        data
+        for loader in loaders
+        for _, data in each_dataset(loader.get('dataset'), '', wrappers=True)
+        if variable in config and variable in data and data[variable] == config[variable]
+    ]
+
+
+def without_keys(options: Mapping | None, keys: Iterable[str]) -> dict:
+    """Options without those whose first key is one of some keys at the top of a config."""
+    return {key: v for key, v in (options or {}).items() if key.split('.')[0] not in keys}
 
 
 def _resolve_paths(node) -> None:

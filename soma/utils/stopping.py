@@ -21,14 +21,16 @@ def seconds(text: str) -> float:
 
 
 def resume_command(argv: Sequence[str], args: argparse.Namespace) -> str:
-    """The command that goes on with a training: the same, with ``--resume``.
+    """The command that goes on with a training: the same, with ``--resume`` if there is one.
 
     Args:
         argv: The command line, the script first.
-        args: What it says: ``resume``, ``work_dir`` and ``launcher``.
+        args: What it says: ``launcher``, and ``resume`` of a script that has it.
     """
     if args.launcher != 'none':
-        return 'the same command and --resume'
+        return 'the same command and --resume' if 'resume' in args else 'the same command'
+    if 'resume' not in args:
+        return shlex.join(['python', *argv])
     rest = [word for word in argv if not word.startswith('--resume')]
     place = argv.index('--resume') if '--resume' in argv else len(argv)
     if rest[place : place + 1] == [args.resume]:  # the file after it

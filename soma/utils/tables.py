@@ -48,7 +48,7 @@ def save_bars(
     for index, (name, values) in enumerate(series.items()):
         offset = (index - (len(series) - 1) / 2) * width
         axes.bar(np.arange(len(ticks)) + offset, values, width, label=name)
-    if line and line[1] is not None:
+    if line:
         axes.axhline(line[1], color='black', linestyle='--', linewidth=1, label=line[0])
         axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the legend
     axes.set_xticks(range(len(ticks)), ticks, rotation=45, ha='right')

@@ -2,11 +2,17 @@
 
 import json
 import re
+import shlex
+import weakref
+from functools import partialmethod
 
 import pytest
 import torch
 
+from soma.engine.model_set import list_set, read_set
+from soma.engine.runner import SomaRunner
 from soma.io.checkpoint_files import card_of, read_checkpoint, read_state_dict
+from soma.utils.cli import add_test, add_training, runner_parser
 from soma.utils.config import REPOSITORY, load_config
 
 PARTS = {'1': '', '4': 'pixmix_', '5': 'bilateral_', '6': 'pixmix-bilateral_'}
@@ -36,6 +42,7 @@ def test_the_sixth_model_is_that_of_revt(size, source):
     assert steps == ['RandomFlip', 'BilateralFilter', 'PixMix', 'PackDomainInputs']
     assert config.model.backbone.type == 'SegFormerMiT'
     assert config.model.decode_head.type == 'PlainSegformerHead'
+    assert config.train_cfg.val_interval == 5000
 
 
 @pytest.fixture
@@ -56,6 +63,10 @@ def model_set(tiny_config, tmp_path):
     tiny_config.train_cfg.update(max_iters=2, val_interval=9)
     tiny_config.custom_imports = dict(imports=['soma'])
     tiny_config.default_hooks.checkpoint.type = 'AdapterCheckpointHook'
+    backends = [dict(type='LocalVisBackend')]
+    tiny_config.visualizer = dict(
+        type='SegLocalVisualizer', name='visualizer', vis_backends=backends
+    )
     tiny_config.work_dir = None
     for seed in range(3):
         tiny_config.randomness.seed = seed
@@ -70,7 +81,37 @@ def model_set(tiny_config, tmp_path):
     return write
 
 
-def test_a_set_is_trained_averaged_and_tested_and_goes_on(model_set, run_here, tmp_path, capsys):
+@pytest.fixture
+def parse():
+    """Parse the arguments of tools/train_average.py."""
+
+    def parse(*words):
+        parser = runner_parser('x')
+        add_test(parser)
+        add_training(parser)
+        return parser.parse_args([*map(str, words)])
+
+    return parse
+
+
+@pytest.fixture
+def runners(monkeypatch):
+    """Runners that train; those before must have left the memory."""
+    runners = []
+
+    def check(self, method):
+        assert not any(runner() for runner in runners)
+        runners.append(weakref.ref(self))
+        return method(self)
+
+    for name in ('train', 'test'):
+        monkeypatch.setattr(SomaRunner, name, partialmethod(check, getattr(SomaRunner, name)))
+    return runners
+
+
+def test_a_set_is_trained_averaged_and_tested_and_goes_on(
+    model_set, run_here, tmp_path, capsys, runners
+):
     config, works = model_set(), tmp_path / 'elsewhere/work_dirs'
     run_here('train.py', tmp_path / 'model_1.py')  # is not trained again
     before = (works / 'model_1/iter_2.pth').stat().st_mtime_ns
@@ -79,12 +120,17 @@ def test_a_set_is_trained_averaged_and_tested_and_goes_on(model_set, run_here, t
     states = [line.split()[1:] for line in listed.splitlines() if line.startswith(' model_')]
     assert states == [['not', 'begun'], ['done'], ['not', 'begun']]
     assert listed.count('python tools/train.py') == 3 and '--weights-filter backbone' in listed
+    runners.clear()
     with pytest.raises(SystemExit) as stopped:  # after the first step, which is saved
         run_here('train_average.py', config, '--stop-after', '0.001s')
     assert stopped.value.code == 0
     assert 'iter_1.pth' in (works / 'model_0/last_checkpoint').read_text()
     assert not (works / 'model_2').exists()
+    runners.clear()  # the error holds it
     run_here('train_average.py', config)
+    assert len(runners) == 3
+    for name in ('model_0', 'model_2', 'set'):
+        assert list((works / name).glob('*/vis_data/*')), name
     assert (works / 'model_1/iter_2.pth').stat().st_mtime_ns == before
     first, *others = (read_state_dict(works / f'model_{seed}/iter_2.pth') for seed in range(3))
     result = read_state_dict(works / 'set/average.pth')
@@ -108,6 +154,10 @@ def test_a_set_is_trained_averaged_and_tested_and_goes_on(model_set, run_here, t
         (dict(operation='median'), r"set\.py: average: operation must be .*'median'"),
         (dict(operations='min'), r'set\.py: average\.operations is none of'),
         (dict(configs=['model_0.py', 'other.py']), r'other\.py: its model is not that of'),
+        (dict(configs=['model_0.py', 'set.py']), r'names .*/set\.py, which is of a set, too'),
+        (dict(rank=2), r'average: no adapter is averaged that could have a rank of 2'),
+        (dict(rank=0), r'average: rank 0 is out of range'),
+        (dict(weights_filter='bakbone'), r"average: no tensor of .* begins with 'bakbone'"),
     ],
 )
 def test_a_set_that_cannot_be_averaged_is_refused(model_set, run_here, tmp_path, options, message):
@@ -117,6 +167,63 @@ def test_a_set_that_cannot_be_averaged_is_refused(model_set, run_here, tmp_path,
     with pytest.raises(SystemExit, match=f'^error: .*{message}'):
         run_here('train_average.py', config)
     assert not (tmp_path / 'elsewhere/work_dirs').exists()
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('--tta', 'no tta_pipeline, which --tta needs'),
+        ('--test-data nowhere.py', r'nowhere\.py'),
+        ('--out x.pkl', 'name a folder'),
+        ('--show-dir ../set.py', r'set\.py'),
+        ('--cfg-options model.backbone.adapter.type=DoRA', 'average: adapters of DoRA .* add up'),
+    ],
+)
+def test_what_only_the_test_needs_is_checked_before_the_training(
+    model_set, run_here, tmp_path, line, message
+):
+    config = model_set()
+    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+        run_here('train_average.py', config, *line.split())
+    assert not [*tmp_path.glob('elsewhere/work_dirs/model_*')]
+
+
+def test_options_of_the_average_and_of_the_test_data_are_not_those_of_the_models(model_set, parse):
+    options = ['average.operation=min', 'train_cfg.max_iters=3', 'test_dataloader.batch_size=7']
+    config = model_set()
+    models = read_set(parse(config, '--test-data', config, '--cfg-options', *options))
+    assert models.options == dict(weights_filter='backbone', operation='min')
+    for member in models.members:
+        assert 'average' not in member.config and member.checkpoint.name == 'iter_3.pth'
+        assert member.config.test_dataloader.batch_size == 1
+
+
+def test_the_listed_commands_have_all_that_was_asked_for(model_set, parse, tmp_path, capsys):
+    training = ['--amp', '--stop-after', '90.0s', '--trust']
+    testing = ['--test-data', str(model_set(rank=None)), '--out', 'a b', '--show-dir', 's']
+    testing += ['--show', '--wait-time', '0.0', '--tta', '--trust']
+    options = ['randomness.seed=5', 'model.test_cfg.crop_size=[32, 32]']
+    data = ['test_dataloader.batch_size=2']
+    words = [*training, *testing, '--cfg-options', *options, *data, 'average.factors=[1,2,1]']
+    args = parse(tmp_path / 'set.py', '--work-dir', tmp_path / 'w', *words)
+    list_set(read_set(args), args)
+    lines = [line for line in capsys.readouterr().out.splitlines() if 'python' in line]
+    *trained, averaged, tested = (shlex.split(line)[1:] for line in lines)
+    assert len(trained) == 3
+    for seed, line in enumerate(trained):
+        place = [f'{tmp_path}/model_{seed}.py', '--work-dir', f'{tmp_path}/w/model_{seed}']
+        assert line == ['tools/train.py', *place, *training, '--resume', '--cfg-options', *options]
+    assert averaged[-6:] == ['backbone', '--factors', '1', '2', '1', '--trust']
+    place = [
+        f'{tmp_path}/set.py',
+        f'{tmp_path}/w/set/average.pth',
+        '--work-dir',
+        f'{tmp_path}/w/set',
+    ]
+    options = ['--cfg-options', *options, *data]
+    assert tested == ['tools/test.py', *place, *testing, *options]
+    given = parse('c.py', *options).cfg_options
+    assert given == {key: args.cfg_options[key] for key in given} and len(given) == 3
 
 
 def test_a_set_is_no_config_to_train_with(model_set, run_here):

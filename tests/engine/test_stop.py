@@ -117,7 +117,7 @@ def test_several_optimizers_are_no_obstacle():
     """They have no common step to wait for."""
     weight = torch.nn.Parameter(torch.ones(1))
     wrapper = OptimWrapperDict(a=OptimWrapper(torch.optim.SGD([weight], lr=0.1)))
-    place = dict(iter=0, epoch=0, rank=0, train_loop=None)
+    place = dict(iter=0, epoch=0, rank=0, train_loop=None, work_dir=None)
     runner = SimpleNamespace(hooks=[], optim_wrapper=wrapper, **place)
     with StopHook('again') as hook:
         hook.before_run(runner)

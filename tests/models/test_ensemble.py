@@ -9,6 +9,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from mmseg.structures import SegDataSample
 from PIL import Image
+from scipy.ndimage import map_coordinates
 from scipy.special import log_softmax, softmax
 
 from soma.io.checkpoint_files import read_checkpoint, write_checkpoint
@@ -34,15 +35,27 @@ def samples(*sizes):
     return [SegDataSample(metainfo=dict(ori_shape=size, img_shape=(40, 48))) for size in sizes]
 
 
+@pytest.fixture
+def ensemble(model):
+    """Build an ensemble of three that differ, and are sure."""
+
+    def build(operation, mode):
+        if mode == 'whole':
+            model.test_cfg = dict(mode='whole')
+        models = [copy.deepcopy(model) for _ in range(3)]
+        config = dict(type='SegmentorEnsemble', models=models, operation=operation)
+        ensemble = MODELS.build(config).eval()
+        for member in ensemble.members:
+            torch.nn.init.normal_(member.decode_head.conv_seg.weight, std=3)
+        return ensemble
+
+    return build
+
+
 @pytest.mark.parametrize('operation', COMBINE)
 @pytest.mark.parametrize('mode', ['whole', 'slide'])
-def test_it_is_what_numpy_makes_of_its_models(model, operation, mode):
-    if mode == 'whole':
-        model.test_cfg = dict(mode='whole')
-    models = [copy.deepcopy(model) for _ in range(3)]
-    ensemble = MODELS.build(dict(type='SegmentorEnsemble', models=models, operation=operation))
-    for member in ensemble.eval().members:
-        torch.nn.init.normal_(member.decode_head.conv_seg.weight, std=3)  # differ, and are sure
+def test_it_is_what_numpy_makes_of_its_models(ensemble, operation, mode):
+    ensemble = ensemble(operation, mode)
     images, sizes = torch.randn(2, 3, 40, 48), [(40, 48), (50, 70)]
     with torch.no_grad():
         result = ensemble(images, samples(*sizes), mode='predict')
@@ -60,6 +73,35 @@ def test_it_is_what_numpy_makes_of_its_models(model, operation, mode):
         assert all((labels != other).any() for other in alone)  # none of the models decides alone
 
 
+@pytest.mark.parametrize('mode', ['whole', 'slide'])
+def test_the_product_of_revt_is_of_windows_before_resizing(ensemble, mode):
+    ensemble = ensemble('mul-input', mode)
+    images, size = torch.randn(1, 3, 40, 48), (80, 96)  # twice as large
+    places = [(y, x) for y in (0, 8) for x in (0, 16)] if mode == 'slide' else [(0, 0)]
+    side = slice(32) if mode == 'slide' else slice(None)
+    total, count = np.zeros((19, 40, 48)), np.zeros((40, 48))
+    with torch.no_grad():
+        result = ensemble(images, samples(size), mode='predict')[0]
+        ensemble.operation = 'mul'
+        other = ensemble(images, samples(size), mode='predict')[0]
+        for y, x in places:
+            window = images[:, :, y:, x:][:, :, side, side]
+            meta = [dict(img_shape=window.shape[2:], pad_shape=window.shape[2:])]
+            parts = [member.encode_decode(window, meta)[0] for member in ensemble.members]
+            product = softmax(torch.stack(parts).double().numpy(), 1).prod(0)
+            total[:, y:, x:][:, side, side] += product
+            count[y:, x:][side, side] += 1
+    # half a pixel beside its neighbours, beyond the first and the last of them as there
+    rows, columns = (np.clip(np.arange(2 * n) / 2 - 0.25, 0, n - 1) for n in (40, 48))
+    points = np.stack(np.meshgrid(rows, columns, indexing='ij'))
+    expected = np.stack([map_coordinates(part / count, points, order=1) for part in total])
+    np.testing.assert_allclose(result.seg_logits.data, expected, rtol=1e-4, atol=1e-6)
+    labels = result.pred_sem_seg.data[0].numpy()
+    chosen = np.take_along_axis(expected, labels[None], 0)[0]
+    assert (chosen >= expected.max(0) - 1e-6).all()
+    assert (labels != other.pred_sem_seg.data[0].numpy()).any()
+
+
 def test_what_cannot_be_an_ensemble_is_refused(model):
     with pytest.raises(InputError, match=r"operation must be one of .*got 'max'"):
         SegmentorEnsemble([model], 'max')
@@ -68,6 +110,9 @@ def test_what_cannot_be_an_ensemble_is_refused(model):
     model.decode_head.update(num_classes=2, out_channels=1, threshold=0.5)
     with pytest.raises(InputError, match='segmentors with softmaxes, not of WindowEncoderDecoder'):
         SegmentorEnsemble([model])
+    few_shot = dict(type='PrototypeSegmentor', backbone=model.backbone)
+    with pytest.raises(InputError, match='not of PrototypeSegmentor'):
+        SegmentorEnsemble([few_shot])
 
 
 @pytest.fixture
@@ -100,7 +145,7 @@ def test_one_model_is_tested_as_without_an_ensemble(
     expected = scores_and_images(tmp_path / 'alone')
     lines = {
         'add': ['--operation', 'add'],
-        'mul': ['--method', 'mul'],
+        'mul': ['--operation', 'mul'],
         'logits': ['--method', 'add'],
     }
     for name, line in lines.items():

@@ -36,3 +36,7 @@ def test_the_command_that_goes_on(line, resume, expected):
 def test_the_command_of_several_processes_is_the_users():
     args = Namespace(resume=None, launcher='pytorch')
     assert resume_command(['train.py'], args) == 'the same command and --resume'
+    del args.resume  # tools/train_average.py always goes on
+    assert resume_command(['train_average.py'], args) == 'the same command'
+    args.launcher = 'none'
+    assert resume_command(['x.py', 'a b'], args) == "python x.py 'a b'"

@@ -40,7 +40,9 @@ class StopHook(Hook):
     """
 
     priority = 'LOWEST'
-    _runner: Runner | None = None
+    _runner: Runner | None = None  # that trains
+    _work_dir: str | None = None
+    _main = True
     _signal = 0  # that ends the training at once
     _asked = False  # to save and end
     _begun = _over = False
@@ -57,18 +59,17 @@ class StopHook(Hook):
 
     def __exit__(self, kind, error: BaseException | None, trace) -> None:
         self._over = True
-        main = self._runner is None or self._runner.rank == 0
         try:
             if self._signal:  # whatever has become of the exception
                 reason, code = f'stopped by {signal.Signals(self._signal).name}', self._signal + 128
-            elif isinstance(error, SystemExit) and self._begun and main:
+            elif isinstance(error, SystemExit) and self._begun and self._main:
                 reason, code = error.code or self._done, error.code or 0
             else:
                 return
             line = f'{reason}; {self._state()}'
             if isinstance(code, str):
                 raise SystemExit(line)
-            if main:
+            if self._main:
                 sys.stderr.write(f'{line}\n')
             raise SystemExit(code)
         finally:
@@ -85,6 +86,7 @@ class StopHook(Hook):
         if not hooks and self.after is not None:
             raise InputError('--stop-after needs default_hooks.checkpoint: AdapterCheckpointHook')
         self._runner, self._checkpoints = runner, hooks[0] if hooks else None
+        self._work_dir, self._main = runner.work_dir, runner.rank == 0
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
 
     def before_train(self, runner: Runner) -> None:
@@ -124,6 +126,10 @@ class StopHook(Hook):
         """Stop after the checkpoints that a validation brings."""
         self._obey()
 
+    def after_run(self, runner: Runner) -> None:
+        """Forget what was trained: it would stay in memory beside the next one."""
+        self._runner = self._checkpoints = None
+
     def _receive(self, number: int, frame) -> None:
         """Note a signal; stop at once, unless a checkpoint is being written."""
         if os.getpid() != self._process:  # a worker that was forked
@@ -161,9 +167,9 @@ class StopHook(Hook):
 
     def _state(self) -> str:
         """What is safe, and how it goes on."""
-        if self._runner is None:
+        if self._work_dir is None:
             return 'the training had not begun'
-        pointer = Path(self._runner.work_dir, 'last_checkpoint')
+        pointer = Path(self._work_dir, 'last_checkpoint')
         if not pointer.is_file():
             return 'there is no checkpoint yet'
         return f'the last checkpoint is {pointer.read_text()}, go on with: {self.command}'

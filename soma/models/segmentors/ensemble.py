@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import torch
 from mmengine.model import BaseModel
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 
 from ...io.files import InputError
 
-OPERATIONS = ('add', 'mul', 'logits')
+OPERATIONS = ('add', 'mul', 'logits', 'mul-input')
 
 
 @MODELS.register_module()
@@ -29,7 +31,9 @@ class SegmentorEnsemble(BaseModel):
         models: Their configs.
         operation: ``'add'`` is the mean of the softmaxes, ``'mul'`` their product, and
             ``'logits'`` the mean of the scores before the softmax, which ReVT's script calls add.
-            The last two choose the same classes.
+            The last two choose the same classes. ``'mul-input'`` is what that script calls mul: the
+            product of each window, in the first model's mode, at the size of the model's input;
+            windows are averaged and resized after that.
         data_preprocessor: Config of it, which mmengine's runner takes from the top of a config that
             has one there; the first model's if None.
 
@@ -47,7 +51,7 @@ class SegmentorEnsemble(BaseModel):
             raise InputError(f'operation must be one of {OPERATIONS}, got {operation!r}')
         members = [MODELS.build(model) for model in models]
         for member in members:
-            if not isinstance(member, BaseSegmentor) or getattr(member, 'out_channels', 2) < 2:
+            if not isinstance(member, BaseSegmentor) or getattr(member, 'out_channels', 0) < 2:
                 name = type(member).__name__
                 raise InputError(f'an ensemble is of segmentors with softmaxes, not of {name}')
         super().__init__(data_preprocessor=data_preprocessor or members[0].data_preprocessor)
@@ -70,13 +74,18 @@ class SegmentorEnsemble(BaseModel):
 
         Returns:
             The samples with ``pred_sem_seg``, shape ``(1, *ori_shape)``, and ``seg_logits``, shape
-            ``(classes, *ori_shape)``: their softmax is that of the ensemble.
+            ``(classes, *ori_shape)``: their softmax is that of the ensemble, or for
+            ``'mul-input'``, as in ReVT, the products themselves.
 
         Raises:
             NotImplementedError: If the mode is another.
         """
         if mode != 'predict':
             raise NotImplementedError(f'an ensemble only predicts: it has no mode {mode!r}')
+        if self.operation == 'mul-input':
+            combined = copy.copy(self.members[0])  # with the same layers
+            combined.encode_decode = self._multiply
+            return combined(inputs, data_samples, mode='predict')
         totals = None
         for member in self.members:
             samples = member(inputs, data_samples, mode='predict')
@@ -91,6 +100,11 @@ class SegmentorEnsemble(BaseModel):
                 dict(seg_logits=PixelData(data=total), pred_sem_seg=PixelData(data=labels))
             )
         return samples
+
+    def _multiply(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """The product of the members' softmaxes of windows, shape ``(n, classes, h, w)``."""
+        parts = (m.encode_decode(inputs, batch_img_metas).softmax(1) for m in self.members)
+        return reduce(torch.mul, parts)
 
     def _term(self, logits: Tensor) -> Tensor:
         """What is added up of a member's scores ``(classes, h, w)``, in a tensor of its own."""
