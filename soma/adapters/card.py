@@ -198,7 +198,9 @@ def read_card(data: object, path: str | os.PathLike) -> Card:
         raise CheckpointError(f'{path}: its card names no targets of its adapter')
     names = {f.name for f in fields(ADAPTERS[method])} - {*_OWN_FIELDS}
     settings = {name: extra.pop(name) for name in [*extra] if name in names}
-    values['settings'] = {**ADAPTERS[method].older, **settings}
+    # Without a version, the options are what tensors told.
+    older = ADAPTERS[method].older if values.get('soma_version') else {}
+    values['settings'] = {**older, **settings}
     card = Card(**values)
     _check_settings(card, path)
     return card

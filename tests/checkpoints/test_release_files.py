@@ -267,10 +267,35 @@ def test_rein_without_link_or_scale(plain_model, converted, tmp_path, caplog):
     assert ours.keys() == state.keys() - {*unused}
     card = card_of(read_checkpoint(tmp_path / 'ours.safetensors'))
     assert card['zero_mlp_delta_f'] and not card['link']
+    assert 'use_softmax' not in card and 'soma_version' not in card
+    message = 'rein.pth does not tell use_softmax, nor will the card: the config of the model has'
+    assert message in caplog.records[-1].getMessage()
+    other = plain_model(adapter=dict(adapter, use_softmax=False))
+    load_plain(other, tmp_path / 'ours.safetensors', converted)
+    assert not other.backbone.reins.use_softmax
     with pytest.raises(CheckpointError, match=r'has an adapter Rein of .*zero_mlp_delta_f True'):
         load_plain(plain_model(adapter=REIN), tmp_path / 'rein.pth', converted)
     assert not any('reins' in n for n in open_for_training(converted).tensors)
     assert open_for_training(tmp_path / 'rein.pth').tensors.keys() == ours.keys()
+
+
+@pytest.mark.parametrize(
+    ('names', 'linked'),
+    [
+        (('querys2feat.weight', 'querys2feat.bias'), True),
+        (('query_feat.weight',), True),  # replace_query_feat=False
+        (('query_embed.weight', 'query_feat.weight'), False),
+        (('conv_seg.weight',), False),
+    ],
+)
+def test_a_link_is_told_by_the_head(names, linked, tmp_path, caplog):
+    state = rein(4) | {f'decode_head.{name}': torch.ones(5, 32) for name in names}
+    torch.save({'state_dict': state}, tmp_path / 'rein.pth')
+    opened = open_checkpoint(tmp_path / 'rein.pth')
+    assert opened.card.settings['link'] is linked and bool(caplog.records) is not linked
+    assert state.keys() - opened.tensors.keys() == (
+        set() if linked else {n for n in state if 'transform' in n or 'merge' in n}
+    )
 
 
 @pytest.fixture
