@@ -153,10 +153,11 @@ def card_of(content: Mapping) -> dict:
     return (meta.get('soma') or {}) if isinstance(meta, Mapping) else {}
 
 
-def pretrained_file(init_cfg: Mapping | Sequence[Mapping] | None) -> str | None:
-    """The file of pretrained weights that mmengine's ``init_cfg`` names, if it names one."""
+def pretrained_file(init_cfg: Mapping | Sequence[Mapping] | None) -> tuple[str | None, str]:
+    """The file of pretrained weights that mmengine's ``init_cfg`` names, if any, and its prefix."""
     configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
-    return next((c['checkpoint'] for c in configs if c['type'] == 'Pretrained'), None)
+    config = next((c for c in configs if c['type'] == 'Pretrained'), {})
+    return config.get('checkpoint'), config.get('prefix') or ''
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike) -> None:

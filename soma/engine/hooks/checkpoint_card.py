@@ -62,8 +62,9 @@ def training_card(runner: Runner) -> Card:
     backbone = model.get_submodule(prefix.rstrip('.'))
     # What a full fine-tuning happens to leave frozen is no base that others could put in its place.
     if card.method is not None or not any(p.requires_grad for p in backbone.parameters()):
-        file = pretrained_file(getattr(backbone, 'init_cfg', None)) or ''
-        card = replace(card, base=base_card(model, prefix, file))
+        file, file_prefix = pretrained_file(getattr(backbone, 'init_cfg', None))
+        base = replace(base_card(model, prefix, file or ''), file_prefix=file_prefix)
+        card = replace(card, base=base)
     else:
         card = replace(card, positions=grid_of(model, prefix))
     dataset = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}

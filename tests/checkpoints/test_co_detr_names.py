@@ -11,7 +11,7 @@ from small_configs import small_model
 from small_detectors import ARCH, build, image_sample
 
 from soma.checkpoints import extract_adapter, load_plain, merge_files, open_checkpoint
-from soma.checkpoints.co_detr_release import from_co_detr_release
+from soma.checkpoints.co_detr_names import from_co_detr_release
 from soma.io.checkpoint_files import CheckpointError, load_strictly, read_state_dict
 from soma.models.build import build_model, use_plain_model
 
