@@ -195,6 +195,10 @@ def test_other_names_stay():
     assert from_segformer(model) is model
     swin = {'backbone.patch_embed1.proj.weight': torch.ones(1), 'norm1.weight': torch.ones(1)}
     assert from_segformer(swin) is swin
+    for place in ('', 'backbone.'):
+        for name in ('pos_embed1', 'cls_token'):
+            pvt = {f'{place}{n}': torch.ones(2, 1) for n in ('block1.0.attn.kv.weight', name)}
+            assert from_segformer(pvt) is pvt
 
 
 @pytest.mark.parametrize(
