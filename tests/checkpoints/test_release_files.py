@@ -410,8 +410,31 @@ def test_rein_on_a_resnet_has_the_releases_names(resnet, tmp_path):
     assert resumed.content['ema_state_dict'].keys() == {f'module.{name}' for name in saved}
 
 
+@pytest.fixture
+def run_moved(run_here, monkeypatch):
+    """Run a script that hands its arguments to another, and that one."""
+
+    def run(script, *arguments):
+        commands = []
+        monkeypatch.setattr(os, 'execv', lambda python, command: commands.append(command))
+        run_here(script, *arguments)
+        ((_, script, *arguments),) = commands
+        run_here(script, *arguments)
+
+    return run
+
+
+def test_a_base_is_converted_by_the_releases_script(run_moved, public_file, tmp_path):
+    files = (public_file, tmp_path / 'theirs.pth')
+    run_moved('convert_models/convert_dinov2_sora.py', *files, '--height', 32, '--width', 48)
+    convert_dinov2_file(public_file, tmp_path / 'ours.pth', (32, 48), 16)
+    theirs = read_state_dict(tmp_path / 'theirs.pth')
+    assert equal(theirs, read_state_dict(tmp_path / 'ours.pth'))
+    assert theirs['pos_embed'].shape == (1, 1 + 2 * 3, 16)
+
+
 def test_the_releases_command_lines(
-    run_here, monkeypatch, capsys, converted, adapter, config_file, street_data, tmp_path
+    run_here, capsys, converted, adapter, config_file, street_data, tmp_path
 ):
     """Under its names of options; what means nothing here is checked."""
     apart, merged = tmp_path / 'dinov2_sora_converted.pth', tmp_path / 'merged.pth'
@@ -439,15 +462,11 @@ def test_the_releases_command_lines(
         run_here('visualize.py', config_file, merged, *images)
 
 
-def test_full_weights_of_rein(run_here, monkeypatch, tmp_path, converted):
+def test_full_weights_of_rein(run_moved, tmp_path, converted):
     state = {**rein(4), 'decode_head.querys2feat.bias': torch.ones(32)}
     torch.save({'state_dict': state}, tmp_path / 'head.pth')
-    commands = []
-    monkeypatch.setattr(os, 'execv', lambda python, command: commands.append(command))
     files = ['--backbone', converted, '--rein_head', tmp_path / 'head.pth']
-    run_here('generate_full_weights.py', '--segmentor_save_path', tmp_path / 'full.pth', *files)
-    ((_, script, *arguments),) = commands
-    run_here(os.path.basename(script), *arguments)
+    run_moved('generate_full_weights.py', '--segmentor_save_path', tmp_path / 'full.pth', *files)
     base = without_mask(read_state_dict(converted))
     expected = state | {f'backbone.{name}': value for name, value in base.items()}
     assert equal(read_state_dict(tmp_path / 'full.pth'), expected)
