@@ -73,7 +73,6 @@ class AdapterConfig:
         low_rank: Whether it is a low-rank change, as peft's LoRA.
         averages_to: The method of an average, if it is another one.
         start_only: Options that only say how the adapter starts.
-        by_layer: Options that make the ranks of low-rank changes differ from layer to layer.
         older: What options mean that cards of older versions lack. No tensor tells them.
         refused: Options of a release that have no meaning, and why; not inherited.
         start_block: The first ``blocks.<i>`` that is adapted.
@@ -85,7 +84,6 @@ class AdapterConfig:
     low_rank: ClassVar[bool] = False
     averages_to: ClassVar[str | None] = None
     start_only: ClassVar[tuple[str, ...]] = ()
-    by_layer: ClassVar[tuple[str, ...]] = ()
     older: ClassVar[Mapping[str, object]] = {}
     refused: ClassVar[Mapping[str, str]] = {}
 

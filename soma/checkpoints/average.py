@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..adapters.base import parse_adapter
 from ..adapters.card import Card
 from ..adapters.low_rank import LOW_RANK, low_rank_delta
 from ..adapters.svd import low_rank_product, split_components
@@ -124,7 +125,8 @@ def _average_card(card: Card, about: Mapping, rank: int | None) -> Card:
     card = replace(card, average=about)
     if rank is None:
         return card
-    settings = {k: v for k, v in card.settings.items() if k not in card.adapter.by_layer}
+    ranks = parse_adapter(card.adapter_config(['.+'])).card_options()
+    settings = {name: value for name, value in card.settings.items() if name not in ranks}
     settings |= {'rank': rank, 'alpha': float(rank)}
     return replace(card, method=card.adapter.averages_to or card.method, settings=settings)
 

@@ -180,18 +180,19 @@ class SVFConfig(LayerConfig):
                 return {**options, 'rank' if is_count(value) else 'ratio': value}
         return options
 
-    def check_layers(self, names: Iterable[str]) -> None:
-        """Check that each pattern of ``ranks`` matches a layer."""
+    def choose(self, layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
+        """Leave out kernels of a size; check that each pattern of ``ranks`` matches a layer."""
+        sides = {name: max(getattr(layer, 'kernel_size', (1,))) for name, layer in layers.items()}
+        skips = {n: self.skip_1x1 if side == 1 else self.skip_3x3 for n, side in sides.items()}
+        if all(skips.values()):
+            raise ValueError(f'all {len(layers)} targets are of a kind that is skipped')
+        layers = {name: layer for name, layer in layers.items() if not skips[name]}
         for pattern, _ in self.ranks:
-            if not full_matches('ranks', _at_the_end(pattern), names):
-                raise ValueError(f'ranks {pattern!r} matches none of the {len([*names])} layers')
+            if not full_matches('ranks', _at_the_end(pattern), layers):
+                raise ValueError(f'ranks {pattern!r} matches none of the {len(layers)} layers')
+        return layers
 
-    def skips(self, layer: nn.Module) -> bool:
-        """Whether a target is left out for the size of its kernel."""
-        kernel = getattr(layer, 'kernel_size', (1, 1))
-        return self.skip_1x1 if max(kernel) == 1 else self.skip_3x3
-
-    def shared(self) -> dict:
+    def card_options(self) -> dict:
         """What says which ranks the layers have, as the config has it."""
         choices = {'skip_1x1': self.skip_1x1, 'skip_3x3': self.skip_3x3}
         choices['ranks'] = [*map(list, self.ranks)]  # as JSON has them
