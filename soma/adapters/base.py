@@ -73,7 +73,7 @@ class AdapterConfig:
         low_rank: Whether it is a low-rank change, as peft's LoRA.
         averages_to: The method of an average, if it is another one.
         start_only: Options that only say how the adapter starts.
-        older: What options mean that cards of older versions lack. No tensor tells them.
+        older: What options mean that cards of older versions lack.
         refused: Options of a release that have no meaning, and why; not inherited.
         start_block: The first ``blocks.<i>`` that is adapted.
     """

@@ -15,7 +15,7 @@ from ..adapters.pretrained import as_trained, check_base, fingerprint
 from ..adapters.state import by_layer, merge_state
 from ..io.files import CheckpointError
 from ..io.tensors import check_finite
-from ..models.backbones.dinov2_names import NAMES
+from ..models.backbones.dinov2_names import REQUIRED
 from ..models.backbones.dinov2_weights import (
     PUBLISHED_PATCH,
     check_not_converted,
@@ -236,7 +236,7 @@ class Checkpoint:
             CheckpointError: If it lacks some, holds others or of another size.
         """
         card = self.card.base or BaseCard()
-        names = NAMES if card.names is None else card.names
+        names = REQUIRED if card.names is None else card.names
         base, grid = read_pretrained(file, names=names, likely=card.file_prefix)
         base.pop('mask_token', None)
         if card.names is not None:  # the file may hold more, such as a classifier

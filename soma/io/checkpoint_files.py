@@ -153,11 +153,19 @@ def card_of(content: Mapping) -> dict:
     return (meta.get('soma') or {}) if isinstance(meta, Mapping) else {}
 
 
-def pretrained_file(init_cfg: Mapping | Sequence[Mapping] | None) -> tuple[str | None, str]:
-    """The file of pretrained weights that mmengine's ``init_cfg`` names, if any, and its prefix."""
+def pretrained_file(init_cfg: Mapping | Sequence[Mapping] | None) -> str | None:
+    """The file of pretrained weights that mmengine's ``init_cfg`` names, if it names one."""
+    return _pretrained(init_cfg).get('checkpoint')
+
+
+def pretrained_prefix(init_cfg: Mapping | Sequence[Mapping] | None) -> str:
+    """What the names in the file of :func:`pretrained_file` start with, if the config says it."""
+    return _pretrained(init_cfg).get('prefix') or ''
+
+
+def _pretrained(init_cfg: Mapping | Sequence[Mapping] | None) -> Mapping:
     configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
-    config = next((c for c in configs if c['type'] == 'Pretrained'), {})
-    return config.get('checkpoint'), config.get('prefix') or ''
+    return next((config for config in configs if config['type'] == 'Pretrained'), {})
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike) -> None:

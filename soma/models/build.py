@@ -12,7 +12,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ..adapters.base import parse_adapter
-from ..io.checkpoint_files import pretrained_file
+from ..io.checkpoint_files import pretrained_file, pretrained_prefix
 from ..io.files import InputError
 from ..ops.install import install_attention
 from ..utils.config import load_config
@@ -59,8 +59,8 @@ def use_plain_model(config: Config) -> LeftOut:
             config.model.backbone = inner
         backbone = inner
     backbone.pop('base_dtype', None)
-    pretrained, prefix = pretrained_file(backbone.pop('init_cfg', None))
-    return LeftOut(pretrained, adapter and adapter.method, prefix)
+    source = backbone.pop('init_cfg', None)
+    return LeftOut(pretrained_file(source), adapter and adapter.method, pretrained_prefix(source))
 
 
 def build_model(config: Config) -> nn.Module:

@@ -262,7 +262,7 @@ def _start(config: Config, checkpoint: str | os.PathLike | None) -> str:
     config.resume, config.load_from = False, checkpoint and str(checkpoint)
     backbone = config.model.backbone
     backbone = backbone.get('backbone', backbone)  # that AdaptedBackbone adapts
-    file, _ = pretrained_file(backbone.get('init_cfg'))
+    file = pretrained_file(backbone.get('init_cfg'))
     if file and not Path(file).is_file():
         backbone.init_cfg = None
         file = None

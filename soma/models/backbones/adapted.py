@@ -90,7 +90,7 @@ class _Adapted:
         """
         if self.is_init:
             return
-        path, _ = pretrained_file(self.init_cfg)
+        path = pretrained_file(self.init_cfg)
         if path is None:
             super().init_weights()
             print_log(

@@ -26,7 +26,7 @@ _TRANSFORMERS = (
 )
 # Where DINOv2's own training has the backbone to use: in all of its model, or below 'teacher'.
 _TRAINED = ('teacher.backbone.', 'backbone.')
-NAMES = ('cls_token', 'pos_embed')  # of any DINOv2
+REQUIRED = ('cls_token', 'pos_embed')  # of any DINOv2
 _CHUNKED = re.compile(r'^blocks\.\d+\.(?=\d+\.)')
 
 
@@ -53,11 +53,11 @@ def backbone_of(
     """
     places = [likely.rstrip('.') + '.', *_TRAINED] if likely else [*_TRAINED]
     if names is not None:
-        last = names[0]
-        places += sorted({n.removesuffix(last) for n in state if n.endswith(last)}, key=len)
-    due = NAMES if names is None else names
-    here = (place for place in places if all(place + name in state for name in due))
-    prefix = prefix.rstrip('.') + '.' if prefix else next(here, '')
+        starts = {n.removesuffix(names[0]) for n in state if n.endswith(names[0])}
+        places += sorted(starts, key=len)
+    names = REQUIRED if names is None else names
+    fitting = (place for place in places if all(place + name in state for name in names))
+    prefix = prefix.rstrip('.') + '.' if prefix else next(fitting, '')
     backbone = {n[len(prefix) :]: value for n, value in state.items() if n.startswith(prefix)}
     if not backbone:
         raise ValueError(f'no name starts with {prefix!r}, there are {sorted(state)[:3]} ...')
