@@ -73,9 +73,8 @@ class AdapterConfig:
         low_rank: Whether it is a low-rank change, as peft's LoRA.
         averages_to: The method of an average, if it is another one.
         start_only: Options that only say how the adapter starts.
-        by_layer: Options that make the ranks of low-rank changes differ from layer to layer.
-        older: What options mean that older cards lack.
-        refused: Options of a release that have no meaning, and why.
+        older: What options mean that cards of older versions lack.
+        refused: Options of a release that have no meaning, and why; not inherited.
         start_block: The first ``blocks.<i>`` that is adapted.
     """
 
@@ -85,7 +84,6 @@ class AdapterConfig:
     low_rank: ClassVar[bool] = False
     averages_to: ClassVar[str | None] = None
     start_only: ClassVar[tuple[str, ...]] = ()
-    by_layer: ClassVar[tuple[str, ...]] = ()
     older: ClassVar[Mapping[str, object]] = {}
     refused: ClassVar[Mapping[str, str]] = {}
 
@@ -220,9 +218,9 @@ def parse_adapter(config: Mapping | AdapterConfig) -> AdapterConfig:
     if not isinstance(method, str) or method not in ADAPTERS:
         raise ValueError(f'adapter: unknown type {method!r}, choose one of {sorted(ADAPTERS)}')
     known = option_names(ADAPTERS[method])
-    if refused := [name for name in ADAPTERS[method].refused if name in options]:
-        reason = ADAPTERS[method].refused[refused[0]]
-        raise ValueError(f'adapter: {refused[0]} of {method}: {reason}: leave it out')
+    for name, reason in vars(ADAPTERS[method]).get('refused', {}).items():
+        if name in options:
+            raise ValueError(f'adapter: {name} of {method}: {reason}: leave it out')
     if unknown := sorted(options.keys() - known, key=str):
         raise ValueError(f'adapter: unknown options {unknown} of {method}, it has {sorted(known)}')
     try:

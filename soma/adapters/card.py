@@ -36,6 +36,7 @@ class BaseCard:
         hash: Of names, shapes and values, as :func:`~soma.adapters.base_hash`.
         samples: Some values of what the hash leaves out, by the name of the tensor.
         file: Where they were read from.
+        file_prefix: What their names start with there, if the config said it.
         names: What of a file belongs to the base; a DINOv2 says it by the sizes below.
         arch: Name of the architecture, or its options.
         img_size: Height and width in pixels that the position embedding is made for.
@@ -50,6 +51,7 @@ class BaseCard:
     hash: str | None = _entry(_TEXT)
     samples: Mapping[str, Sequence[float]] = _entry(_NUMBERS, {})
     file: str = _entry(_TEXT, '')
+    file_prefix: str = _entry(_TEXT, '')
     names: Sequence[str] | None = _entry(_TEXTS)
     arch: str | Mapping | None = _entry(_ARCH)
     img_size: Sequence[int] | None = _entry(_SIZE)
@@ -63,6 +65,11 @@ class BaseCard:
     def grid(self) -> tuple[int, ...] | None:
         """Height and width in patches of the position embedding, if they are known."""
         return self.img_size and tuple(side // self.patch_size for side in self.img_size)
+
+    @property
+    def tells_sizes(self) -> bool:
+        """Whether it says what to make of a file: its sizes, or what of it to take."""
+        return self.img_size is not None or self.names is not None
 
     def to_dict(self) -> dict:
         """Plain data, as it stands in a file."""
@@ -200,7 +207,9 @@ def read_card(data: object, path: str | os.PathLike) -> Card:
         raise CheckpointError(f'{path}: its card names no targets of its adapter')
     names = {f.name for f in fields(ADAPTERS[method])} - {*_OWN_FIELDS}
     settings = {name: extra.pop(name) for name in [*extra] if name in names}
-    values['settings'] = {**ADAPTERS[method].older, **settings}
+    # Without a version, the options are what tensors told.
+    older = ADAPTERS[method].older if values.get('soma_version') else {}
+    values['settings'] = {**older, **settings}
     card = Card(**values)
     _check_settings(card, path)
     return card

@@ -57,16 +57,13 @@ class LayerConfig(AdapterConfig):
         """What the layer of that name in the model is made with: by default as all others."""
         return self.options()
 
-    def shared(self) -> dict:
+    def card_options(self) -> dict:
         """The options that the layers have together on a card, since each has its own value."""
         return {}
 
-    def check_layers(self, names: Iterable[str]) -> None:
-        """Raise a ``ValueError`` if an option is of no use for the layers of these names."""
-
-    def skips(self, layer: nn.Module) -> bool:
-        """Whether a target is left out for what kind of layer it is."""
-        return False
+    def choose(self, layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
+        """Choose among the targets, by name; a ``ValueError`` if an option is of no use there."""
+        return layers
 
     def layer_class(self, layer: nn.Module) -> type[AdapterLayer] | None:
         """The class of an adapted layer in the place of a plain one, None if there is none."""
@@ -78,11 +75,7 @@ class LayerConfig(AdapterConfig):
         adapted = {}
         flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
         try:
-            targets = find_layers(model, self)
-            layers = {name: layer for name, layer in targets.items() if not self.skips(layer)}
-            if not layers:
-                raise ValueError(f'all {len(targets)} targets are of a kind that is skipped')
-            self.check_layers(layers)
+            layers = self.choose(find_layers(model, self))
             if self.groups != GROUPS:
                 check_groups(self.groups, layers)
             for name, layer in layers.items():
@@ -105,7 +98,7 @@ class LayerConfig(AdapterConfig):
             )
         except ValueError as error:
             raise ValueError(f'layer {name!r}: {error}') from error
-        adapted.method, adapted.shared = self.method, self.shared()
+        adapted.method, adapted.shared = self.method, self.card_options()
         return adapted
 
     @classmethod

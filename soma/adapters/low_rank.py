@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from .base import LARGEST, Recognised, is_count
+from .base import LARGEST, Recognised, is_count, option_names
 from .functional import AdaptedConv2d, AdaptedLinear, weight_delta
 from .layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
 from .layer_config import LayerConfig
@@ -241,13 +241,9 @@ class LowRankConfig(LayerConfig):
         super().check_tensors(state, targets, settings)
         if missing := [name for name in ('rank', 'alpha') if settings.get(name) is None]:
             raise ValueError(f'its card has no {missing[0]}')
+        config = cls(**{n: v for n, v in settings.items() if n in option_names(cls)})
         for target in targets:
             count_groups(target, {name: state[f'{target}.{name}'] for name in LOW_RANK})
-            rank, due = state[f'{target}.B'].shape[1], cls.layer_rank(target, settings)
+            rank, due = state[f'{target}.B'].shape[1], config.layer_options(target)['rank']
             if rank != due:
                 raise ValueError(f'its card says rank {due}, but {target} has rank {rank}')
-
-    @classmethod
-    def layer_rank(cls, name: str, settings: Mapping) -> int:
-        """The rank of a layer of that name, by the options on a card."""
-        return settings['rank']

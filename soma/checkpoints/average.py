@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..adapters.base import parse_adapter
+from ..adapters.card import Card
 from ..adapters.low_rank import LOW_RANK, low_rank_delta
 from ..adapters.svd import low_rank_product, split_components
 from ..io.files import CheckpointError, check_output
@@ -48,7 +50,7 @@ def average_files(
     rank: int | None = None,
     cpu_only: bool = False,
     force: bool = False,
-    extra: bool = False,
+    ignore_extra: bool = False,
 ) -> Average:
     """Average checkpoints of one architecture (ReVT, arXiv 2308.13331).
 
@@ -69,7 +71,7 @@ def average_files(
         rank: Of the averaged adapter; twice the largest one of the files if None.
         cpu_only: Do not compute on a GPU.
         force: Average adapters of different pretrained weights.
-        extra: Leave out what only later files have, of what is to be averaged.
+        ignore_extra: Leave out what only later files have, of what is to be averaged.
 
     Returns:
         What was averaged.
@@ -88,7 +90,8 @@ def average_files(
     averaged = {layer for layer in layers if _finds(pattern, layer)}
     if not tensors and not averaged:
         raise ValueError(f'{weights_filter!r} finds no floating tensor in {files[0]}')
-    ranks = [_check_same(first, open_checkpoint(file), pattern, force, extra) for file in files]
+    options = (pattern, force, ignore_extra)
+    ranks = [_check_same(first, open_checkpoint(file), *options) for file in files]
     if not averaged:  # adapters stay as they are
         layers = {}
         if rank is not None:
@@ -113,14 +116,19 @@ def average_files(
     state.update({name: first.tensors[name].clone() for name in rest})
     about = {'files': [str(file) for file in files], 'weights_filter': weights_filter}
     about |= {'operation': operation, 'factors': list(factors) if factors else None}
-    card = replace(first.card, average=about)
-    if layers:
-        settings = {k: v for k, v in card.settings.items() if k not in card.adapter.by_layer}
-        settings |= {'rank': rank, 'alpha': float(rank)}
-        method = card.adapter.averages_to or card.method
-        card = replace(card, method=method, settings=settings)
-    write_with_card(state, card, out)
+    write_with_card(state, _average_card(first.card, about, rank), out)
     return Average(len(tensors), len(rest), len(averaged), rank, errors)
+
+
+def _average_card(card: Card, about: Mapping, rank: int | None) -> Card:
+    """The card of an average, from the first file's; of that rank if adapters were averaged."""
+    card = replace(card, average=about)
+    if rank is None:
+        return card
+    ranks = parse_adapter(card.adapter_config(['.+'])).card_options()
+    settings = {name: value for name, value in card.settings.items() if name not in ranks}
+    settings |= {'rank': rank, 'alpha': float(rank)}
+    return replace(card, method=card.adapter.averages_to or card.method, settings=settings)
 
 
 def _split(
@@ -138,11 +146,11 @@ def _split(
 
 
 def _check_same(
-    first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force: bool, extra: bool
+    first: Checkpoint, other: Checkpoint, pattern: re.Pattern, force: bool, ignore_extra: bool
 ) -> int:
     """Compare what is to be averaged; the rank of the other's adapter, 0 without one."""
     first_shapes, other_shapes = _shapes(first, pattern), _shapes(other, pattern)
-    if extra:
+    if ignore_extra:
         other_shapes = {name: v for name, v in other_shapes.items() if name in first_shapes}
     if names := sorted(first_shapes.keys() ^ other_shapes.keys()):
         raise CheckpointError(f'{first.path} and {other.path} differ in: {", ".join(names[:5])}')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,12 +15,14 @@ from ..adapters.pretrained import as_trained, check_base, fingerprint
 from ..adapters.state import by_layer, merge_state
 from ..io.files import CheckpointError
 from ..io.tensors import check_finite
-from ..models.backbones.dinov2_names import public_names
-from ..models.backbones.dinov2_weights import check_not_converted, convert_dinov2, read_pretrained
-from ..models.backbones.mit_weights import from_segformer
+from ..models.backbones.dinov2_names import REQUIRED
+from ..models.backbones.dinov2_weights import (
+    PUBLISHED_PATCH,
+    check_not_converted,
+    convert_dinov2,
+    read_pretrained,
+)
 from ..models.build import build_backbone
-
-PUBLISHED_PATCH = 14  # pixels, in all public files of DINOv2
 
 
 @dataclass(frozen=True)
@@ -116,11 +118,12 @@ class Checkpoint:
         trained = {n: value for n, value in self.tensors.items() if n not in self.base_names}
         return replace(self, tensors={**weights, **trained})
 
-    def made_for(self, model: nn.Module) -> Checkpoint:
+    def made_for(self, model: nn.Module, prefix: str = '') -> Checkpoint:
         """Let a model say what the pretrained weights must be, where the file does not.
 
         Args:
             model: The model that it is for.
+            prefix: What their names start with in the file that its config names.
 
         Returns:
             With the sizes of a DINOv2, or the names in another backbone, on the card.
@@ -128,19 +131,35 @@ class Checkpoint:
         Raises:
             CheckpointError: If what the file says of the model is not so.
         """
-        card = self.card
+        card, base = self.card, self.card.base
         check_adapter(model, card, self.path)
-        backbone = dict(model.named_modules()).get(card.prefix.rstrip('.'))
-        if card.base is not None or card.method is None or backbone is None:
-            return self
+        if card.method is not None and not (base and base.tells_sizes):
+            base = self._base_of(model)
+        if base is not None and prefix:
+            base = replace(base, file_prefix=prefix)
+        return replace(self, card=replace(card, base=base))
+
+    def _base_of(self, model: nn.Module) -> BaseCard | None:
+        """What is known of the base, and what a model says of it; None if it lacks nothing."""
+        base, prefix = self.card.base, self.card.prefix
+        backbone = dict(model.named_modules()).get(prefix.rstrip('.'))
+        if backbone is None:
+            raise CheckpointError(
+                f'{self.path} has its adapter in {prefix}, which the model has not: name a config '
+                'with this part'
+            )
         if hasattr(backbone, 'describe'):
             about = backbone.describe()
             sizes = {name: about[name] for name in ('img_size', 'patch_size', 'pos_embed_interp')}
-            base = BaseCard(**sizes)
-        else:
-            names = [n for n in backbone.state_dict() if card.prefix + n not in self.tensors]
-            base = BaseCard(names=names) if names else None
-        return replace(self, card=replace(card, base=base))
+            return replace(base or BaseCard(), **sizes)
+        if base is not None and base.hash is not None:
+            return base
+        names = [
+            name
+            for name, value in backbone.state_dict().items()
+            if value.is_floating_point() and prefix + name not in self.tensors
+        ]
+        return replace(base or BaseCard(), names=names) if names else base
 
     def complete(
         self,
@@ -170,11 +189,16 @@ class Checkpoint:
             if config is not None:
                 raise CheckpointError(f'{self.path} has its base: leave --config out')
             return self
-        made = self if config is None else self.made_for(build_backbone(config))
+        made = self
+        if config is not None:
+            if self.card.base and self.card.base.tells_sizes:
+                raise CheckpointError(f'{self.path} says its sizes: leave --config out')
+            model, left_out = build_backbone(config)
+            made = self.made_for(model, left_out.prefix)
         completed = made.with_base(base, force)
         kernel = completed.tensors.get(f'{self.card.prefix}patch_embed.proj.weight')
         is_published = kernel is not None and kernel.shape[-1] == PUBLISHED_PATCH
-        if made.card.base is None and is_published:
+        if is_published and not (made.card.base and made.card.base.tells_sizes):
             raise CheckpointError(
                 f'{base} has patches of {PUBLISHED_PATCH} pixels, as published, and {self.path} '
                 'does not say its sizes: name its config (--config), or convert the file first '
@@ -211,15 +235,9 @@ class Checkpoint:
             FileNotFoundError: If there is no such file.
             CheckpointError: If it lacks some, holds others or of another size.
         """
-        card, (base, grid) = self.card.base or BaseCard(), read_pretrained(file)
-        names = ['cls_token', 'pos_embed'] if card.names is None else card.names
-        try:
-            base = from_segformer(base)
-            prefix = _prefix_of(base, names)
-            base = {n[len(prefix) :]: v for n, v in base.items() if n.startswith(prefix)}
-            base = public_names(base)
-        except ValueError as error:
-            raise CheckpointError(f'{file}: {error}') from error
+        card = self.card.base or BaseCard()
+        names = REQUIRED if card.names is None else card.names
+        base, grid = read_pretrained(file, names=names, likely=card.file_prefix)
         base.pop('mask_token', None)
         if card.names is not None:  # the file may hold more, such as a classifier
             if absent := [name for name in names if name not in base]:
@@ -227,6 +245,8 @@ class Checkpoint:
                     f'{file} lacks pretrained weights of {self.path}: {absent[:3]}'
                 )
             kept = {*names, *(n.removeprefix(self.card.prefix) for n in self.tensors)}
+            if card.hash is None:  # the names are those of weights, without counters
+                kept |= {name for name, value in base.items() if not value.is_floating_point()}
             base = {name: value for name, value in base.items() if name in kept}
         if card.img_size is not None:
             interp = card.pos_embed_interp or 'exact'
@@ -278,10 +298,3 @@ class Checkpoint:
         return CheckpointError(
             f'{self.path} holds no pretrained weights: name their file with --base{hint}'
         )
-
-
-def _prefix_of(state: Mapping[str, Tensor], names: Sequence[str]) -> str:
-    """What all the names begin with in a file of a whole model; '' if they stand there as such."""
-    starts = sorted(key.removesuffix(names[0]) for key in state if key.endswith(names[0]))
-    fitting = (p for p in sorted(starts, key=len) if all(p + name in state for name in names))
-    return next(fitting, '')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,8 @@ from ..adapters.card import Card
 from ..io.files import CheckpointError, check_output
 from ..utils.version import __version__
 from .open import open_checkpoint, write_with_card
+
+logger = logging.getLogger(__name__)
 
 
 def extract_adapter(
@@ -47,7 +50,12 @@ def extract_adapter(
         _check_targets(card, targets, final)
     names = tensors.keys() - checkpoint.base_names
     checkpoint.check_values(names)
-    card = replace(card, soma_version=card.soma_version or __version__, base=checkpoint.base)
+    version = card.soma_version or __version__
+    if unknown := sorted(card.adapter.older.keys() - card.settings.keys()):
+        version = None  # with one, the card would mean their defaults
+        message = '%s does not tell %s, nor will the card: the config of the model has to'
+        logger.warning(message, final, ', '.join(unknown))
+    card = replace(card, soma_version=version, base=checkpoint.base)
     write_with_card({n: value for n, value in tensors.items() if n in names}, card, out)
     return card
 

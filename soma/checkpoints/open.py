@@ -23,10 +23,10 @@ from ..io.checkpoint_files import (
     write_checkpoint,
 )
 from ..io.files import CheckpointError
-from ..models.backbones.mit_weights import from_segformer
+from ..models.backbones.mit_names import from_segformer
 from ..models.build import LeftOut, plain_model
 from .checkpoint import Checkpoint
-from .co_detr_release import from_co_detr_release
+from .co_detr_names import from_co_detr_release
 
 # From the names of public releases to those of this package; other names stay as they are.
 RENAMINGS = (from_release, from_co_detr_release, from_segformer)
@@ -160,7 +160,7 @@ def load_plain(
     _check_method(checkpoint, left_out.method)
     if lacks_base := _lacks_base(checkpoint, model):
         base = base or left_out.pretrained
-    checkpoint = checkpoint.made_for(model).complete(base, force, lacks_base)
+    checkpoint = checkpoint.made_for(model, left_out.prefix).complete(base, force, lacks_base)
     load_strictly(model, checkpoint.plain(), path)
     model.loaded_card = checkpoint.card
     return checkpoint.card

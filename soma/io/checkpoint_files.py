@@ -155,8 +155,17 @@ def card_of(content: Mapping) -> dict:
 
 def pretrained_file(init_cfg: Mapping | Sequence[Mapping] | None) -> str | None:
     """The file of pretrained weights that mmengine's ``init_cfg`` names, if it names one."""
+    return _pretrained(init_cfg).get('checkpoint')
+
+
+def pretrained_prefix(init_cfg: Mapping | Sequence[Mapping] | None) -> str:
+    """What the names in the file of :func:`pretrained_file` start with, if the config says it."""
+    return _pretrained(init_cfg).get('prefix') or ''
+
+
+def _pretrained(init_cfg: Mapping | Sequence[Mapping] | None) -> Mapping:
     configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
-    return next((c['checkpoint'] for c in configs if c['type'] == 'Pretrained'), None)
+    return next((config for config in configs if config['type'] == 'Pretrained'), {})
 
 
 def load_strictly(model: nn.Module, state: Mapping[str, Tensor], path: str | os.PathLike) -> None:

@@ -6,14 +6,13 @@ import copy
 import os
 from typing import NamedTuple
 
-import torch
 from mmengine.config import Config
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 from ..adapters.base import parse_adapter
-from ..io.checkpoint_files import pretrained_file
+from ..io.checkpoint_files import pretrained_file, pretrained_prefix
 from ..io.files import InputError
 from ..ops.install import install_attention
 from ..utils.config import load_config
@@ -26,10 +25,12 @@ class LeftOut(NamedTuple):
     Attributes:
         pretrained: The file of pretrained weights that the backbone would have loaded.
         method: The ``type`` of its adapter.
+        prefix: What the names of the backbone start with in the file, if the config says it.
     """
 
     pretrained: str | None = None
     method: str | None = None
+    prefix: str = ''
 
 
 def use_plain_model(config: Config) -> LeftOut:
@@ -58,8 +59,8 @@ def use_plain_model(config: Config) -> LeftOut:
             config.model.backbone = inner
         backbone = inner
     backbone.pop('base_dtype', None)
-    pretrained = pretrained_file(backbone.pop('init_cfg', None))
-    return LeftOut(pretrained, adapter and adapter.method)
+    source = backbone.pop('init_cfg', None)
+    return LeftOut(pretrained_file(source), adapter and adapter.method, pretrained_prefix(source))
 
 
 def build_model(config: Config) -> nn.Module:
@@ -81,14 +82,14 @@ def build_model(config: Config) -> nn.Module:
         return MODELS.build(copy.deepcopy(config.model)).eval()
 
 
-def build_backbone(path: str | os.PathLike) -> nn.Module:
+def build_backbone(path: str | os.PathLike) -> tuple[nn.Module, LeftOut]:
     """Build the backbone of a config without its weights, in a model that has nothing else.
 
     Args:
         path: The config file.
 
     Returns:
-        A module with the attribute ``backbone``, on the device ``meta``.
+        A module with the attribute ``backbone``, and what was left out of the config.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -97,10 +98,11 @@ def build_backbone(path: str | os.PathLike) -> nn.Module:
     config = load_config(path)
     if 'backbone' not in config.get('model', {}):
         raise InputError(f'{path} has no model.backbone')
-    use_plain_model(config)
+    left_out = use_plain_model(config)
     init_default_scope(config.get('default_scope', 'mmseg'))
-    with naming_keys(config), torch.device('meta'):
-        return nn.ModuleDict({'backbone': MODELS.build(copy.deepcopy(config.model.backbone))})
+    with naming_keys(config):
+        backbone = MODELS.build(copy.deepcopy(config.model.backbone))
+    return nn.ModuleDict({'backbone': backbone}), left_out
 
 
 def plain_model(model: nn.Module) -> nn.Module:

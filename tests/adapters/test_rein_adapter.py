@@ -20,6 +20,8 @@ from soma.adapters import (
     parse_adapter,
     save_adapter,
 )
+from soma.adapters.card import read_card
+from soma.adapters.describe import check_adapter
 from soma.io.checkpoint_files import CheckpointError, card_of, read_checkpoint
 
 SMALL = dict(type='Rein', num_tokens=5, rank=2, query_dims=6)
@@ -134,6 +136,21 @@ def test_a_file_brings_the_tokens_onto_the_base(config, inside, tmp_path):
     other = convnext() if config is STAGES else vit()
     with pytest.raises(CheckpointError, match='pretrained weights'):
         load_adapter(other, tmp_path / 'rein.safetensors', prefix)
+
+
+def test_what_an_older_card_lacks_is_known():
+    """Of a file of a release it is not: any model may take it."""
+    model = vit()
+    inject_adapter(model, SMALL | {'use_softmax': False})
+    data = {**adapter_card(model).to_dict(), 'link': False}
+    del data['use_softmax'], data['zero_mlp_delta_f']
+    card = read_card(data, 'x.pth')
+    assert card.settings['use_softmax'] is True and card.settings['zero_mlp_delta_f'] is False
+    with pytest.raises(CheckpointError, match=r'use_softmax True.*, the model .*use_softmax False'):
+        check_adapter(model, card, 'x.pth')
+    del data['soma_version']
+    check_adapter(model, card := read_card(data, 'x.pth'), 'x.pth')
+    assert not {'use_softmax', 'zero_mlp_delta_f'} & card.settings.keys()
 
 
 def test_two_processes_share_their_gradients(tmp_path):

@@ -364,6 +364,7 @@ def test_ranks_rise_with_depth_as_in_the_release(tmp_path):
     ('options', 'message'),
     [
         (dict(lora_dropout=0.0), 'lora_dropout of SoMA: .* never applies: leave it out'),
+        (dict(type='PiSSA', lora_dropout=0.0), r"unknown options \['lora_dropout'\] of PiSSA"),
         (dict(rank_ramp=True, rank=1), 'rank_ramp raises the ranks from block 12 on'),
         (dict(rank_ramp=1), 'rank_ramp must be True or False'),
         (dict(component='released'), "component must be one of .*'release'"),

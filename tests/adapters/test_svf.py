@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from mmengine.config import Config
 from torch import nn
 
 from soma.adapters import (
@@ -200,7 +201,8 @@ def test_kernels_of_a_size_are_skipped(options, layers):
         decompose(convolutions(), skip_1x1=True, skip_3x3=True)
 
 
-RANKS = {r'layer2\.conv\d': 5, 'fc': 0.5, r'layer\d\.conv1': 2}
+# Neither in the order of the alphabet nor free of what a text must escape.
+RANKS = [[r'layer2\.conv\d\b', 5], ['fc', 0.5], [r'layer\d\.conv1', 2]]
 
 
 @pytest.mark.parametrize('suffix', ['.safetensors', '.pth'])
@@ -208,7 +210,9 @@ def test_ranks_by_layer_survive_a_file(suffix, tmp_path):
     net, x = nn.Sequential(), torch.randn(2, 12, 5, 5)
     net.add_module('backbone', convolutions())
     plain = copy.deepcopy(net)
-    inject_adapter(net.backbone, dict(type='SVF', targets=r'.+(conv\d|fc)|fc', ranks=RANKS))
+    adapter = dict(type='SVF', targets=r'.+(conv\d|fc)|fc', ranks=[*map(tuple, RANKS)])
+    Config(dict(adapter=adapter)).dump(tmp_path / 'config.py')
+    inject_adapter(net.backbone, Config.fromfile(tmp_path / 'config.py').adapter)
     ranks = {name: len(p) for name, p in net.backbone.named_parameters() if name.endswith('.S')}
     expected = {'layer1.conv1': 2, 'layer1.conv2': 24, 'layer2.conv1': 5, 'layer2.conv2': 5}
     assert ranks == {f'{name}.S': rank for name, rank in {**expected, 'fc': 4}.items()}
@@ -239,7 +243,7 @@ def truncated(weight, rank):
 
 def test_what_does_not_train_can_be_cut_off_as_in_the_release(tmp_path):
     plain, x = convolutions(), torch.randn(2, 12, 5, 5)
-    net = decompose(copy.deepcopy(plain), ratio=0.6, ranks={'fc': 3}, cut=True)
+    net = decompose(copy.deepcopy(plain), ratio=0.6, ranks=[('fc', 3)], cut=True)
     # 0.6 of 12 and 24 is 7.2 and 14.4; the multiples of 4 below are 4 and 12
     ranks = {'layer1.conv1': 4, 'layer2.conv1': 4, 'layer1.conv2': 12, 'layer2.conv2': 12, 'fc': 3}
     expected = copy.deepcopy(plain)
@@ -262,19 +266,21 @@ def test_what_does_not_train_can_be_cut_off_as_in_the_release(tmp_path):
     folded = merge_state(net.state_dict(), open_checkpoint(tmp_path / 'svf.pth').card)
     half = truncated(plain.fc.weight.detach(), 3) / 2
     assert torch.allclose(folded['fc.weight'], half, atol=1e-5)
-    other = decompose(copy.deepcopy(plain), ratio=0.6, ranks={'fc': 3})
+    other = decompose(copy.deepcopy(plain), ratio=0.6, ranks=[('fc', 3)])
     with pytest.raises(CheckpointError, match=r'cut True.*, the model .* cut False'):
         load_adapter(other, tmp_path / 'svf.pth')
-    other = decompose(copy.deepcopy(plain), ranks={f'{name}$': n for name, n in ranks.items()})
+    other = decompose(copy.deepcopy(plain), ranks=[(f'{name}$', n) for name, n in ranks.items()])
     save_adapter(other, tmp_path / 'other.pth')
     with pytest.raises(CheckpointError, match='differ in the options of their adapters'):
         average_files([tmp_path / 'svf.pth', tmp_path / 'other.pth'], tmp_path / 'mean.pth')
 
 
 def test_a_card_without_cut_is_of_none(tmp_path):
-    card = read_card({'method': 'SVF', 'targets': ['fc'], 'ratio': 0.5}, 'x.pth')
+    data = {'method': 'SVF', 'targets': ['fc'], 'ratio': 0.5, 'soma_version': '1.0'}
+    card = read_card(data, 'x.pth')
     assert card.settings == {'ratio': 0.5, 'cut': False}
-    for wrong in (dict(ranks={'(': 2}), dict(ranks={'fc': 0}), dict(ranks=[2]), dict(cut='yes')):
+    ranks = ([['(', 2]], [['fc', 0]], [2], ['fc', 2])
+    for wrong in (*({'ranks': value} for value in ranks), {'cut': 'yes'}):
         with pytest.raises(CheckpointError, match=f'its card is wrong: .*{next(iter(wrong))}'):
             read_card({'method': 'SVF', 'targets': ['fc'], **wrong}, 'x.pth')
 
@@ -282,10 +288,12 @@ def test_a_card_without_cut_is_of_none(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(ranks={'conv9': 2}), "ranks 'conv9' matches none of the 5 layers"),
-        (dict(ranks={'fc': 8}), "layer 'fc': rank 8 is out of range for a 7 x 24 matrix"),
-        (dict(ranks={'fc': 1.5}), "ranks 'fc' must be above 0 and at most 1, got 1.5"),
-        (dict(ranks={'fc': True}), "ranks 'fc' must be above 0"),
+        (dict(ranks=[('conv9', 2)]), "ranks 'conv9' matches none of the 5 layers"),
+        (dict(ranks=[('fc', 8)]), "layer 'fc': rank 8 is out of range for a 7 x 24 matrix"),
+        (dict(ranks=[('fc', 1.5)]), "ranks 'fc' must be above 0 and at most 1, got 1.5"),
+        (dict(ranks=[('fc', True)]), "ranks 'fc' must be above 0"),
+        (dict(ranks={'fc': 2}), r"ranks must be a list of \(pattern, rank\), got \{'fc': 2\}"),
+        (dict(ranks=[(3, 2)]), r'ranks must be a list of \(pattern, rank\)'),
         (dict(skip_1x1=1), 'skip_1x1 must be True or False'),
     ],
 )

@@ -102,7 +102,7 @@ def test_what_only_later_files_have_can_be_left_out(write, tmp_path, run_here):
     mean = (state(0)['encoder.a'] + state(1)['encoder.a']) / 2
     torch.testing.assert_close(result['encoder.a'], mean)
     with pytest.raises(CheckpointError, match=r'differ in: encoder\.more'):  # the other way round
-        average_files(files[::-1], tmp_path / 'out.pth', extra=True)
+        average_files(files[::-1], tmp_path / 'out.pth', ignore_extra=True)
 
 
 def test_equal_weights_stay_as_they_are(write, tmp_path):

@@ -6,6 +6,7 @@ import os
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmseg.apis import init_model
 from release_names import rein, soma_adapter, split_qkv
@@ -161,10 +162,17 @@ def test_sizes_of_a_published_base_come_from_the_config(
     assert card_of(read_checkpoint(out))['base']['img_size'] == [32, 32]
     with pytest.raises(CheckpointError, match=r'merged\.pth has its base: leave --config out'):
         merge_files(None, out, tmp_path / 'x.pth', config=config_file)
-    tiny_config.model.backbone.img_size = 48
-    tiny_config.dump(tmp_path / 'other.py')
-    with pytest.raises(CheckpointError, match='positions of 4 x 4 patches, the model 6 x 6'):
-        merge_files(public_file, out, tmp_path / 'x.pth', config=tmp_path / 'other.py')
+    with pytest.raises(CheckpointError, match=r'merged\.pth says its sizes: leave --config out'):
+        merge_files(public_file, out, tmp_path / 'x.pth', config=config_file)
+    extract_adapter(adapter, ours := tmp_path / 'ours.pth')  # which knows no more
+    with pytest.raises(CheckpointError, match=r'ours\.pth does not say its sizes'):
+        merge_files(public_file, ours, tmp_path / 'x.pth')
+    merge_files(public_file, ours, out, config=config_file)
+    assert equal(read_state_dict(out), expected)
+    config_file.write_text(config_file.read_text().replace('patch_size=8', 'patch_size=14'))
+    config_file.write_text(config_file.read_text().replace('img_size=32', 'img_size=42'))
+    merge_files(public_file, adapter, out, config=config_file)  # published patches, resized
+    assert read_state_dict(out)['backbone.pos_embed'].shape == (1, 10, 16)
     (tmp_path / 'empty.py').write_text('a = 1')
     with pytest.raises(InputError, match=r'empty\.py has no model\.backbone'):
         merge_files(public_file, adapter, tmp_path / 'x.pth', config=tmp_path / 'empty.py')
@@ -235,6 +243,40 @@ def test_another_base_by_its_prefix(public_file, converted, adapter, tmp_path):
     assert equal(*states)
 
 
+@pytest.mark.parametrize('apart', [True, False])
+def test_a_student_beside_its_teacher(
+    apart, tiny_config, build_runner, plain_model, converted, adapter, tmp_path
+):
+    """The prefix of ``init_cfg`` holds for all that follows, with a card and without."""
+    student, file, out = read_state_dict(converted), tmp_path / 'ssl.pth', tmp_path / 'out.pth'
+    parts = {'teacher': {n: v + 1 for n, v in student.items()}, 'student': student}
+    parts = {p: {f'backbone.{n}': v for n, v in part.items()} for p, part in parts.items()}
+    flat = {f'{name}.{n}': v for name, part in parts.items() for n, v in part.items()}
+    torch.save(parts if apart else flat, file)
+    convert_dinov2_file(file, out, (32, 32), 8, prefix='student.backbone')
+    assert equal(read_state_dict(out), student)
+    tiny_config.model.backbone.init_cfg.update(checkpoint=str(file), prefix='student.backbone')
+    tiny_config.dump(tmp_path / 'config.py')
+    left_out = use_plain_model(Config.fromfile(tmp_path / 'config.py'))
+    load_plain(model := plain_model(), adapter, left_out=left_out)
+    expected = open_checkpoint(adapter).with_base(converted).plain()
+    assert equal(model.state_dict(), expected)
+    merge_files(file, adapter, out, config=tmp_path / 'config.py')
+    assert equal(read_state_dict(out), expected)
+    options = {'default_hooks.checkpoint.type': 'AdapterCheckpointHook', 'train_cfg.max_iters': 1}
+    build_runner(tiny_config, options).train()
+    final = f'{tiny_config.work_dir}/iter_1.pth'
+    load_plain(model, final, left_out=left_out)
+    for base in (file, converted):  # where the card says, or else where the names are
+        merge_files(base, final, out)
+        assert equal(read_state_dict(out), model.state_dict())
+
+
+def test_an_adapter_in_a_part_that_the_model_has_not(adapter, converted):
+    with pytest.raises(CheckpointError, match=r'soma\.pth has its adapter in backbone\., which'):
+        load_plain(torch.nn.Linear(2, 2), adapter, converted)
+
+
 def test_two_chunks_with_the_same_block_are_refused(public_file, tmp_path):
     state = chunked(read_state_dict(public_file))
     state['blocks.0.2.norm1.bias'] = torch.ones(16)
@@ -267,10 +309,35 @@ def test_rein_without_link_or_scale(plain_model, converted, tmp_path, caplog):
     assert ours.keys() == state.keys() - {*unused}
     card = card_of(read_checkpoint(tmp_path / 'ours.safetensors'))
     assert card['zero_mlp_delta_f'] and not card['link']
+    assert 'use_softmax' not in card and 'soma_version' not in card
+    message = 'rein.pth does not tell use_softmax, nor will the card: the config of the model has'
+    assert message in caplog.records[-1].getMessage()
+    other = plain_model(adapter=dict(adapter, use_softmax=False))
+    load_plain(other, tmp_path / 'ours.safetensors', converted)
+    assert not other.backbone.reins.use_softmax
     with pytest.raises(CheckpointError, match=r'has an adapter Rein of .*zero_mlp_delta_f True'):
         load_plain(plain_model(adapter=REIN), tmp_path / 'rein.pth', converted)
     assert not any('reins' in n for n in open_for_training(converted).tensors)
     assert open_for_training(tmp_path / 'rein.pth').tensors.keys() == ours.keys()
+
+
+@pytest.mark.parametrize(
+    ('names', 'linked'),
+    [
+        (('querys2feat.weight', 'querys2feat.bias'), True),
+        (('query_feat.weight',), True),  # replace_query_feat=False
+        (('query_embed.weight', 'query_feat.weight'), False),
+        (('conv_seg.weight',), False),
+    ],
+)
+def test_a_link_is_told_by_the_head(names, linked, tmp_path, caplog):
+    state = rein(4) | {f'decode_head.{name}': torch.ones(5, 32) for name in names}
+    torch.save({'state_dict': state}, tmp_path / 'rein.pth')
+    opened = open_checkpoint(tmp_path / 'rein.pth')
+    assert opened.card.settings['link'] is linked and bool(caplog.records) is not linked
+    assert state.keys() - opened.tensors.keys() == (
+        set() if linked else {n for n in state if 'transform' in n or 'merge' in n}
+    )
 
 
 @pytest.fixture
@@ -310,6 +377,13 @@ def test_rein_on_a_resnet_has_the_releases_names(resnet, tmp_path):
     assert equal(model.state_dict(), state | weights)
     extract_adapter(tmp_path / 'rein_r18.pth', tmp_path / 'ours.pth')
     assert equal(read_state_dict(tmp_path / 'ours.pth'), state)
+    base = read_state_dict(tmp_path / 'resnet.pth')
+    for count in (7, None):  # of batches, which older files lack
+        values = {n: v if v.is_floating_point() else v + (count or 0) for n, v in base.items()}
+        values = {n: v for n, v in values.items() if count or v.is_floating_point()}
+        write_checkpoint(values, tmp_path / 'other.pth')
+        load_plain(model, tmp_path / 'rein_r18.pth', tmp_path / 'other.pth')
+        assert model.backbone.bn1.num_batches_tracked == 7  # or as it was
 
     # files of older versions
     save_adapter(model, tmp_path / 'new.pth', 'backbone.')
@@ -336,8 +410,31 @@ def test_rein_on_a_resnet_has_the_releases_names(resnet, tmp_path):
     assert resumed.content['ema_state_dict'].keys() == {f'module.{name}' for name in saved}
 
 
+@pytest.fixture
+def run_moved(run_here, monkeypatch):
+    """Run a script that hands its arguments to another, and that one."""
+
+    def run(script, *arguments):
+        commands = []
+        monkeypatch.setattr(os, 'execv', lambda python, command: commands.append(command))
+        run_here(script, *arguments)
+        ((_, script, *arguments),) = commands
+        run_here(script, *arguments)
+
+    return run
+
+
+def test_a_base_is_converted_by_the_releases_script(run_moved, public_file, tmp_path):
+    files = (public_file, tmp_path / 'theirs.pth')
+    run_moved('convert_models/convert_dinov2_sora.py', *files, '--height', 32, '--width', 48)
+    convert_dinov2_file(public_file, tmp_path / 'ours.pth', (32, 48), 16)
+    theirs = read_state_dict(tmp_path / 'theirs.pth')
+    assert equal(theirs, read_state_dict(tmp_path / 'ours.pth'))
+    assert theirs['pos_embed'].shape == (1, 1 + 2 * 3, 16)
+
+
 def test_the_releases_command_lines(
-    run_here, monkeypatch, capsys, converted, adapter, config_file, street_data, tmp_path
+    run_here, capsys, converted, adapter, config_file, street_data, tmp_path
 ):
     """Under its names of options; what means nothing here is checked."""
     apart, merged = tmp_path / 'dinov2_sora_converted.pth', tmp_path / 'merged.pth'
@@ -365,15 +462,11 @@ def test_the_releases_command_lines(
         run_here('visualize.py', config_file, merged, *images)
 
 
-def test_full_weights_of_rein(run_here, monkeypatch, tmp_path, converted):
+def test_full_weights_of_rein(run_moved, tmp_path, converted):
     state = {**rein(4), 'decode_head.querys2feat.bias': torch.ones(32)}
     torch.save({'state_dict': state}, tmp_path / 'head.pth')
-    commands = []
-    monkeypatch.setattr(os, 'execv', lambda python, command: commands.append(command))
     files = ['--backbone', converted, '--rein_head', tmp_path / 'head.pth']
-    run_here('generate_full_weights.py', '--segmentor_save_path', tmp_path / 'full.pth', *files)
-    ((_, script, *arguments),) = commands
-    run_here(os.path.basename(script), *arguments)
+    run_moved('generate_full_weights.py', '--segmentor_save_path', tmp_path / 'full.pth', *files)
     base = without_mask(read_state_dict(converted))
     expected = state | {f'backbone.{name}': value for name, value in base.items()}
     assert equal(read_state_dict(tmp_path / 'full.pth'), expected)

@@ -63,6 +63,13 @@ def test_positions_are_a_code_of_the_boxes_that_a_layer_starts_from(model):
         np.testing.assert_allclose(code, expected, atol=1e-5)
 
 
+def test_the_layers_before_the_last_are_needed():
+    config = small_model('dinov2-L_codetr')
+    config.decoder.return_intermediate = False
+    with pytest.raises(ValueError, match='return_intermediate must be True with num_feats'):
+        build(config)
+
+
 @torch.no_grad()
 def test_the_head_clips_boxes_where_the_decoder_does(model):
     """mmdet's heads start a box of no width from 1e-5."""

@@ -12,7 +12,8 @@ from soma.adapters import save_adapter
 from soma.checkpoints import average_files, load_plain, merge_files, open_checkpoint
 from soma.io.checkpoint_files import CheckpointError, read_state_dict, write_checkpoint
 from soma.models.backbones.mit import SegFormerMiT
-from soma.models.backbones.mit_weights import from_segformer
+from soma.models.backbones.mit_names import from_segformer
+from soma.models.build import build_backbone
 from soma.models.heads.plain_segformer import PlainSegformerHead
 
 WIDTHS, HEADS, SHRINK = (8, 16, 16, 16), (1, 2, 2, 2), (8, 4, 2, 1)
@@ -164,6 +165,16 @@ def test_encoder_files_are_pretrained_weights_under_both_names(tmp_path):
     assert torch.equal(merged[name], ours[name]) and merged.keys() == ours.keys()
 
 
+def test_an_encoder_is_built_as_its_config_says(tmp_path):
+    """With stochastic depth, whose shares mmseg reads from a tensor."""
+    sizes = 'embed_dims=8, num_layers=[1, 1, 1, 1], num_heads=[1, 2, 2, 2], drop_path_rate=0.1'
+    text = f"model = dict(backbone=dict(type='SegFormerMiT', {sizes}))"
+    (tmp_path / 'mit.py').write_text(text)
+    model, _ = build_backbone(tmp_path / 'mit.py')
+    encoder = from_segformer({n: v for n, v in published(0).items() if n.startswith('backbone.')})
+    assert model.state_dict().keys() == encoder.keys()
+
+
 def test_checkpoints_of_revt_are_averaged(tmp_path):
     states = [published(seed) for seed in range(3)]
     files = [write(tmp_path / f'{seed}.pth', state) for seed, state in enumerate(states)]
@@ -184,6 +195,10 @@ def test_other_names_stay():
     assert from_segformer(model) is model
     swin = {'backbone.patch_embed1.proj.weight': torch.ones(1), 'norm1.weight': torch.ones(1)}
     assert from_segformer(swin) is swin
+    for place in ('', 'backbone.'):
+        for name in ('pos_embed1', 'cls_token'):
+            pvt = {f'{place}{n}': torch.ones(2, 1) for n in ('block1.0.attn.kv.weight', name)}
+            assert from_segformer(pvt) is pvt
 
 
 @pytest.mark.parametrize(

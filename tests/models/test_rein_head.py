@@ -8,8 +8,9 @@ from test_heads import features, head_config, labels_of, make, samples
 from soma.models.heads import ReinMask2FormerHead
 
 
-def rein_head(queries=8):
+def rein_head(queries=8, **options):
     config = head_config(queries)
+    config.update(options)
     config.type = 'ReinMask2FormerHead'
     return MODELS.build(config)
 
@@ -38,6 +39,18 @@ def test_queries_stand_for_learned_ones(pair):
         result = head.predict((tuple(maps), queries), metas, {})
         torch.testing.assert_close(result, lean.predict(maps, metas, {}))
     assert result.shape == (2, 5, 90, 130)
+
+
+def test_positions_alone_are_replaced(pair):
+    """The release's default."""
+    _, queries, lean = pair
+    head = rein_head(replace_query_feat=False).eval()
+    state = {n: v for n, v in lean.state_dict().items() if n != 'query_embed.weight'}
+    head.load_state_dict(state)  # its names, all of them
+    with torch.no_grad():
+        maps = features()
+        actual, expected = head((maps, queries))[1], lean(maps)[1]
+    torch.testing.assert_close(actual, expected)
 
 
 def test_losses_reach_the_queries(pair):

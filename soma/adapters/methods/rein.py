@@ -38,6 +38,7 @@ class ReinConfig(AdapterConfig):
     method = 'Rein'
     folds = False
     start_only = ('scale_init', 'zero_init')
+    older = {'zero_mlp_delta_f': False, 'use_softmax': True}  # noqa: RUF012
     adapts = 'modules with parameters'
 
     targets: str | Sequence[str] = r'blocks\.\d+'
@@ -115,8 +116,10 @@ class ReinConfig(AdapterConfig):
         widths = {int(match[1]) for name in state if (match := _WIDTH.search(name))}
         stages = {width: stage for stage, width in enumerate(sorted(widths))}
         state = {_WIDTH.sub(lambda m: f'.{stages[int(m[1])]}.', n): v for n, v in state.items()}
-        head = [name for name in state if name.startswith('decode_head.')]
-        if has_card or not head or any('querys2feat' in name for name in head):
+        head = {name.split('.')[1] for name in state if name.startswith('decode_head.')}
+        # A linked head learns no positions of queries (query_embed), but perhaps their features.
+        is_linked = 'query_embed' not in head and head & {'querys2feat', 'query_feat'}
+        if has_card or not head or is_linked:
             return state
         unused = [name for name in state if _LINK.match(name)]
         if unused:

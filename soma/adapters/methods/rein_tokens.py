@@ -167,7 +167,10 @@ class Rein(Adapter, nn.Module):
 
 
 class StageReins(nn.ModuleDict):
-    """One :class:`Rein` for each stage of a network, numbered as in the public release."""
+    """One :class:`Rein` for each stage of a network.
+
+    The first stage that is adapted is number 0. Where all are, these are the release's numbers.
+    """
 
     @property
     def link(self) -> bool:

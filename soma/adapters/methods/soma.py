@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -142,7 +142,6 @@ class SoMAConfig(LowRankConfig):
     method = 'SoMA'
     layers = (SoMALinear, SoMAConv2d)
     start_only = ('component',)
-    by_layer = ('rank_ramp',)
     refused = {  # noqa: RUF012
         'lora_dropout': 'the paper has no dropout, and its release sets one that it never applies'
     }
@@ -156,12 +155,13 @@ class SoMAConfig(LowRankConfig):
         super().__post_init__()
         _check_component(self.component)
 
-    def check_layers(self, names: Iterable[str]) -> None:
+    def choose(self, layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
         """Check that a ramp rises."""
-        if self.rank_ramp and all(_ramp(name) == 1 for name in names):
+        if self.rank_ramp and all(_ramp(name) == 1 for name in layers):
             raise ValueError(
                 f'rank_ramp raises the ranks from block {_RAMP[0]} on, and no layer is there'
             )
+        return layers
 
     def layer_options(self, name: str) -> dict:
         """What a layer is made with; its rank by its block."""
@@ -171,14 +171,9 @@ class SoMAConfig(LowRankConfig):
             options['rank'] *= _ramp(name)
         return options
 
-    def shared(self) -> dict:
+    def card_options(self) -> dict:
         """The first rank of a ramp."""
         return {'rank': self.rank, 'rank_ramp': True} if self.rank_ramp else {}
-
-    @classmethod
-    def layer_rank(cls, name: str, settings: Mapping) -> int:
-        """The rank of a layer, by its block."""
-        return settings['rank'] * (_ramp(name) if settings.get('rank_ramp') else 1)
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -140,9 +140,9 @@ class SVFConfig(LayerConfig):
 
     Attributes:
         ratio: Share of the singular values that train, the largest first.
-        ranks: How many train in some layers, by a regular expression that matches a layer's name,
-            or its end from a dot on, whole; the first that does counts. A whole number, or else a
-            share as ``ratio``.
+        ranks: How many train in some layers: pairs of a regular expression, which matches a
+            layer's name, or its end from a dot on, whole, and a whole number, or else a share as
+            ``ratio``. The first pair that matches counts.
         skip_1x1: Whether targets that are linear layers or convolutions of 1 x 1 stay plain.
         skip_3x3: The same of all larger convolutions.
         cut: Whether the singular values that do not train are cut off, as in the public code of
@@ -155,7 +155,7 @@ class SVFConfig(LayerConfig):
     older = {'cut': False}  # noqa: RUF012
 
     ratio: float = 1.0
-    ranks: Mapping[str, float] = field(default_factory=dict)
+    ranks: Sequence[tuple[str, float]] = ()
     skip_1x1: bool = False
     skip_3x3: bool = False
     cut: bool = False
@@ -164,9 +164,10 @@ class SVFConfig(LayerConfig):
         """Check each value, as in the parent class."""
         super().__post_init__()
         check_ratio(self.ratio)
-        if not isinstance(self.ranks, Mapping):
-            raise ValueError(f'ranks must be numbers by regular expression, got {self.ranks!r}')
-        for pattern, value in self.ranks.items():
+        pairs = self.ranks if isinstance(self.ranks, list | tuple) else [self.ranks]
+        if not all(isinstance(p, list | tuple) and [*map(type, p)][:-1] == [str] for p in pairs):
+            raise ValueError(f'ranks must be a list of (pattern, rank), got {self.ranks!r}')
+        for pattern, value in pairs:
             full_matches('ranks', pattern, ())
             if not is_count(value):
                 check_ratio(value, f'ranks {pattern!r}')
@@ -174,25 +175,27 @@ class SVFConfig(LayerConfig):
     def layer_options(self, name: str) -> dict:
         """What a layer is made with; its rank by its name."""
         options = {'ratio': self.ratio, 'train_bias': self.train_bias, 'cut': self.cut}
-        for pattern, value in self.ranks.items():
+        for pattern, value in self.ranks:
             if full_matches('ranks', _at_the_end(pattern), [name]):
                 return {**options, 'rank' if is_count(value) else 'ratio': value}
         return options
 
-    def check_layers(self, names: Iterable[str]) -> None:
-        """Check that each pattern of ``ranks`` matches a layer."""
-        for pattern in self.ranks:
-            if not full_matches('ranks', _at_the_end(pattern), names):
-                raise ValueError(f'ranks {pattern!r} matches none of the {len([*names])} layers')
+    def choose(self, layers: dict[str, nn.Module]) -> dict[str, nn.Module]:
+        """Leave out kernels of a size; check that each pattern of ``ranks`` matches a layer."""
+        sides = {name: max(getattr(layer, 'kernel_size', (1,))) for name, layer in layers.items()}
+        skips = {n: self.skip_1x1 if side == 1 else self.skip_3x3 for n, side in sides.items()}
+        if all(skips.values()):
+            raise ValueError(f'all {len(layers)} targets are of a kind that is skipped')
+        layers = {name: layer for name, layer in layers.items() if not skips[name]}
+        for pattern, _ in self.ranks:
+            if not full_matches('ranks', _at_the_end(pattern), layers):
+                raise ValueError(f'ranks {pattern!r} matches none of the {len(layers)} layers')
+        return layers
 
-    def skips(self, layer: nn.Module) -> bool:
-        """Whether a target is left out for the size of its kernel."""
-        kernel = getattr(layer, 'kernel_size', (1, 1))
-        return self.skip_1x1 if max(kernel) == 1 else self.skip_3x3
-
-    def shared(self) -> dict:
+    def card_options(self) -> dict:
         """What says which ranks the layers have, as the config has it."""
-        choices = {'ranks': dict(self.ranks), 'skip_1x1': self.skip_1x1, 'skip_3x3': self.skip_3x3}
+        choices = {'skip_1x1': self.skip_1x1, 'skip_3x3': self.skip_3x3}
+        choices['ranks'] = [*map(list, self.ranks)]  # as JSON has them
         return {'ratio': self.ratio, **{name: value for name, value in choices.items() if value}}
 
     @classmethod

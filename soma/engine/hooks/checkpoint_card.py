@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 
 from ...adapters.card import Card, is_valid
 from ...adapters.describe import adapter_card, base_card, grid_of
-from ...io.checkpoint_files import pretrained_file
+from ...io.checkpoint_files import pretrained_file, pretrained_prefix
 from ...models.build import base_prefix, plain_model
 
 
@@ -62,8 +62,9 @@ def training_card(runner: Runner) -> Card:
     backbone = model.get_submodule(prefix.rstrip('.'))
     # What a full fine-tuning happens to leave frozen is no base that others could put in its place.
     if card.method is not None or not any(p.requires_grad for p in backbone.parameters()):
-        file = pretrained_file(getattr(backbone, 'init_cfg', None)) or ''
-        card = replace(card, base=base_card(model, prefix, file))
+        init_cfg = getattr(backbone, 'init_cfg', None)
+        base = base_card(model, prefix, pretrained_file(init_cfg) or '')
+        card = replace(card, base=replace(base, file_prefix=pretrained_prefix(init_cfg)))
     else:
         card = replace(card, positions=grid_of(model, prefix))
     dataset = getattr(runner.train_dataloader.dataset, 'metainfo', None) or {}

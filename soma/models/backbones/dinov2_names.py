@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -26,16 +26,24 @@ _TRANSFORMERS = (
 )
 # Where DINOv2's own training has the backbone to use: in all of its model, or below 'teacher'.
 _TRAINED = ('teacher.backbone.', 'backbone.')
+REQUIRED = ('cls_token', 'pos_embed')  # of any DINOv2
 _CHUNKED = re.compile(r'^blocks\.\d+\.(?=\d+\.)')
 
 
-def backbone_of(state: Mapping[str, Tensor], prefix: str = '') -> dict[str, Tensor]:
+def backbone_of(
+    state: Mapping[str, Tensor],
+    prefix: str = '',
+    names: Sequence[str] | None = None,
+    likely: str = '',
+) -> dict[str, Tensor]:
     """Take the backbone out of the weights of a whole model.
 
     Args:
-        state: Weights by name, perhaps saved by FSDP.
-        prefix: What the names of the backbone start with; if empty, that of a training of DINOv2's
-            own code (the teacher's), if they have it.
+        state: Weights by name.
+        prefix: What the names of the backbone start with. If empty, it is looked for: as in a
+            training of DINOv2's own code (the teacher's), else in the file as such.
+        names: What the backbone has, to look for it at any other place too.
+        likely: The place to look at first.
 
     Returns:
         A new dict with the names below the prefix.
@@ -43,9 +51,13 @@ def backbone_of(state: Mapping[str, Tensor], prefix: str = '') -> dict[str, Tens
     Raises:
         ValueError: If no name starts with the prefix.
     """
-    state = {name.replace('_fsdp_wrapped_module.', ''): value for name, value in state.items()}
-    trained = (start for start in _TRAINED if f'{start}cls_token' in state)
-    prefix = prefix.rstrip('.') + '.' if prefix else next(trained, '')
+    places = [likely.rstrip('.') + '.', *_TRAINED] if likely else [*_TRAINED]
+    if names is not None:
+        starts = {n.removesuffix(names[0]) for n in state if n.endswith(names[0])}
+        places += sorted(starts, key=len)
+    names = REQUIRED if names is None else names
+    fitting = (place for place in places if all(place + name in state for name in names))
+    prefix = prefix.rstrip('.') + '.' if prefix else next(fitting, '')
     backbone = {n[len(prefix) :]: value for n, value in state.items() if n.startswith(prefix)}
     if not backbone:
         raise ValueError(f'no name starts with {prefix!r}, there are {sorted(state)[:3]} ...')

@@ -16,7 +16,9 @@ from ...adapters.card import read_card
 from ...io.checkpoint_files import card_of, read_checkpoint, state_dict_of
 from ...io.files import CheckpointError
 from .dinov2_names import backbone_of, public_names
+from .mit_names import from_segformer
 
+PUBLISHED_PATCH = 14  # pixels, in all public files of DINOv2
 POS_EMBED_INTERP = ('exact', 'dinov2')
 # No kernel and no grid of positions is larger.
 _LARGEST_PATCH, _MOST_PATCHES = 2**10, 2**18
@@ -26,7 +28,7 @@ class Pretrained(NamedTuple):
     """Pretrained weights of a file.
 
     Attributes:
-        tensors: By the names of their file, below those of a whole model.
+        tensors: By the names of this package, below those of a whole model.
         grid: Height and width in patches of the position embedding, if the file says so.
     """
 
@@ -34,12 +36,20 @@ class Pretrained(NamedTuple):
     grid: tuple[int, int] | None = None
 
 
-def read_pretrained(path: str | os.PathLike, prefix: str = '') -> Pretrained:
+def read_pretrained(
+    path: str | os.PathLike,
+    prefix: str = '',
+    names: Sequence[str] | None = None,
+    likely: str = '',
+) -> Pretrained:
     """Read pretrained weights of any origin.
 
     Args:
         path: The file.
-        prefix: As for :func:`~.dinov2_names.backbone_of`.
+        prefix: As for :func:`~.dinov2_names.backbone_of`, like those that follow. Parts of a model
+            that the file has apart (``student``, ``teacher``) are named by it, too.
+        names: As there.
+        likely: As there.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -51,8 +61,16 @@ def read_pretrained(path: str | os.PathLike, prefix: str = '') -> Pretrained:
         message = f'{error}: download or convert it first (checkpoints/README.md)'
         raise FileNotFoundError(message) from error
     card = read_card(card_of(content), path)
+    part = (prefix or likely).partition('.')[0]
+    apart = content.get(part) if isinstance(content, Mapping) else None
+    if isinstance(apart, Mapping) and part not in ('state_dict', 'model'):
+        state = {f'{part}.{n}': v for n, v in state_dict_of(content, path, part).items()}
+    else:
+        state = state_dict_of(content, path)
     try:
-        return Pretrained(backbone_of(state_dict_of(content, path), prefix), card.grid)
+        state = {n.replace('_fsdp_wrapped_module.', ''): value for n, value in state.items()}
+        backbone = backbone_of(from_segformer(state), prefix, names, likely)
+        return Pretrained(public_names(backbone), card.grid)
     except ValueError as error:
         raise CheckpointError(f'{path}: {error}') from error
 
@@ -133,6 +151,8 @@ def check_not_converted(
 ) -> None:
     """Refuse weights that were converted to another image size, which resizing does not undo.
 
+    Those with published patches are taken for published.
+
     Args:
         state: Weights under the public names.
         img_size: Height and width of the image in pixels that they are wanted for.
@@ -142,7 +162,9 @@ def check_not_converted(
         ValueError: If the patches have the size already, and there are more or fewer.
     """
     kernel, pos_embed = (state.get(name) for name in ('patch_embed.proj.weight', 'pos_embed'))
-    if kernel is None or pos_embed is None or kernel.shape[-1] != patch_size:
+    if kernel is None or pos_embed is None or patch_size == PUBLISHED_PATCH:
+        return
+    if kernel.shape[-1] != patch_size:
         return
     height, width = patch_grid(img_size, patch_size)
     if pos_embed.shape[1] - 1 != height * width:

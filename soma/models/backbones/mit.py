@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from mmseg.models.backbones.mit import EfficientMultiheadAttention, MixVisionTransformer, PatchEmbed
 from torch import Tensor
 
-from .mit_weights import from_segformer
+from .mit_names import from_segformer
 
 
 @MODELS.register_module()

@@ -11,10 +11,11 @@ from mmdet.models.layers import (
     coordinate_to_encoding,
     inverse_sigmoid,
 )
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 
-class CoDecoder(DinoTransformerDecoder):
+class CoDecoder(BaseModule):
     """mmdet's decoder of DINO, with a box code of a size of its own (arXiv 2203.03605, section 3).
 
     Each layer's positional query is an MLP of the sine code of the boxes that it starts from. DINO,
@@ -22,15 +23,21 @@ class CoDecoder(DinoTransformerDecoder):
     channels, onedl-mmdetection 3.5.1 with 256.
 
     Args:
-        *args: As for ``DinoTransformerDecoder``.
+        decoder: mmdet's, whose layers and norm it takes.
         num_feats: Features of each of x, y, w and h.
-        **kwargs: As for ``DinoTransformerDecoder``.
+
+    Raises:
+        ValueError: If ``decoder`` is to return the last layer alone.
     """
 
-    def __init__(self, *args: Any, num_feats: int, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.num_feats = num_feats
-        self.ref_point_head = MLP(4 * num_feats, self.embed_dims, self.embed_dims, 2)
+    def __init__(self, decoder: DinoTransformerDecoder, num_feats: int) -> None:
+        super().__init__()
+        if not decoder.return_intermediate:
+            raise ValueError('CoDETR: decoder: return_intermediate must be True with num_feats')
+        self.layers, self.norm = decoder.layers, decoder.norm
+        self.num_layers, self.num_feats = decoder.num_layers, num_feats
+        dims = decoder.embed_dims
+        self.ref_point_head = MLP(4 * num_feats, dims, dims, 2)
 
     def forward(
         self,

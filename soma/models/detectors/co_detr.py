@@ -123,12 +123,11 @@ class CoDETR(DINO):
             )
 
     def _init_layers(self) -> None:
-        options = dict(self.decoder)
-        num_feats = options.pop('num_feats', None)
-        self.decoder = options
+        self.decoder = dict(self.decoder)
+        num_feats = self.decoder.pop('num_feats', None)
         super()._init_layers()
         if num_feats is not None:
-            self.decoder = CoDecoder(**options, num_feats=num_feats)
+            self.decoder = CoDecoder(self.decoder, num_feats)
 
     def _build(self, config: Mapping | None, name: str) -> nn.Module | None:
         if config is None:

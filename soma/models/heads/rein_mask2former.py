@@ -21,6 +21,7 @@ class ReinMask2FormerHead(LeanMask2FormerHead):
 
     Args:
         num_classes: Number of classes.
+        replace_query_feat: Whether ``query_feat`` is replaced, too.
         **kwargs: As in the parent class.
 
     Attributes:
@@ -29,11 +30,14 @@ class ReinMask2FormerHead(LeanMask2FormerHead):
 
     wants_queries = True
 
-    def __init__(self, num_classes: int, **kwargs: Any) -> None:
+    def __init__(self, num_classes: int, replace_query_feat: bool = True, **kwargs: Any) -> None:
         super().__init__(num_classes=num_classes, **kwargs)
-        width = self.query_embed.embedding_dim
-        del self.query_embed, self.query_feat
-        self.querys2feat = nn.Linear(width, width)  # named as in the public files
+        self.width = self.query_embed.embedding_dim
+        self.replace_query_feat = replace_query_feat
+        del self.query_embed
+        if replace_query_feat:
+            del self.query_feat
+            self.querys2feat = nn.Linear(self.width, self.width)  # named as in the public files
 
     def start_queries(
         self, x: tuple[Sequence[Tensor], Tensor]
@@ -52,14 +56,15 @@ class ReinMask2FormerHead(LeanMask2FormerHead):
         if not (isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], list | tuple)):
             raise ValueError(f'{self.queries_hint()}; it returns maps alone')
         maps, queries = x
-        if queries.shape != (self.num_queries, self.querys2feat.in_features):
+        if queries.shape != (self.num_queries, self.width):
             raise ValueError(f'{self.queries_hint()}; its queries are {tuple(queries.shape)}')
-        return maps, self.querys2feat(queries), queries
+        features = self.querys2feat(queries) if self.replace_query_feat else self.query_feat.weight
+        return maps, features, queries
 
     def queries_hint(self) -> str:
         """Say what the backbone must have."""
         return (
             'ReinMask2FormerHead takes its queries from the backbone, which needs '
             f"adapter=dict(type='Rein', link=True, num_tokens={self.num_queries}, "
-            f'query_dims={self.querys2feat.in_features})'
+            f'query_dims={self.width})'
         )

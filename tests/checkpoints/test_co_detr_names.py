@@ -7,11 +7,12 @@ import pytest
 import torch
 from mmdet.models.layers import DinoTransformerDecoder
 from mmengine.config import Config
+from release_names import co_detr_shapes
 from small_configs import small_model
 from small_detectors import ARCH, build, image_sample
 
 from soma.checkpoints import extract_adapter, load_plain, merge_files, open_checkpoint
-from soma.checkpoints.co_detr_release import from_co_detr_release
+from soma.checkpoints.co_detr_names import from_co_detr_release
 from soma.io.checkpoint_files import CheckpointError, load_strictly, read_state_dict
 from soma.models.build import build_model, use_plain_model
 
@@ -149,6 +150,18 @@ def test_the_same_boxes(config, model, released, tmp_path):
     torch.save(weights, tmp_path / 'base.pth')
     merge_files(tmp_path / 'base.pth', tmp_path / 'adapter.safetensors', tmp_path / 'again.pth')
     assert_same(plain(config, tmp_path / 'again.pth'), expected)
+
+
+def test_names_and_shapes_are_the_releases(model):
+    """By a rule which with the release's sizes gives all 356 of its names and shapes."""
+    sizes = dict(maps=16, dims=32, layers=(1, 2), queries=20, classes=7, hidden=32)
+    shapes = co_detr_shapes(**sizes, fully=32, anchors=9, heads=8)
+    state = {n: v for n, v in model.state_dict().items() if not n.startswith('backbone.')}
+    there = as_released(state)
+    del there['backbone.model.mask_token']
+    assert {name: value.shape for name, value in there.items()} == shapes
+    renamed = from_co_detr_release({n: torch.empty(shape) for n, shape in shapes.items()})
+    assert {n: v.shape for n, v in renamed.items()} == {n: v.shape for n, v in state.items()}
 
 
 def test_each_name_and_the_average(model, released):

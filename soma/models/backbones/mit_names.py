@@ -10,6 +10,8 @@ from torch import Tensor
 
 # Tells SegFormer's files, of the encoder or of a whole model, from all others.
 _KEYS_AND_VALUES = re.compile(r'^(|.*\.)block\d\.\d+\.attn\.kv\.weight$')
+# What PVT has beside the same names (arXiv 2102.12122).
+_OF_PVT = re.compile(r'(pos_embed\d|cls_token)$')
 # From the published names below ``patch_embed1.``, ``block1.`` and ``norm1.`` to mmseg's.
 _NAMES = (
     (r'^patch_embed(\d)\.proj\.', r'layers.\1.0.projection.'),
@@ -35,7 +37,7 @@ def from_segformer(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         state: Tensors by name, of any origin.
 
     Returns:
-        ``state`` itself if nothing in it has these names; else a new dict.
+        ``state`` itself if nothing in it has these names, or a PVT has; else a new dict.
 
     Raises:
         ValueError: If a query is missing, or does not fit its key and value.
@@ -44,6 +46,8 @@ def from_segformer(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if not matches:
         return state
     prefix, renamed = matches[0][1], {}
+    if any(_OF_PVT.match(name.removeprefix(prefix)) for name in state):
+        return state
     for name, value in state.items():
         head, _, parameter = name.rpartition('conv_seg.')
         if head and f'{head}linear_pred.{parameter}' in state:
