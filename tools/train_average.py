@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
     parser = runner_parser(__doc__)
     add_test(parser)
     add_training(parser)
-    parser.add_argument('--list', action='store_true', help='only show what would be run')
+    parser.add_argument('--list', action='store_true', help='only show how far the models are')
     return parser.parse_args()
 
 
@@ -30,7 +30,7 @@ def main() -> None:
 
         models = read_set(args)
         if args.list:
-            list_set(models, args)
+            list_set(models)
             return
         args.work_dir = str(models.out.parent)
         test = prepare_test(args)

@@ -42,7 +42,7 @@ _NUMBERS = (
     ('default_hooks.checkpoint.max_keep_ckpts', -1, True),
 )
 # What mmengine reads from the environment that a launcher makes.
-LAUNCHERS = {
+_LAUNCHERS = {
     'pytorch': ('RANK', 'torchrun or tools/dist_train.sh'),
     'slurm': ('SLURM_PROCID', 'srun'),
     'mpi': ('OMPI_COMM_WORLD_LOCAL_RANK', 'mpirun'),
@@ -85,10 +85,10 @@ def check_config(config: Config | Mapping) -> None:
         if mode == 'slide' and not {'crop_size', 'stride'} <= test.keys():
             raise InputError("model.test_cfg needs crop_size and stride for the mode 'slide'")
     launcher = config.get('launcher', 'none')
-    if launcher not in ('none', *LAUNCHERS):
-        known = ', '.join(LAUNCHERS)
+    if launcher not in ('none', *_LAUNCHERS):
+        known = ', '.join(_LAUNCHERS)
         raise InputError(f'launcher must be one of none, {known}, got {launcher!r}')
-    variable, starter = LAUNCHERS.get(launcher, (None, None))
+    variable, starter = _LAUNCHERS.get(launcher, (None, None))
     if variable and variable not in os.environ:
         raise InputError(f'launcher {launcher} needs {starter}, which sets {variable}')
 

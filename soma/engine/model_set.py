@@ -6,9 +6,7 @@ import argparse
 import gc
 import os
 import re
-import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +14,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import barrier, is_main_process
 from mmengine.registry import RUNNERS
-from rich.console import Console
 from rich.table import Table
 
 from ..adapters.base import parse_adapter
@@ -27,7 +24,8 @@ from ..io.files import InputError
 from ..models.build import LeftOut, build_model
 from ..utils.cli import config_from
 from ..utils.config import TEST_DATA, without_keys
-from .checks import LAUNCHERS, check_config
+from ..utils.tables import as_text
+from .checks import check_config
 from .hooks.stop import StopHook
 from .training import train_config
 
@@ -156,53 +154,13 @@ def _check_model(config: Config, pattern: re.Pattern, rank: int | None) -> None:
         raise ValueError(f'no tensor of the model has a name that begins with {pattern.pattern!r}')
 
 
-def list_set(models: ModelSet, args: argparse.Namespace) -> None:
-    """Print how far the models are, and the commands that do the same one by one.
-
-    Args:
-        models: The set.
-        args: As for :func:`read_set`.
-    """
-    if os.environ.get(LAUNCHERS.get(args.launcher, ('',))[0], '0') != '0':
-        return  # one process is enough
-    options = without_keys(args.cfg_options, ['average'])
-    of_training = without_keys(options, TEST_DATA if args.test_data else ())
-    names = ['amp', 'stop_after', 'trust', 'launcher']
-    training = [*_words(args, names), '--resume', *_option_words(of_training)]
-    names = ['test_data', 'out', 'show_dir', 'show', *['wait_time'] * args.show, 'tta']
-    testing = [*_words(args, [*names, 'trust', 'launcher']), *_option_words(options)]
-    table, lines = Table('model', 'training', box=None), []
+def list_set(models: ModelSet) -> None:
+    """Print a table of the models: the config of each, its checkpoint, and how far it is."""
+    table = Table('config', 'checkpoint', 'training', box=None)
     for member in models.members:
-        folder = member.checkpoint.parent
-        table.add_row(folder.name, member.state)
-        lines.append(['train.py', member.config.filename, '--work-dir', str(folder), *training])
-    averaging = ['--checkpoints', *(str(member.checkpoint) for member in models.members)]
-    given = {key: v for key, v in models.options.items() if v is not None}
-    for key, value in given.items():
-        values = value if isinstance(value, list | tuple) else [value]
-        averaging += [f'--{key.replace("_", "-")}', *map(str, values)]
-    averaging += _words(args, ['trust'])
-    lines.append(['model_reparameterization.py', str(models.out), *averaging])
-    testing = ['--work-dir', str(models.out.parent), *testing]
-    lines.append(['test.py', args.config, str(models.out), *testing])
-    Console(markup=False).print(table)
-    sys.stdout.writelines(f'python tools/{shlex.join(line)}\n' for line in lines)
-
-
-def _words(args: argparse.Namespace, names: Sequence[str]) -> list[str]:
-    """The words of a command line that stand for some of its options."""
-    words = []
-    for name in names:
-        value = getattr(args, name)
-        if value not in (None, 'none') and value is not False:
-            words.append(f'--{name.replace("_", "-")}')
-            words += [] if value is True else [f'{value}s' if name == 'stop_after' else str(value)]
-    return words
-
-
-def _option_words(options: Mapping) -> list[str]:
-    """The words of a command line that stand for options of a config."""
-    return ['--cfg-options'] * bool(options) + [f'{key}={v}' for key, v in options.items()]
+        table.add_row(member.config.filename, str(member.checkpoint), member.state)
+    table.add_row('their average', str(models.out), 'done' if models.out.is_file() else '')
+    print(as_text(table))
 
 
 def train_set(models: ModelSet, stop: StopHook, amp: bool = False) -> None:
