@@ -109,7 +109,7 @@ def draw(path: Path, report: Mapping, plan: CorruptionPlan) -> None:
     matrix, summary = _matrix(report, plan, 'mean'), report['summary']['mean']
     series = {f'severity {s}': matrix[:, i] for i, s in enumerate(plan.severities)}
     values = ', '.join(f'{key} {cell(np.array(value, float))}' for key, value in summary.items())
-    title = f'mean {report["score"]} of {", ".join(report["mean_over"])}: {values}'
+    title = f'mean {report["score"]} of {", ".join(report["mean_over"])}\n{values}'
     unit = f'{report["score"]} (%)'
     line = None if summary['clean'] is None else ('clean', summary['clean'])
     save_bars(path, series, plan.corruptions, unit, title, line=line)

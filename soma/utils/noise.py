@@ -14,6 +14,7 @@ _WARNED = (
     'torch.meshgrid: in an upcoming release',
     'The shape of value will convert',  # of PixelData
     'Default ``avg_non_ignore`` is False',
+    'The draw is False',  # of mmseg's visualization hook
 )
 _LOGGED = (
     '"FileClient" will be deprecated',

@@ -203,7 +203,7 @@ def test_the_chart_names_the_domains_of_the_mean(monkeypatch):
     )
     report = {'scores': SCORES, 'score': 'mIoU', 'mean_over': ['b']}
     draw(None, {**report, 'summary': summarise(report, PLAN)}, PLAN)
-    assert titles == ['mean mIoU of b: clean 70.00, mPC 42.50, rPC 60.71']
+    assert titles == ['mean mIoU of b\nclean 70.00, mPC 42.50, rPC 60.71']
 
 
 def test_the_script(tiny_config, build_runner, tmp_path, run_here):
