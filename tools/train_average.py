@@ -30,7 +30,7 @@ def main() -> None:
 
         models = read_set(args)
         if args.list:
-            list_set(models)
+            print(list_set(models))
             return
         args.work_dir = str(models.out.parent)
         test = prepare_test(args)

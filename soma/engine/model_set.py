@@ -154,13 +154,13 @@ def _check_model(config: Config, pattern: re.Pattern, rank: int | None) -> None:
         raise ValueError(f'no tensor of the model has a name that begins with {pattern.pattern!r}')
 
 
-def list_set(models: ModelSet) -> None:
-    """Print a table of the models: the config of each, its checkpoint, and how far it is."""
+def list_set(models: ModelSet) -> str:
+    """A table of the models: the config of each, its checkpoint, and how far it is."""
     table = Table('config', 'checkpoint', 'training', box=None)
     for member in models.members:
         table.add_row(member.config.filename, str(member.checkpoint), member.state)
     table.add_row('their average', str(models.out), 'done' if models.out.is_file() else '')
-    print(as_text(table))
+    return as_text(table)
 
 
 def train_set(models: ModelSet, stop: StopHook, amp: bool = False) -> None:
