@@ -116,6 +116,7 @@ def draw_result(
     classes: Sequence[str],
     palette: np.ndarray,
     score_thr: float = 0.3,
+    opacity: float = 0.6,
 ) -> np.ndarray:
     """Draw the result of a segmentor or a detector, the class of each pixel or objects.
 
@@ -123,7 +124,7 @@ def draw_result(
     """
     if isinstance(result, InstanceData):
         return draw_boxes(image, result, classes, palette, score_thr)
-    return colour_overlay(image, result, palette)
+    return colour_overlay(image, result, palette, opacity)
 
 
 def side_by_side(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +15,17 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import DATASETS
 from mmengine.structures import BaseDataElement, InstanceData
 
-from ..checkpoints.open import load_plain
+from ..checkpoints.open import load_plain, open_checkpoint
 from ..io.files import InputError
 from ..models.build import build_model, use_plain_model
-from ..utils.config import each_dataset, load_config
+from ..models.probabilities import class_probabilities
+from ..utils.config import each_dataset, load_config, resolve_paths
+from ..utils.config_text import only_registered, parse_config
 from .drawing import colours_of
+from .images import AnyImage, is_image, to_bgr
+from .prediction import Prediction
+
+_SUFFIXES = ('.safetensors', '.pth', '.pt')  # of checkpoints
 
 
 class Inferencer:
@@ -64,6 +72,93 @@ class Inferencer:
         meta = vars(card) if card.classes else _test_classes(config)
         self.classes, self.palette = meta['classes'], colours_of(meta)
 
+    @classmethod
+    def from_pretrained(cls, path: str | os.PathLike, **options: Any) -> Inferencer:
+        """Make one of a file of weights alone: the config is the one on its card.
+
+        That config is read as data, and builds registered classes only: a file cannot run code.
+
+        Args:
+            path: A checkpoint, or a folder with one.
+            **options: As for the class.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            InputError: As for the class; if there are several files in the folder, or the file
+                tells of no config.
+        """
+        file = _only_checkpoint(Path(path))
+        text = open_checkpoint(file).card.config
+        if text is None:
+            raise InputError(
+                f'{file} does not tell its config: name one, Inferencer(config, checkpoint)'
+            )
+        config = parse_config(text, str(file))
+        resolve_paths(config)
+        with only_registered():
+            return cls(config, file, **options)
+
+    def predict(
+        self,
+        images: AnyImage | Iterable[AnyImage],
+        batch_size: int = 1,
+        confidence: bool = False,
+    ) -> Prediction | list[Prediction]:
+        """Predict for images.
+
+        Args:
+            images: One, or several: files, arrays ``(h, w, 3)`` in BGR order as OpenCV reads them,
+                images of Pillow, tensors ``(3, h, w)`` in RGB order.
+            batch_size: How many go through the model at once where they follow each other and have
+                one size.
+            confidence: Whether a segmentor says how sure it is of each pixel.
+
+        Returns:
+            A prediction, or a list of one an image.
+
+        Raises:
+            InputError: If something is no image.
+        """
+        if is_image(images):
+            return next(self.stream([images], 1, confidence))
+        return list(self.stream(images, batch_size, confidence))
+
+    def stream(
+        self, images: Iterable[AnyImage], batch_size: int = 1, confidence: bool = False
+    ) -> Iterator[Prediction]:
+        """Yield predictions one by one, in bounded memory; arguments as for :meth:`predict`."""
+        batch: list[tuple[np.ndarray, dict]] = []
+        for image in images:
+            array = to_bgr(image)
+            sample = self._of_arrays({'img': array})
+            same = not batch or _shape(batch[-1][1]) == _shape(sample)
+            if len(batch) == batch_size or not same:
+                yield from self._run(batch, confidence)
+                batch = []
+            batch.append((array, sample))
+        if batch:
+            yield from self._run(batch, confidence)
+
+    def _run(
+        self, batch: Sequence[tuple[np.ndarray, dict]], confidence: bool
+    ) -> Iterator[Prediction]:
+        with torch.no_grad():
+            results = self.model.test_step(pseudo_collate([sample for _, sample in batch]))
+        for (array, _), sample in zip(batch, results, strict=True):
+            image, meaning = array[..., ::-1], (self.classes, self.palette)
+            result = result_of(sample)
+            if isinstance(result, InstanceData):
+                yield Prediction(image, result.labels, result.scores, *meaning, result.bboxes)
+                continue
+            maps = self._confidence(sample.seg_logits.data) if confidence else (None, None)
+            yield Prediction(image, result, maps[0], *meaning, entropy=maps[1])
+
+    def _confidence(self, scores: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The largest probability and the entropy of each pixel, of scores ``(classes, h, w)``."""
+        shares = class_probabilities(self.model, scores)
+        entropy = torch.special.entr(shares).sum(0) / np.log(max(2, len(shares)))
+        return shares.max(0).values.cpu().numpy(), entropy.cpu().numpy()
+
     def __call__(self, image: str | np.ndarray) -> np.ndarray | InstanceData:
         """Segment an image, or find the objects in it.
 
@@ -83,6 +178,23 @@ class Inferencer:
         with torch.no_grad():
             (result,) = self.model.test_step(pseudo_collate([sample]))
         return result_of(result)
+
+
+def _only_checkpoint(path: Path) -> Path:
+    """The checkpoint at a path: itself, or the only one in a folder."""
+    if not path.is_dir():
+        return path
+    files = [file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES]
+    if len(files) != 1:
+        names = ', '.join(file.name for file in files) or 'none'
+        raise InputError(f'{path} must have one checkpoint, it has {names}: name the file')
+    return files[0]
+
+
+def _shape(sample: dict) -> tuple[int, ...]:
+    """Shape of the image that a pipeline has made; augmented ones have several."""
+    inputs = sample['inputs']
+    return tuple(inputs.shape) if isinstance(inputs, torch.Tensor) else (id(sample),)
 
 
 def find_device(name: str | None = None) -> torch.device:

@@ -7,13 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import cv2
-import mmcv
 from PIL import Image
 from rich.progress import track
 
-from ..datasets.label_files import why_unreadable
 from ..io.files import InputError, atomic_path, check_folder
 from .drawing import check_score, draw_result, side_by_side
+from .images import read_bgr
 from .inferencer import Inferencer
 
 _SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
@@ -116,12 +115,9 @@ def visualize(
     places, failures = plan_drawings(path, save_dir, suffix), []
     for file, place in track(places.items(), 'predicting', disable=len(places) == 1):
         try:
-            with Image.open(file):  # says more than OpenCV, and refuses enormous ones
-                image = mmcv.imread(str(file))
-            if image is None:
-                raise InputError('its pixels are damaged')
-        except Exception as error:  # broken bytes can raise anything
-            failures.append(f'{file} cannot be read as an image: {why_unreadable(file, error)}')
+            image = read_bgr(file)
+        except InputError as error:
+            failures.append(str(error))
             continue
         try:
             result = inferencer(image)

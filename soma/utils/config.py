@@ -100,7 +100,7 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     except (KeyError, TypeError, AttributeError) as error:  # a place that is not there
         reason = error.args[0] if error.args else error
         raise InputError(f'--cfg-options does not fit {path}: {reason}') from error
-    _resolve_paths(config)
+    resolve_paths(config)
     if config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / path.stem)
     return config
@@ -153,12 +153,12 @@ def without_keys(options: Mapping | None, keys: Iterable[str]) -> dict:
     return {key: v for key, v in (options or {}).items() if key.split('.')[0] not in keys}
 
 
-def _resolve_paths(node) -> None:
+def resolve_paths(node) -> None:
     """Make relative paths absolute that exist in the repository but not in the current folder."""
     items = enumerate(node) if isinstance(node, list | tuple) else node.items()
     for key, value in list(items):
         if isinstance(value, Mapping | list | tuple):
-            _resolve_paths(value)
+            resolve_paths(value)
         elif key in _PATH_KEYS and isinstance(value, str):
             elsewhere = REPOSITORY / value
             if matching_files(elsewhere) and not matching_files(value):

@@ -1,0 +1,101 @@
+"""Predictions of images in all the forms that people have them in."""
+
+import shutil
+
+import mmcv
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import RUNNERS
+from PIL import Image
+
+from soma.inference import Inferencer
+from soma.inference.images import to_bgr
+from soma.io.files import InputError
+
+
+@pytest.fixture(scope='module')
+def trained(make_tiny, tmp_path_factory):
+    config = make_tiny(tmp_path_factory.mktemp('predict') / 'work')
+    config.merge_from_dict({'train_cfg.max_iters': 8, 'param_scheduler': None})
+    RUNNERS.build(config).train()
+    return config, f'{config.work_dir}/iter_8.pth'
+
+
+def test_all_forms_of_an_image_give_one_prediction(trained, street_data):
+    inferencer = Inferencer(*trained, 'cpu')
+    file = street_data / 'images/00000.png'
+    labels, bgr = inferencer(str(file)), mmcv.imread(str(file))
+    rgb = bgr[..., ::-1].copy()
+    tensor = torch.from_numpy(rgb).permute(2, 0, 1)
+    forms = [file, str(file), bgr, Image.fromarray(rgb), tensor, tensor.double() / 255]
+    for form in forms:
+        prediction = inferencer.predict(form)
+        assert (prediction.labels == labels).all() and (prediction.image == rgb).all()
+        assert prediction.scores is None
+    many = inferencer.predict([*forms, bgr[:40], bgr], batch_size=3)
+    assert [p.labels.shape[0] for p in many] == [48] * 6 + [40, 48]
+    assert all((p.labels == labels).mean() > 0.999 for p in (*many[:6], many[7]))
+
+
+def test_confidence_and_entropy_are_of_the_probabilities(trained, street_data):
+    inferencer = Inferencer(*trained, 'cpu')
+    prediction = inferencer.predict(street_data / 'images/00000.png', confidence=True)
+    sample = inferencer._of_files({'img_path': str(street_data / 'images/00000.png')})
+    with torch.no_grad():
+        (result,) = inferencer.model.test_step({k: [v] for k, v in sample.items()})
+    shares = result.seg_logits.data.softmax(0)
+    assert np.allclose(prediction.scores, shares.max(0).values, atol=1e-6)
+    entropy = -(shares * shares.log()).sum(0) / np.log(19)
+    assert np.allclose(prediction.entropy, entropy, atol=1e-5)
+    assert 1 / 19 < prediction.scores.min() < 1 and 0 < prediction.entropy.max() < 1
+
+
+def test_a_prediction_is_drawn_counted_and_saved(trained, street_data, tmp_path):
+    prediction = Inferencer(*trained, 'cpu').predict(street_data / 'images/00000.png')
+    prediction.save(tmp_path / 'mask.png')
+    assert (np.asarray(Image.open(tmp_path / 'mask.png')) == prediction.labels).all()
+    full = prediction.overlay(1)
+    assert (full == prediction.palette[prediction.labels]).all()
+    assert (prediction.overlay(0) == prediction.image).all()
+    shares = prediction.shares()
+    assert len(shares) == 19 and sum(shares.values()) == pytest.approx(1)
+    assert shares['building'] == (prediction.labels == 2).mean()
+
+
+def test_a_file_of_weights_alone_is_enough(trained, street_data, tmp_path):
+    file = street_data / 'images/00000.png'
+    expected = Inferencer(*trained, 'cpu').predict(file).labels
+    shutil.copy(trained[1], tmp_path / 'model.pth')
+    for path in (tmp_path, tmp_path / 'model.pth'):
+        inferencer = Inferencer.from_pretrained(path, device='cpu')
+        assert (inferencer.predict(file).labels == expected).all()
+    shutil.copy(trained[1], tmp_path / 'other.pth')
+    with pytest.raises(InputError, match=r'one checkpoint, it has model.pth, other.pth'):
+        Inferencer.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('image', 'message'),
+    [
+        (np.zeros((4, 4, 4), np.uint8), r'\(h, w, 3\) and uint8, got \(4, 4, 4\)'),
+        (np.zeros((4, 4, 3)), 'and float64'),
+        (torch.full((3, 4, 4), 2.0), 'from 0 to 1'),
+        (torch.zeros(4, 4, 3), r'\(3, h, w\), got \(4, 4, 3\)'),
+        (7, 'a int is no image'),
+        ('missing.png', 'missing.png cannot be read as an image: is missing'),
+    ],
+)
+def test_what_is_no_image_is_refused(image, message):
+    with pytest.raises(InputError, match=message):
+        to_bgr(image)
+
+
+def test_files_and_images_of_pillow_are_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.zeros((2, 4, 3), np.uint8)
+    stored[0] = 255
+    Image.fromarray(stored).save(tmp_path / 'a.png', exif=exif)
+    for image in (tmp_path / 'a.png', Image.open(tmp_path / 'a.png')):
+        assert to_bgr(image).shape == (4, 2, 3) and (to_bgr(image)[:, 1] == 255).all()
