@@ -4,7 +4,7 @@ PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python ||
 TORCH_SPEC ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo demo-det study test benchmark docs lint clean
+.PHONY: help install dev demo demo-det study test test-slow benchmark docs lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ study: install ## train every method on toy streets with three seeds, write docs
 
 test: dev ## run the tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-slow: ## run the tests that take long or need a browser (Debian: apt-get install chromium)
+	@$(PYTHON) tools/install.py --extra dev-slow --torch-spec '$(TORCH_SPEC)'
+	.venv/bin/python -m pytest tests/slow
 
 benchmark: install ## measure against the plain way, write docs/benchmarks.md
 	.venv/bin/python benchmarks/run.py

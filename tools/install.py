@@ -208,7 +208,7 @@ def main() -> int:
         '--extra',
         action='append',
         default=[],
-        help='also an extra of pyproject.toml: dev (tests and checks), docs (the site)',
+        help='also an extra of pyproject.toml: dev (tests and checks), dev-slow, docs (the site)',
     )
     short = dict(action='append_const', const='dev', dest='extra')
     parser.add_argument('--dev', **short, help='the same as --extra dev')
