@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from .scores import Scores, mean
 SIDE = 360  # pixels of a picture's longer side
 SURE = 0.3  # score from which a detection counts as shown
 _WORST, _MEDIAN = 10, 5
+_PIXELS = 2**18  # of an image whose confidence is counted
 
 
 class ImageScore(NamedTuple):
@@ -127,11 +129,19 @@ class Recorder:
         return ImageScore(sample['img_path'], score, f'mIoU {score:.1f}')
 
     def confidences(self, sample: dict, ignore_index: int) -> np.ndarray | None:
-        """The counts of a segmented image by confidence; None where scores are not known."""
+        """The counts of a segmented image by confidence; None where scores are not known.
+
+        Of a large image they are of every second or third row and column, and so on: a softmax of
+        all takes a second of a CPU.
+        """
         if not self.calibrates or 'seg_logits' not in sample:
             return None
-        probabilities = class_probabilities(self.model, sample['seg_logits']['data'])
-        prediction, label = (sample[f'{k}_sem_seg']['data'].squeeze(0) for k in ('pred', 'gt'))
+        keys = ('seg_logits', 'pred_sem_seg', 'gt_sem_seg')
+        maps = [sample[key]['data'] for key in keys]
+        step = math.ceil(math.sqrt(maps[0][0].numel() / _PIXELS))
+        scores, prediction, label = (values[:, ::step, ::step] for values in maps)
+        probabilities = class_probabilities(self.model, scores)
+        prediction, label = prediction.squeeze(0), label.squeeze(0)
         return confidence_counts(probabilities, prediction, label, ignore_index)
 
     def add_boxes(self, sample: dict, boxes: BoxSets) -> ImageScore:
