@@ -29,10 +29,8 @@ def save_confusion(path: Path, domains: Mapping[str, np.ndarray], classes: Seque
         for row, column in np.argwhere(shares >= 0.5) if count <= 40 else ():
             share = shares[row, column]
             colour = 'white' if share > 55 else 'black'
-            size = 8 if count > 8 else 9
-            axes.text(
-                column, row, f'{share:.0f}', color=colour, size=size, ha='center', va='center'
-            )
+            text = axes.text(column, row, f'{share:.0f}', color=colour, ha='center', va='center')
+            text.set(size=8 if count > 8 else 9, in_layout=False)  # hundreds slow the layout
         font = dict(fontsize=8.5 if count > 8 else 9)
         axes.set_xticks(range(count), classes, rotation=45, ha='right', **font)
         axes.set_yticks(range(count), classes, **font)

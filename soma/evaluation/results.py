@@ -52,7 +52,7 @@ class Results(NamedTuple):
         gathered = {k: v for part in all_gather_object(own) for k, v in part.items()}
         metric.recorder.pictures.clear()
         classes, palette = metric.dataset_meta['classes'], metric.dataset_meta.get('palette')
-        if not palette:
+        if not palette or len(palette) != len(classes):
             palette = np.random.default_rng(0).integers(0, 256, (len(classes), 3))
         return cls(metric.report, metric.details, gathered, classes, np.array(palette, np.uint8))
 
