@@ -133,7 +133,7 @@ def _plots(stem: Path, results: Results) -> list[Section]:
     draw = partial(save_confusion, classes=classes)
     sections = [section('confusion', draw, counts, 'Confusion', text)]
     known = {name: part.calibration for name, part in details.items() if part.calibration}
-    if known:
+    if known := {name: part for name, part in known.items() if not np.isnan(part.ece)}:
         text = (
             'Pixels by the probability of the class that is predicted. Below the line the model '
             'is surer than it is right; ECE is the mean distance from the line.'
