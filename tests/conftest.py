@@ -58,7 +58,8 @@ def _configs_are_not_laid_out():
 @pytest.fixture
 def no_charts(monkeypatch):
     """Reports without their charts, which take a third of a short test."""
-    monkeypatch.setattr('soma.evaluation.report_hook.save_chart', lambda path, report: None)
+    for name in ('save_chart', 'save_results'):
+        monkeypatch.setattr(f'soma.evaluation.report_hook.{name}', lambda *arguments: None)
 
 
 @pytest.fixture(autouse=True)

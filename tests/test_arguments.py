@@ -54,6 +54,11 @@ SAME = {
         '--adapter f.pth --backbone_ckpt b.pth --against a.pth --out o',
         'f.pth --pretrained b.pth --against a.pth --out o',
     ],
+    'analysis_tools/compare.py': [
+        '--tests a b --names x y --out o',
+        'a b --names x y --out o',
+        '--out o --names x y --tests a b',
+    ],
     'check_data.py': ['--config c.py --out o --nproc 2', 'c.py --out o --nproc 2'],
     'extract_soma_weights.py': [
         '--checkpoint f.pth --out a.pth',

@@ -47,6 +47,7 @@ def main() -> None:
         severities = args.severities or range(1, 6)
         plan = args.corruptions and make_plan(args.corruptions, severities, args.reference)
         runner = RUNNERS.build(config)
+        runner.message_hub.update_info('checkpoint', args.checkpoint)  # for the report
         load_plain(runner.model, args.checkpoint, args.base, args.force, left_out)
         if plan:
             run_corruptions(runner, plan)

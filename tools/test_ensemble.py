@@ -57,6 +57,7 @@ def main() -> None:
     with command(args.trust):
         config, left_out = prepare_test(args, len(args.checkpoints), args.operation)
         runner = RUNNERS.build(config)
+        runner.message_hub.update_info('checkpoint', ', '.join(args.checkpoints))  # for the report
         members = plain_model(runner.model).members
         for member, checkpoint in zip(members, args.checkpoints, strict=True):
             load_plain(member, checkpoint, args.base, args.force, left_out)

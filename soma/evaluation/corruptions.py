@@ -24,6 +24,7 @@ from ..utils.config import each_dataset
 from ..utils.tables import as_text
 from .corruption_report import CorruptionPlan, draw, pair_key, summarise, tables
 from .domain_metric import DomainMetric
+from .report_hook import DomainReportHook
 
 REPORT = 'corruptions.json'
 _CLEAN = ('clean', 0)
@@ -128,6 +129,9 @@ def run_corruptions(runner: Runner, plan: CorruptionPlan) -> dict:
             if before.get(key) != report[key]:
                 raise InputError(f'{path} is of other {what}: name another --work-dir or remove it')
         report = before
+    for hook in runner.hooks:
+        if isinstance(hook, DomainReportHook):
+            hook.page = False  # whose pictures would be those of clean images
     tests = [pair for pair in (_CLEAN, *plan.pairs) if pair_key(*pair) not in report['scores']]
     start = time.monotonic()
     for index, pair in enumerate(tests):

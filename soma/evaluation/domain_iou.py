@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.registry import METRICS
@@ -15,22 +15,44 @@ from PIL.PngImagePlugin import PngInfo
 from ..datasets.domain_samples import CHECK
 from ..datasets.labels import IGNORE, TRAIN_TO_CITYSCAPES
 from ..io.files import InputError, atomic_path
+from .calibration import Calibration
+from .details import ImageScore, Maps, SegmentationDetails
 from .domain_metric import DomainMetric
 from .scores import Scores, confusion_matrix
 
 _CITYSCAPES = CityscapesDataset.METAINFO['classes']
 
 
+class _Counted(NamedTuple):
+    """What was counted of an image: a confusion matrix and, where details are kept, more."""
+
+    counts: np.ndarray
+    score: ImageScore | None = None
+    confidences: np.ndarray | None = None
+
+
 class _Domain:
-    """What was counted of a domain: a confusion matrix and the number of images."""
+    """What was counted of a domain."""
 
     def __init__(self, classes: int) -> None:
         self.counts = np.zeros((classes, classes), np.int64)
         self.images = 0
+        self.scores: list[ImageScore] = []
+        self.confidences: np.ndarray | int = 0
 
-    def add(self, counts: np.ndarray, images: int = 1) -> None:
-        self.counts += counts
-        self.images += images
+    def add(self, image: _Counted) -> None:
+        self.counts += image.counts
+        self.images += 1
+        if image.score is not None:
+            self.scores.append(image.score)
+        if image.confidences is not None:
+            self.confidences = self.confidences + image.confidences
+
+    def join(self, other: _Domain) -> None:
+        self.counts += other.counts
+        self.images += other.images
+        self.scores += other.scores
+        self.confidences = self.confidences + other.confidences
 
 
 @METRICS.register_module()
@@ -57,7 +79,7 @@ class DomainIoUMetric(DomainMetric):
         super().__init__(**kwargs)
         self.ignore_index = ignore_index
 
-    def _count(self, sample: dict) -> np.ndarray | None:
+    def _count(self, sample: dict) -> _Counted | None:
         prediction = to_numpy(sample['pred_sem_seg'])
         if self.output_dir is not None:
             name = Path(sample['img_path']).with_suffix('.png').name
@@ -71,31 +93,46 @@ class DomainIoUMetric(DomainMetric):
         if ignore is None:
             ignore = self.dataset_meta.get('ignore_index', IGNORE)
         try:
-            return confusion_matrix(prediction, label, classes, ignore)
+            counts = confusion_matrix(prediction, label, classes, ignore)
         except InputError as error:
             raise InputError(f'{sample.get("img_path")}: {error}; {CHECK}') from error
+        if self.recorder is None:
+            return _Counted(counts)
+        score = self.recorder.add_maps(sample, Maps.of(label, prediction, ignore), counts)
+        return _Counted(counts, score, self.recorder.confidences(sample, ignore))
 
-    def _keep(self, domain: str, counted: np.ndarray) -> None:
-        self._domains.setdefault(domain, _Domain(len(counted))).add(counted)
+    def _keep(self, domain: str, counted: _Counted) -> None:
+        self._domains.setdefault(domain, _Domain(len(counted.counts))).add(counted)
 
     def _score(self, results: list[dict[str, _Domain]]) -> dict[str, dict]:
         names = self.dataset_meta['classes']
         domains: dict[str, _Domain] = {}
         for part in results:
             for name, domain in part.items():
-                total = domains.setdefault(name, _Domain(len(names)))
-                total.add(domain.counts, domain.images)
+                domains.setdefault(name, _Domain(len(names))).join(domain)
+        self.details = {n: _details(domain) for n, domain in domains.items() if domain.scores}
         scores = {name: Scores.of(domain.counts) for name, domain in domains.items()}
         return {
             name: {
                 **{key: getattr(score, key) for key in self.keys},
                 'images': domains[name].images,
+                **self._calibration_of(name),
                 'IoU': dict(zip(names, score.iou, strict=True)),
                 'Acc': dict(zip(names, score.acc, strict=True)),
                 'absent': [names[index] for index in np.flatnonzero(np.isnan(score.acc))],
             }
             for name, score in scores.items()
         }
+
+    def _calibration_of(self, domain: str) -> dict[str, float]:
+        calibration = domain in self.details and self.details[domain].calibration
+        return {'ECE': calibration.ece} if calibration else {}
+
+
+def _details(domain: _Domain) -> SegmentationDetails:
+    known = isinstance(domain.confidences, np.ndarray)
+    calibration = Calibration.of(domain.confidences) if known else None
+    return SegmentationDetails(domain.counts, calibration, domain.scores)
 
 
 def write_classes(prediction: np.ndarray, classes: Sequence[str], path: Path) -> None:

@@ -13,9 +13,11 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from rich.table import Table
+from torch import nn
 
 from ..io.files import InputError, check_folder
 from ..utils.tables import as_text
+from .details import DetectionDetails, Recorder, SegmentationDetails
 from .scores import mean
 
 
@@ -45,6 +47,8 @@ class DomainMetric(BaseMetric):
         sample_key: What a sample has to be counted by.
         needs: What gives samples their domain, for the message.
         report: All scores of the last evaluation, as plain data, with those of each class.
+        recorder: What keeps single images, after :meth:`keep_details`.
+        details: Of the last evaluation, by domain, what it kept.
 
     Raises:
         InputError: If ``mean_over`` is no list of different domains, ``format_only`` comes
@@ -71,6 +75,8 @@ class DomainMetric(BaseMetric):
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.format_only = format_only
         self.report: dict | None = None
+        self.recorder: Recorder | None = None
+        self.details: dict[str, SegmentationDetails | DetectionDetails] = {}
         self._reset()
         if format_only and output_dir is None:
             raise InputError('format_only needs output_dir (tools/test.py --out)')
@@ -97,6 +103,10 @@ class DomainMetric(BaseMetric):
 
         ``results`` is the ``self._domains`` of each process. What cannot be scored is NaN.
         """
+
+    def keep_details(self, model: nn.Module) -> None:
+        """Keep, from now on, what a page of results shows beside the scores of this model."""
+        self.recorder = Recorder(model)
 
     def _claim(self, sample: dict, place: str) -> None:
         """Make sure that no other image's prediction is written to a place."""

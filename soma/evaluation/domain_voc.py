@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmengine.registry import METRICS
 
 from ..io.files import InputError
+from .details import SURE, BoxSets, DetectionDetails, ImageScore
 from .domain_metric import DomainMetric, SampleError
 from .predictions import Boxes, write_boxes
 
@@ -26,12 +27,14 @@ class _Image(NamedTuple):
             detection ``(n, 4)``.
         counts: Number of boxes to find of each class.
         detections: The detections, where they are written.
+        score: How well it went, where details are kept.
     """
 
     index: int
     matches: np.ndarray | None
     counts: np.ndarray | None
     detections: Boxes | None
+    score: ImageScore | None
 
 
 @METRICS.register_module()
@@ -74,7 +77,7 @@ class DomainVOCMetric(DomainMetric):
         scores = sample['pred_instances']['scores'].float().cpu().numpy()
         labels, boxes = self._boxes(sample, 'pred_instances')
         boxes = np.hstack([boxes, scores[:, None]])
-        detections = matches = counts = None
+        detections = matches = counts = score = None
         if self.output_dir is not None:
             path = Path(sample['img_path'])
             self._claim(sample, f'{self.output_dir / sample["domain"]}.json as {path.stem}')
@@ -83,7 +86,12 @@ class DomainVOCMetric(DomainMetric):
             gt_labels, gt_boxes = self._boxes(sample, 'gt_instances')
             matches = self._match(sample, labels, boxes, gt_labels, gt_boxes)
             counts = np.bincount(gt_labels, minlength=len(self.dataset_meta['classes']))
-        return _Image(self._seen * get_world_size() + get_rank(), matches, counts, detections)
+            if self.recorder is not None:
+                sure = scores >= SURE
+                found = boxes[sure, :4], labels[sure], *(matches[sure, 1:3].T > 0)
+                score = self.recorder.add_boxes(sample, BoxSets(gt_boxes, gt_labels, *found))
+        index = self._seen * get_world_size() + get_rank()
+        return _Image(index, matches, counts, detections, score)
 
     def _match(
         self,
@@ -143,6 +151,7 @@ class DomainVOCMetric(DomainMetric):
         return super().compute_metrics(results)
 
     def _score(self, results: list[dict[str, list[_Image]]]) -> dict[str, dict]:
+        self.details = {}
         return {name: self._score_of(name, part) for name, part in _in_order(results).items()}
 
     def _score_of(self, domain: str, images: list[_Image]) -> dict:
@@ -164,6 +173,13 @@ class DomainVOCMetric(DomainMetric):
             eval_mode=self.eval_mode,
             logger='silent',
         )
+        if self.recorder is not None:
+            curves = {
+                name: np.stack([entry['recall'], entry['precision']])[:, _thin(entry['num_dets'])]
+                for name, entry, count in zip(names, classes, counts, strict=True)
+                if count and entry['num_dets']
+            }
+            self.details[domain] = DetectionDetails(curves, [image.score for image in images])
         if not counts.any():
             text = f'{domain} has no boxes to find: its mAP counts as 0'
             print_log(text, logger='current', level=logging.WARNING)
@@ -177,6 +193,11 @@ class DomainVOCMetric(DomainMetric):
             'detections': {n: entry['num_dets'] for n, entry in zip(names, classes, strict=True)},
             'absent': [names[index] for index in np.flatnonzero(counts == 0)],
         }
+
+
+def _thin(count: int) -> np.ndarray:
+    """Places of 1000 points of a curve at most, the ends among them."""
+    return np.linspace(0, count - 1, min(count, 1000)).round().astype(int)
 
 
 def _matched(detections: np.ndarray, *_: object, **__: object) -> tuple[np.ndarray, np.ndarray]:

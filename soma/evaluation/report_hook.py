@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..io.files import write_json
+from ..models.build import plain_model
 from ..utils.tables import save_bars
+from .domain_metric import DomainMetric
+from .results import Results, save_results, save_table
 
 
 @HOOKS.register_module()
@@ -21,8 +25,16 @@ class DomainReportHook(Hook):
     """Write the report of a metric by domain, as JSON and as a chart, beside the log.
 
     The files are ``domains_iter_<iteration>`` of a validation and ``domains_test`` of a test, with
-    the metric's prefix at the end, if it has one.
+    the metric's prefix at the end, if it has one. A test also gets a table as CSV, plots, and
+    ``report.html`` with all of it and with the worst images.
+
+    Args:
+        page: Whether a test gets plots and the page, for which a few kilobytes of each image are
+            kept until its end.
     """
+
+    def __init__(self, page: bool = True) -> None:
+        self.page = page
 
     @master_only
     def before_train(self, runner: Runner) -> None:
@@ -35,18 +47,54 @@ class DomainReportHook(Hook):
         """Write the report of a validation."""
         self._write(runner, runner.val_evaluator, f'domains_iter_{runner.iter}')
 
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Have the metrics keep what the page shows."""
+        for metric in runner.test_evaluator.metrics if self.page else ():
+            if isinstance(metric, DomainMetric):
+                metric.keep_details(runner.model)
+
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Write the report of a test."""
-        self._write(runner, runner.test_evaluator, 'domains_test')
+        """Write the report of a test, and the page."""
+        self._write(runner, runner.test_evaluator, 'domains_test', table=True)
+        for metric in runner.test_evaluator.metrics:
+            if getattr(metric, 'details', None):
+                results = Results.of(metric)  # by all processes
+                self._write_page(runner, results, metric.prefix)
 
     @master_only
-    def _write(self, runner: Runner, evaluator: Evaluator, name: str) -> None:
+    def _write(self, runner: Runner, evaluator: Evaluator, name: str, table: bool = False) -> None:
         for metric in evaluator.metrics:
-            report = getattr(metric, 'report', None)
-            if report:
-                path = Path(runner.log_dir, '_'.join(filter(None, (name, metric.prefix))))
+            if report := getattr(metric, 'report', None):
+                path = _path(runner, name, metric.prefix)
                 write_json(report, path.with_suffix('.json'))
                 save_chart(path.with_suffix('.png'), report)
+                if table:
+                    save_table(path.with_suffix('.csv'), report)
+
+    @master_only
+    def _write_page(self, runner: Runner, results: Results, prefix: str | None) -> None:
+        page = _path(runner, 'report', prefix).with_suffix('.html')
+        save_results(_path(runner, 'domains_test', prefix), page, results, _facts(runner))
+        runner.logger.info(f'all results on a page: {page}')
+
+
+def _path(runner: Runner, name: str, prefix: str | None) -> Path:
+    return Path(runner.log_dir, '_'.join(filter(None, (name, prefix))))
+
+
+def _facts(runner: Runner) -> list[tuple[str, str]]:
+    """What a test was of, the config first."""
+    model = plain_model(runner.model)
+    parts = [model, *(getattr(model, name, None) for name in ('backbone', 'decode_head'))]
+    names = [type(part).__name__ for part in parts if part is not None]
+    checkpoint = runner.message_hub.runtime_info.get('checkpoint')  # as the script has told
+    facts = {
+        'config': runner.cfg.filename or runner.experiment_name,
+        'checkpoint': checkpoint,
+        'model': ', '.join(names),
+        'date': f'{datetime.now():%Y-%m-%d %H:%M}',
+    }
+    return [(name, str(value)) for name, value in facts.items() if value]
 
 
 def save_chart(path: Path, report: dict) -> None:

@@ -128,6 +128,8 @@ def test_scores_are_those_of_images_corrupted_before_and_are_not_computed_again(
     assert report['mean_over'] == ['citys', 'fog']
     with Image.open(tmp_path / 'work/corruptions.png') as image:
         assert min(image.size) > 100
+    (metric,) = runner.test_evaluator.metrics
+    assert metric.recorder is None  # of pages, whose images would be the clean ones
     files = {path.name for path in (tmp_path / 'work').glob('*/domains_test_*.json')}
     assert files == {f'domains_test_{key}.json' for key in keys}
     hub = runner.message_hub.log_scalars

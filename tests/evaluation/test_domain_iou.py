@@ -306,8 +306,15 @@ def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
     assert Image.open(folder / 'domains_iter_4.png').width > 500
     logged = runner.message_hub.get_scalar('val/fog_mIoU').current()
     assert logged == pytest.approx(fog['mIoU'], abs=0.01)
+    assert 'ECE' not in fog and not [*folder.glob('*.html')]  # details are for a test
     runner.test()
-    assert (folder / 'domains_test.json').exists()
+    assert json.loads((folder / 'domains_test.json').read_text())['domains']['fog']['ECE'] > 0
+    assert (folder / 'domains_test.csv').read_text().startswith('class,citys,fog,mean\nroad,')
+    for name in ('confusion', 'reliability'):
+        assert Image.open(folder / f'domains_test_{name}.png').width > 500
+    page = (folder / 'report.html').read_text()
+    assert page.count('<div class="caption">') == 8 and page.count('data:image/jpeg') == 32
+    assert 'mIoU over the classes' in page and 'DINOv2' in page
 
 
 def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path):

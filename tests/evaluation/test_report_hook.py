@@ -70,7 +70,7 @@ def test_the_best_checkpoint_is_kept_and_the_report_written(tmp_path, rule):
         val_evaluator=dict(type='DomainVOCMetric', mean_over=['NC']),
         test_evaluator=dict(type='DomainVOCMetric'),
         default_hooks=dict(checkpoint={**checkpoint, 'rule': rule}),
-        custom_hooks=[dict(type='DomainReportHook')],
+        custom_hooks=[dict(type='DomainReportHook', page=rule is None)],
         log_processor=dict(by_epoch=False),
         log_level='WARNING',
         experiment_name=f'{tmp_path.name}',
@@ -88,3 +88,7 @@ def test_the_best_checkpoint_is_kept_and_the_report_written(tmp_path, rule):
     assert Image.open(folder / 'domains_iter_2.png').width > 500
     runner.test()
     assert (folder / 'domains_test.json').exists() and (folder / 'domains_test.png').exists()
+    assert (folder / 'domains_test.csv').read_text().startswith('class,DC,NC,mean\nbus,,,\n')
+    pages = [file.name for file in folder.glob('*.html')]
+    assert pages == ['report.html'] * (rule is None)
+    assert (folder / 'domains_test_curves.png').exists() == (rule is None)

@@ -84,7 +84,7 @@ def test_classes_of_its_own_all_through(tiny_config, build_runner, tmp_path):
     tiny_config.model.decode_head.num_classes = 3
     tiny_config.val_dataloader = tiny_config.test_dataloader
     tiny_config.test_evaluator.output_dir = str(tmp_path / 'out')
-    tiny_config.default_hooks.report = dict(type='DomainReportHook')
+    tiny_config.default_hooks.report = dict(type='DomainReportHook', page=False)
     runner = build_runner(draws(tiny_config, tmp_path / 'shown'))
     runner.train()
     runner.test()

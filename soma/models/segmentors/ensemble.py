@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from ...io.files import InputError
+from ..probabilities import class_probabilities, shares
 
 OPERATIONS = ('add', 'mul', 'logits', 'mul-input')
 
@@ -100,6 +101,14 @@ class SegmentorEnsemble(BaseModel):
                 dict(seg_logits=PixelData(data=total), pred_sem_seg=PixelData(data=labels))
             )
         return samples
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """What ``seg_logits``, shape ``(..., classes, h, w)``, says of each class."""
+        if self.operation == 'mul-input':
+            return shares(scores)
+        if self.operation == 'logits':
+            return class_probabilities(self.members[0], scores)
+        return scores.softmax(-3)
 
     def _multiply(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """The product of the members' softmaxes of windows, shape ``(n, classes, h, w)``."""

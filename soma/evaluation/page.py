@@ -1,0 +1,93 @@
+"""Writes a page of results that stands alone: tables, plots and pictures in one HTML file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..io.files import atomic_path
+
+_TEMPLATE = Path(__file__).with_name('page.html')
+
+
+class Cell(NamedTuple):
+    """A number in a table.
+
+    Attributes:
+        text: What is shown.
+        value: What its column is sorted by; None goes last.
+        bar: Length of a bar behind it, 0 to 100; none if None.
+        change: A difference, with its sign.
+    """
+
+    text: str
+    value: float | None = None
+    bar: float | None = None
+    change: str = ''
+
+    @classmethod
+    def of(cls, percent: float | None, change: float | None = None, bar: bool = True) -> Cell:
+        """A score in percent; None or NaN for none."""
+        if percent is None or math.isnan(percent):
+            return cls('-')
+        value = round(percent, 2)
+        known = change is not None and not math.isnan(change)
+        return cls(f'{value:.2f}', value, value if bar else None, f'{change:+.2f}' if known else '')
+
+
+class Group(NamedTuple):
+    """Rows of pictures, each with a caption; a title a column."""
+
+    heading: str
+    titles: Sequence[str]
+    images: Sequence[tuple[str, Sequence[str]]]
+
+
+class Section(NamedTuple):
+    """A part of a page, all of which but the heading may be empty.
+
+    Attributes:
+        heading: What stands above.
+        text: What explains it.
+        columns: Titles of a table.
+        rows: Of the table, by name.
+        totals: Rows below, which are not sorted.
+        plots: Addresses of pictures.
+        legend: Names and CSS colours.
+        groups: Pictures of images.
+    """
+
+    heading: str
+    text: str = ''
+    columns: Sequence[str] = ()
+    rows: Sequence[tuple[str, Sequence[Cell]]] = ()
+    totals: Sequence[tuple[str, Sequence[Cell]]] = ()
+    plots: Sequence[str] = ()
+    legend: Sequence[tuple[str, str]] = ()
+    groups: Sequence[Group] = ()
+
+
+def save_page(
+    path: Path,
+    title: str,
+    tiles: Sequence[tuple[str, str]],
+    facts: Sequence[tuple[str, str]],
+    sections: Sequence[Section],
+) -> None:
+    """Write a page.
+
+    Args:
+        path: The HTML file.
+        title: Its title.
+        tiles: Name and value of what is to be seen first.
+        facts: Name and value of what the results are of.
+        sections: What follows.
+    """
+    from jinja2 import Environment  # here, since it takes its time
+
+    template = Environment(autoescape=True, trim_blocks=True).from_string(_TEMPLATE.read_text())
+    text = template.render(title=title, tiles=tiles, facts=facts, sections=sections)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')

@@ -1,0 +1,164 @@
+"""Writes what a test has found: a table, plots, and a page with all of it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mmengine.dist import all_gather_object
+
+from ..io.files import atomic_path
+from . import pictures
+from .details import BoxSets, DetectionDetails, Maps, SegmentationDetails, choose
+from .domain_metric import DomainMetric
+from .page import Cell, Group, Section, save_page
+from .plots import save_confusion, save_curves, save_reliability
+from .scores import mean
+
+Pictures = Mapping[tuple[str, str], Maps | BoxSets]
+
+
+class Results(NamedTuple):
+    """Of a metric.
+
+    Attributes:
+        report: Its ``report``.
+        details: Its ``details``.
+        pictures: Of the images that :func:`~soma.evaluation.details.choose` takes.
+        classes: Their names.
+        palette: Their RGB colours, shape ``(classes, 3)``, uint8.
+    """
+
+    report: Mapping
+    details: Mapping[str, SegmentationDetails | DetectionDetails]
+    pictures: Pictures
+    classes: Sequence[str]
+    palette: np.ndarray
+
+    @classmethod
+    def of(cls, metric: DomainMetric) -> Results:
+        """Gather a metric's, in all processes together."""
+        chosen = {
+            (domain, image.path)
+            for domain, part in metric.details.items()
+            for images in choose(part.images)
+            for image in images
+        }
+        own = {key: value for key, value in metric.recorder.pictures.items() if key in chosen}
+        gathered = {k: v for part in all_gather_object(own) for k, v in part.items()}
+        metric.recorder.pictures.clear()
+        classes, palette = metric.dataset_meta['classes'], metric.dataset_meta.get('palette')
+        if not palette or len(palette) != len(classes):
+            palette = np.random.default_rng(0).integers(0, 256, (len(classes), 3))
+        return cls(metric.report, metric.details, gathered, classes, np.array(palette, np.uint8))
+
+
+def table_of(report: Mapping) -> tuple[list[str], list[list], list[list]]:
+    """Columns, rows of classes, and rows of what they come to.
+
+    A row is a name, a number for each domain (None for none) and, of several domains, their mean.
+    """
+    domains, chosen, score = report['domains'], report['mean_over'], report['score']
+    several = len(domains) > 1
+    columns = ['class', *domains, *['mean'] * several]
+    rows = []
+    for label in next(iter(domains.values()))[score]:
+        values = {name: domain[score][label] for name, domain in domains.items()}
+        average = mean(np.array([values[name] for name in chosen], float))
+        rows.append([label, *values.values(), *[average] * several])
+    totals = [
+        [key, *(domain[key] for domain in domains.values()), *[value] * several]
+        for key, value in report['mean'].items()
+    ]
+    return columns, rows, totals
+
+
+def save_table(path: Path, report: Mapping) -> None:
+    """Write the score of each class in each domain, as CSV; empty where there is none."""
+    columns, rows, totals = table_of(report)
+    with atomic_path(path) as temporary, temporary.open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for name, *values in [*rows, *totals]:
+            numbers = np.array(values, float)
+            writer.writerow([name, *('' if np.isnan(v) else f'{v:.2f}' for v in numbers)])
+
+
+def save_results(
+    stem: Path, page: Path, results: Results, facts: Sequence[tuple[str, str]]
+) -> None:
+    """Write the plots, and the page with them.
+
+    Args:
+        stem: Of the plots, without suffix, beside the chart ``<stem>.png``.
+        page: The HTML file.
+        results: What to show.
+        facts: Name and value of what the results are of.
+    """
+    report = results.report
+    columns, rows, totals = table_of(report)
+    average = f'm{report["score"]}'
+    domains = report['domains']
+    tiles = [(f'mean {average}', Cell.of(report['mean'][average]).text)]
+    tiles += [(name, Cell.of(part[average]).text) for name, part in domains.items()]
+    cells = [[(name, [*map(Cell.of, values)]) for name, *values in part] for part in (rows, totals)]
+    tested = ', '.join(f'{name} ({part["images"]} images)' for name, part in domains.items())
+    facts = [*facts, ('tested on', tested), ('mean over', ', '.join(report['mean_over']))]
+    table = Section('Classes', f'{report["score"]} in percent.', columns, *cells)
+    chart = Section('Chart', plots=[pictures.png_uri(stem.with_suffix('.png'))])
+    plots = _plots(stem, results)
+    title = f'{average} {tiles[0][1]}: {facts[0][1]}'
+    save_page(page, title, tiles, facts, [table, chart, *plots, _images(results)])
+
+
+def _plots(stem: Path, results: Results) -> list[Section]:
+    details, classes = results.details, results.classes
+
+    def section(name: str, save, values: Mapping, heading: str, text: str) -> Section:
+        path = stem.with_name(f'{stem.name}_{name}.png')
+        save(path, values)
+        return Section(heading, text, plots=[pictures.png_uri(path)])
+
+    if isinstance(next(iter(details.values())), DetectionDetails):
+        curves = {name: part.curves for name, part in details.items()}
+        text = 'Each class, as the score from which boxes count falls.'
+        draw = partial(save_curves, classes=classes)
+        return [section('curves', draw, curves, 'Precision and recall', text)]
+    counts = {name: part.confusion for name, part in details.items()}
+    text = "Of each class's pixels, how many percent are taken for which class."
+    draw = partial(save_confusion, classes=classes)
+    sections = [section('confusion', draw, counts, 'Confusion', text)]
+    known = {name: part.calibration for name, part in details.items() if part.calibration}
+    if known := {name: part for name, part in known.items() if not np.isnan(part.ece)}:
+        text = (
+            'Pixels by the probability of the class that is predicted. Below the line the model '
+            'is surer than it is right; ECE is the mean distance from the line.'
+        )
+        heading = 'Confidence and accuracy'
+        sections.append(section('reliability', save_reliability, known, heading, text))
+    return sections
+
+
+def _images(results: Results) -> Section:
+    """Pictures of the worst images of each domain, and of those in the middle."""
+    segments = isinstance(next(iter(results.details.values())), SegmentationDetails)
+    draw = pictures.draw_maps if segments else pictures.draw_box_sets
+    titles = pictures.SEGMENTED if segments else pictures.DETECTED
+    groups = []
+    for domain, part in results.details.items():
+        for heading, images in zip(('worst', 'median'), choose(part.images), strict=True):
+            rows = []
+            for image in images:
+                panels = draw(image.path, results.pictures[domain, image.path], results.palette)
+                caption = f'{image.text} · {image.path}'
+                rows.append((caption, [*map(pictures.jpeg_uri, panels)]))
+            if rows:
+                groups.append(Group(f'{domain}: the {heading} images', titles, rows))
+    what = 'mIoU over the classes that the image has' if segments else 'missed and false boxes'
+    colours = [f'rgb({r} {g} {b})' for r, g, b in results.palette]
+    legend = [*zip(results.classes, colours, strict=True)]
+    return Section('Images', f'By {what}, the worst first.', legend=legend, groups=groups)

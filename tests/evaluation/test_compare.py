@@ -1,0 +1,73 @@
+import copy
+import json
+
+import pytest
+from PIL import Image
+
+from soma.evaluation.compare import compare, find_report
+from soma.io.files import InputError
+
+CLASSES = ('road', 'sky', 'car')
+
+
+def report(shift=0.0, domains=('citys', 'fog')):
+    made = {}
+    for index, name in enumerate(domains):
+        ious = dict(zip(CLASSES, (50 + shift, 60.0 + index, None), strict=True))
+        made[name] = dict(mIoU=55 + (shift + index) / 2, images=4, IoU=ious)
+    mean = dict(mIoU=55.25 + shift / 2)
+    return dict(score='IoU', domains=made, mean_over=list(domains), mean=mean)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, content, file='domains_test.json'):
+        path = tmp_path / name / '2026' / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+        return path
+
+    return write
+
+
+def test_two_tests_are_compared(write, tmp_path, run_here, capsys):
+    write('a', report())
+    write('a', report(-9), 'domains_iter_40.json')
+    turned = report(2)
+    turned['domains'] = dict(reversed(turned['domains'].items()))
+    second = write('b', turned)
+    out = tmp_path / 'out'
+    run_here('analysis_tools/compare.py', tmp_path / 'a', second, '--out', out)
+    printed = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split('│')[1:-1]] for line in printed.splitlines()]
+    assert ['road', 'a', '50.00', '50.00', '50.00'] in rows
+    assert ['', 'b', '52.00 (+2.00)', '52.00 (+2.00)', '52.00 (+2.00)'] in rows
+    assert ['', 'b', '56.00 (+1.00)', '56.50 (+1.00)', '56.25 (+1.00)'] in rows
+    assert ['car', 'a', '-', '-', '-'] in rows
+    page = (out / 'compare.html').read_text()
+    assert '56.25 (+1.00)' in page and '<span class="good">+2.00</span>' in page
+    assert all(Image.open(out / f'{name}.png').width > 400 for name in ('domains', 'classes'))
+
+
+def test_what_cannot_be_compared_is_refused(write, tmp_path):
+    first = write('a', report())
+    other = copy.deepcopy(report())
+    other['domains']['fog']['images'] = 5
+    renamed = report()
+    for domain in renamed['domains'].values():
+        domain['IoU']['truck'] = domain['IoU'].pop('car')
+    wrong = [
+        ([first, write('b', report(domains=('citys', 'rain')))], None, 'b/.* has domains'),
+        ([first, write('c', other)], None, 'c/.* is of 5 images of fog'),
+        ([first, write('d', renamed)], None, r"different classes: \['car', 'truck'\]"),
+        ([first, write('e', dict(score='IoU'))], None, 'e/.* is no report'),
+        ([first], None, 'two tests'),
+        ([first, first], ['x'], '--names: x: give 2 different ones'),
+    ]
+    for paths, names, message in wrong:
+        with pytest.raises(InputError, match=message):
+            compare(paths, names, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(InputError, match=r'empty has no domains_test'):
+        find_report(tmp_path / 'empty')
