@@ -97,7 +97,7 @@ class DomainCocoDataset(DomainSamples, CocoDataset):
                 f'domain {self.domain}: no file {self.ann_file}; docs/user_guides/detection.md '
                 'says what belongs there'
             )
-        file = read_coco(self.ann_file)
+        file = self._file or read_coco(self.ann_file)
         names = [*file.categories.values()]
         for name in self._metainfo.get('classes', ()):
             if name not in names:
@@ -118,7 +118,7 @@ class DomainCocoDataset(DomainSamples, CocoDataset):
             FileNotFoundError: If an image is missing.
             InputError: If something in the file cannot be used, or there is no box to train on.
         """
-        file, self._file = self._file or self.read_file(), None
+        file, self._file = self.read_file(), None
         self._check(file)
         classes = self._metainfo['classes']
         ids = {name: identity for identity, name in file.categories.items()}
