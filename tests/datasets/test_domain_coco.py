@@ -70,7 +70,7 @@ def test_classes_can_be_chosen_in_any_order(root, how):
     assert data.category_ids == [7, 3]
     data = dataset(root, classes=['tug'])
     assert [i['bbox'] for i in data[0]['instances']] == [[70, 10, 80, 50.5]]
-    with pytest.raises(InputError, match=r"^domain 'day': give classes once, not in metainfo too"):
+    with pytest.raises(InputError, match=r'^domain day: metainfo names classes too'):
         dataset(root, classes=['tug'], metainfo=dict(classes=['ship']))
 
 
