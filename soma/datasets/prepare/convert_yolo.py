@@ -155,8 +155,7 @@ def find_images(root: Path, content: Mapping) -> dict[str, list[Path]]:
     """Find the images of each split: those of ``data.yaml``, else of folders that are called so.
 
     Raises:
-        FileNotFoundError: There is no image, or no folder that it names.
-        InputError: It names one outside of the root.
+        FileNotFoundError: There is no image, or no folder that it names, in the root.
     """
     named = {split: content[split] for split in SPLITS if content.get(split)}
     if not named:
