@@ -23,8 +23,8 @@ class _Image(NamedTuple):
 
     Attributes:
         index: Its place in the dataset, by which the processes' images are put in order.
-        matches: Label, whether it is a true positive, whether a false one, and score of each
-            detection ``(n, 4)``.
+        matches: Label, whether it is a true positive and whether a false one by each of t
+            overlaps, and score of each detection ``(n, 2 + 2 t)``.
         counts: Number of boxes to find of each class.
         detections: The detections, where they are written.
         score: How well it went, where details are kept.
@@ -47,28 +47,35 @@ class DomainVOCMetric(DomainMetric):
     mAP of a domain without any box is 0.
 
     Detections are matched with boxes as they come, so that the processes share this work. Each
-    keeps 16 bytes a detection, and 28 more where predictions are written.
+    keeps 16 bytes a detection, 8 for each further overlap, and 28 where predictions are written.
 
     Args:
-        iou_thr: Overlap from which a detection finds a box.
+        iou_thr: Overlap from which a detection finds a box; of several the scores are averaged
+            (COCO's are 0.5, 0.55 ... 0.95), but for the recall, which is that of the first.
         eval_mode: ``'11points'`` (VOC 2007): precision at recalls of 0, 0.1 ... 1, averaged.
             ``'area'``: area under the curve.
         **kwargs: As for :class:`DomainMetric`: ``mean_over``, ``output_dir``, ``format_only``,
             ``prefix``. Predictions are ``<output_dir>/<domain>.json``, see :func:`write_boxes`.
 
     Raises:
-        InputError: If ``iou_thr`` is not in (0, 1] or ``eval_mode`` is none of the two.
+        InputError: If an ``iou_thr`` is not in (0, 1] or ``eval_mode`` is none of the two.
     """
 
     keys = ('mAP',)
     class_key = 'AP'
-    needs = 'DomainVOCDataset and PackDomainDetInputs'
+    needs = 'DomainVOCDataset or DomainCocoDataset, and PackDomainDetInputs'
 
-    def __init__(self, iou_thr: float = 0.5, eval_mode: str = '11points', **kwargs: Any) -> None:
+    def __init__(
+        self,
+        iou_thr: float | Sequence[float] = 0.5,
+        eval_mode: str = '11points',
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.iou_thr = iou_thr
+        self.iou_thrs = list(iou_thr) if isinstance(iou_thr, list | tuple) else [iou_thr]
         self.eval_mode = eval_mode
-        if not isinstance(iou_thr, int | float) or not 0 < iou_thr <= 1:
+        fits = (isinstance(thr, int | float) and 0 < thr <= 1 for thr in self.iou_thrs)
+        if not self.iou_thrs or not all(fits):
             raise InputError(f'iou_thr must be above 0 and at most 1, got {iou_thr!r}')
         if eval_mode not in ('11points', 'area'):
             raise InputError(f"eval_mode must be '11points' or 'area', got {eval_mode!r}")
@@ -79,9 +86,10 @@ class DomainVOCMetric(DomainMetric):
         boxes = np.hstack([boxes, scores[:, None]])
         detections = matches = counts = score = None
         if self.output_dir is not None:
-            path = Path(sample['img_path'])
-            self._claim(sample, f'{self.output_dir / sample["domain"]}.json as {path.stem}')
-            detections = Boxes(path.name, labels, boxes)
+            name, categories = Path(sample['img_path']).name, sample.get('category_ids')
+            identity = Path(name).stem if categories is None else sample['img_id']
+            self._claim(sample, f'{self.output_dir / sample["domain"]}.json as {identity}')
+            detections = Boxes(name, labels, boxes, identity, categories)
         if not self.format_only:
             gt_labels, gt_boxes = self._boxes(sample, 'gt_instances')
             matches = self._match(sample, labels, boxes, gt_labels, gt_boxes)
@@ -105,18 +113,15 @@ class DomainVOCMetric(DomainMetric):
         from mmdet.evaluation.functional.mean_ap import tpfp_default
 
         ignored_labels, ignored_boxes = self._boxes(sample, 'ignored_instances')
-        matches = np.empty((len(labels), 4), np.float32)
-        matches[:, 0], matches[:, 3] = labels, boxes[:, 4]
+        matches = np.empty((len(labels), 2 + 2 * len(self.iou_thrs)), np.float32)
+        matches[:, 0], matches[:, -1] = labels, boxes[:, 4]
         for label in np.unique(labels):
             chosen = labels == label
-            true, false = tpfp_default(
-                boxes[chosen],
-                gt_boxes[gt_labels == label],
-                ignored_boxes[ignored_labels == label],
-                self.iou_thr,
-                use_legacy_coordinate=True,
-            )
-            matches[chosen, 1], matches[chosen, 2] = true[0], false[0]
+            truth = gt_boxes[gt_labels == label], ignored_boxes[ignored_labels == label]
+            for column, thr in enumerate(self.iou_thrs):
+                pair = tpfp_default(boxes[chosen], *truth, thr, use_legacy_coordinate=True)
+                for place, values in enumerate(pair, 1 + 2 * column):
+                    matches[chosen, place] = values[0]
         return matches
 
     def _boxes(self, sample: dict, key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -161,18 +166,21 @@ class DomainVOCMetric(DomainMetric):
         names = self.dataset_meta['classes']
         matches = np.concatenate([image.matches for image in images])
         counts = np.sum([image.counts for image in images], axis=0)
-        # All is given as one image whose detections are matched already: more would make a pool
-        # of processes.
-        detections = [matches[matches[:, 0] == label, 1:] for label in range(len(names))]
         labels = np.repeat(np.arange(len(names)), counts)
-        boxes = np.empty((len(labels), 4), np.float32)
-        mean_ap, classes = eval_map(
-            [detections],
-            [dict(labels=labels, bboxes=boxes)],
-            tpfp_fn=_matched,
-            eval_mode=self.eval_mode,
-            logger='silent',
-        )
+        truth = dict(labels=labels, bboxes=np.empty((len(labels), 4), np.float32))
+        means, by_overlap = [], []
+        for column in range(1, 1 + 2 * len(self.iou_thrs), 2):
+            # All is given as one image whose detections are matched already: more would make a
+            # pool of processes.
+            chosen = matches[:, [column, column + 1, -1]]
+            detections = [chosen[matches[:, 0] == label] for label in range(len(names))]
+            options = dict(tpfp_fn=_matched, eval_mode=self.eval_mode, logger='silent')
+            mean_ap, classes = eval_map([detections], [truth], **options)
+            means.append(mean_ap)
+            by_overlap.append(classes)
+        classes, precisions = by_overlap[0], []
+        for label in range(len(names)):
+            precisions.append(np.mean([part[label]['ap'] for part in by_overlap]))
         if self.recorder is not None:
             curves = {
                 name: np.stack([entry['recall'], entry['precision']])[:, _thin(entry['num_dets'])]
@@ -185,9 +193,9 @@ class DomainVOCMetric(DomainMetric):
             print_log(text, logger='current', level=logging.WARNING)
         recalls = [entry['recall'][-1] if entry['num_dets'] else 0 for entry in classes]
         return {
-            'mAP': 100 * mean_ap,
+            'mAP': 100 * float(np.mean(means)),
             'images': len(images),
-            'AP': _percent(names, [entry['ap'] for entry in classes], counts),
+            'AP': _percent(names, precisions, counts),
             'recall': _percent(names, recalls, counts),
             'boxes': dict(zip(names, counts.tolist(), strict=True)),
             'detections': {n: entry['num_dets'] for n, entry in zip(names, classes, strict=True)},

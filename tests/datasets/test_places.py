@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from dataset_files import write_coco_data
 from mmengine.registry import DATASETS, DefaultScope
 
 from soma.datasets.places import check_samples
@@ -71,3 +72,11 @@ def test_inputs_that_would_be_written_over(root):
     with pytest.raises(InputError, match=r'a/images/00000\.png would be written over'):
         check_samples(data, root / 'a')
     check_samples(dataset(('fog', root / 'a')), root / 'a')
+
+
+def test_images_of_a_coco_file_are_written_by_their_ids(tmp_path):
+    write_coco_data(tmp_path, ['a/x.jpg', 'b/x.jpg'])
+    data = DATASETS.build(dict(type='DomainCocoDataset', domain='day', data_root=str(tmp_path)))
+    assert check_samples(data, tmp_path / 'out', by_id=True) is True
+    with pytest.raises(InputError, match=r'a/x.jpg and .*b/x.jpg would both be written as day/x'):
+        check_samples(data, tmp_path / 'shown')

@@ -64,6 +64,22 @@ def test_another_threshold():
     assert check(images, 'DC', metrics, report, iou_thr=0.75) != reference(images)[0]
 
 
+def test_several_thresholds_are_averaged_as_in_mmdet():
+    rng = np.random.default_rng(0)
+    images = [image(rng, 'DC', str(i)) for i in range(2)]
+    several, report = evaluate(images, iou_thr=[0.5, 0.75])
+    each = [evaluate(images, iou_thr=thr)[1]['domains']['DC'] for thr in (0.5, 0.75)]
+    metric = VOCMetric(iou_thrs=[0.5, 0.75])
+    metric.dataset_meta = META
+    metric.process({}, images)
+    expected = 100 * metric.evaluate(len(images))['pascal_voc/mAP']
+    assert several['DC_mAP'] == round(expected, 2) and each[0]['mAP'] > expected > each[1]['mAP']
+    domain = report['domains']['DC']
+    for name in CLASSES:
+        assert domain['AP'][name] == pytest.approx(np.mean([entry['AP'][name] for entry in each]))
+    assert domain['recall'] == each[0]['recall'] != each[1]['recall']
+
+
 @pytest.mark.parametrize('eval_mode', ['11points', 'area'])
 def test_what_is_absent_scores_as_in_mmdet(eval_mode):
     rng = np.random.default_rng(0)
@@ -141,6 +157,7 @@ def test_the_mean_is_over_the_domains_that_are_asked_for():
         (dict(mean_over=['NC', 'NC']), 'must be a list of different domains'),
         (dict(eval_mode='101points'), "must be '11points' or 'area', got '101points'"),
         (dict(iou_thr=50), 'iou_thr must be above 0 and at most 1, got 50'),
+        (dict(iou_thr=[0.5, 0]), r'iou_thr must be above 0 and at most 1, got \[0.5, 0\]'),
         (dict(iou_thr='0.5'), "iou_thr must be above 0 and at most 1, got '0.5'"),
         (dict(format_only=True), 'format_only needs output_dir'),
     ],
@@ -152,7 +169,7 @@ def test_wrong_options_are_refused(options, message):
 
 def test_unfit_samples_are_refused():
     fit = (([1], [[0, 0, 5, 5]], [0.5]), ([1], [[0, 0, 5, 5]]))
-    message = r'x\.jpg has no domain: use DomainVOCDataset and PackDomainDetInputs'
+    message = r'x\.jpg has no domain: use DomainVOCDataset or DomainCocoDataset'
     with pytest.raises(KeyError, match=message):
         evaluate([sample(None, 'x', *fit)])
     unlabelled = sample('DC', 'x', *fit)
