@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .download import check_noted
 from .files import CheckpointError, atomic_path
-from .public import find_weights
+from .public import close_name, find_weights
 from .tensors import check_content, some_of
 from .unpickle import unpickle
 
@@ -53,9 +53,10 @@ def read_checkpoint(
     """
     if '://' in os.fspath(path):
         raise CheckpointError(f'{path} is no local file: download it first')
+    hint = close_name(os.fspath(path))
     path = Path(find_weights(path)).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint at {path}')
+        raise FileNotFoundError(f'no checkpoint at {path}' + (hint and f': {hint}'))
     if not (size := path.stat().st_size):
         raise CheckpointError(f'{path} is empty: it was not written to its end')
     with open(path, 'rb'):  # PyTorch and safetensors would not say that it may not be read

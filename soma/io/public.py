@@ -51,37 +51,29 @@ def _dinov2() -> dict[str, Weights]:
         'g_reg': (4546, '746ecb8c6301c645c5c855be91687d274587d6e48fdaec4a729753160b34a283'),
     }
     weights = {}
-    for size, (megabytes, sha256) in table.items():
-        arch, _, registers = size.partition('_')
-        name = f'dinov2_vit{arch}14'
-        file = f'{name}_reg4_pretrain.pth' if registers else f'{name}_pretrain.pth'
-        url = f'{_META}/dinov2/{name}/{file}'
-        weights[f'dinov2_vit{arch}14' + '_reg' * bool(registers)] = Weights(
-            file, megabytes, 'Apache 2.0', url, sha256
-        )
+    for arch, (size, sha256) in table.items():
+        model, registers = f'dinov2_vit{arch[0]}14', arch[1:]
+        file = f'{model}{registers and "_reg4"}_pretrain.pth'
+        url = f'{_META}/dinov2/{model}/{file}'
+        weights[model + registers] = Weights(file, size, 'Apache 2.0', url, sha256)
     return weights
 
 
 def _dinov3() -> dict[str, Weights]:
-    page = 'https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/'
     table = {
-        'vits16': (86, '08c60483'),
-        'vits16plus': (115, '4057cbaa'),
-        'vitb16': (343, '73cec8be'),
-        'vitl16': (1212, '8aa4cbdd'),
-        'vith16plus': (3362, '7c1da9a5'),
-        'vit7b16': (26864, 'a955f4ea'),
+        'dinov3_vits16': (86, '08c60483'),
+        'dinov3_vits16plus': (115, '4057cbaa'),
+        'dinov3_vitb16': (343, '73cec8be'),
+        'dinov3_vitl16': (1212, '8aa4cbdd'),
+        'dinov3_vith16plus': (3362, '7c1da9a5'),
+        'dinov3_vit7b16': (26864, 'a955f4ea'),
     }
-    return {
-        f'dinov3_{arch}': Weights(
-            f'dinov3_{arch}_pretrain_lvd1689m-{sha256}.pth',
-            size,
-            'DINOv3 licence',
-            sha256=sha256,
-            page=page,
-        )
-        for arch, (size, sha256) in table.items()
-    }
+    page = 'https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/'
+    weights = {}
+    for name, (size, sha256) in table.items():
+        file = f'{name}_pretrain_lvd1689m-{sha256}.pth'
+        weights[name] = Weights(file, size, 'DINOv3 licence', '', sha256, page)
+    return weights
 
 
 def _sam() -> dict[str, Weights]:
@@ -91,10 +83,10 @@ def _sam() -> dict[str, Weights]:
         'h_4b8939': (2565, 'a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e'),
     }
     weights = {}
-    for name, (size, sha256) in table.items():
-        file = f'sam_vit_{name}.pth'
+    for arch, (size, sha256) in table.items():
+        file = f'sam_vit_{arch}.pth'
         url = f'{_META}/segment_anything/{file}'
-        weights[f'sam_vit_{name[0]}'] = Weights(file, size, 'Apache 2.0', url, sha256)
+        weights[f'sam_vit_{arch[0]}'] = Weights(file, size, 'Apache 2.0', url, sha256)
     return weights
 
 
@@ -144,10 +136,15 @@ def named_weights(name: str) -> Weights:
     if name.startswith(_TIMM):
         return _timm_weights(name.removeprefix(_TIMM))
     if name not in WEIGHTS:
-        close = get_close_matches(name, [*WEIGHTS, *DATASETS], 1)
-        hint = f'is it {close[0]}?' if close else 'tools/download.py --list shows what there is'
+        hint = close_name(name) or 'tools/download.py --list shows what there is'
         raise InputError(f'nothing public is called {name!r}: {hint}')
     return WEIGHTS[name]
+
+
+def close_name(name: str) -> str:
+    """Ask for the name that is almost this one; '' if there is none."""
+    close = get_close_matches(name, [*WEIGHTS, *DATASETS], 1)
+    return f'is it {close[0]}?' if close else ''
 
 
 def _timm_weights(name: str) -> Weights:

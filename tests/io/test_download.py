@@ -176,7 +176,9 @@ def test_only_https(server, tmp_path):
 @pytest.mark.parametrize(('status', 'requests'), [(404, 1), (503, 5)])
 def test_an_error_of_the_server(server, tmp_path, status, requests):
     server.status = status
-    message = f'{server.url} answers {status} .*: get it elsewhere and put it into {tmp_path} as w.pth'
+    message = (
+        f'{server.url} answers {status} .*: get it elsewhere and put it into {tmp_path} as w.pth'
+    )
     with pytest.raises(InputError, match=message):
         download(server.url, tmp_path / 'w.pth', '', HTTP)
     assert len(server.asked) == requests and names(tmp_path) == []
@@ -204,7 +206,9 @@ def test_no_room(server, tmp_path, monkeypatch):
 
 def test_two_processes_at_once(server, tmp_path):
     server.delay = 0.5
-    program = f'from soma.io.download import download; download({server.url!r}, "w.pth", "", ("http",))'
+    program = (
+        f'from soma.io.download import download; download({server.url!r}, "w.pth", "", ("http",))'
+    )
     both = [
         subprocess.Popen([sys.executable, '-c', program], cwd=tmp_path, stderr=subprocess.PIPE)
         for _ in range(2)

@@ -35,7 +35,6 @@ def archive(tmp_path):
     return write_archive(tmp_path / 'a.tar.gz', [*entries, ('Database/z', b'no')])
 
 
-
 def test_the_folder_alone(archive, tmp_path, monkeypatch):
     monkeypatch.setenv('PATH', '')  # without git
     extract_tree(archive, 'Data', tmp_path / 'out', TREE)
