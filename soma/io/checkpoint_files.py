@@ -53,10 +53,10 @@ def read_checkpoint(
     """
     if '://' in os.fspath(path):
         raise CheckpointError(f'{path} is no local file: download it first')
-    hint = close_name(os.fspath(path))
     path = Path(find_weights(path)).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint at {path}' + (hint and f': {hint}'))
+        hint = close_name(str(path))
+        raise FileNotFoundError(f'no checkpoint at {path}' + (hint and f' ({hint})'))
     if not (size := path.stat().st_size):
         raise CheckpointError(f'{path} is empty: it was not written to its end')
     with open(path, 'rb'):  # PyTorch and safetensors would not say that it may not be read

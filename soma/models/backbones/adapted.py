@@ -119,7 +119,7 @@ class _Adapted:
                 try:
                     super().init_weights()
                 except FileNotFoundError as error:
-                    hint = 'download it first (checkpoints/README.md)'
+                    hint = 'download it first (docs/user_guides/weights.md)'
                     raise FileNotFoundError(f'{error}: {hint}') from error
             shapes = self._pretrained_shapes()
             missing = [name for name, shape in shapes.items() if loaded.get(name) != shape]
