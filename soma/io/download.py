@@ -209,7 +209,7 @@ def _receive(response: HTTPResponse, file: IO[bytes], etag: Path) -> None:
         InputError: If it does not fit on the disk.
     """
     done = file.tell()
-    if response.status != 206 or not _starts_at(response, done):
+    if not _is_rest(response, done, etag):
         file.truncate(0)
         file.seek(0)
         etag.unlink(missing_ok=True)
@@ -237,7 +237,9 @@ def _receive(response: HTTPResponse, file: IO[bytes], etag: Path) -> None:
         raise ConnectionError(f'it ended after {file.tell()} of {total} bytes')
 
 
-def _starts_at(response: HTTPResponse, place: int) -> bool:
+def _is_rest(response: HTTPResponse, place: int, etag: Path) -> bool:
+    if response.status != 206 or response.headers.get('ETag') != etag.read_text():
+        return False  # some servers send a part of another version
     return response.headers.get('Content-Range', '').startswith(f'bytes {place}-')
 
 

@@ -15,7 +15,6 @@ from .download import check_noted, download, file_sha256, noted_sha256
 from .files import CheckpointError, InputError
 from .git_archive import extract_tree
 
-_HTTPS = ('https',)
 _META = 'https://dl.fbaipublicfiles.com'
 
 
@@ -191,16 +190,13 @@ def find_weights(path: str | os.PathLike) -> str | os.PathLike:
     return str(fetch_weights(os.fspath(path), Path(file).parent))
 
 
-def fetch_weights(
-    name: str, folder: str | os.PathLike, url: str = '', schemes: tuple[str, ...] = _HTTPS
-) -> Path:
+def fetch_weights(name: str, folder: str | os.PathLike, url: str = '') -> Path:
     """Download public weights, unless they are there.
 
     Args:
         name: As for :func:`named_weights`.
         folder: Where to put them.
         url: Another address of the same file.
-        schemes: As for :func:`~.download.download`.
 
     Returns:
         The file, checked as far as its hash is known.
@@ -218,7 +214,7 @@ def fetch_weights(
                 f'{name} is for those who accept its licence at {weights.page}: then python '
                 f'tools/download.py {name} --url LINK, or put {weights.file} into {path.parent}'
             )
-        download(url, path, weights.sha256, schemes)
+        download(url, path, weights.sha256)
         return path
     check_noted(path)
     digest = noted_sha256(path) or (weights.sha256 and file_sha256(path))
@@ -229,16 +225,13 @@ def fetch_weights(
     return path
 
 
-def fetch_dataset(
-    name: str, folder: str | os.PathLike, url: str = '', schemes: tuple[str, ...] = _HTTPS
-) -> Path:
-    """Download public data, unless a folder of its name is there.
+def fetch_dataset(name: str, folder: str | os.PathLike, url: str = '') -> Path:
+    """Download public data, unless a folder of its name holds something.
 
     Args:
         name: One of ``DATASETS``.
         folder: Where to put it.
         url: Another address of an archive.
-        schemes: As for :func:`~.download.download`.
 
     Returns:
         The new folder, checked by its hash.
@@ -247,11 +240,11 @@ def fetch_dataset(
         InputError: If it cannot be had, or is not what it should be.
     """
     data, target = DATASETS[name], Path(folder).expanduser() / name
-    if target.exists():
+    if target.is_dir() and any(target.iterdir()):
         return target
     archive = target.with_name(f'{name}.tar.gz')
     if not archive.is_file():
-        download(url or data.url, archive, schemes=schemes)
+        download(url or data.url, archive)
     archive.with_name(f'{archive.name}.sha256').unlink(missing_ok=True)  # another one may differ
     try:
         extract_tree(archive, data.folder, target, data.tree)

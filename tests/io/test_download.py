@@ -35,9 +35,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.end_headers()
         if server.status:
             return self.send_error(server.status)
-        time.sleep(server.delay)
+        server.go.wait(20)
         start, wanted = 0, re.fullmatch(r'bytes=(\d+)-', self.headers.get('Range', ''))
-        if wanted and server.ranges and self.headers.get('If-Range') == server.etag:
+        known = not server.checks or self.headers.get('If-Range') == server.etag
+        if wanted and server.ranges and known:
             start = int(wanted[1])
         if start and start >= len(server.content):
             self.send_response(416)
@@ -63,8 +64,10 @@ def server(monkeypatch):
     served = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
     served.behaviour = SimpleNamespace(
-        content=CONTENT, etag='"a"', ranges=True, cuts=[], status=None, asked=[], delay=0
+        content=CONTENT, etag='"a"', ranges=True, checks=True, cuts=[], status=None, asked=[]
     )
+    served.behaviour.go = threading.Event()
+    served.behaviour.go.set()
     served.behaviour.url = f'http://127.0.0.1:{served.server_port}/file'
     yield served.behaviour
     served.shutdown()
@@ -115,7 +118,9 @@ def test_a_later_download_goes_on(server, tmp_path):
     assert server.asked == [('bytes=500-', '"a"')]
 
 
-@pytest.mark.parametrize('change', [{'etag': '"b"'}, {'ranges': False}], ids=str)
+@pytest.mark.parametrize(
+    'change', [{'etag': '"b"'}, {'ranges': False}, {'etag': '"b"', 'checks': False}], ids=str
+)
 def test_what_cannot_go_on_starts_anew(server, tmp_path, change):
     path = tmp_path / 'w.pth'
     server.content = b'x' * len(CONTENT)
@@ -123,7 +128,7 @@ def test_what_cannot_go_on_starts_anew(server, tmp_path, change):
     vars(server).update(content=CONTENT, **change)
     download(server.url, path, SHA256, HTTP)
     check_whole(path)
-    assert server.asked == [('bytes=500-', '"a"')]
+    assert server.asked == [('bytes=500-', '"a"'), (None, None)][: 1 + (not server.checks)]
 
 
 @pytest.mark.parametrize('etag', [None, 'W/"a"'])
@@ -205,16 +210,17 @@ def test_no_room(server, tmp_path, monkeypatch):
 
 
 def test_two_processes_at_once(server, tmp_path):
-    server.delay = 0.5
-    program = (
-        f'from soma.io.download import download; download({server.url!r}, "w.pth", "", ("http",))'
-    )
-    both = [
-        subprocess.Popen([sys.executable, '-c', program], cwd=tmp_path, stderr=subprocess.PIPE)
-        for _ in range(2)
-    ]
-    said = [process.communicate()[1].decode() for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sorted(said) == ['', 'another process writes w.pth.part: waiting for it\n']
+    server.go.clear()
+    call = f'download({server.url!r}, "w.pth", "", ("http",))'
+    program = [sys.executable, '-c', f'from soma.io.download import download; {call}']
+    first = subprocess.Popen(program, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    while not server.asked:
+        assert first.poll() is None
+        time.sleep(0.01)
+    second = subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    line = second.stderr.readline()
+    server.go.set()
+    assert line == 'another process writes w.pth.part: waiting for it\n'
+    assert (first.wait(), second.wait(), second.stderr.read()) == (0, 0, '')
     check_whole(tmp_path / 'w.pth')
     assert len(server.asked) == 1

@@ -120,6 +120,8 @@ def test_a_file_that_has_changed_since_is_refused(tiny, public_file, name):
     with pytest.raises(CheckpointError, match=f'{tiny} is not the file that was downloaded') as e:
         read_checkpoint(name)
     assert '\n' not in str(e.value)
+    with pytest.raises(CheckpointError, match='not the file that was downloaded'):
+        public.fetch_weights('tiny', 'checkpoints')
     note.write_text('nothing')
     with pytest.raises(CheckpointError, match=r'\.sha256 does not start with a sha256: remove it'):
         read_checkpoint(name)
@@ -144,7 +146,7 @@ def test_names():
     assert len({weights.sha256 for weights in WEIGHTS.values()}) == len(WEIGHTS) == 17
     with pytest.raises(InputError, match=r"'dinov2_vitl_14': is it dinov2_vitl14\?"):
         named_weights('dinov2_vitl_14')
-    with pytest.raises(FileNotFoundError, match=r'no checkpoint at dinov2_vitl_14 \(is it dinov2_v'):
+    with pytest.raises(FileNotFoundError, match=r'dinov2_vitl_14 \(is it dinov2_vitl14\?\)'):
         read_checkpoint('dinov2_vitl_14')
 
 
@@ -167,8 +169,11 @@ def test_data(tmp_path, monkeypatch, downloads, public_file):
     with pytest.raises(InputError, match=r'camvid\.tar\.gz is damaged'):
         fetch_dataset('camvid', tmp_path)
     assert list(tmp_path.iterdir()) == [] and len(downloads) == 1
+    (tmp_path / 'camvid').mkdir()  # holds nothing
     extracted = []
-    monkeypatch.setattr(public, 'extract_tree', lambda *a: extracted.append(a) or a[2].mkdir())
+    monkeypatch.setattr(
+        public, 'extract_tree', lambda *a: extracted.append(a) or (a[2] / 'train').mkdir()
+    )
     for _ in range(2):  # the second time it is there
         assert fetch_dataset('camvid', tmp_path) == tmp_path / 'camvid'
     assert [(a[1], a[3]) for a in extracted] == [('CamVid', DATASETS['camvid'].tree)]
