@@ -59,6 +59,7 @@ SAME = {
         'a b --names x y --out o',
         '--out o --names x y --tests a b',
     ],
+    'download.py': ['camvid sam_vit_b --out o', '--out o camvid sam_vit_b'],
     'check_data.py': ['--config c.py --out o --nproc 2', 'c.py --out o --nproc 2'],
     'extract_soma_weights.py': [
         '--checkpoint f.pth --out a.pth',
@@ -108,7 +109,7 @@ SAME = {
         for name in (
             *('acdc', 'bdd100k', 'cityscapes', 'coco', 'diverse_weather', 'gta', 'mapillary'),
             *('synthia', 'urbansyn', 'dark_zurich', 'foggy_zurich', 'idd', 'muses'),
-            *('night_driving', 'yolo'),
+            *('camvid', 'night_driving', 'yolo'),
         )
     },
 }
@@ -131,6 +132,7 @@ OPTIONS = {
     'analysis_tools/benchmark.py': '--phase --batch-size --iters --warmup --size --amp '
     '--cfg-options --trust',
     'analysis_tools/analyze_spectrum.py': '--force --rank --layers --trust',
+    'download.py': '--url --list',
     'check_data.py': '--fix-list --cfg-options',
     'extract_soma_weights.py': '--target_modules --target-modules --part --alpha --trust',
     'merge_soma_weights.py': '--config --force --keep-adapter --alpha --trust',

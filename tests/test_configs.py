@@ -34,6 +34,7 @@ DOMAINS = {
     'cbm': ('citys', 'bdd', 'map'),
     'bm': ('bdd', 'map'),
     'acdc': ('fog', 'night', 'rain', 'snow'),
+    'dusk': ('dusk',),
 }
 SOURCES = {
     'gta': ('gta',),
@@ -42,6 +43,7 @@ SOURCES = {
     'gsu-c16th': ('citys',),
     'synthia': ('synthia',),
     'citys': ('citys',),
+    'camvid-day': ('day',),
 }
 
 

@@ -72,6 +72,11 @@ IDD_TO_TRAIN = _table(
     range(40),
 )  # fmt: skip
 
+# CamVid with the 12 labels of SegNet: the last is void.
+CAMVID_TO_TRAIN = _table(
+    {0: 10, 1: 2, 2: 5, 3: 0, 4: 1, 5: 8, 6: 7, 7: 4, 8: 13, 9: 11, 10: 12}, range(12)
+)
+
 # BDD100K, ACDC and other sets of adverse conditions have train ids; UrbanSyn
 # too, and 19 for what is not labelled.
 TRAIN_TO_TRAIN = _table({train: train for train in range(CLASSES)}, [IGNORE])

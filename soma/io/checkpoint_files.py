@@ -15,7 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .download import check_noted
 from .files import CheckpointError, atomic_path
+from .public import close_name, find_weights
 from .tensors import check_content, some_of
 from .unpickle import unpickle
 
@@ -29,7 +31,8 @@ def read_checkpoint(
     """Read a checkpoint file without running any code it may hold.
 
     Args:
-        path: A file written by ``torch.save``, or ``*.safetensors``.
+        path: A file written by ``torch.save``, or ``*.safetensors``; or the name of public weights,
+            which are downloaded if need be (:func:`~.public.find_weights`).
         map_location: Device of the tensors.
         mmap: Read a tensor of a ``torch.save`` file from the disk only when it is used. The file
             must stay as it is so long. Its values are the caller's to check
@@ -45,17 +48,20 @@ def read_checkpoint(
         CheckpointError: If the file is damaged, an address, or holds more than tensors, plain data
             and what mmengine's checkpoints hold, which ``trust_files`` (``--trust``) lets in; if a
             tensor has NaN or infinity, is larger than the file, or has a name of no characters that
-            can be shown.
+            can be shown; if it is another file than was downloaded.
+        InputError: If public weights cannot be had.
     """
     if '://' in os.fspath(path):
         raise CheckpointError(f'{path} is no local file: download it first')
-    path = Path(path).expanduser()
+    path = Path(find_weights(path)).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'no checkpoint at {path}')
+        hint = close_name(str(path))
+        raise FileNotFoundError(f'no checkpoint at {path}' + (hint and f' ({hint})'))
     if not (size := path.stat().st_size):
         raise CheckpointError(f'{path} is empty: it was not written to its end')
     with open(path, 'rb'):  # PyTorch and safetensors would not say that it may not be read
         pass
+    check_noted(path)
     with refuse_broken(path):
         if path.suffix == '.safetensors':
             content = _read_safetensors(path, map_location)

@@ -41,13 +41,15 @@ def check_output(
         CheckpointError: If it is a directory, one of the inputs or of another kind.
         InputError: If nothing can be written to its folder.
     """
+    from .public import local_file  # which imports from here
+
     path = Path(path).expanduser()
     if path.is_dir():
         raise CheckpointError(f'{path} is a directory: name a file in it')
     if path.suffix not in suffixes:
         raise CheckpointError(f'{path} must end in {" or ".join(suffixes)}')
     for file in filter(None, inputs):
-        file = Path(file).expanduser()
+        file = Path(local_file(file)).expanduser()
         if path.exists() and file.exists() and path.samefile(file):
             raise CheckpointError(f'{path} is read too: name another file to write')
     check_folder(path.parent)

@@ -23,6 +23,7 @@ _CITYSCAPES = (
     '255 255 255 255 255 255 255 0 1 255 255 2 3 4 255 255 255 5 255 6 7 8 9 10 11 12 13 14 15 255 '
     '255 16 17 18'
 )
+_CAMVID = '10 2 5 0 1 8 7 4 13 11 12 255'
 _IDD = {  # csTrainId by the names of ids 0 to 39
     **{'road': 0, 'parking': 255, 'drivable fallback': 255, 'sidewalk': 1, 'rail track': 255},
     **{'non-drivable fallback': 9, 'person': 11, 'animal': 255, 'rider': 12, 'motorcycle': 17},
@@ -36,6 +37,7 @@ _IDD = {  # csTrainId by the names of ids 0 to 39
 TABLES = {
     name: dict(enumerate(map(int, text.split())))
     for name, text in {
+        'camvid': _CAMVID,
         'cityscapes': _CITYSCAPES,
         'gta': f'{_CITYSCAPES} 255',  # licence plates
         'mapillary': _MAPILLARY,
@@ -52,7 +54,7 @@ _SPLITS = {
     'cityscapes': ('train', 'val', 'test'),
     **dict.fromkeys(('bdd100k', 'mapillary'), ('train', 'val')),
     **dict.fromkeys(CONDITIONS, ('val', 'test')),
-    **dict.fromkeys(('idd', 'muses'), ('train', 'val')),
+    **dict.fromkeys(('idd', 'muses', 'camvid'), ('train', 'val')),
     **dict.fromkeys(('dark_zurich', 'night_driving'), ('val',)),
     'foggy_zurich': ('val', 'test'),
 }
@@ -150,6 +152,10 @@ def _files(domain, split, index):
         name = f'{split}/{index % 2}/{index:06d}'
         labels = {f'idd/gtFine/{name}_gtFine_polygons.json': _idd_polygons}
         return f'idd/leftImg8bit/{name}_leftImg8bit.png', labels
+    if domain == 'camvid':
+        drive = ('0006R0_f', '0016E5_') if split == 'train' else ('0001TP_', '0001TP_')
+        folder, name = {'val': 'test'}.get(split, split), f'{drive[index % 2]}{index:05d}.png'
+        return f'camvid/{folder}/{name}', {f'camvid/{folder}annot/{name}': _plain}
     if domain == 'foggy_zurich':
         name = f'GP010229/1508040913.0_frame_{split}{index}.png'
         labels = {f'{domain}/gt_labelTrainIds/{name}': _plain} if split != 'test' else {}

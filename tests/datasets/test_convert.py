@@ -40,7 +40,7 @@ def data(tmp_path_factory):
         already |= {'muses': 4, **dict.fromkeys(TESTS, 2)}
         assert summary.skipped == already.get(name, 0)
         totals = {'acdc': 8, 'diverseWeather': 12}
-        totals |= dict.fromkeys(('cityscapes', 'bdd100k', 'mapillary', 'idd', 'muses'), 4)
+        totals |= dict.fromkeys(('cityscapes', 'bdd100k', 'mapillary', 'idd', 'muses', 'camvid'), 4)
         assert summary.counts.total == totals.get(name, 2)
     after = digests(root)
     assert {name: after[name] for name in before} == before, 'a source file was touched'
@@ -352,6 +352,7 @@ def test_train_ids_must_be_as_the_configs_read_them(data, tmp_path, name, file, 
         ('dark_zurich', 'gt'),
         ('night_driving', 'gtCoarse_daytime_trainvaltest'),
         ('foggy_zurich', 'gt_labelTrainIds'),
+        ('camvid', 'trainannot'),
     ],
 )
 def test_missing_folder_is_named(tmp_path, name, folder):

@@ -31,6 +31,15 @@ citys = dict(
     img_suffix='_leftImg8bit.png',
     seg_map_suffix='_gtFine_labelTrainIds.png',
 )
+camvid_day = dict(
+    type='DomainDataset',
+    domain='day',
+    data_root='data/camvid',
+    ann_file='day.txt',
+    data_prefix=dict(img_path='', seg_map_path='labels'),
+    img_suffix='.png',
+    seg_map_suffix='_labelTrainIds.png',
+)
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,

@@ -77,6 +77,15 @@ val_muses = dict(
     img_suffix='_frame_camera.png',
     seg_map_suffix='_gt_labelTrainIds.png',
 )
+val_camvid_dusk = dict(
+    type='DomainDataset',
+    domain='dusk',
+    data_root='data/camvid',
+    ann_file='dusk.txt',
+    data_prefix=dict(img_path='', seg_map_path='labels'),
+    img_suffix='.png',
+    seg_map_suffix='_labelTrainIds.png',
+)
 # What tools/visualize.py does to an image too
 test_pipeline = [
     dict(type='LoadImageFromFile'),

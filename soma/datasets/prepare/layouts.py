@@ -20,6 +20,8 @@ from ..labels import (
     URBANSYN_TO_TRAIN,
 )
 from ..lists import read_names
+from .camvid import SPLITS as CAMVID_SPLITS
+from .camvid import camvid_jobs
 from .convert_boxes import BoxJob, ListJob
 from .convert_files import ImageJob, Job, LabelJob
 from .convert_masks import CLASSES, SPLITS, mask_jobs
@@ -265,5 +267,6 @@ LAYOUTS: dict[str, Layout] = {
         tuple(f'{weather}/VOC2007/JPEGImages' for weather in _WEATHERS),
         counts=partial(Counts, BOX_CLASSES, 'boxes'),
     ),
+    'camvid': Layout(camvid_jobs, CAMVID_SPLITS),
     'coco': Layout(mask_jobs, SPLITS, counts=partial(Counts, (*CLASSES, IGNORED))),
 }

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from ...adapters.card import Card, is_valid
 from ...adapters.describe import adapter_card, base_card, grid_of
 from ...io.checkpoint_files import pretrained_file, pretrained_prefix
+from ...io.public import local_file
 from ...models.build import base_prefix, plain_model
 
 
@@ -63,7 +64,7 @@ def training_card(runner: Runner) -> Card:
     # What a full fine-tuning happens to leave frozen is no base that others could put in its place.
     if card.method is not None or not any(p.requires_grad for p in backbone.parameters()):
         init_cfg = getattr(backbone, 'init_cfg', None)
-        base = base_card(model, prefix, pretrained_file(init_cfg) or '')
+        base = base_card(model, prefix, local_file(pretrained_file(init_cfg) or ''))
         card = replace(card, base=replace(base, file_prefix=pretrained_prefix(init_cfg)))
     else:
         card = replace(card, positions=grid_of(model, prefix))

@@ -18,6 +18,7 @@ from ...adapters.layer import AdapterLayer
 from ...adapters.layer_config import PLAIN
 from ...adapters.split import split_layers, split_together
 from ...io.checkpoint_files import CheckpointError, pretrained_file
+from ...io.public import find_weights
 
 if find_spec('mmcv') is not None:
     from mmcv.cnn import Conv2d, Linear  # PyTorch's, but for empty inputs
@@ -107,6 +108,7 @@ class _Adapted:
             return
         if '://' in path:  # an adapter's pretrained weights are read again, to test and to merge
             raise CheckpointError(f'{path} is no local file: download it first')
+        path = find_weights(path)
         # mmengine only warns of what a file lacks, and backbones have loaders of their own.
         loaded = {}
         note = self._register_load_state_dict_pre_hook(
@@ -117,7 +119,7 @@ class _Adapted:
                 try:
                     super().init_weights()
                 except FileNotFoundError as error:
-                    hint = 'download it first (checkpoints/README.md)'
+                    hint = 'download it first (docs/user_guides/weights.md)'
                     raise FileNotFoundError(f'{error}: {hint}') from error
             shapes = self._pretrained_shapes()
             missing = [name for name, shape in shapes.items() if loaded.get(name) != shape]

@@ -20,6 +20,7 @@ from ...adapters.pretrained import is_block_matrix
 from ...adapters.split import split_layers, split_together
 from ...io.checkpoint_files import load_strictly
 from ...io.files import CheckpointError
+from ...io.public import find_weights
 from ..pyramid import resize_map
 from .dinov2_options import check_frozen, check_options
 from .dinov2_weights import convert_dinov2, read_pretrained, resize_pos_embed
@@ -60,7 +61,8 @@ class DINOv2(VisionTransformer):
             (:func:`~.dinov2_weights.resize_pos_embed`). That code always starts from the file's
             37 x 37 patches: to do the same, let ``img_size`` be 37 patches.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
-            the backbone's keys. The file is a converted one or a public DINOv2 file.
+            the backbone's keys. The file is a converted one or a public DINOv2 file, perhaps by
+            its name, such as ``dinov2_vitl14``.
         split_cache: Keep the split in a file beside that of ``init_cfg``, such as
             ``<file>.split-r16-minor.safetensors``, so that only the first start computes it.
         frozen_parameters: Regular expression, or several, that fully match the names of further
@@ -158,6 +160,7 @@ class DINOv2(VisionTransformer):
 
     def _load_pretrained(self, type: str, checkpoint: str, prefix: str = '') -> None:
         """Load a file, converted on the fly to this model's sizes."""
+        checkpoint = find_weights(checkpoint)
         state, grid = read_pretrained(checkpoint, prefix)
         sizes = (self.patch_embed.img_size, self.patch_embed.patch_size[0])
         try:

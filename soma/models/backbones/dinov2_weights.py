@@ -58,7 +58,7 @@ def read_pretrained(
     try:
         content = read_checkpoint(path)
     except FileNotFoundError as error:
-        message = f'{error}: download or convert it first (checkpoints/README.md)'
+        message = f'{error}: download or convert it first (docs/user_guides/weights.md)'
         raise FileNotFoundError(message) from error
     card = read_card(card_of(content), path)
     part = (prefix or likely).partition('.')[0]
