@@ -23,7 +23,8 @@ CHECK = 'tools/check_data.py CONFIG lists all that is wrong with the data'
 _OF_DATA = (ArithmeticError, AssertionError, OSError, SyntaxError, ValueError, cv2.error)
 _PACKAGES = {'mmcv', 'mmdet', 'mmengine', 'mmseg', 'soma'}
 _TYPES = {
-    **dict.fromkeys(('domain', 'img_suffix', 'seg_map_suffix', 'img_subdir', 'ann_subdir'), str),
+    **dict.fromkeys(('domain', 'img_subdir', 'ann_subdir'), str),
+    **dict(img_suffix=str | list | tuple | None, seg_map_suffix=str | None),
     **dict(ann_file=str, data_root=str | None, data_prefix=Mapping, ignore_index=int),
     **dict(reduce_zero_label=bool, indices=int | Sequence | None),
     'metainfo': Mapping | Config | None,
@@ -35,6 +36,9 @@ class DomainSamples:
 
     Args:
         domain: Name of the domain, which is a folder's too where predictions are written.
+        classes: Names of the classes, or a file of them, a name a line; in the place of
+            ``metainfo``.
+        palette: Their colours, (red, green, blue); in the place of ``metainfo``.
         **kwargs: As for the dataset.
 
     Attributes:
@@ -47,7 +51,13 @@ class DomainSamples:
 
     PREFIXES: ClassVar[tuple[str, ...]]
 
-    def __init__(self, domain: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        domain: str,
+        classes: Sequence[str] | str | None = None,
+        palette: Sequence | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs = _as_text(kwargs)
         for key, value in {'domain': domain, **kwargs}.items():
             kind = _TYPES.get(key, object)
@@ -63,6 +73,12 @@ class DomainSamples:
                     f'each of {", ".join(self.PREFIXES)}'
                 )
         self.domain = domain
+        meta = dict(classes=_as_text(classes), palette=palette)
+        if meta := {key: value for key, value in meta.items() if value is not None}:
+            known = dict((kwargs.get('metainfo') or {}).items())
+            if twice := ', '.join(key for key in meta if key in known):
+                raise InputError(f'domain {domain}: metainfo names {twice} too: name them once')
+            kwargs['metainfo'] = known | meta
         super().__init__(**kwargs)
 
     @classmethod
@@ -126,7 +142,7 @@ class DomainSamples:
                 if results is None:
                     return None
                 if not labelled and 'gt_seg_map' in results:
-                    self._check_labels(results, _is_of_packages(step))
+                    self._check_labels(results)
             except InputError:
                 raise
             except kinds as error:
@@ -137,8 +153,8 @@ class DomainSamples:
                 raise InputError(f'{both}: {" ".join(text.split())}; {CHECK}') from error
         return results
 
-    def _check_labels(self, results: dict, by_packages: bool) -> None:
-        """Look at a label map that was loaded just now, perhaps by a step of the packages."""
+    def _check_labels(self, results: dict) -> None:
+        """Look at a label map that was loaded just now."""
 
 
 def _as_text(value: Any) -> Any:
