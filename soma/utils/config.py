@@ -23,6 +23,7 @@ _OTHER_KEYS = (
     'runner_type',
     'average',
     'num_classes',
+    'load_heads',
     'custom_imports',
     'tta_model',
     'tta_pipeline',
