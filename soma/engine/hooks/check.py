@@ -97,7 +97,7 @@ def check_classes(model: nn.Module, dataset: Dataset, place: str) -> None:
         place: Where the config has it.
 
     Raises:
-        InputError: If a head is for another number, or ignores another label.
+        InputError: If a head is for another number, or it or the padding ignores another label.
     """
     meta = getattr(dataset, 'metainfo', None) or {}
     classes, ignored = meta.get('classes'), getattr(dataset, 'ignore_index', None)
@@ -121,6 +121,12 @@ def check_classes(model: nn.Module, dataset: Dataset, place: str) -> None:
                 f'model.{name}.ignore_index is {module.ignore_index}, that of the data of {place} '
                 f'is {ignored}: what is ignored there would be learned'
             )
+    padded = getattr(getattr(model, 'data_preprocessor', None), 'seg_pad_val', ignored)
+    if ignored is not None and padded != ignored and place.startswith('train'):
+        raise InputError(
+            f'model.data_preprocessor.seg_pad_val is {padded}, ignore_index of the data of {place} '
+            f'is {ignored}: what is padded would be learned'
+        )
 
 
 def _is_of_classes(name: str, head: nn.Module) -> bool:
