@@ -84,6 +84,10 @@ def check_config(config: Config | Mapping) -> None:
             raise InputError(f"model.test_cfg.mode must be 'slide' or 'whole', got {mode!r}")
         if mode == 'slide' and not {'crop_size', 'stride'} <= test.keys():
             raise InputError("model.test_cfg needs crop_size and stride for the mode 'slide'")
+    if not isinstance(heads := config.get('load_heads', True), bool):
+        raise InputError(f'load_heads must be True or False, got {heads!r}')
+    if not heads and not config.get('load_from') and not config.get('resume'):
+        raise InputError('load_heads=False is for load_from, which the config lacks')
     launcher = config.get('launcher', 'none')
     if launcher not in ('none', *_LAUNCHERS):
         known = ', '.join(_LAUNCHERS)

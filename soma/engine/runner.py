@@ -19,13 +19,14 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from ..adapters.card import Card
 from ..adapters.describe import check_adapter
 from ..adapters.pretrained import base_of
 from ..adapters.split import split_together
+from ..checkpoints.heads import choose_heads
 from ..checkpoints.open import open_for_training
 from ..io.checkpoint_files import load_strictly
 from ..io.files import CheckpointError, InputError, atomic_path
@@ -33,6 +34,7 @@ from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
 from ..utils.config_errors import naming_keys
 from ..utils.noise import is_not_noise
+from ..utils.num_classes import write_num_classes
 from ..utils.version import __version__
 from .checks import check_config
 from .hooks.check import CheckHook
@@ -77,6 +79,7 @@ class SomaRunner(Runner):
         Raises:
             InputError: If something is wrong with the config.
         """
+        write_num_classes(cfg)
         check_config(cfg)
         with naming_keys(cfg):
             return super().from_cfg(cfg)
@@ -247,7 +250,8 @@ class SomaRunner(Runner):
         """Load a checkpoint of any kind into the model; names and shapes must be the model's.
 
         A file without pretrained weights, as ``AdapterCheckpointHook`` and the extraction write it,
-        goes onto those that the model has.
+        goes onto those that the model has. A training that starts from it keeps the heads of its
+        own if the config says ``load_heads=False``.
 
         Args:
             filename: Local file.
@@ -270,7 +274,10 @@ class SomaRunner(Runner):
         if base and base.keys().isdisjoint(opened.tensors):
             # Copies, since loading into adapted layers splits what comes in.
             opened = opened.with_weights({name: value.clone() for name, value in base.items()})
-        checkpoint = {**opened.content, 'state_dict': opened.tensors}  # hooks look for it there
+        tensors = opened.tensors
+        if not self._resume and isinstance(self._train_loop, BaseLoop):
+            tensors = choose_heads(model, tensors, filename, self.cfg.get('load_heads', True))
+        checkpoint = {**opened.content, 'state_dict': tensors}  # hooks look for it there
         model.loaded_card = opened.card
         if self._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():
             raise CheckpointError(f'{filename} holds no state of training to resume from')

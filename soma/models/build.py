@@ -48,6 +48,7 @@ def use_plain_model(config: Config) -> LeftOut:
         ValueError: If the adapter is none.
     """
     config.load_from, config.resume = None, False
+    config.pop('load_heads', None)
     backbone = config.model.get('backbone', {})
     adapter = backbone.get('adapter')
     adapter = None if adapter is None else parse_adapter(adapter)

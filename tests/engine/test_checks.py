@@ -51,6 +51,13 @@ CASES = [
     ({'model.decode_head.loss_decode.loss_weight': 'a'}, r'loss_decode\.loss_weight must be'),
     ({'custom_hooks': [dict(type='EMAHook', interval='a')]}, r'custom_hooks\.0\.interval must be'),
     ({'optim_wrapper.clip_grad': dict(max_norm=1, norm_type='a')}, r'clip_grad\.norm_type must'),
+    (
+        {
+            'train_dataloader.dataset.ignore_index': 200,
+            'model.decode_head.ignore_index': 200,
+        },
+        r'seg_pad_val is 255, ignore_index of the data of train_dataloader is 200',
+    ),
     ({'train_dataloader.dataset.ignore_index': 200}, r'decode_head\.ignore_index is 255, .* 200'),
     ({'val_dataloader.dataset.datasets.0.indices': 0}, 'val_dataloader: a DomainDataset has no'),
     (

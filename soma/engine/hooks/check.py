@@ -99,7 +99,7 @@ def check_classes(model: nn.Module, dataset: Dataset, place: str) -> None:
         place: Where the config has it.
 
     Raises:
-        InputError: If a head is for another number, or ignores another label.
+        InputError: If a head is for another number, or it or the padding ignores another label.
     """
     meta = getattr(dataset, 'metainfo', None) or {}
     classes, ignored = meta.get('classes'), getattr(dataset, 'ignore_index', None)
@@ -115,13 +115,20 @@ def check_classes(model: nn.Module, dataset: Dataset, place: str) -> None:
         if isinstance(count, int) and count not in counts:
             raise InputError(
                 f'model.{name}.num_classes is {count}, but the data of {place} has {len(classes)} '
-                f'classes: {", ".join(list(classes)[:3])} ...'
+                f'classes: {", ".join(list(classes)[:3])} ...; write num_classes = {len(classes)} '
+                'at the top of the config'
             )
         if ignored is not None and getattr(module, 'ignore_index', ignored) != ignored:
             raise InputError(
                 f'model.{name}.ignore_index is {module.ignore_index}, that of the data of {place} '
                 f'is {ignored}: what is ignored there would be learned'
             )
+    padded = getattr(getattr(model, 'data_preprocessor', None), 'seg_pad_val', ignored)
+    if ignored is not None and padded != ignored and place.startswith('train'):
+        raise InputError(
+            f'model.data_preprocessor.seg_pad_val is {padded}, ignore_index of the data of {place} '
+            f'is {ignored}: what is padded would be learned'
+        )
 
 
 def _is_of_classes(name: str, head: nn.Module) -> bool:
