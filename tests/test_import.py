@@ -15,7 +15,7 @@ NAMES = {
     'PARAM_SCHEDULERS': ['CosineAnnealingWeightDecay'],
     'OPTIM_WRAPPER_CONSTRUCTORS': ['GroupedOptimWrapperConstructor'],
     'METRICS': ['DomainIoUMetric', 'DomainVOCMetric'],
-    'DATASETS': ['DomainDataset', 'DomainVOCDataset'],
+    'DATASETS': ['DomainDataset', 'DomainVOCDataset', 'DomainCocoDataset'],
     'TRANSFORMS': ['PackDomainInputs', 'PackDomainDetInputs', 'PixMix', 'BilateralFilter'],
     'RUNNERS': ['SomaRunner'],
 }
@@ -144,13 +144,14 @@ ORDERS = {
     'from soma.checkpoints import open_checkpoint': [],
     'sys.modules["mmseg"] = None; from soma.engine import SomaRunner': [
         *('WindowEncoderDecoder', 'DrawPredictionsHook', 'DomainIoUMetric', 'DomainVOCMetric'),
-        *('DomainDataset', 'DomainVOCDataset', 'PackDomainInputs', 'PackDomainDetInputs'),
-        *('PixMix', 'BilateralFilter'),
+        *('DomainDataset', 'DomainVOCDataset', 'DomainCocoDataset', 'PackDomainInputs'),
+        *('PackDomainDetInputs', 'PixMix', 'BilateralFilter'),
         *('SegFormerMiT', 'PlainSegformerHead', 'SegmentorEnsemble'),
     ],
     'sys.modules["mmdet"] = None; import soma, mmengine': [
         *('CoDETR', 'LeanChannelMapper', 'DomainVOCMetric', 'DomainVOCDataset'),
-        *('PackDomainDetInputs', 'PlainSegformerHead'),  # heads come together
+        *('DomainCocoDataset', 'PackDomainDetInputs'),
+        'PlainSegformerHead',  # heads come together
     ],
 }
 

@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 if find_spec('mmdet') is not None:
+    from .domain_coco import DomainCocoDataset
     from .domain_voc import DomainVOCDataset
     from .transforms import PackDomainDetInputs
 
-    __all__ += ['DomainVOCDataset', 'PackDomainDetInputs']
+    __all__ += ['DomainCocoDataset', 'DomainVOCDataset', 'PackDomainDetInputs']

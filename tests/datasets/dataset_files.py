@@ -55,6 +55,39 @@ def write_voc_data(root, lists):
             write_voc(folder / f'Annotations/{name}.xml', f'{name}.jpg', VOC_SIZE, VOC_BOXES)
 
 
+COCO_SIZE = (100, 60)
+
+
+def write_coco_data(root, names=('a.jpg', 'night/b.JPG'), **keys):
+    """Images of noise with a ship and a tug each, and ``annotations.json``.
+
+    Args:
+        root: Folder of the dataset.
+        names: Names of the images below ``images``.
+        keys: What replaces the keys of the file; None takes one out.
+
+    Returns:
+        What is in the file.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (*COCO_SIZE[::-1], 3), np.uint8)
+    content = dict(images=[], categories=[dict(id=7, name='tug'), dict(id=3, name='ship')])
+    boxes = {3: [10, 20, 50, 30], 7: [70, 10, 10, 40.5]}
+    annotations = []
+    for index, name in enumerate(names, 5):
+        file = root / 'images' / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(file)
+        size = dict(width=COCO_SIZE[0], height=COCO_SIZE[1])
+        content['images'].append(dict(id=index, file_name=name, **size))
+        for category, box in boxes.items():
+            entry = dict(id=len(annotations), image_id=index, category_id=category, bbox=box)
+            annotations.append(entry)
+    content |= dict(annotations=annotations) | keys
+    content = {key: value for key, value in content.items() if value is not None}
+    (root / 'annotations.json').write_text(json.dumps(content))
+    return content
+
+
 def check(run_here, data, *options):
     """Run ``check_data.py`` on ``config.py`` beside the data; returns its exit code and report."""
     with pytest.raises(SystemExit) as exit:
