@@ -33,6 +33,7 @@ from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
 from ..utils.config_errors import naming_keys
 from ..utils.noise import is_not_noise
+from ..utils.num_classes import write_num_classes
 from ..utils.version import __version__
 from .checks import check_config
 from .hooks.check import CheckHook
@@ -77,6 +78,7 @@ class SomaRunner(Runner):
         Raises:
             InputError: If something is wrong with the config.
         """
+        write_num_classes(cfg)
         check_config(cfg)
         with naming_keys(cfg):
             return super().from_cfg(cfg)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..io.files import InputError
+from .num_classes import write_num_classes
 
 if TYPE_CHECKING:  # who only parses arguments need not wait for it
     from mmengine.config import Config
@@ -21,6 +22,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 _OTHER_KEYS = (
     'runner_type',
     'average',
+    'num_classes',
     'custom_imports',
     'tta_model',
     'tta_pipeline',
@@ -66,6 +68,7 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     Relative ``data_root``, ``mixing_set``, ``checkpoint`` and ``load_from`` are looked for in the
     current folder, then in the repository, so that scripts work from any folder. The name of
     ``load_from`` may be a pattern, ``best_*.pth``, that one file fits when training starts.
+    ``num_classes`` at the top is that of all heads (:func:`~.num_classes.write_num_classes`).
 
     Args:
         path: The file.
@@ -100,6 +103,10 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     except (KeyError, TypeError, AttributeError) as error:  # a place that is not there
         reason = error.args[0] if error.args else error
         raise InputError(f'--cfg-options does not fit {path}: {reason}') from error
+    try:
+        write_num_classes(config, options)
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
     resolve_paths(config)
     if config.get('work_dir') is None:
         config.work_dir = str(Path('work_dirs') / path.stem)

@@ -1,5 +1,4 @@
 # DINOv2-L and Mask2Former, 512 x 512
-num_classes = 19
 data_preprocessor = dict(
     type='SegDataPreProcessor',
     mean=[123.675, 116.28, 103.53],
@@ -28,7 +27,7 @@ model = dict(
         strides=[4, 8, 16, 32],
         feat_channels=256,
         out_channels=256,
-        num_classes=num_classes,
+        num_classes=19,
         num_queries=100,
         num_transformer_feat_level=3,
         align_corners=False,
@@ -71,7 +70,7 @@ model = dict(
         loss_cls=dict(
             type='mmdet.CrossEntropyLoss',
             loss_weight=2.0,
-            class_weight=[1.0] * num_classes + [0.1],
+            class_weight=[1.0] * 19 + [0.1],
         ),
         loss_mask=dict(type='mmdet.CrossEntropyLoss', use_sigmoid=True, loss_weight=5.0),
         loss_dice=dict(type='mmdet.DiceLoss', naive_dice=True, eps=1.0, loss_weight=5.0),

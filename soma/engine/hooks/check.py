@@ -113,7 +113,8 @@ def check_classes(model: nn.Module, dataset: Dataset, place: str) -> None:
         if isinstance(count, int) and count not in counts:
             raise InputError(
                 f'model.{name}.num_classes is {count}, but the data of {place} has {len(classes)} '
-                f'classes: {", ".join(list(classes)[:3])} ...'
+                f'classes: {", ".join(list(classes)[:3])} ...; write num_classes = {len(classes)} '
+                'at the top of the config'
             )
         if ignored is not None and getattr(module, 'ignore_index', ignored) != ignored:
             raise InputError(
