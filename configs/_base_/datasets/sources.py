@@ -1,4 +1,6 @@
 # Where to train: the sources, as tools/convert_datasets leaves them
+_base_ = './crop_512x512.py'
+
 gta = dict(
     type='DomainDataset',
     domain='gta',
@@ -30,11 +32,4 @@ citys = dict(
     data_prefix=dict(img_path='leftImg8bit/train', seg_map_path='gtFine/train'),
     img_suffix='_leftImg8bit.png',
     seg_map_suffix='_gtFine_labelTrainIds.png',
-)
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
 )

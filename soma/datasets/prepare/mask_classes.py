@@ -13,7 +13,6 @@ from PIL import Image
 from ...io.files import InputError
 from ..label_files import why_unreadable
 from ..labels import IGNORE
-from .counts import IGNORED, Counts
 
 Value = int | tuple[int, int, int]
 _MOST = 64  # colours; more are no classes but shades
@@ -28,13 +27,13 @@ class MaskClasses:
         names: Their names.
         label_map: Name of each value or colour, None for what does not count; None if the values
             are the places of the classes, and 255.
-        counts: How often each occurs.
+        rows: Pixels of each class, and then of what does not count, shape ``(masks, classes + 1)``.
         remarks: What was assumed.
     """
 
     names: list[str]
     label_map: dict[Value, str | None] | None
-    counts: Counts
+    rows: np.ndarray
     remarks: list[str]
 
     @property
@@ -107,14 +106,11 @@ def find_classes(
     plain = all(
         value == (IGNORE if name is None else names.index(name)) for value, name in labels.items()
     )
-    counts = Counts((*names, IGNORED))
-    for file in files:
-        row = np.zeros(len(names) + 1, np.int64)
+    rows = np.zeros((len(files), len(names) + 1), np.int64)
+    for row, file in zip(rows, files, strict=True):
         for value, amount in file.items():
-            name = labels[value]
-            row[-1 if name is None else names.index(name)] += amount
-        counts.add(row)
-    return MaskClasses(names, None if plain else labels, counts, remarks)
+            row[-1 if labels[value] is None else names.index(labels[value])] += amount
+    return MaskClasses(names, None if plain else labels, rows, remarks)
 
 
 def _as_colour(value: Value) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -145,6 +146,12 @@ def list_files(root: Path) -> Iterator[Path]:
         inner = (name for name in sorted(folders) if not name.startswith('.'))
         folders[:] = [n for n in inner if os.path.realpath(os.path.join(folder, n)) not in seen]
         yield from (Path(folder, name) for name in sorted(files) if not name.startswith('.'))
+
+
+def split_of(path: Path) -> str:
+    """The split that folders or the name of a file say: ``train``, ``val``, ``test`` or ''."""
+    words = [word for part in path.parts for word in re.split(r'[^a-z]+', part.lower())]
+    return next((_SPLITS[word] for word in words if word in _SPLITS), '')
 
 
 def _read_name(path: Path) -> _File:
