@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..io.files import InputError
+from ..io.files import InputError, atomic_path
 
 TINY = 4  # pixels: thinner boxes are told of
 _TOLERANCE = 0.5  # pixels that a rounded box may reach beyond its image
@@ -23,11 +23,13 @@ class CocoBox(NamedTuple):
         category: Id of its class.
         box: Left, top, width and height in pixels, counted from 0.
         crowd: Whether tests leave it out.
+        place: Its place among the file's annotations.
     """
 
     category: int | str
     box: tuple[float, float, float, float]
     crowd: bool = False
+    place: int = 0
 
 
 @dataclass
@@ -38,12 +40,14 @@ class CocoImage:
         id: Its id.
         name: Its file below the folder of the images.
         size: Width and height as the file says, None if it does not.
+        place: Its place among the file's images.
         boxes: Its objects.
     """
 
     id: int | str
     name: str
     size: tuple[int, int] | None
+    place: int = 0
     boxes: list[CocoBox] = field(default_factory=list)
 
 
@@ -90,6 +94,17 @@ def read_coco(path: str | Path) -> CocoFile:
     return file
 
 
+def write_part(file: CocoFile, images: Sequence[CocoImage], path: Path) -> None:
+    """Write some of the images of a file, and their boxes, with all that the file says of them."""
+    content = json.loads(file.path.read_bytes())
+    boxes = sorted(box.place for image in images for box in image.boxes)
+    content['images'] = [content['images'][image.place] for image in images]
+    if file.labelled:
+        content['annotations'] = [content['annotations'][place] for place in boxes]
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content))
+
+
 def _categories(path: Path, entries: Sequence[Mapping]) -> dict[int | str, str]:
     pairs = [(entry.get('id'), entry.get('name')) for entry in entries]
     for pair in pairs:
@@ -107,7 +122,7 @@ def _categories(path: Path, entries: Sequence[Mapping]) -> dict[int | str, str]:
 
 def _add_images(file: CocoFile, entries: Sequence[Mapping]) -> None:
     ids, names = set(), set()
-    for entry in entries:
+    for place, entry in enumerate(entries):
         identity, name = entry.get('id'), entry.get('file_name')
         if not isinstance(name, str) or not name or '\0' in name:
             fault = 'no name', f'the image {identity!r} has the file_name {name!r}'
@@ -122,7 +137,7 @@ def _add_images(file: CocoFile, entries: Sequence[Mapping]) -> None:
         else:
             size = tuple(entry.get(key) for key in ('width', 'height'))
             size = tuple(map(int, size)) if all(_is_number(v) and v >= 1 for v in size) else None
-            file.images.append(CocoImage(identity, name, size))
+            file.images.append(CocoImage(identity, name, size, place))
             ids.add(identity)
             names.add(name)
             continue
@@ -131,7 +146,7 @@ def _add_images(file: CocoFile, entries: Sequence[Mapping]) -> None:
 
 def _add_boxes(file: CocoFile, entries: Sequence[Mapping]) -> None:
     images, ids = {image.id: image for image in file.images}, set()
-    for entry in entries:
+    for place, entry in enumerate(entries):
         identity, category, box = (entry.get(key) for key in ('id', 'category_id', 'bbox'))
         image = entry.get('image_id')
         image = images.get(image) if _is_id(image) else None
@@ -148,7 +163,7 @@ def _add_boxes(file: CocoFile, entries: Sequence[Mapping]) -> None:
             fault = 'no box', f'{where} has the bbox {box!r}: it must be left, top, width, height'
         else:
             crowd = bool(entry.get('iscrowd') or entry.get('ignore'))
-            image.boxes.append(CocoBox(category, tuple(map(float, box)), crowd))
+            image.boxes.append(CocoBox(category, tuple(map(float, box)), crowd, place))
             ids.add(identity)
             continue
         file.faults.append(fault)

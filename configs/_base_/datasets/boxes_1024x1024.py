@@ -51,5 +51,6 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
+test_dataloader = val_dataloader
 val_evaluator = dict(type='DomainVOCMetric')
 test_evaluator = val_evaluator

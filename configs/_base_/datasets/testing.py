@@ -25,5 +25,6 @@ val_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
+test_dataloader = val_dataloader
 val_evaluator = dict(type='DomainIoUMetric')
 test_evaluator = val_evaluator

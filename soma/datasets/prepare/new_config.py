@@ -10,6 +10,7 @@ from keyword import iskeyword
 from pathlib import Path
 
 from mmengine.config import Config
+from yapf.yapflib.yapf_api import FormatCode
 
 from ...io.files import InputError, atomic_path, check_folder
 from ...utils.config import REPOSITORY, load_config
@@ -135,7 +136,6 @@ def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool)
         options = _arguments({**options, 'pipeline': _Code(f'_base_.{pipeline}')})
         loaders[split] = dict(dataset=_Code(f'dict({name}, {options})'))
     batch = min(2 if has_boxes else 4, data.counts['train'].total)
-    tests = loaders.get('test', dict(loaders['val']))
     statements = {
         '_base_': [_path(CONFIGS / '_base_' / base, out.parent) for base in bases],
         'num_classes': len(data.classes),
@@ -143,12 +143,15 @@ def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool)
         name: dict(type=kind, domain=root.name, **data.options),
         'train_dataloader': dict(batch_size=batch, **loaders['train']),
         'val_dataloader': loaders['val'],
-        'test_dataloader': tests,
+        'test_dataloader': loaders.get('test', _Code('val_dataloader')),
         **_training(recipe, has_boxes),
     }
     images = sum(data.sizes.values())
     title = f'# {recipe.method}: {images} images of {root}, {len(data.classes)} classes'
-    return '\n'.join([title, *(f'{key} = {_code(value)}' for key, value in statements.items()), ''])
+    lines = [f'{key} = {_code(value)}' for key, value in statements.items()]
+    style = dict(based_on_style='pep8', column_limit=100, dedent_closing_brackets=True)
+    style['split_all_top_level_comma_separated_values'] = True
+    return FormatCode('\n'.join([title, *lines, '']), style_config=style)[0]
 
 
 def _training(recipe: Recipe, has_boxes: bool) -> dict:
@@ -167,7 +170,6 @@ def _training(recipe: Recipe, has_boxes: bool) -> dict:
             model['decode_head'] = dict(type=published.model.decode_head.type)
         backbone['adapter'] = adapter
     schedule = Config.fromfile(CONFIGS / '_base_/schedules' / _schedule(has_boxes))
-    names = [scheduler.type for scheduler in schedule.param_scheduler]
     others = [s for s in published.param_scheduler if not s.type.endswith('LR')]
     hooks = [h for h in published.custom_hooks if 'EMA' in h.type and not has_boxes]
     interval = _Code('iters // 10')

@@ -35,9 +35,7 @@ def find_coco(root: Path) -> dict[str, Path]:
     return files
 
 
-def read_boxes(
-    root: Path, out: Path, classes: Sequence[str] | None, val_split: float
-) -> OwnData:
+def read_boxes(root: Path, out: Path, classes: Sequence[str] | None, val_split: float) -> OwnData:
     """Read the JSON files of a folder, and write one for each split that is drawn.
 
     Args:

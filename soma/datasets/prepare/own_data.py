@@ -32,6 +32,15 @@ class OwnData:
     sizes: Counter[tuple[int, int]]
     remarks: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Move what all splits say alike to what they have in common."""
+        first, *others = self.splits.values()
+        for key, value in [*first.items()]:
+            if all(other.get(key) == value for other in others):
+                self.options[key] = value
+                for split in self.splits.values():
+                    del split[key]
+
     def lines(self) -> list[str]:
         """What there is to say of it beside the counts."""
         images = ', '.join(f'{split.total} {name}' for name, split in self.counts.items())

@@ -59,23 +59,20 @@ def read_masks(
     ).items():
         file = out.with_name(f'{out.stem}_{name}.txt')
         write_names(file, [parts[source].samples[index].name for index in indices])
-        splits[name] = _split_options(parts[source], file)
+        splits[name] = dict(ann_file=str(file), **_places(parts[source]))
         counts[name] = Counts((*masks.names, IGNORED))
         for index in indices:
             counts[name].add(rows[source][index])
-    return OwnData(options, splits, masks.names, counts, Counter(s for s, _ in looks), remarks)
+    sizes = Counter(size for size, _ in looks)
+    return OwnData(options, splits, masks.names, counts, sizes, remarks)
 
 
-def _split_options(part: Pairs, file: Path) -> dict:
-    """The arguments of the dataset of a split."""
-    prefix = dict(img_path=part.images, seg_map_path=part.masks)
-    suffixes = sorted({sample.image.suffix for sample in part.samples})
-    return dict(
-        ann_file=str(file),
-        data_prefix=prefix,
-        img_suffix=suffixes[0] if len(suffixes) == 1 else tuple(suffixes),
-        seg_map_suffix=part.mask_suffix,
-    )
+def _places(part: Pairs) -> dict:
+    """The arguments of the dataset that say where images and masks are."""
+    places = dict(data_prefix=dict(img_path=part.images, seg_map_path=part.masks))
+    if part.mask_suffix != '.png':
+        places['seg_map_suffix'] = part.mask_suffix
+    return places
 
 
 def _look(sample: Sample) -> tuple[tuple[int, int], Counter] | str:

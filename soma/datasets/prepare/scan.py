@@ -15,7 +15,17 @@ from ...io.files import InputError
 IMAGES = {'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'}
 # Names of folders and ends of names by which people tell images and masks apart.
 _IMAGE_FOLDERS = {'images', 'image', 'imgs', 'img', 'img_dir', 'jpegimages', 'leftimg8bit', 'rgb'}
-_MASK_FOLDERS = {'masks', 'mask', 'labels', 'label', 'annotations', 'ann', 'ann_dir', 'gt', 'gtfine'}
+_MASK_FOLDERS = {
+    'masks',
+    'mask',
+    'labels',
+    'label',
+    'annotations',
+    'ann',
+    'ann_dir',
+    'gt',
+    'gtfine',
+}
 _MASK_FOLDERS |= {'segmentation', 'segmentationclass', 'seg'}
 _KINDS = _IMAGE_FOLDERS | _MASK_FOLDERS
 _MASK_TAILS = ('_labelTrainIds', '_mask', '-mask', '.mask', '_label', '_gt', '_seg')
@@ -129,7 +139,9 @@ def find_pairs(root: Path) -> dict[str, Pairs]:
     splits = [split for split, *_ in parts]
     for split in splits:
         if splits.count(split) > 1:
-            places = [f'{i or "."} with {m or "."}/*{t}' for name, i, m, t in parts if name == split]
+            places = [
+                f'{i or "."} with {m or "."}/*{t}' for name, i, m, t in parts if name == split
+            ]
             raise InputError(
                 f'{root} has pairs of several kinds: {"; ".join(places)}: name a folder with one'
             )
@@ -170,7 +182,6 @@ def _read_name(path: Path) -> _File:
             break
     split = '' if split_at is None else _SPLITS[words[split_at]]
     return _File(folders[:end], folders[end:], stem, tail, kind, split)
-
 
 
 def _tell_apart(root: Path, files: list[_File]) -> tuple[_File | None, _File | None]:
