@@ -103,7 +103,7 @@ SAME = {
         for name in (
             *('acdc', 'bdd100k', 'cityscapes', 'coco', 'diverse_weather', 'gta', 'mapillary'),
             *('synthia', 'urbansyn', 'dark_zurich', 'foggy_zurich', 'idd', 'muses'),
-            'night_driving',
+            *('night_driving', 'yolo'),
         )
     },
 }
@@ -271,7 +271,8 @@ def test_choices_are_those_of_the_package(script, option, choices, monkeypatch, 
 
 @pytest.mark.parametrize('script', [name for name in SAME if name.startswith('convert_datasets')])
 def test_a_subset_is_for_what_can_be_trained_on(parse, script, capsys):
-    if LAYOUTS[parse(script, 'd')['dataset']].train:
+    layout = LAYOUTS.get(parse(script, 'd')['dataset'])
+    if layout and layout.train:
         assert parse(script, 'd --subset 1/2 --seed 3')['seed'] == 3
         return
     with pytest.raises(SystemExit, match='2'):

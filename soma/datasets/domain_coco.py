@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mmdet.datasets import CocoDataset
-from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS
 from PIL import Image
@@ -35,11 +34,9 @@ class DomainCocoDataset(DomainSamples, CocoDataset):
         ann_file: The JSON file below ``data_root``. One without ``annotations`` is good for
             predicting, with ``test_mode``.
         data_prefix: ``img`` is the folder that the names of the images count from.
-        classes: Names of the classes to find; all categories of the file by default, in the order
-            of their ids. Boxes of others are left out.
-        palette: A colour for each class.
-        metainfo: The same two, as mmengine has them.
-        **kwargs: As for mmdet's ``CocoDataset``.
+        **kwargs: ``classes`` and ``palette`` as for :class:`DomainSamples`, and what mmdet's
+            ``CocoDataset`` takes. The classes are all categories of the file by default, in the
+            order of their ids; boxes of others than those given are left out.
 
     Attributes:
         category_ids: The file's category of each class; samples carry it, too.
@@ -57,33 +54,25 @@ class DomainCocoDataset(DomainSamples, CocoDataset):
         domain: str,
         ann_file: str = 'annotations.json',
         data_prefix: Mapping | None = None,
-        classes: Sequence[str] | None = None,
-        palette: Sequence | None = None,
-        metainfo: Mapping | Config | None = None,
         lazy_init: bool = False,
         **kwargs: Any,
     ) -> None:
-        given = {'classes': classes, 'palette': palette}
-        given = {key: value for key, value in given.items() if value is not None}
-        if given and isinstance(metainfo or {}, Mapping | Config):
-            if twice := given.keys() & (metainfo or {}).keys():
-                raise InputError(f'domain {domain!r}: give {min(twice)} once, not in metainfo too')
-            metainfo = {**(metainfo or {}), **given}
         prefix = dict(img='images/') if data_prefix is None else data_prefix
-        options = dict(ann_file=ann_file, data_prefix=prefix, metainfo=metainfo, **kwargs)
-        super().__init__(domain=domain, lazy_init=True, **options)
+        options = dict(ann_file=ann_file, data_prefix=prefix, lazy_init=True)
+        super().__init__(domain=domain, **options, **kwargs)
         self._file: CocoFile | None = None
         if 'classes' not in self._metainfo:
             self._file = self.read_file()
             names = [*self._file.categories.values()]
-            self._metainfo = self._load_metainfo({**(metainfo or {}), 'classes': names})
+            self._metainfo = self._load_metainfo({**self._metainfo, 'classes': names})
         if not lazy_init:
             self.full_init()
 
     @classmethod
     def _load_metainfo(cls, metainfo: Mapping | None = None) -> dict:
-        # without classes, those of the file are not known yet
-        return super()._load_metainfo(metainfo) if 'classes' in (metainfo or {}) else {}
+        given = dict((metainfo or {}).items())
+        # without classes, they are those of the file, which is not read yet
+        return super()._load_metainfo(given) if 'classes' in given else given
 
     def read_file(self) -> CocoFile:
         """Read the JSON file, without looking at the images.
@@ -97,7 +86,7 @@ class DomainCocoDataset(DomainSamples, CocoDataset):
                 f'domain {self.domain}: no file {self.ann_file}; docs/user_guides/detection.md '
                 'says what belongs there'
             )
-        file = read_coco(self.ann_file)
+        file = self._file or read_coco(self.ann_file)
         names = [*file.categories.values()]
         for name in self._metainfo.get('classes', ()):
             if name not in names:
@@ -118,7 +107,7 @@ class DomainCocoDataset(DomainSamples, CocoDataset):
             FileNotFoundError: If an image is missing.
             InputError: If something in the file cannot be used, or there is no box to train on.
         """
-        file, self._file = self._file or self.read_file(), None
+        file, self._file = self.read_file(), None
         self._check(file)
         classes = self._metainfo['classes']
         ids = {name: identity for identity, name in file.categories.items()}

@@ -35,6 +35,9 @@ class DomainSamples:
 
     Args:
         domain: Name of the domain, which is a folder's too where predictions are written.
+        classes: Names of the classes, or a file of them, a name a line; in the place of
+            ``metainfo``.
+        palette: Their colours, (red, green, blue); in the place of ``metainfo``.
         **kwargs: As for the dataset.
 
     Attributes:
@@ -47,7 +50,13 @@ class DomainSamples:
 
     PREFIXES: ClassVar[tuple[str, ...]]
 
-    def __init__(self, domain: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        domain: str,
+        classes: Sequence[str] | str | None = None,
+        palette: Sequence | None = None,
+        **kwargs: Any,
+    ) -> None:
         kwargs = _as_text(kwargs)
         for key, value in {'domain': domain, **kwargs}.items():
             kind = _TYPES.get(key, object)
@@ -63,6 +72,12 @@ class DomainSamples:
                     f'each of {", ".join(self.PREFIXES)}'
                 )
         self.domain = domain
+        meta = dict(classes=_as_text(classes), palette=palette)
+        if meta := {key: value for key, value in meta.items() if value is not None}:
+            known = dict((kwargs.get('metainfo') or {}).items())
+            if twice := ', '.join(key for key in meta if key in known):
+                raise InputError(f'domain {domain}: metainfo names {twice} too: name them once')
+            kwargs['metainfo'] = known | meta
         super().__init__(**kwargs)
 
     @classmethod

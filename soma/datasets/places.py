@@ -10,13 +10,14 @@ from typing import Any
 from ..io.files import InputError
 
 
-def check_samples(dataset: Any, *folders: str | os.PathLike) -> bool:
+def check_samples(dataset: Any, *folders: str | os.PathLike, by_id: bool = False) -> bool:
     """Refuse test data that counts or writes an image over another, before it is predicted.
 
     Args:
         dataset: A dataset of images by domain; others pass.
         *folders: Where something of each image will be written, as
             ``<folder>/<domain>/<image>.png`` or under this name in a file of the domain.
+        by_id: Whether images of a COCO file are named by their ids there.
 
     Returns:
         Whether there are domains.
@@ -39,10 +40,11 @@ def check_samples(dataset: Any, *folders: str | os.PathLike) -> bool:
         images.add((domain, path))
         for file in filter(None, (image, sample.get('seg_map_path'))):
             inputs[place(os.path.dirname(file)), os.path.basename(file)] = file
-        other = named.setdefault((domain, image.stem), image)
+        name = sample['img_id'] if by_id and 'category_ids' in sample else image.stem
+        other = named.setdefault((domain, name), image)
         if folders and other != image:
             raise InputError(
-                f'{other} and {image} would both be written as {domain}/{image.stem} to '
+                f'{other} and {image} would both be written as {domain}/{name} to '
                 f'{folders[0]}: give their datasets different domains'
             )
     for folder in folders:

@@ -43,10 +43,12 @@ if find_spec('mmdet') is not None:
     class PackDomainDetInputs(PackDetInputs):
         """Packs a sample as mmdet does, with its ``domain`` in the meta information.
 
+        So are the ``category_ids`` of a COCO file, by which predictions are written.
+
         Args:
             meta_keys: What else of a sample becomes meta information, where it is there; mmdet's
                 choice by default.
         """
 
         def __init__(self, meta_keys: tuple[str, ...] = _DET_KEYS) -> None:
-            super().__init__((*meta_keys, 'domain'))
+            super().__init__((*meta_keys, 'img_id', 'domain', 'category_ids'))

@@ -59,7 +59,7 @@ class DomainVOCMetric(DomainMetric):
 
     keys = ('mAP',)
     class_key = 'AP'
-    needs = 'DomainVOCDataset and PackDomainDetInputs'
+    needs = 'DomainVOCDataset or DomainCocoDataset, and PackDomainDetInputs'
 
     def __init__(self, iou_thr: float = 0.5, eval_mode: str = '11points', **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -76,9 +76,10 @@ class DomainVOCMetric(DomainMetric):
         boxes = np.hstack([boxes, scores[:, None]])
         detections = matches = counts = None
         if self.output_dir is not None:
-            path = Path(sample['img_path'])
-            self._claim(sample, f'{self.output_dir / sample["domain"]}.json as {path.stem}')
-            detections = Boxes(path.name, labels, boxes)
+            name, categories = Path(sample['img_path']).name, sample.get('category_ids')
+            identity = Path(name).stem if categories is None else sample['img_id']
+            self._claim(sample, f'{self.output_dir / sample["domain"]}.json as {identity}')
+            detections = Boxes(name, labels, boxes, identity, categories)
         if not self.format_only:
             gt_labels, gt_boxes = self._boxes(sample, 'gt_instances')
             matches = self._match(sample, labels, boxes, gt_labels, gt_boxes)

@@ -20,18 +20,22 @@ class Boxes(NamedTuple):
         name: File name of the image.
         labels: Class of each, ``(n,)``.
         boxes: Left, top, right, bottom in pixels, and score, ``(n, 5)``.
+        image_id: The image's id.
+        category_ids: The category of each class in a COCO file.
     """
 
     name: str
     labels: np.ndarray
     boxes: np.ndarray
+    image_id: int | str
+    category_ids: Sequence[int | str] | None = None
 
 
 def write_boxes(images: Iterable[Boxes], classes: Sequence[str], path: Path) -> None:
-    """Write detections as JSON, a line each, much as COCO's results are.
+    """Write detections as JSON, a line each, as COCO's results are.
 
-    A line has ``image_id`` (the image's name without suffix), ``file_name``, ``category`` (the
-    class's name), ``bbox`` (left, top, width, height in pixels) and ``score``.
+    A line has ``image_id``, ``file_name``, ``category`` (the class's name), ``category_id`` where
+    there is one, ``bbox`` (left, top, width, height in pixels) and ``score``.
 
     Args:
         images: The detections.
@@ -49,12 +53,13 @@ def write_boxes(images: Iterable[Boxes], classes: Sequence[str], path: Path) -> 
 def _lines(image: Boxes, classes: Sequence[str]) -> Iterator[str]:
     for label, box in zip(image.labels, image.boxes.astype(float).tolist(), strict=True):
         left, top, right, bottom, score = box
-        yield json.dumps(
-            dict(
-                image_id=Path(image.name).stem,
-                file_name=image.name,
-                category=classes[label],
-                bbox=[left, top, right - left, bottom - top],
-                score=score,
-            )
+        entry = dict(
+            image_id=image.image_id,
+            file_name=image.name,
+            category=classes[label],
+            bbox=[left, top, right - left, bottom - top],
+            score=score,
         )
+        if image.category_ids is not None:
+            entry['category_id'] = image.category_ids[label]
+        yield json.dumps(entry)

@@ -80,7 +80,7 @@ def write_coco_data(root, names=('a.jpg', 'night/b.JPG'), **keys):
         size = dict(width=COCO_SIZE[0], height=COCO_SIZE[1])
         content['images'].append(dict(id=index, file_name=name, **size))
         for category, box in boxes.items():
-            entry = dict(id=len(annotations), image_id=index, category_id=category, bbox=box)
+            entry = dict(id=len(annotations) + 1, image_id=index, category_id=category, bbox=box)
             annotations.append(entry)
     content |= dict(annotations=annotations) | keys
     content = {key: value for key, value in content.items() if value is not None}

@@ -10,6 +10,7 @@ from mmengine.registry import DATASETS
 from torch import nn
 from torch.utils.data import IterableDataset
 
+from soma.datasets import DomainDataset
 from soma.engine import SomaRunner
 from soma.engine.checks import check_config, schedule_remark
 from soma.engine.hooks.check import check_classes
@@ -87,6 +88,17 @@ def test_the_classes_of_test_data_are_checked_too(tiny_config, build_runner):
         part.metainfo = dict(classes=['road', 'car'])
     with pytest.raises(InputError, match='test_dataloader has 2 classes: road, car'):
         build_runner(tiny_config).test()
+
+
+def test_classes_in_another_order_than_trained_on_are_refused(tiny_config, build_runner):
+    parts = tiny_config.val_dataloader.dataset.datasets
+    names = ['sidewalk', 'road', *DomainDataset.METAINFO['classes'][2:]]
+    for part in parts:
+        part.metainfo = dict(classes=names)
+    runner = build_runner(tiny_config, before_train_iter=lambda *_, **__: pytest.fail('a step'))
+    message = "val_dataloader: the class 'sidewalk' is number 0 of its data, and number 1 of what"
+    with pytest.raises(InputError, match=message):
+        runner.train()
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def test_wrong_options_are_refused(options, message):
 
 def test_unfit_samples_are_refused():
     fit = (([1], [[0, 0, 5, 5]], [0.5]), ([1], [[0, 0, 5, 5]]))
-    message = r'x\.jpg has no domain: use DomainVOCDataset and PackDomainDetInputs'
+    message = r'x\.jpg has no domain: use DomainVOCDataset or DomainCocoDataset'
     with pytest.raises(KeyError, match=message):
         evaluate([sample(None, 'x', *fit)])
     unlabelled = sample('DC', 'x', *fit)

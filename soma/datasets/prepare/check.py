@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS, MODELS, DefaultScope
 from mmseg.datasets import BaseSegDataset
 from rich.table import Table
@@ -19,9 +20,11 @@ from rich.table import Table
 from ...io.files import InputError, write_json
 from ...utils.config import each_dataset
 from ...utils.parallel import run_parallel
+from ..coco_files import CocoFile, write_part
 from ..labels import class_table
 from ..lists import write_names
 from .check_boxes import BoxPair, check_box_pair, list_box_pairs
+from .check_coco import CocoPair, check_coco_pair, list_coco_pairs
 from .check_files import Fault, Pair, check_pair
 from .counts import IGNORED, Counts, save_counts_chart
 
@@ -40,17 +43,19 @@ class Part:
         bad: Indices of the samples that would break training.
         notes: What is unusual about it as a whole.
         ann_file: The file that lists its images, or ''.
+        coco: What is in that file, if it is COCO's.
     """
 
     name: str
     places: list[str]
-    pairs: list[Pair | BoxPair] = field(default_factory=list)
+    pairs: list[Pair | BoxPair | CocoPair] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     counts: Counts = field(default_factory=lambda: Counts(()))
     bad: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     ann_file: str = ''
+    coco: CocoFile | None = None
 
     @property
     def breaks(self) -> bool:
@@ -156,8 +161,29 @@ def _find_repeated(part: Part) -> None:
         seen.add(name)
 
 
-def _check_pair(pair: Pair | BoxPair) -> tuple[list[Fault], np.ndarray | None]:
-    return check_box_pair(pair) if isinstance(pair, BoxPair) else check_pair(pair)
+def _check_pair(pair: Pair | BoxPair | CocoPair) -> tuple[list[Fault], np.ndarray | None]:
+    checks = {Pair: check_pair, BoxPair: check_box_pair, CocoPair: check_coco_pair}
+    return checks[type(pair)](pair)
+
+
+def _list_boxes(
+    part: Part, dataset: BaseDataset, indices: int | Sequence[int] | None, smallest: int
+) -> None:
+    """List the samples of a dataset of boxes."""
+    part.counts = Counts(dataset.metainfo['classes'], 'boxes')
+    part.ann_file = dataset.ann_file
+    if hasattr(dataset, 'list_files'):
+        part.pairs, part.names = list_box_pairs(dataset, indices, smallest)
+        return
+    part.coco, part.pairs = list_coco_pairs(dataset, indices, smallest)
+    part.names = [pair.entry.name for pair in part.pairs]
+    part.faults += [Fault(kind, dataset.ann_file, text) for kind, text in part.coco.faults]
+    others = [name for name in part.coco.categories.values() if name not in part.counts.names]
+    if others:
+        part.notes.append(f'boxes of {", ".join(others)} are left out')
+    if not part.coco.labelled:
+        text = 'has no annotations: it is good for predicting alone'
+        part.faults.append(Fault('no boxes', dataset.ann_file, text, not dataset.test_mode))
 
 
 def _list_pairs(part: Part, config: Mapping, smallest: int, counts_by_domain: bool) -> Part:
@@ -165,10 +191,8 @@ def _list_pairs(part: Part, config: Mapping, smallest: int, counts_by_domain: bo
     try:
         lazy = {'pipeline': [], 'serialize_data': False, 'lazy_init': True}
         dataset = DATASETS.build({**config, **lazy})
-        if hasattr(dataset, 'list_files'):  # DomainVOCDataset, which there is only with mmdet
-            part.counts = Counts(dataset.metainfo['classes'], 'boxes')
-            part.ann_file = dataset.ann_file
-            part.pairs, part.names = list_box_pairs(dataset, config.get('indices'), smallest)
+        if hasattr(dataset, 'list_files') or hasattr(dataset, 'read_file'):  # of mmdet
+            _list_boxes(part, dataset, config.get('indices'), smallest)
             return part
         if isinstance(dataset, BaseSegDataset):
             dataset.full_init()
@@ -254,17 +278,22 @@ def write_report(parts: list[Part], folder: Path) -> None:
 def write_good_lists(parts: list[Part], folder: Path) -> list[str]:
     """Write a list of the good pairs of each dataset that has bad ones and good ones.
 
+    A COCO file is written again, without the bad images and entries.
+
     Returns:
         The options (``--cfg-options``) with which a config uses the lists.
     """
     options, read = [], {os.path.realpath(part.ann_file) for part in parts if part.ann_file}
     for part in parts:
-        good = [name for index, name in enumerate(part.names) if index not in part.bad]
-        if part.bad and good:
-            name = part.name.replace(' ', '_')
-            while os.path.realpath(folder / f'{name}.txt') in read:
+        good = [index for index in range(len(part.names)) if index not in part.bad]
+        if good and (part.bad or (part.coco and part.coco.faults)):
+            name, suffix = part.name.replace(' ', '_'), '.json' if part.coco else '.txt'
+            while os.path.realpath(folder / f'{name}{suffix}') in read:
                 name += '_good'
-            path = (folder / f'{name}.txt').resolve()
-            write_names(path, good)
+            path = (folder / f'{name}{suffix}').resolve()
+            if part.coco:
+                write_part(part.coco, [part.pairs[index].entry for index in good], path)
+            else:
+                write_names(path, [part.names[index] for index in good])
             options += [f'{place}.ann_file={path}' for place in part.places]
     return options

@@ -33,6 +33,13 @@ class BoxPair:
     smallest: int = 2
 
 
+def choose(files: list, indices: int | Sequence[int] | None) -> list:
+    """The entries that a dataset uses by its ``indices``, as mmengine's ``BaseDataset``."""
+    if isinstance(indices, int):
+        return files[:indices] if indices >= 0 else files[indices:]
+    return files if indices is None else [files[index] for index in indices]
+
+
 def list_box_pairs(
     dataset: DomainVOCDataset, indices: int | Sequence[int] | None = None, smallest: int = 2
 ) -> tuple[list[BoxPair], list[str]]:
@@ -49,11 +56,7 @@ def list_box_pairs(
     Raises:
         FileNotFoundError: As for ``DomainVOCDataset.list_files``.
     """
-    files = dataset.list_files()
-    if isinstance(indices, int):
-        files = files[:indices] if indices >= 0 else files[indices:]
-    elif indices is not None:
-        files = [files[index] for index in indices]
+    files = choose(dataset.list_files(), indices)
     classes = tuple(name.lower() for name in dataset.metainfo['classes'])
     pairs = [
         BoxPair(

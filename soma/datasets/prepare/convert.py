@@ -142,20 +142,33 @@ def convert_dataset(
     jobs = layout.jobs(root, out)
     check_folder(out)
     for folder in layout.images:
-        _link(out / folder, root / folder)
+        link_folder(out / folder, root / folder)
     summary = convert(jobs, layout.counts(), nproc, f'converting {name}')
     report = {'failures': summary.failures, 'remarks': summary.remarks, **summary.counts.to_dict()}
     write_json(report, out / REPORT)
     return summary
 
 
-def _link(link: Path, folder: Path) -> None:
+def link_folder(link: Path, folder: Path) -> None:
     """Make a link to a folder, unless something is there; one to nowhere is replaced."""
     if link.exists() or not folder.exists():
         return
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(folder.resolve(), target_is_directory=True)
+
+
+def show_summary(name: str, summary: Summary, out: Path) -> Console:
+    """Print what a conversion did; returns where it was printed."""
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console.print(as_text(counts_table({name: summary.counts})))
+    for title, files in (('failed', summary.failures), ('odd', summary.remarks)):
+        for path, reason in list(files.items())[:10]:
+            console.print(f'{title}: {path} {reason}')
+        if len(files) > 10:
+            console.print(f'... {len(files) - 10} more: {out / REPORT}')
+    console.print(str(summary))
+    return console
 
 
 def main(args: argparse.Namespace) -> int:
@@ -171,16 +184,9 @@ def main(args: argparse.Namespace) -> int:
     with command():
         subset = subset and parse_subset(subset)
     out = Path(args.out or args.root)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
     with command(False, ImportError):
         summary = convert_dataset(name, args.root, out, args.nproc)
-    console.print(as_text(counts_table({name: summary.counts})))
-    for title, files in (('failed', summary.failures), ('odd', summary.remarks)):
-        for path, reason in list(files.items())[:10]:
-            console.print(f'{title}: {path} {reason}')
-        if len(files) > 10:
-            console.print(f'... {len(files) - 10} more: {out / REPORT}')
-    console.print(str(summary))
+    console = show_summary(name, summary, out)
     if summary.failures:
         console.print('tools/check_data.py CONFIG --fix-list writes lists without what failed')
     if subset:

@@ -12,6 +12,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from ...adapters.card import Card
 from ...io.files import InputError
 from ...models.build import plain_model
 from ..checks import schedule_remark
@@ -53,6 +54,7 @@ class CheckHook(Hook):
                 check_classes(model, part, f'{split}_dataloader')
             if split != 'train':
                 _check_domains(runner, split, loop, parts)
+        _check_order(runner)
         if isinstance(runner._train_loop, BaseLoop):
             several = isinstance(runner.param_schedulers, dict)  # of several optimizers
             schedulers = [] if several else runner.param_schedulers or []
@@ -144,15 +146,37 @@ def _parts(dataset: Dataset) -> Iterator[Dataset]:
         yield dataset
 
 
+def _metas(runner: Runner) -> dict[str, dict]:
+    """What the data of each split says of itself."""
+    loops = {split: getattr(runner, f'_{split}_loop') for split in ('train', 'val', 'test')}
+    data = {k: v.dataloader.dataset if isinstance(v, BaseLoop) else None for k, v in loops.items()}
+    return {split: getattr(dataset, 'metainfo', None) or {} for split, dataset in data.items()}
+
+
+def _cards(runner: Runner) -> list[Card]:
+    cards = (getattr(module, 'loaded_card', None) for module in runner.model.modules())
+    return [card for card in cards if card is not None]
+
+
+def _check_order(runner: Runner) -> None:
+    """Check that a class has one place in all data, since files may list them in any order."""
+    metas = _metas(runner)
+    trained = [metas['train'].get('classes'), *(card.classes for card in _cards(runner))]
+    trained = list(next(filter(None, trained), ()))
+    for split, meta in metas.items():
+        for index, name in enumerate(meta.get('classes') or ()):
+            if name in trained and trained.index(name) != index:
+                raise InputError(
+                    f'{split}_dataloader: the class {name!r} is number {index} of its data, and '
+                    f'number {trained.index(name)} of what the model was trained on: give '
+                    f'classes={trained} to the dataset'
+                )
+
+
 def _check_novel(runner: Runner) -> None:
     """Check that the novel classes of few-shot segmentation are none that were trained on."""
-    metas = {}
-    for split in ('train', 'val', 'test'):
-        loop = getattr(runner, f'_{split}_loop')
-        dataset = loop.dataloader.dataset if isinstance(loop, BaseLoop) else None
-        metas[split] = getattr(dataset, 'metainfo', None) or {}
-    cards = [getattr(module, 'loaded_card', None) for module in runner.model.modules()]
-    trained = {name for card in filter(None, cards) for name in card.episode_classes or ()}
+    metas = _metas(runner)
+    trained = {name for card in _cards(runner) for name in card.episode_classes or ()}
     trained |= {*metas.pop('train').get('episode_classes', ())}
     for split, meta in metas.items():
         novel = meta['episode_classes'] if meta.get('episode_split') == 'novel' else ()
@@ -172,7 +196,7 @@ def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[D
     from ...datasets.places import check_samples  # here, since datasets need mmseg
 
     folders = (metric.output_dir for metric in by_domain)
-    check_samples(loop.dataloader.dataset, *filter(None, folders))
+    check_samples(loop.dataloader.dataset, *filter(None, folders), by_id=True)
     domains = []
     for part in parts:
         sample = part[0]['data_samples']

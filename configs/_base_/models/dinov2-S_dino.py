@@ -1,0 +1,10 @@
+# DINOv2-S and DINO with 5 levels, 1024 x 1024
+_base_ = './dinov2-L_dino.py'
+
+model = dict(
+    backbone=dict(
+        arch='small',
+        init_cfg=dict(checkpoint='checkpoints/dinov2_vits14_converted_1024x1024.pth'),
+    ),
+    neck=dict(in_channels=[384, 384, 384, 384]),
+)
