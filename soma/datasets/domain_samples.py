@@ -23,7 +23,8 @@ CHECK = 'tools/check_data.py CONFIG lists all that is wrong with the data'
 _OF_DATA = (ArithmeticError, AssertionError, OSError, SyntaxError, ValueError, cv2.error)
 _PACKAGES = {'mmcv', 'mmdet', 'mmengine', 'mmseg', 'soma'}
 _TYPES = {
-    **dict.fromkeys(('domain', 'img_suffix', 'seg_map_suffix', 'img_subdir', 'ann_subdir'), str),
+    **dict.fromkeys(('domain', 'img_subdir', 'ann_subdir'), str),
+    **dict(img_suffix=str | list | tuple | None, seg_map_suffix=str | None),
     **dict(ann_file=str, data_root=str | None, data_prefix=Mapping, ignore_index=int),
     **dict(reduce_zero_label=bool, indices=int | Sequence | None),
     'metainfo': Mapping | Config | None,
@@ -141,7 +142,7 @@ class DomainSamples:
                 if results is None:
                     return None
                 if not labelled and 'gt_seg_map' in results:
-                    self._check_labels(results, _is_of_packages(step))
+                    self._check_labels(results)
             except InputError:
                 raise
             except kinds as error:
@@ -152,8 +153,8 @@ class DomainSamples:
                 raise InputError(f'{both}: {" ".join(text.split())}; {CHECK}') from error
         return results
 
-    def _check_labels(self, results: dict, by_packages: bool) -> None:
-        """Look at a label map that was loaded just now, perhaps by a step of the packages."""
+    def _check_labels(self, results: dict) -> None:
+        """Look at a label map that was loaded just now."""
 
 
 def _as_text(value: Any) -> Any:

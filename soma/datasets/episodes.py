@@ -109,7 +109,7 @@ class EpisodeDataset(Dataset):
         images = DATASETS.build(dataset)
         if not isinstance(images, DomainDataset) or not images.data_prefix.get('seg_map_path'):
             raise InputError('dataset must be a DomainDataset with seg_map_path in its data_prefix')
-        if images.label_map or images.reduce_zero_label:
+        if not images.reader.is_plain:
             raise InputError('the dataset of episodes needs all of its classes, the background too')
         if images.ignore_index != IGNORE:
             raise InputError(
@@ -118,7 +118,7 @@ class EpisodeDataset(Dataset):
         self.images, self.shots, self.episodes, self.seed = images, shots, episodes, seed
         self.support_pipeline = images.pipeline
         if support_pipeline is not None:
-            self.support_pipeline = Compose(support_pipeline)
+            self.support_pipeline = images.compose(support_pipeline)
         names = images.metainfo['classes']
         novel = novel_labels(len(names) - 1, fold, folds)
         base = [label for label in range(1, len(names)) if label not in novel]

@@ -18,7 +18,7 @@ _REASONS = {
     IsADirectoryError: 'is a directory',
     PermissionError: 'may not be read',
 }
-_SCALED = {'L;2': 85, 'L;4': 17}  # what Pillow multiplies the few levels of such greys by
+SCALED = {'L;2': 85, 'L;4': 17}  # what Pillow multiplies the few levels of such greys by
 
 
 def read_labels(
@@ -47,7 +47,7 @@ def read_labels(
         image.load()  # to the end: OpenCV would fill up what is missing
         if image.mode in ('P', 'L', 'I', '1') or image.mode.startswith('I;16'):
             values = np.array(image).astype(np.int32)
-            return values // _SCALED.get(raw, 1)
+            return values // SCALED.get(raw, 1)
     values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # Pillow cuts 16-bit colours down to 8
     if values is None or values.ndim != 3:
         raise ValueError('cannot be read as labels')
@@ -137,6 +137,15 @@ def orientation(image: Image.Image) -> int:
         return 1  # Pillow would read the whole image to look behind it
     value = image.getexif().get(_EXIF_ORIENTATION, 1)
     return value if value in range(1, 9) else 1
+
+
+def turn(pixels: np.ndarray, tag: int) -> np.ndarray:
+    """Turn an array (h, w, ...) as it is to be shown by its EXIF orientation."""
+    if tag >= 5:  # they lie across
+        pixels, tag = pixels.swapaxes(0, 1), {5: 1, 6: 2, 7: 3, 8: 4}[tag]
+    rows = -1 if tag in (3, 4) else 1
+    columns = -1 if tag in (2, 3) else 1
+    return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
 def shown_size(image: Image.Image) -> tuple[int, int]:

@@ -97,7 +97,7 @@ def class_table(
     """
     labels = np.arange(256)
     if reduce_zero_label:
-        labels = np.array([IGNORE, *range(254), IGNORE])
+        labels = np.array([ignore_index, *range(254), ignore_index])
     labels = np.array([(label_map or {}).get(label, label) for label in labels.tolist()])
     table = np.where(labels < classes, labels, -1)
     table[labels == ignore_index] = classes

@@ -21,7 +21,8 @@ from ...io.files import InputError, write_json
 from ...utils.config import each_dataset
 from ...utils.parallel import run_parallel
 from ..coco_files import CocoFile, write_part
-from ..labels import class_table
+from ..domain_dataset import reader_of
+from ..image_files import find_images, list_files, without_suffix
 from ..lists import write_names
 from .check_boxes import BoxPair, check_box_pair, list_box_pairs
 from .check_coco import CocoPair, check_coco_pair, list_coco_pairs
@@ -208,25 +209,34 @@ def _list_pairs(part: Part, config: Mapping, smallest: int, counts_by_domain: bo
     images, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
     names, part.ann_file = dataset.metainfo['classes'], dataset.ann_file
     part.counts = Counts((*names, IGNORED))
-    how = dataset.ignore_index, dataset.label_map, dataset.reduce_zero_label
-    table = class_table(len(names), *how)
+    reader = getattr(dataset, 'reader', None) or reader_of(dataset, turns=False)
     for index in range(len(dataset)):
         sample = dataset.get_data_info(index)
         label = sample.get('seg_map_path')
         label = None if label is None else Path(label)
-        part.pairs.append(Pair(Path(sample['img_path']), label, len(names), table, smallest))
+        part.pairs.append(Pair(Path(sample['img_path']), label, reader, smallest))
         name = os.path.relpath(sample['img_path'], images)
-        part.names.append(name.removesuffix(dataset.img_suffix))
+        part.names.append(without_suffix(name, dataset.img_suffix) or name)
     if part.pairs and 'domain' not in sample:
         text = 'samples have no domain, by which scores are counted: use DomainDataset'
         part.faults.append(Fault('no domain', part.places[0], text, counts_by_domain))
-    if labels is not None and not dataset.ann_file:
-        for path in sorted(Path(labels).rglob(f'*{dataset.seg_map_suffix}')):
-            name = path.relative_to(labels).as_posix().removesuffix(dataset.seg_map_suffix)
-            image = Path(images, name + dataset.img_suffix)
-            if not image.exists() and not path.name.startswith('.'):
-                part.faults.append(Fault('no image', str(path), 'has no image', False))
+    if labels is not None and not dataset.ann_file and os.path.isdir(labels):
+        part.faults += _labels_without_image(dataset, images, labels)
     return part
+
+
+def _labels_without_image(dataset: BaseSegDataset, images: str, labels: str) -> list[Fault]:
+    if hasattr(dataset, 'images'):
+        known = dataset.images()
+    else:
+        known = find_images(list_files(images), dataset.img_suffix)
+    used = {os.path.join(images, file) for file in known.values()}  # labels may be among them
+    faults = []
+    for file in list_files(labels):
+        name, path = without_suffix(file, dataset.seg_map_suffix), os.path.join(labels, file)
+        if name is not None and name not in known and path not in used:
+            faults.append(Fault('no image', path, 'has no image', False))
+    return faults
 
 
 def parts_table(parts: list[Part]) -> Table:

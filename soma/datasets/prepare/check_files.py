@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..label_files import orientation, shown_size, why_unreadable
+from ..label_reader import LabelError, LabelReader
 
 
 class Fault(NamedTuple):
@@ -35,15 +36,13 @@ class Pair:
     Attributes:
         image: File of the image.
         label: File of the labels; None if there are to be none.
-        classes: Number K of classes.
-        table: Class of each value of the labels (256,), see :func:`class_table`.
+        reader: Of the labels.
         smallest: What width and height must be at least.
     """
 
     image: Path
     label: Path | None
-    classes: int
-    table: np.ndarray
+    reader: LabelReader
     smallest: int = 2
 
 
@@ -54,28 +53,39 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
         What is wrong, and the number of pixels of each class and of what does not count (K + 1,)
         if the labels are good.
     """
-    faults, counts, size = [], None, None
+    faults, counts, labels = [], None, None
+    try:
+        stored, shown, tag = read_sizes(pair.image)
+        shape = shown[::-1]
+    except Exception as error:  # broken bytes can raise anything
+        faults, shape = [unreadable(pair.image, error)], None
+    else:
+        faults = check_smallest(pair.image, shown, pair.smallest)
     if pair.label is not None and not pair.label.exists():
         text = f'its labels {pair.label} are missing: tools/convert_datasets makes them'
         faults.append(Fault('no label', str(pair.image), text))
     elif pair.label is not None:
         try:
-            with Image.open(pair.label) as image:
-                labels = np.array(image)
-        except Exception as error:  # broken bytes can raise anything
+            labels = pair.reader.read(pair.label, shape, lambda: pair.image)
+        except LabelError as error:
+            faults.append(Fault(error.kind, str(pair.label), f'the labels {error}'))
+        except Exception as error:
             faults.append(unreadable(pair.label, error))
-        else:
-            size = labels.shape[1::-1]
-            counts, in_labels = _check_values(pair, labels)
-            faults += in_labels
-    try:
-        sizes = read_sizes(pair.image)
-    except Exception as error:
-        return [*faults, unreadable(pair.image, error)], counts
-    faults += check_smallest(pair.image, sizes[1], pair.smallest)
-    if size is not None:
-        faults += check_sizes(pair.image, *sizes, size)
+    if labels is not None:
+        counts = _count(pair.reader, labels)
+        if not counts[:-1].any():
+            faults.append(Fault('unlabelled', str(pair.label), 'nothing is labelled', False))
+        if shape is not None:
+            faults += check_sizes(pair.image, stored, shown, tag, labels.shape[::-1])
     return faults, counts
+
+
+def _count(reader: LabelReader, labels: np.ndarray) -> np.ndarray:
+    """Pixels of each class, and of what does not count (K + 1,)."""
+    pixels = np.bincount(labels.ravel(), minlength=256)
+    ignored = pixels[reader.ignore_index]
+    pixels[reader.ignore_index] = 0
+    return np.append(pixels[: reader.classes], ignored)
 
 
 def read_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int], int]:
@@ -88,30 +98,6 @@ def read_sizes(path: Path) -> tuple[tuple[int, int], tuple[int, int], int]:
 def unreadable(path: Path, error: Exception) -> Fault:
     """Say that a file could not be read, and why."""
     return Fault('unreadable', str(path), why_unreadable(path, error))
-
-
-def _check_values(pair: Pair, labels: np.ndarray) -> tuple[np.ndarray | None, list[Fault]]:
-    if labels.ndim != 2:
-        text = f'has {labels.shape[2]} channels, labels have one'
-        return None, [Fault('channels', str(pair.label), text)]
-    outside = labels[(labels < 0) | (labels > 255)] if labels.dtype != np.uint8 else labels[:0]
-    pixels = np.bincount(labels[(labels >= 0) & (labels < 256)].ravel(), minlength=256)
-    known = pair.table >= 0
-    wrong = [*np.flatnonzero(pixels * ~known), *np.unique(outside)]
-    if wrong:
-        number = pixels[~known].sum() + outside.size
-        wrong_values = ', '.join(map(str, wrong[:5])) + (', ...' if len(wrong) > 5 else '')
-        values = np.flatnonzero(known)
-        parts = np.split(values, np.flatnonzero(np.diff(values) > 1) + 1)
-        labels = ', '.join(f'{p[0]} to {p[-1]}' if len(p) > 1 else str(p[0]) for p in parts)
-        text = f'{number} pixels with the values {wrong_values}; labels are {labels}'
-        return None, [Fault('values', str(pair.label), text)]
-    counts = np.zeros(pair.classes + 1, np.int64)
-    np.add.at(counts, pair.table[known], pixels[known])
-    if not counts[:-1].any():
-        fault = Fault('unlabelled', str(pair.label), 'nothing is labelled', False)
-        return counts, [fault]
-    return counts, []
 
 
 def check_smallest(image: Path, size: tuple[int, int], smallest: int) -> list[Fault]:
