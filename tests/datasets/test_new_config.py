@@ -178,7 +178,7 @@ def test_a_config_is_written_for_each_method(leaves, tmp_path, method):
 
 
 def test_there_is_a_config_for_each_method():
-    assert methods() == ['bitfit', 'dora', 'frozen', 'full', 'last4', 'lora', 'mica', 'milora', 'pissa', 'rein', 'soma', 'svf']
+    assert len(methods()) == 12 and {'soma', 'frozen', 'full', 'lora', 'rein'} < {*methods()}
 
 
 def test_boxes_of_coco_make_a_detector(tmp_path):

@@ -11,9 +11,10 @@ import numpy as np
 
 from ...io.files import InputError
 from ..coco_files import CocoFile, read_coco, write_part
+from ..image_files import list_files
 from .counts import Counts
 from .own_data import OwnData, assign_splits
-from .scan import list_files, split_of
+from .scan import split_of
 
 _KEYS = {'images', 'annotations', 'categories'}
 
@@ -25,10 +26,11 @@ def find_coco(root: Path) -> dict[str, Path]:
         InputError: If there are several of a split.
     """
     files: dict[str, Path] = {}
-    for path in list_files(root):
+    for name in list_files(root):
+        path = root / name
         if path.suffix.lower() != '.json' or not _is_coco(path):
             continue
-        split = split_of(path.relative_to(root))
+        split = split_of(Path(name))
         if split in files:
             raise InputError(f'{files[split]} and {path} both have boxes: move one elsewhere')
         files[split] = path

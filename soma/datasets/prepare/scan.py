@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from ...io.files import InputError
+from ..image_files import SUFFIXES, list_files
 
-IMAGES = {'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'}
 # Names of folders and ends of names by which people tell images and masks apart.
 _IMAGE_FOLDERS = {'images', 'image', 'imgs', 'img', 'img_dir', 'jpegimages', 'leftimg8bit', 'rgb'}
 _MASK_FOLDERS = {
@@ -117,9 +115,9 @@ def find_pairs(root: Path) -> dict[str, Pairs]:
     if not root.is_dir():
         raise FileNotFoundError(f'no folder {root}')
     groups = defaultdict(list)
-    for path in list_files(root):
-        if path.suffix.lower() in IMAGES:
-            file = _read_name(path.relative_to(root))
+    for path in map(Path, list_files(root)):
+        if path.suffix.lower() in SUFFIXES:
+            file = _read_name(path)
             groups[file.split, file.below, file.stem].append(file)
     parts: dict[tuple[str, str, str, str], Pairs] = {}
     alone = defaultdict(int)
@@ -148,16 +146,6 @@ def find_pairs(root: Path) -> dict[str, Pairs]:
     for (split, *_), part in parts.items():
         part.alone = alone[split]
     return {split: part for (split, *_), part in parts.items()}
-
-
-def list_files(root: Path) -> Iterator[Path]:
-    """Go through the files of a folder and its subfolders, also linked ones; no hidden ones."""
-    seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        seen.add(os.path.realpath(folder))
-        inner = (name for name in sorted(folders) if not name.startswith('.'))
-        folders[:] = [n for n in inner if os.path.realpath(os.path.join(folder, n)) not in seen]
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith('.'))
 
 
 def split_of(path: Path) -> str:
