@@ -1,5 +1,5 @@
 # Source: drives of CamVid by day. Unseen domain: its drive at dusk. 480 x 360 pixels, enlarged
-_base_ = ['./crop_512x512.py', './targets.py']
+_base_ = ['./sources.py', './targets.py']
 
 dusk_pipeline = [*_base_.test_pipeline]
 dusk_pipeline[1] = dict(type='Resize', scale=(960, 720), keep_ratio=True)

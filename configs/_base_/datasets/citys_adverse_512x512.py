@@ -1,5 +1,5 @@
 # Source: Cityscapes, for tests in adverse conditions: larger scales, 4 GPUs with 2 images each
-_base_ = './crop_512x512.py'
+_base_ = './sources.py'
 
 train_pipeline = [*_base_.train_pipeline]
 train_pipeline[2] = dict(

@@ -1,5 +1,5 @@
 # Crops of 1024 x 1024 from half to twice the size of Cityscapes
-_base_ = './crop_512x512.py'
+_base_ = './sources.py'
 
 train_pipeline = [*_base_.train_pipeline]
 train_pipeline[2:4] = [

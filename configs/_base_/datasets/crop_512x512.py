@@ -1,6 +1,4 @@
 # Crops of 512 x 512 (SoMA, arXiv 2412.04077; protocol of Rein, arXiv 2312.04265)
-_base_ = './sources.py'
-
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -15,3 +13,10 @@ train_pipeline = [
     dict(type='PhotoMetricDistortion'),
     dict(type='PackDomainInputs'),
 ]
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=4,
+    persistent_workers=True,
+    pin_memory=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+)

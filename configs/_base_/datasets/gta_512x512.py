@@ -1,4 +1,4 @@
 # Source: GTA V
-_base_ = './crop_512x512.py'
+_base_ = './sources.py'
 
 train_dataloader = dict(dataset=dict(_base_.gta, pipeline=_base_.train_pipeline))

@@ -1,5 +1,5 @@
 # Sources: GTA V and Synthia
-_base_ = './crop_512x512.py'
+_base_ = './sources.py'
 
 train_dataloader = dict(
     dataset=dict(

@@ -1,5 +1,5 @@
 # Sources: GTA V, Synthia and UrbanSyn
-_base_ = './crop_512x512.py'
+_base_ = './sources.py'
 
 train_dataloader = dict(
     dataset=dict(

@@ -1,4 +1,6 @@
 # Where to train: the sources, as tools/convert_datasets leaves them
+_base_ = './crop_512x512.py'
+
 gta = dict(
     type='DomainDataset',
     domain='gta',
@@ -39,11 +41,4 @@ camvid_day = dict(
     data_prefix=dict(img_path='', seg_map_path='labels'),
     img_suffix='.png',
     seg_map_suffix='_labelTrainIds.png',
-)
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    pin_memory=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
 )

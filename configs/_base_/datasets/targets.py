@@ -1,4 +1,6 @@
 # Where to test: the unseen domains, as tools/convert_datasets leaves them
+_base_ = './testing.py'
+
 val_citys = dict(
     type='DomainDataset',
     domain='citys',
@@ -86,35 +88,7 @@ val_camvid_dusk = dict(
     img_suffix='.png',
     seg_map_suffix='_labelTrainIds.png',
 )
-# What tools/visualize.py does to an image too
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=(2048, 1024), keep_ratio=True),
-    dict(type='LoadAnnotations'),
-    dict(type='PackDomainInputs'),
-]
-bdd_pipeline = [*test_pipeline]
+bdd_pipeline = [*_base_.test_pipeline]
 bdd_pipeline[1] = dict(type='Resize', scale=(1280, 720), keep_ratio=True)
-hd_pipeline = [*test_pipeline]
+hd_pipeline = [*_base_.test_pipeline]
 hd_pipeline[1] = dict(type='Resize', scale=(1920, 1080), keep_ratio=True)
-# Test-time augmentation (tools/test.py --tta)
-tta_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale_factor=k / 4, keep_ratio=True) for k in range(2, 8)],
-            [dict(type='RandomFlip', prob=p, direction='horizontal') for p in (0.0, 1.0)],
-            [dict(type='LoadAnnotations')],
-            [dict(type='PackDomainInputs')],
-        ],
-    ),
-]
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-)
-val_evaluator = dict(type='DomainIoUMetric')
-test_evaluator = val_evaluator

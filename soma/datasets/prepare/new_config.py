@@ -1,0 +1,239 @@
+"""Writes the config of a training on a folder of one's own images."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from keyword import iskeyword
+from pathlib import Path
+
+from mmengine.config import Config
+from yapf.yapflib.yapf_api import FormatCode
+
+from ...io.files import InputError, atomic_path, check_folder
+from ...utils.config import REPOSITORY, load_config
+from .own_boxes import find_coco, read_boxes
+from .own_data import OwnData
+from .own_masks import read_masks
+
+# Letter in the names of configs, number of blocks, name of the pretrained weights.
+ARCHS = {
+    'small': ('S', 12, 'dinov2_vits14'),
+    'base': ('B', 12, 'dinov2_vitb14'),
+    'large': ('L', 24, 'dinov2_vitl14'),
+}
+HEADS = ('semfpn', 'mask2former', 'linear')
+CONFIGS = REPOSITORY / 'configs'
+_PUBLISHED = '{0}/{0}_dinov2-L_mask2former_gta2cbm_512x512.py'  # what a method is taken from
+_BLOCKS, _STEPS = 24, 40000  # of its network and training
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to train and how.
+
+    Attributes:
+        method: Folder of ``configs``.
+        arch: Size of the backbone.
+        head: What predicts, of a segmentor.
+        iters: Number of steps.
+    """
+
+    method: str
+    arch: str = 'small'
+    head: str = 'semfpn'
+    iters: int = 4000
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: If one cannot be used.
+        """
+        for name, known in (('method', methods()), ('arch', ARCHS), ('head', HEADS)):
+            if (value := getattr(self, name)) not in known:
+                raise InputError(f'{name} must be one of {", ".join(known)}, got {value!r}')
+        if self.iters < 10:
+            raise InputError(f'iters must be at least 10, got {self.iters}')
+
+
+def methods() -> list[str]:
+    """The methods that a config can be written for."""
+    return sorted(
+        path.name for path in CONFIGS.iterdir() if (CONFIGS / _PUBLISHED.format(path.name)).exists()
+    )
+
+
+def write_config(
+    root: Path,
+    out: Path,
+    recipe: Recipe,
+    classes: Sequence[str] | None = None,
+    val_split: float = 0.2,
+    nproc: int = 1,
+) -> OwnData:
+    """Look at a folder of images with masks or boxes, and write a config to train on it.
+
+    Args:
+        root: The folder: images and masks of one name (:func:`~.scan.find_pairs`), or images and
+            JSON files as COCO has them.
+        out: The config to write, ``.py``; lists of images are written beside it.
+        recipe: What to train.
+        classes: Names of the classes.
+        val_split: Share of the images to validate on, where the folder has no split.
+        nproc: Number of processes that read masks.
+
+    Returns:
+        What is in the folder.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        InputError: If ``out`` is no new ``.py`` file, or the folder has nothing to train on.
+    """
+    if out.suffix != '.py' or not out.stem.isidentifier():
+        raise InputError(f'{out} must be called like a file of Python, such as my_data.py')
+    if out.exists():
+        raise InputError(f'{out} is there already: remove it, or name another file with --out')
+    if not 0 < val_split < 1:
+        raise InputError(f'val_split must be between 0 and 1, got {val_split}')
+    if not root.is_dir():
+        raise FileNotFoundError(f'no folder {root}')
+    check_folder(out.parent)
+    root, out = root.resolve(), out.resolve()
+    if has_boxes := bool(find_coco(root)):
+        data = read_boxes(root, out, classes, val_split)
+    else:
+        data = read_masks(root, out, classes, val_split, nproc)
+    text = _text(data, root, recipe, out, has_boxes)
+    with atomic_path(out) as temporary:
+        temporary.write_text(text)
+    return data
+
+
+class _Code(str):
+    """An expression of a config, where others are values."""
+
+    __slots__ = ()
+
+
+def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool) -> str:
+    """The text of the config."""
+    letter, *_ = ARCHS[recipe.arch]
+    datasets = ['boxes_1024x1024.py'] if has_boxes else ['crop_512x512.py', 'testing.py']
+    bases = (
+        f'models/dinov2-{letter}_{"dino" if has_boxes else recipe.head}.py',
+        *(f'datasets/{name}' for name in datasets),
+        f'schedules/{_schedule(has_boxes)}',
+        f'default_runtime{"_det" if has_boxes else ""}.py',
+    )
+    name = _identifier(root.name)
+    kind = 'DomainCocoDataset' if has_boxes else 'DomainDataset'
+    loaders = {}
+    for split, options in data.splits.items():
+        pipeline = 'train_pipeline' if split == 'train' else 'test_pipeline'
+        options = _arguments({**options, 'pipeline': _Code(f'_base_.{pipeline}')})
+        loaders[split] = dict(dataset=_Code(f'dict({name}, {options})'))
+    batch = min(2 if has_boxes else 4, data.counts['train'].total)
+    statements = {
+        '_base_': [_path(CONFIGS / '_base_' / base, out.parent) for base in bases],
+        'num_classes': len(data.classes),
+        'iters': recipe.iters,
+        name: dict(type=kind, domain=root.name, **data.options),
+        'train_dataloader': dict(batch_size=batch, **loaders['train']),
+        'val_dataloader': loaders['val'],
+        'test_dataloader': loaders.get('test', _Code('val_dataloader')),
+        **_training(recipe, has_boxes),
+    }
+    images = sum(data.sizes.values())
+    title = f'# {recipe.method}: {images} images of {root}, {len(data.classes)} classes'
+    lines = [f'{key} = {_code(value)}' for key, value in statements.items()]
+    style = dict(based_on_style='pep8', column_limit=100, dedent_closing_brackets=True)
+    style['split_all_top_level_comma_separated_values'] = True
+    return FormatCode('\n'.join([title, *lines, '']), style_config=style)[0]
+
+
+def _training(recipe: Recipe, has_boxes: bool) -> dict:
+    """What of a config is the method's: its published one, scaled to the network and the steps."""
+    _, depth, weights = ARCHS[recipe.arch]
+    published = load_config(CONFIGS / _PUBLISHED.format(recipe.method))
+    backbone, model = dict(init_cfg=dict(checkpoint=weights)), {}
+    if (frozen := published.model.backbone.get('frozen_blocks')) is not None:
+        backbone['frozen_blocks'] = max(0, depth - _BLOCKS + frozen)
+    if adapter := dict(published.model.backbone.get('adapter') or {}):
+        if 'start_block' in adapter:
+            adapter['start_block'] = adapter['start_block'] * depth // _BLOCKS
+        if has_boxes or recipe.head != 'mask2former':
+            adapter.pop('link', None)  # to the queries of that head
+        else:
+            model['decode_head'] = dict(type=published.model.decode_head.type)
+        backbone['adapter'] = adapter
+    schedule = Config.fromfile(CONFIGS / '_base_/schedules' / _schedule(has_boxes))
+    others = [s for s in published.param_scheduler if not s.type.endswith('LR')]
+    hooks = [h for h in published.custom_hooks if 'EMA' in h.type and not has_boxes]
+    interval = _Code('iters // 10')
+    result = dict(
+        model=dict(backbone=backbone, **model),
+        train_cfg=dict(max_iters=_Code('iters'), val_interval=interval),
+        param_scheduler=[_steps(dict(s)) for s in [*schedule.param_scheduler, *others]],
+        default_hooks=dict(checkpoint=dict(interval=interval, max_keep_ckpts=1)),
+    )
+    rate = published.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult
+    if rate != schedule.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult:
+        keys = dict(backbone=dict(lr_mult=rate))
+        result['optim_wrapper'] = dict(paramwise_cfg=dict(custom_keys=keys))
+    if hooks:
+        extra = ', '.join(_code(_steps(dict(hook))) for hook in hooks)
+        result['custom_hooks'] = _Code(f'[*_base_.custom_hooks, {extra}]')
+    return result
+
+
+def _schedule(has_boxes: bool) -> str:
+    return 'adamw_det_40k.py' if has_boxes else 'adamw_40k.py'
+
+
+def _steps(part: dict) -> dict:
+    """A scheduler or a hook whose numbers of steps are shares of ``iters``."""
+    for key in ('begin', 'end', 'begin_iter', 'milestones'):
+        if key in part:
+            value = part[key]
+            part[key] = [*map(_share, value)] if isinstance(value, list) else _share(value)
+    return part
+
+
+def _share(steps: int) -> int | _Code:
+    if steps == 0:
+        return 0
+    return _Code('iters' if steps == _STEPS else f'int({steps / _STEPS:g} * iters)')
+
+
+def _path(file: Path, folder: Path) -> str:
+    """A file as seen from a folder of the repository; from elsewhere its whole path."""
+    inside = folder.is_relative_to(REPOSITORY)
+    return os.path.relpath(file, folder) if inside else str(file)
+
+
+def _identifier(name: str) -> str:
+    """The name of a variable, made of that of a folder."""
+    name = re.sub(r'\W+', '_', name).strip('_').lower() or 'data'
+    known = {'iters', 'num_classes', 'model', 'train_cfg', 'custom_hooks', 'launcher', 'data'}
+    is_free = name.isidentifier() and not iskeyword(name) and name not in known
+    return name if is_free else f'own_{name}'
+
+
+def _code(value: object) -> str:
+    """An expression as people write it in configs."""
+    if isinstance(value, _Code):
+        return str(value)
+    if isinstance(value, Mapping) and all(isinstance(k, str) and k.isidentifier() for k in value):
+        return f'dict({_arguments(value)})'
+    if isinstance(value, Mapping):
+        return '{' + ', '.join(f'{k!r}: {_code(v)}' for k, v in value.items()) + '}'
+    if isinstance(value, list):
+        return '[' + ', '.join(map(_code, value)) + ']'
+    return repr(value)
+
+
+def _arguments(options: Mapping) -> str:
+    return ', '.join(f'{key}={_code(value)}' for key, value in options.items())
