@@ -60,6 +60,7 @@ SAME = {
         '--out o --names x y --tests a b',
     ],
     'download.py': ['camvid sam_vit_b --out o', '--out o camvid sam_vit_b'],
+    'new_config.py': ['--data d --out o.py --method lora', 'd --method lora --out o.py'],
     'check_data.py': ['--config c.py --out o --nproc 2', 'c.py --out o --nproc 2'],
     'extract_soma_weights.py': [
         '--checkpoint f.pth --out a.pth',

@@ -30,7 +30,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> int:
     """Check, print, write; returns 1 if something would break training."""
     args = parse_args()
-    from soma.datasets.prepare import check  # here, as all below, so that --help need not wait
+    # here, so that --help need not wait
+    from soma.datasets.prepare import check_report
+    from soma.datasets.prepare.check import check_config
     from soma.datasets.prepare.counts import counts_table
     from soma.utils.tables import as_text
 
@@ -39,12 +41,12 @@ def main() -> int:
     with command():
         folder = Path(args.out or Path(config.work_dir, 'check_data'))
         check_folder(folder)
-        parts = check.check_config(config, args.nproc)
-        check.write_report(parts, folder)
-        options = check.write_good_lists(parts, folder) if args.fix_list else []
+        parts = check_config(config, args.nproc)
+        check_report.write_report(parts, folder)
+        options = check_report.write_good_lists(parts, folder) if args.fix_list else []
     print(as_text(counts_table({part.name: part.counts for part in parts})))
-    print(as_text(check.parts_table(parts)))
-    print('\n'.join(check.fault_lines(parts)))
+    print(as_text(check_report.parts_table(parts)))
+    print('\n'.join(check_report.fault_lines(parts)))
     if options:
         print(f'Train and test without the bad pairs: --cfg-options {shlex.join(options)}')
     for part in parts if args.fix_list else ():

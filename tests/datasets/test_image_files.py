@@ -9,7 +9,8 @@ from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
 from soma.datasets.image_files import find_images, list_files
-from soma.datasets.prepare.check import check_config, write_good_lists
+from soma.datasets.prepare.check import check_config
+from soma.datasets.prepare.check_report import write_good_lists
 from soma.io.files import InputError
 
 
