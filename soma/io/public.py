@@ -169,7 +169,7 @@ def local_file(path: str | os.PathLike) -> str | os.PathLike:
         path: Their name. A path of a file stays as it is.
     """
     name = os.fspath(path)
-    if os.path.exists(name) or not (name in WEIGHTS or name.startswith(_TIMM)):
+    if os.path.isfile(name) or not (name in WEIGHTS or name.startswith(_TIMM)):
         return path
     file = Path('checkpoints', named_weights(name).file)
     ours = Path(__file__).resolve().parents[2] / file

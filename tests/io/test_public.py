@@ -171,12 +171,15 @@ def test_data(tmp_path, monkeypatch, downloads, public_file):
     assert list(tmp_path.iterdir()) == [] and len(downloads) == 1
     (tmp_path / 'camvid').mkdir()  # holds nothing
     extracted = []
-    monkeypatch.setattr(
-        public, 'extract_tree', lambda *a: extracted.append(a) or (a[2] / 'train').mkdir()
-    )
+
+    def extract(archive, folder, target, tree):
+        extracted.append((folder, tree))
+        (target / 'train').mkdir()
+
+    monkeypatch.setattr(public, 'extract_tree', extract)
     for _ in range(2):  # the second time it is there
         assert fetch_dataset('camvid', tmp_path) == tmp_path / 'camvid'
-    assert [(a[1], a[3]) for a in extracted] == [('CamVid', DATASETS['camvid'].tree)]
+    assert extracted == [('CamVid', '58c604d6ff4ae2239e7d39f2da2bb3ec1a83fa87')]
     assert [path.name for path in tmp_path.iterdir()] == ['camvid'] and len(downloads) == 2
 
 
