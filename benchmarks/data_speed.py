@@ -13,7 +13,8 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image
 
 import soma  # noqa: F401, registers
-from soma.datasets.labels import CITYSCAPES_TO_TRAIN, TRAIN_TO_CITYSCAPES, class_table
+from soma.datasets.label_reader import reader_of_values
+from soma.datasets.labels import CITYSCAPES_TO_TRAIN, TRAIN_TO_CITYSCAPES
 from soma.datasets.prepare.check_files import Pair, check_pair
 from soma.datasets.prepare.convert_files import LabelJob
 
@@ -65,7 +66,7 @@ def main() -> None:
         size = np.mean([job.image.stat().st_size for job in jobs]) / 1e6
         print(f'{len(jobs)} pairs of 2048 x 1024, {size:.1f} MB an image; a minute and process:')
         print(f'convert labels   {measure(LabelJob.run, jobs):7.0f}')
-        pairs = [Pair(job.image, job.target, 19, class_table(19)) for job in jobs]
+        pairs = [Pair(job.image, job.target, reader_of_values(19)) for job in jobs]
         print(f'check            {measure(check_pair, pairs):7.0f}')
         print(f'load, by mmseg   {measure(load_pair, jobs):7.0f}')
 

@@ -1,4 +1,4 @@
-"""The worked examples of docs/advanced_guides run, in a folder outside of the package."""
+"""The worked examples of the guides run, in a folder outside of the package."""
 
 import re
 import sys
@@ -87,8 +87,8 @@ def test_add_dataset_by_a_config(example, build_runner):
     assert not any(name.startswith('citys') for name in scores)
 
 
-def test_add_dataset_by_a_class(example, build_runner):
-    folder = example('add_dataset.md')
+def test_own_data(example, build_runner):
+    folder = example('../user_guides/datasets.md')
     write_domain(folder / 'data/harbour', 3)
     runner, scores = train_and_test(build_runner, 'soma_harbour.py')
     assert 0 <= scores['harbour_mIoU'] <= 100

@@ -21,8 +21,7 @@ from .image_files import (
     list_files,
 )
 from .label_loading import with_reader
-from .label_reader import LabelReader, reader_of_map
-from .labels import class_table
+from .label_reader import reader_of_map, reader_of_values
 from .lists import read_names
 
 
@@ -120,7 +119,8 @@ class DomainDataset(DomainSamples, CityscapesDataset):
             if self.label_map:
                 known = self.label_map.items()
                 self.label_map = {k: ignored if v == 255 else v for k, v in known}
-            self.reader = reader_of(self)
+            how = self.label_map, self.reduce_zero_label
+            self.reader = reader_of_values(len(names), ignored, *how)
             return
         if self.reduce_zero_label:
             raise InputError('label_map says what 0 is: leave reduce_zero_label out')
@@ -198,12 +198,3 @@ class DomainDataset(DomainSamples, CityscapesDataset):
 
     def _check_labels(self, results: dict) -> None:
         check_label_map(results, len(self._metainfo['classes']), self.ignore_index)
-
-
-def reader_of(dataset: Any, turns: bool = True) -> LabelReader:
-    """The reader of a dataset of mmseg's kind, whose label files it says nothing more of."""
-    count, ignored = len(dataset.metainfo['classes']), dataset.ignore_index
-    table = class_table(count, ignored, dataset.label_map, dataset.reduce_zero_label).tolist()
-    meanings = {value: label for value, label in enumerate(table) if label >= 0}
-    meanings = {value: ignored if label == count else label for value, label in meanings.items()}
-    return LabelReader(meanings, count, ignored, turns=turns)

@@ -182,6 +182,33 @@ def _colour_table(meanings: tuple[tuple[Colour, int], ...], rest: int) -> np.nda
     return table
 
 
+def reader_of_values(
+    classes: int,
+    ignore_index: int = IGNORE,
+    label_map: Mapping[int, int] | None = None,
+    reduce_zero_label: bool = False,
+    turns: bool = True,
+) -> LabelReader:
+    """Make the reader of values that are labels, or become labels as mmseg makes them.
+
+    Args:
+        classes: As for :class:`LabelReader`.
+        ignore_index: As for :class:`LabelReader`.
+        label_map: Label of each train id that the classes were chosen from.
+        reduce_zero_label: Whether 0 does not count, and 1 is the first label.
+        turns: As for :class:`LabelReader`.
+    """
+    meanings = {}
+    for value in range(256):
+        label = value
+        if reduce_zero_label:
+            label = ignore_index if value in (0, 255) else value - 1
+        label = (label_map or {}).get(label, label)
+        if label < classes or label == ignore_index:
+            meanings[value] = label
+    return LabelReader(meanings, classes, ignore_index, turns=turns)
+
+
 def reader_of_map(
     label_map: Mapping | str,
     names: Sequence[str],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 CLASSES = 19
@@ -81,32 +79,6 @@ CAMVID_TO_TRAIN = _table(
 # too, and 19 for what is not labelled.
 TRAIN_TO_TRAIN = _table({train: train for train in range(CLASSES)}, [IGNORE])
 URBANSYN_TO_TRAIN = _table({train: train for train in range(CLASSES)}, [CLASSES, IGNORE])
-
-
-def class_table(
-    classes: int,
-    ignore_index: int = IGNORE,
-    label_map: Mapping[int, int] | None = None,
-    reduce_zero_label: bool = False,
-) -> np.ndarray:
-    """What mmseg makes of each value of a label file.
-
-    Args:
-        classes: Number of classes.
-        ignore_index: Label of what does not count.
-        label_map: Class of each label that the classes were chosen from.
-        reduce_zero_label: Whether 0 does not count, and 1 is the first label.
-
-    Returns:
-        Class of each value (256,), ``classes`` for what does not count, -1 for neither.
-    """
-    labels = np.arange(256)
-    if reduce_zero_label:
-        labels = np.array([ignore_index, *range(254), ignore_index])
-    labels = np.array([(label_map or {}).get(label, label) for label in labels.tolist()])
-    table = np.where(labels < classes, labels, -1)
-    table[labels == ignore_index] = classes
-    return table
 
 
 def to_train_ids(labels: np.ndarray, table: np.ndarray) -> np.ndarray:

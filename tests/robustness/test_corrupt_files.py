@@ -15,7 +15,8 @@ from soma.checkpoints import open_checkpoint
 from soma.checkpoints.convert import convert_dinov2_file
 from soma.checkpoints.open import load_plain, write_with_card
 from soma.datasets import DomainVOCDataset
-from soma.datasets.labels import CITYSCAPES_TO_TRAIN, class_table
+from soma.datasets.label_reader import reader_of_values
+from soma.datasets.labels import CITYSCAPES_TO_TRAIN
 from soma.datasets.lists import read_names
 from soma.datasets.prepare.check_boxes import BoxPair, check_box_pair
 from soma.datasets.prepare.check_files import Pair, check_pair
@@ -84,7 +85,7 @@ def sample(config, street_data, folder):
     image, label = root / 'images/00000.png', root / 'labels/00000_labelTrainIds.png'
 
     def read():
-        faults, _ = check_pair(Pair(image, label, 19, class_table(19)))
+        faults, _ = check_pair(Pair(image, label, reader_of_values(19)))
         assert all(fault.text.isprintable() for fault in faults)
         dataset[0]
 

@@ -4,7 +4,7 @@ _base_ = './dinov2-L_dino.py'
 model = dict(
     backbone=dict(
         arch='base',
-        init_cfg=dict(checkpoint='checkpoints/dinov2_vitb14_converted_1024x1024.pth'),
+        init_cfg=dict(checkpoint='dinov2_vitb14'),
     ),
     neck=dict(in_channels=[768, 768, 768, 768]),
 )

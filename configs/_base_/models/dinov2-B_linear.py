@@ -5,7 +5,7 @@ model = dict(
     backbone=dict(
         arch='base',
         out_indices=(11,),
-        init_cfg=dict(checkpoint='checkpoints/dinov2_vitb14_converted.pth'),
+        init_cfg=dict(checkpoint='dinov2_vitb14'),
     ),
     decode_head=dict(in_channels=768, channels=768),
 )

@@ -2,6 +2,6 @@
 _base_ = './dinov2-L_semfpn.py'
 
 model = dict(
-    backbone=dict(arch='base', init_cfg=dict(checkpoint='checkpoints/dinov2_vitb14_converted.pth')),
+    backbone=dict(arch='base', init_cfg=dict(checkpoint='dinov2_vitb14')),
     neck=dict(in_channels=[768, 768, 768, 768]),
 )

@@ -4,7 +4,7 @@ _base_ = './dinov2-L_dino.py'
 model = dict(
     backbone=dict(
         arch='small',
-        init_cfg=dict(checkpoint='checkpoints/dinov2_vits14_converted_1024x1024.pth'),
+        init_cfg=dict(checkpoint='dinov2_vits14'),
     ),
     neck=dict(in_channels=[384, 384, 384, 384]),
 )

@@ -5,7 +5,7 @@ model = dict(
     backbone=dict(
         arch='small',
         out_indices=(11,),
-        init_cfg=dict(checkpoint='checkpoints/dinov2_vits14_converted.pth'),
+        init_cfg=dict(checkpoint='dinov2_vits14'),
     ),
     decode_head=dict(in_channels=384, channels=384),
 )

@@ -2,8 +2,6 @@
 _base_ = './dinov2-L_semfpn.py'
 
 model = dict(
-    backbone=dict(
-        arch='small', init_cfg=dict(checkpoint='checkpoints/dinov2_vits14_converted.pth')
-    ),
+    backbone=dict(arch='small', init_cfg=dict(checkpoint='dinov2_vits14')),
     neck=dict(in_channels=[384, 384, 384, 384]),
 )

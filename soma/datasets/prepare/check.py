@@ -20,8 +20,8 @@ from ...io.files import InputError
 from ...utils.config import each_dataset
 from ...utils.parallel import run_parallel
 from ..coco_files import CocoFile
-from ..domain_dataset import reader_of
 from ..image_files import find_images, list_files, without_suffix
+from ..label_reader import reader_of_values
 from .check_boxes import BoxPair, check_box_pair, list_box_pairs
 from .check_coco import CocoPair, check_coco_pair, list_coco_pairs
 from .check_files import Fault, Pair, check_pair
@@ -207,7 +207,8 @@ def _list_pairs(part: Part, config: Mapping, smallest: int, counts_by_domain: bo
     images, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
     names, part.ann_file = dataset.metainfo['classes'], dataset.ann_file
     part.counts = Counts((*names, IGNORED))
-    reader = getattr(dataset, 'reader', None) or reader_of(dataset, turns=False)
+    how = dataset.ignore_index, dataset.label_map, dataset.reduce_zero_label
+    reader = getattr(dataset, 'reader', None) or reader_of_values(len(names), *how, turns=False)
     for index in range(len(dataset)):
         sample = dataset.get_data_info(index)
         label = sample.get('seg_map_path')
