@@ -22,7 +22,7 @@ SUFFIX = '_labelTrainIds.png'
 def _no_charts(request, monkeypatch):
     """They take half of a test; that of clean data looks at one."""
     if request.node.name != 'test_clean_data_passes':
-        monkeypatch.setattr('soma.datasets.prepare.check.save_counts_chart', lambda *_: None)
+        monkeypatch.setattr('soma.datasets.prepare.check_report.save_counts_chart', lambda *_: None)
 
 
 @pytest.fixture(scope='module')
