@@ -102,7 +102,7 @@ class AdaptedLinear(torch.autograd.Function):
 
 def _no_view(y: Tensor) -> Tensor:
     """The same tensor as no view of another, which autograd lets nobody change in place."""
-    return torch.ops.aten._unsafe_view(y, y.shape) if y._is_view() else y
+    return torch.ops.aten._unsafe_view(y, y.shape)
 
 
 def _linear_gradients(ctx, grad: Tensor) -> tuple:
