@@ -89,9 +89,8 @@ def connect(model: nn.Module, names: Iterable[str]) -> None:
 def disconnect(model: nn.Module) -> None:
     """Undo :func:`connect`, once the layers are plain."""
     for module in model.modules():
-        if isinstance(plain := module._modules.get('in_proj'), nn.Linear) and _is_projection(
-            module, 'in_proj'
-        ):
+        if _is_projection(module, 'in_proj') and hasattr(module, 'in_proj'):
+            plain = module.in_proj
             del module.in_proj
             module.in_proj_weight, module.in_proj_bias = plain.weight, plain.bias
         for hooks in (

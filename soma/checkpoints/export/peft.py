@@ -33,13 +33,14 @@ _OLD = {
     'mlp.w12': ('mlp.weights_in',),
     'mlp.w3': ('mlp.weights_out',),
 }
+SAME = 'same'  # a model whose names are those of the adapter
 _TIMM = {'mlp.w12': ('mlp.fc1',), 'mlp.w3': ('mlp.fc2',)}
 NAMES = {
     'transformers': ('encoder.layer', _NEW),
     'transformers-old': ('encoder.layer', _OLD),
     'timm': ('blocks', _TIMM),
+    SAME: ('', {}),
 }
-SAME = 'same'  # a model whose names are those of the adapter
 
 
 class LoRA(NamedTuple):
