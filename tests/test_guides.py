@@ -2,11 +2,16 @@
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
+import peft
 import pytest
+import timm
 import torch
+import torchvision
+import transformers
 from mmengine.config import Config
 from peft import PeftModel
 from PIL import Image
@@ -200,3 +205,69 @@ def test_adapter_of_the_guide_in_a_config(example, build_runner):
     assert card.method == 'LoRAFA' and card.settings['rank'] == 8
     extract_adapter(checkpoint, 'adapter.safetensors')
     assert open_checkpoint('adapter.safetensors').card.method == 'LoRAFA'
+
+
+SMALL = dict(embed_dim=16, depth=6, num_heads=2)
+HF = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=32)
+
+
+def test_any_model(tmp_path, monkeypatch):
+    """Each snippet, with small networks of random weights in the place of those to download."""
+    monkeypatch.chdir(tmp_path)
+    create, config = timm.create_model, transformers.Dinov2Config(**HF, num_labels=5)
+    registers = transformers.Dinov2WithRegistersConfig(**HF)
+    head = transformers.Dinov2ForImageClassification(config).state_dict()
+
+    def classifier(name, num_labels):
+        model = transformers.Dinov2ForImageClassification(config)
+        model.load_state_dict(head)
+        return model.eval()
+
+    monkeypatch.setattr(timm, 'create_model', lambda name, pretrained: create(name, **SMALL))
+    for kind, make in (
+        ('AutoModel', lambda name: transformers.Dinov2WithRegistersModel(registers)),
+        ('AutoModelForImageClassification', classifier),
+    ):
+        monkeypatch.setattr(getattr(transformers, kind), 'from_pretrained', make)
+    vit = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32)
+    monkeypatch.setattr(torchvision.models, 'vit_b_16', lambda weights: vit)
+    text = (REPOSITORY / 'docs/user_guides/any_model.md').read_text()
+    snippets, names = re.findall(r'```python\n(.*?)```', text, re.DOTALL), {}
+    adapted = []
+    for snippet in snippets:
+        exec(snippet, names)
+        layers = [m for m in names['model'].modules() if isinstance(m, AdapterLayer)]
+        adapted.append(len(layers))
+    assert adapted == [8, 8, 8, 12, 0]  # of the last one peft's
+    x = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(names['model'](x).logits, names['again'](x).logits)
+
+
+def test_peft_on_timm_as_in_the_guide(tmp_path, monkeypatch):
+    """The command of docs/user_guides/checkpoints.md and the snippet below it, on a small one."""
+    monkeypatch.chdir(tmp_path)
+    text = (REPOSITORY / 'docs/user_guides/checkpoints.md').read_text()
+    (snippet,) = re.findall(r'  ```python\n(  state = .*?)  ```', text, re.DOTALL)
+    (command,) = re.findall(r'export_adapter\.py (.* --to peft .*)', text)
+    assert '--base-model timm' in command and '--out soma_peft' in command
+    sizes = dict(img_size=(512, 32), patch_size=(16, 8), embed_dim=(1024, 16), depth=(24, 2))
+    snippet = textwrap.dedent(snippet)
+    for name, (large, small) in {**sizes, 'num_heads': (16, 2)}.items():
+        assert f'{name}={large},' in snippet
+        snippet = snippet.replace(f'{name}={large},', f'{name}={small},')
+    options = dict(img_size=32, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=0)
+    model = VisionTransformer(init_values=1, **options).eval()
+    Path('checkpoints').mkdir()
+    state = {**model.state_dict(), 'mask_token': torch.zeros(1, 16)}
+    torch.save({'state_dict': state}, 'checkpoints/dinov2_converted.pth')
+    inject_adapter(model, dict(type='SoMA', rank=2))
+    for parameter in model.parameters():
+        parameter.data += parameter.requires_grad * torch.randn_like(parameter) / 5
+    save_adapter(model, 'soma.safetensors')
+    arguments = dict(base='checkpoints/dinov2_converted.pth', base_model='timm')
+    export_peft('soma.safetensors', 'soma_peft', **arguments)
+    names = {'torch': torch, 'timm': timm, 'peft': peft}
+    exec(snippet, names)
+    x = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(names['model'].eval()(x), model(x), rtol=1e-4, atol=1e-5)

@@ -22,8 +22,9 @@ def parse_args() -> argparse.Namespace:
     peft = parser.add_argument_group('--to peft')
     peft.add_argument(
         '--base-model',
-        choices=['transformers', 'transformers-old', 'timm'],
-        help='whose DINOv2 the adapter is put on (default: transformers); -old is before 5.18',
+        choices=['transformers', 'transformers-old', 'timm', 'same'],
+        help='whose DINOv2 the adapter is put on (default: transformers); -old is before 5.18; '
+        'same: any model that has the names of the adapter, as the one that it was trained in',
     )
     peft.add_argument('--base-name', help="the base model's name or folder, for peft's config")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple
 
@@ -75,7 +75,10 @@ class AdapterConfig:
         start_only: Options that only say how the adapter starts.
         older: What options mean that cards of older versions lack.
         refused: Options of a release that have no meaning, and why; not inherited.
-        start_block: The first ``blocks.<i>`` that is adapted.
+        start_block: The first block that is adapted, of ``blocks.<i>``, ``layers.<i>`` and the
+            like; those of a network with stages are counted through.
+        modules_to_save: Names of modules, or regular expressions that fully match them, that train
+            whole and are saved with the adapter, such as a new head.
     """
 
     method: ClassVar[str]
@@ -88,6 +91,7 @@ class AdapterConfig:
     refused: ClassVar[Mapping[str, str]] = {}
 
     start_block: int = 0
+    modules_to_save: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Check each value.

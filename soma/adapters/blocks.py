@@ -1,26 +1,93 @@
-"""The blocks of a network: their names, their width, and what its tokens are."""
+"""The blocks of a network: their names and numbers, their width, and what its tokens are."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 
 # What stands before the patches among the tokens of a vision transformer.
 PREFIX_TOKENS = ('cls_token', 'dist_token', 'register_tokens', 'reg_token')
-_BLOCK = re.compile(r'(?:^|\.)blocks\.(\d+)(?=\.|$)')
+# How networks call their blocks; where there are two numbers, the first is that of a stage.
+_STACKS = (
+    r'(?:stages|layers)\.\d+\.(?:blocks|layers)\.\d+',  # Swin, SegFormer, ConvNeXt
+    r'layers\.\d+\.1\.\d+',  # mmseg's MixVisionTransformer
+    r'features\.\d+\.\d+',  # torchvision's Swin and ConvNeXt
+    r'layer\d+\.\d+',  # ResNet
+    r'(?:blocks|layers|layer|resblocks)\.\d+',  # ViT, DINOv2, CLIP
+    r'encoder_layer_\d+',  # torchvision's ViT
+)
+_BLOCK = re.compile(rf'(?:^|\.)({"|".join(_STACKS)})(?=\.|$)')
 
 
 def block_name(name: str) -> str | None:
-    """The part of a dotted name up to the ``i`` of ``blocks.<i>``, None where there is none."""
+    """The part of a dotted name up to the number of a block, None where there is none."""
     match = _BLOCK.search(name)
     return name[: match.end()] if match else None
 
 
 def block_index(name: str) -> int | None:
-    """The ``i`` of ``blocks.<i>`` in a dotted name, None where there is none."""
+    """The number of a block in a dotted name, in its stage; None where there is none."""
     match = _BLOCK.search(name)
-    return int(match[1]) if match else None
+    return int(re.findall(r'\d+', match[1])[-1]) if match else None
+
+
+def stack_name(name: str) -> str | None:
+    """Where the block of a dotted name is: ``blocks``, ``stages.*.blocks``; None without one."""
+    match = _BLOCK.search(name)
+    if match is None:
+        return None
+    return name[: match.start(1)] + re.sub(r'\d+', '*', match[1]).removesuffix('.*')
+
+
+def number_blocks(model: nn.Module) -> dict[str, int]:
+    """Number the blocks of a model, as ``start_block`` counts them.
+
+    A block has the number that its name says. Those of a network with stages are counted through,
+    from the first block of the first stage on.
+
+    Args:
+        model: Any module.
+
+    Returns:
+        Numbers by the names of the blocks, in the order of the network.
+    """
+    numbers, counts = {}, Counter()
+    for name, module in model.named_modules():
+        if block_name(name) != name:
+            continue
+        stack = stack_name(name)
+        if '*' not in stack or stack.endswith('encoder_layer_*'):
+            numbers[name] = block_index(name)
+        elif any(True for _ in module.children()):  # else a layer of a stem
+            numbers.pop(block_name(name.rpartition('.')[0]), None)  # its stage is no block
+            numbers[name] = counts[stack]
+            counts[stack] += 1
+    return numbers
+
+
+def number_layers(names: Iterable[str], blocks: Mapping[str, int]) -> dict[str, int]:
+    """Give layers the numbers of their blocks; one between blocks has that of the next.
+
+    Args:
+        names: Of all modules, in the order of the network.
+        blocks: Of :func:`number_blocks`.
+
+    Returns:
+        Numbers by name, without what stands before or behind all blocks.
+    """
+    numbers, following, waiting = {}, False, []
+    for name in names:
+        number = blocks.get(block_name(name))
+        if number is None:
+            waiting += [name] if following else []
+            continue
+        following = True
+        numbers.update((between, number) for between in [*waiting, name])
+        waiting = []
+    return numbers
 
 
 def block_width(name: str, block: nn.Module) -> int:

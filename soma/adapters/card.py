@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -15,7 +16,7 @@ from .blocks import block_index
 from .card_values import KINDS, unusable
 
 # Options of a config that a card has in fields of its own.
-_OWN_FIELDS = ('targets', 'exclude', 'start_block', 'train_bias', 'groups')
+_OWN_FIELDS = ('targets', 'exclude', 'start_block', 'train_bias', 'groups', 'modules_to_save')
 
 
 _TEXT, _FLAG, _COUNT, _SIDE, _SIZE, _TEXTS, _COLOURS, _DICT, _NUMBERS, _ARCH = KINDS
@@ -87,6 +88,7 @@ class Card:
         train_bias: Whether biases of adapted layers trained.
         targets: Names of the adapted layers or blocks in the model.
         start_block: The first block that is adapted.
+        modules_to_save: Names of the modules that trained whole.
         groups: How many matrices are stacked in the layers of a name, by its last part.
         base: The pretrained weights that the adapter was trained on.
         classes: Names of the classes of the training data.
@@ -106,6 +108,7 @@ class Card:
     train_bias: bool = _entry(_FLAG, False)
     targets: Sequence[str] = _entry(_TEXTS, ())
     start_block: int = _entry(_COUNT, 0)
+    modules_to_save: Sequence[str] = _entry(_TEXTS, ())
     groups: Mapping[str, int] = _entry(_DICT, {})
     base: BaseCard | None = _entry(_DICT)  # noqa: RUF009
     classes: Sequence[str] | None = _entry(_TEXTS)
@@ -162,7 +165,8 @@ class Card:
             targets: Regular expressions of its layers' names in the model that it is for.
         """
         options = {name: getattr(self, name) for name in ('start_block', 'train_bias', 'groups')}
-        options |= {**self.settings, 'targets': list(targets)}
+        saved = [*map(re.escape, self.modules_to_save)]
+        options |= {**self.settings, 'targets': list(targets), 'modules_to_save': saved}
         known = option_names(self.adapter)
         return {'type': self.method, **{k: v for k, v in options.items() if k in known}}
 

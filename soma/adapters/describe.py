@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from torch import nn
 
 from ..io.files import CheckpointError
 from ..utils.version import __version__
 from .base import Adapter, Recognised
+from .blocks import block_name, number_blocks
 from .card import BaseCard, Card, read_card
 from .pretrained import base_of, fingerprint
+from .saved import saved_modules
 
 
 def adapter_card(model: nn.Module) -> Card:
@@ -20,7 +23,8 @@ def adapter_card(model: nn.Module) -> Card:
         model: Any module.
 
     Returns:
-        Method, settings, targets, start block and groups; without adapters, no method.
+        Method, settings, targets, start block, groups and modules that train whole; without
+        adapters, no method.
 
     Raises:
         ValueError: If the adapters differ in method or options.
@@ -39,7 +43,12 @@ def adapter_card(model: nn.Module) -> Card:
         for name, layer in adapters.items()
         for target in layer.targets(name)
     }
-    return card.with_adapter(method, Recognised(groups, settings, train_bias))
+    numbers = number_blocks(model)
+    return replace(
+        card.with_adapter(method, Recognised(groups, settings, train_bias)),
+        start_block=min(numbers.get(block_name(target), 0) for target in groups),
+        modules_to_save=tuple(saved_modules(model)),
+    )
 
 
 def base_card(model: nn.Module, prefix: str = '', file: str = '') -> BaseCard:

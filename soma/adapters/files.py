@@ -15,6 +15,7 @@ from .base import Adapter, rename
 from .card import check_tensors, read_card
 from .describe import adapter_card, base_card, check_adapter
 from .inject import inject_adapter
+from .lending import named_layers
 from .pretrained import check_base, without_base
 from .report import AdapterReport, adapter_report
 
@@ -71,7 +72,8 @@ def load_adapter(
     prefix = part and part.rstrip('.') + '.'
     state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     targets = [n[len(prefix) :] for n in card.targets if n.startswith(prefix)]
-    if not targets or any(name not in dict(model.named_modules()) for name in targets):
+    saved = [n[len(prefix) :] for n in card.modules_to_save if n.startswith(prefix)]
+    if not targets or not {*targets, *saved} <= named_layers(model).keys():
         raise CheckpointError(
             f'{path} does not fit {type(model).__name__} with part={part!r}: its layers are '
             f'{card.targets[0]} ... ({len(card.targets)})'
@@ -88,7 +90,8 @@ def load_adapter(
         check_base(card, base, type(model).__name__, path, force)
     if not any(isinstance(module, Adapter) for module in model.modules()):
         try:
-            inject_adapter(model, card.adapter_config(map(re.escape, targets)), split=False)
+            config = replace(card, modules_to_save=saved).adapter_config(map(re.escape, targets))
+            inject_adapter(model, config, split=False)
         except ValueError as error:
             raise CheckpointError(f'{path} does not fit the model: {error}') from error
     shapes = {name: value.shape for name, value in model.state_dict().items()}

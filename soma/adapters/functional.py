@@ -80,8 +80,9 @@ class AdaptedLinear(torch.autograd.Function):
         tokens = math.prod(x.shape[:-1])
         if tokens * sum(weight.shape) >= 2 * weight.numel() and weight.dtype == A.dtype:
             ctx.save_for_backward(x, weight, A, B, A0, B0)
-            return F.linear(x, _effective_weight(weight, A, B, A0, B0, scale, groups), bias)
-        y = F.linear(x, weight.to(x.dtype), bias)
+            weight = _effective_weight(weight, A, B, A0, B0, scale, groups)
+            return _no_view(F.linear(x, weight, bias))
+        y = _no_view(F.linear(x, weight.to(x.dtype), bias))
         with torch.autocast(x.device.type, enabled=False):
             right, left = (f.to(y.dtype) for f in delta_factors(A, B, A0, B0, scale, groups))
             inner = x.reshape(tokens, x.shape[-1]) @ right.T  # (tokens, groups * 2 rank)
@@ -97,6 +98,11 @@ class AdaptedLinear(torch.autograd.Function):
         """Gradients of ``x``, the bias, ``A`` and ``B``; the rest is frozen."""
         with torch.autocast(grad.device.type, enabled=False):
             return _linear_gradients(ctx, grad)
+
+
+def _no_view(y: Tensor) -> Tensor:
+    """The same tensor as no view of another, which autograd lets nobody change in place."""
+    return torch.ops.aten._unsafe_view(y, y.shape)
 
 
 def _linear_gradients(ctx, grad: Tensor) -> tuple:

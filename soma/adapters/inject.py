@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from .base import Adapter, AdapterConfig, parse_adapter
 from .layer import AdapterLayer
+from .lending import connect, disconnect
 from .report import AdapterReport, adapter_report
+from .saved import find_saved, is_inside, save_whole, saved_modules
 
 
 def inject_adapter(
     model: nn.Module, config: Mapping | AdapterConfig, split: bool = True
 ) -> AdapterReport:
-    """Put adapters into a model, and freeze all the rest.
+    """Put adapters into a model, and freeze all the rest but its ``modules_to_save``.
 
     Args:
         model: Any module; changed in place.
@@ -27,7 +29,7 @@ def inject_adapter(
         A report of what is adapted, frozen and trained; its ``str`` is a table.
 
     Raises:
-        ValueError: If an option is wrong, a pattern or ``start_block`` matches no layer, a target
+        ValueError: If an option is wrong, a pattern or ``start_block`` matches nothing, a target
             cannot be adapted, or the model has adapters already. The model is unchanged then.
     """
     config = parse_adapter(config)
@@ -37,7 +39,10 @@ def inject_adapter(
             'first, or start from a plain model'
         )
     try:
+        saved = find_saved(model, config.modules_to_save)
         adapters = config.make(model, split)
+        if both := [name for name in adapters if is_inside(name, saved)]:
+            raise ValueError(f'{both[0]!r} is both in the targets and in modules_to_save')
     except ValueError as error:
         raise ValueError(f'adapter: {error}') from error
     model.requires_grad_(False)
@@ -45,6 +50,8 @@ def inject_adapter(
         _put(model, name, module)
         for parameter in adapter_names(module):
             module.get_parameter(parameter).requires_grad_(True)
+    connect(model, adapters)
+    save_whole(model, saved)
     return adapter_report(model)
 
 
@@ -69,12 +76,19 @@ def merge_adapter(model: nn.Module) -> int:
             )
     for name, layer in adapters.items():
         _put(model, name, layer.merge())
+    disconnect(model)
+    for module in saved_modules(model).values():
+        del module.saved_with_adapter
     return len(adapters)
 
 
 def adapter_names(model: nn.Module) -> set[str]:
     """Names of the parameters that train with the adapters of a model."""
-    return _names(model, lambda adapter: adapter.adapter_parameters())
+    trained = {p for m in saved_modules(model).values() for p in m.parameters()}
+    for module in model.modules():
+        if isinstance(module, Adapter):
+            trained.update(module.adapter_parameters().values())
+    return {name for name, parameter in model.named_parameters() if parameter in trained}
 
 
 def adapter_state(model: nn.Module, in_layers: bool = True) -> dict[str, Tensor]:
@@ -84,20 +98,13 @@ def adapter_state(model: nn.Module, in_layers: bool = True) -> dict[str, Tensor]
         model: Any module.
         in_layers: False leaves out those of adapted layers, which follow from plain weights.
     """
-    names = _names(
-        model, lambda a: a.TENSORS if in_layers or not isinstance(a, AdapterLayer) else ()
-    )
-    return {name: value for name, value in model.state_dict().items() if name in names}
-
-
-def _names(model: nn.Module, of: Callable[[Adapter], Iterable[str]]) -> set[str]:
-    """Names in the model of what its adapters name."""
-    return {
+    names = {
         f'{prefix}.{name}' if prefix else name
         for prefix, module in model.named_modules()
-        if isinstance(module, Adapter)
-        for name in of(module)
+        if isinstance(module, Adapter) and (in_layers or not isinstance(module, AdapterLayer))
+        for name in module.TENSORS
     }
+    return {name: value for name, value in model.state_dict().items() if name in names}
 
 
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:

@@ -7,15 +7,22 @@ from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from .base import AdapterConfig, is_count
 from .layer import AdapterLayer
+from .lending import InProjection
 from .split import split_layers
-from .targets import VIT_TARGETS, check_groups, find_layers
+from .targets import ALL_LINEAR, AUTO, check_groups, find_layers
 
 GROUPS = {'qkv': 3}  # as in vision transformers of timm
 # What can be adapted, as what. A class that only derives from these may compute something else.
-PLAIN: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: nn.Linear, nn.Conv2d: nn.Conv2d}
+PLAIN: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: nn.Linear,
+    NonDynamicallyQuantizableLinear: nn.Linear,  # the output of nn.MultiheadAttention
+    InProjection: nn.Linear,
+    nn.Conv2d: nn.Conv2d,
+}
 
 
 @dataclass(frozen=True)
@@ -23,20 +30,24 @@ class LayerConfig(AdapterConfig):
     """Settings of an adapter that replaces layers.
 
     Attributes:
-        targets: Regular expression, or several, that fully match a module's dotted name. The
-            default matches the linear layers of a vision transformer's blocks.
+        targets: Regular expression, or several, that fully match a module's dotted name. With
+            ``'auto'`` they are those of the family in :data:`~soma.adapters.presets.PRESETS`; with
+            ``'all-linear'`` all linear layers but the classifier and those that are too small for
+            the rank. The input projection of an ``nn.MultiheadAttention`` is called ``in_proj``.
         exclude: As ``targets``: which of these stay plain.
         train_bias: Whether the biases of adapted layers train.
         groups: How many matrices are stacked in the linear layers of a name, by its last part.
         adapts: What layers it adapts, in words.
+        adapts_norms: Whether normalisations are among its targets by default.
         layers: The adapted layers, one class for each plain one, all with the same tensors and
             ``fold``.
     """
 
     adapts: ClassVar[str] = 'plain nn.Linear and nn.Conv2d layers'
+    adapts_norms: ClassVar[bool] = False
     layers: ClassVar[tuple[type[AdapterLayer], ...]]
 
-    targets: str | Sequence[str] = VIT_TARGETS
+    targets: str | Sequence[str] = AUTO
     exclude: str | Sequence[str] = ()
     train_bias: bool = False
     groups: Mapping[str, int] = field(default_factory=lambda: dict(GROUPS))
@@ -50,8 +61,8 @@ class LayerConfig(AdapterConfig):
 
     def options(self) -> dict:
         """What a layer is made with beside its groups."""
-        names = {f.name for f in fields(self)} - {'start_block', 'targets', 'exclude', 'groups'}
-        return {name: getattr(self, name) for name in names}
+        where = {f.name for f in fields(AdapterConfig)} | {'targets', 'exclude', 'groups'}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in where}
 
     def layer_options(self, name: str) -> dict:
         """What the layer of that name in the model is made with: by default as all others."""
@@ -79,7 +90,11 @@ class LayerConfig(AdapterConfig):
             if self.groups != GROUPS:
                 check_groups(self.groups, layers)
             for name, layer in layers.items():
-                adapted[name] = self._adapt(name, layer)
+                try:
+                    adapted[name] = self._adapt(name, layer)
+                except ValueError:
+                    if self.targets != ALL_LINEAR or (name == [*layers][-1] and not adapted):
+                        raise
             if split:
                 split_layers(adapted)
         except ValueError:
@@ -90,8 +105,9 @@ class LayerConfig(AdapterConfig):
 
     def _adapt(self, name: str, layer: nn.Module) -> AdapterLayer:
         """Make the adapted layer of a plain one; an error says its name."""
-        linear = isinstance(layer, nn.Linear)
-        groups = self.groups.get(name.rpartition('.')[2], 1) if linear else 1
+        groups = 1
+        if isinstance(layer, nn.Linear):
+            groups = self.groups.get(name.rpartition('.')[2], getattr(layer, 'groups', 1))
         try:
             adapted = self.layer_class(layer).from_plain(
                 layer, groups=groups, **self.layer_options(name)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor
 
 from .base import recognise
 from .card import Card
+from .lending import parameter_name
 from .low_rank import check_alpha
+from .saved import is_inside
 
 
 def card_from_tensors(
@@ -62,13 +64,14 @@ def merge_state(state: Mapping[str, Tensor], card: Card | None = None) -> dict[s
     names = card.adapter.tensor_names(state, card.targets)
     plain = {name: value for name, value in state.items() if name not in names}
     for layer, tensors in by_layer(state, names).items():
-        weight = plain.get(f'{layer}.weight')
+        name = parameter_name(layer, 'weight', plain)
+        weight = plain.get(name)
         if weight is None:
             raise ValueError(
                 f'{layer} has an adapter but no weight: the pretrained weights are missing'
             )
         try:
-            plain[f'{layer}.weight'] = card.adapter.fold(weight, tensors, card.settings)
+            plain[name] = card.adapter.fold(weight, tensors, card.settings)
         except ValueError as error:
             raise ValueError(f'{layer}: {error}') from error
     return plain
@@ -81,3 +84,16 @@ def by_layer(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, dic
         layer, _, leaf = name.rpartition('.')
         layers.setdefault(layer, {})[leaf] = state[name]
     return layers
+
+
+def trained_names(names: Collection[str], card: Card) -> set[str]:
+    """Which tensors of the plain model trained with an adapter: biases, and modules as a whole.
+
+    Args:
+        names: Of tensors.
+        card: The adapter's.
+    """
+    layers = card.targets if card.train_bias else ()
+    biases = {parameter_name(layer, 'bias', names) for layer in layers}
+    whole = {name for name in names if is_inside(name, card.modules_to_save)}
+    return (biases & {*names}) | whole

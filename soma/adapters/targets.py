@@ -8,9 +8,18 @@ from typing import Protocol
 
 from torch import nn
 
-from .blocks import block_index
+from .base import LARGEST
+from .blocks import block_name, number_blocks, number_layers, stack_name
+from .lending import named_layers
+from .patterns import as_list, full_matches
+from .presets import preset_names
+from .saved import find_saved, is_inside
 
-VIT_TARGETS = r'blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2|w12|w3))'
+AUTO, ALL_LINEAR = 'auto', 'all-linear'
+# The last layer of a classifier, as timm, torchvision and transformers call it.
+_OUTPUT = re.compile(
+    r'(head|heads|head_dist|fc|score|classifier|(cls|distillation)_classifier)(\.(head|fc|\d+))?'
+)
 
 
 class Choice(Protocol):
@@ -19,16 +28,21 @@ class Choice(Protocol):
     Attributes:
         method: Its name, for messages.
         adapts: What it adapts, in words.
-        targets: Regular expression, or several, that fully match a module's dotted name.
+        adapts_norms: Whether normalisations are among its targets by default.
+        targets: Regular expression, or several, that fully match a module's dotted name; or
+            :data:`AUTO`, the layers of a known family, or :data:`ALL_LINEAR`.
         exclude: As ``targets``: what is left out.
         start_block: The first block.
+        modules_to_save: As ``targets``: what trains whole, and is not adapted.
     """
 
     method: str
     adapts: str
+    adapts_norms: bool
     targets: str | Sequence[str]
     exclude: str | Sequence[str]
     start_block: int
+    modules_to_save: str | Sequence[str]
 
     def layer_class(self, layer: nn.Module) -> type[nn.Module] | None:
         """What stands in the place of a module, None if it cannot be adapted."""
@@ -47,30 +61,21 @@ def find_layers(model: nn.Module, config: Choice) -> dict[str, nn.Module]:
     Raises:
         ValueError: If a pattern or ``start_block`` matches no layer, or a target cannot be adapted.
     """
-    modules = {name: module for name, module in model.named_modules() if name}
-    targets, excludes = (as_list(name, getattr(config, name)) for name in ('targets', 'exclude'))
-    if not targets:
-        raise ValueError('targets is empty')
+    modules, blocks = named_layers(model), number_blocks(model)
+    numbers = number_layers(modules, blocks)
     layers, all_matched = {}, []
-    for pattern in targets:
-        matched = full_matches('target', pattern, modules)
-        if not matched:
-            known = [name for name, module in modules.items() if config.layer_class(module)]
-            raise ValueError(
-                f'target {pattern!r} matches no layer of {type(model).__name__}; '
-                f'its layers are named like {known[:5]}'
-            )
+    for pattern, matched in _match(model, modules, config).items():
         all_matched += matched
-        later = [name for name in matched if _is_from(name, config.start_block)]
+        later = [n for n in matched if numbers.get(n, LARGEST) >= config.start_block]
         if not later:
             raise ValueError(
                 f'start_block {config.start_block} leaves none of the {len(matched)} '
                 f'layers that {pattern!r} matches'
             )
         layers.update((name, modules[name]) for name in later)
-    _check_start(all_matched, config.start_block)
+    _check_start({n for n in all_matched if block_name(n) in blocks}, config.start_block)
     excluded = set()
-    for pattern in excludes:
+    for pattern in as_list('exclude', config.exclude):
         matched = full_matches('exclude', pattern, layers)
         if not matched:
             raise ValueError(f'exclude {pattern!r} matches none of the {len(layers)} layers')
@@ -85,6 +90,50 @@ def find_layers(model: nn.Module, config: Choice) -> dict[str, nn.Module]:
                 f'adapts {config.adapts}'
             )
     return layers
+
+
+def _match(model: nn.Module, modules: dict[str, nn.Module], config: Choice) -> dict[str, list[str]]:
+    """The names that each of the targets matches.
+
+    Raises:
+        ValueError: If one matches none.
+    """
+    targets = as_list('targets', config.targets)
+    if not targets:
+        raise ValueError('targets is empty')
+    known = [name for name, module in modules.items() if config.layer_class(module)]
+    about = f'{type(model).__name__}; its layers are named like {known[:5]}'
+    if config.targets not in (AUTO, ALL_LINEAR):
+        matches = {pattern: full_matches('target', pattern, modules) for pattern in targets}
+        if missing := [pattern for pattern, names in matches.items() if not names]:
+            raise ValueError(f'target {missing[0]!r} matches no layer of {about}')
+        return matches
+    saved = find_saved(model, config.modules_to_save)
+    known = [name for name in known if not is_inside(name, saved)]
+    if config.targets == AUTO:
+        names = preset_names(known, config.adapts_norms)
+        if not names:
+            raise ValueError(
+                f'no targets are given, and none are known for {about}: give a regular expression, '
+                f'or targets={ALL_LINEAR!r}'
+            )
+    else:
+        outputs = _output_layers(model)
+        linear = [name for name in known if isinstance(modules[name], nn.Linear)]
+        names = [n for n in linear if modules[n] not in outputs and not _OUTPUT.fullmatch(n)]
+        if not names:
+            raise ValueError(f'targets {ALL_LINEAR!r} finds no linear layer to adapt in {about}')
+    return {config.targets: names}
+
+
+def _output_layers(model: nn.Module) -> set[nn.Module]:
+    """The classifiers that networks of timm tell of, wherever they stand in a model."""
+    outputs = set()
+    for module in model.modules():
+        if callable(classifier := getattr(module, 'get_classifier', None)):
+            parts = classifier()
+            outputs.update(parts if isinstance(parts, list | tuple) else [parts])
+    return outputs
 
 
 def check_groups(groups: Iterable[str], layers: Iterable[str]) -> None:
@@ -104,35 +153,10 @@ def check_groups(groups: Iterable[str], layers: Iterable[str]) -> None:
 
 def _check_start(names: Iterable[str], start_block: int) -> None:
     """Raise if ``start_block`` would be of no use, or count something else than blocks."""
-    places = {name.partition('blocks.')[0] for name in names if block_index(name) is not None}
-    if start_block and len(places) != 1:
-        where = ', '.join(f'{place}blocks.<i>' for place in sorted(places)) or 'no blocks.<i>'
+    stacks = {stack for name in names if (stack := stack_name(name))}
+    if start_block and len(stacks) != 1:
+        where = ', '.join(f'{stack}.<i>' for stack in sorted(stacks)) or 'no blocks.<i>'
         raise ValueError(
             f'start_block {start_block} counts the blocks of one place, but the targets are in '
             f'{where}: choose by targets'
         )
-
-
-def as_list(option: str, patterns: str | Sequence[str]) -> list[str]:
-    """The regular expressions of an option; a ``ValueError`` that names it if there are none."""
-    listed = [patterns] if isinstance(patterns, str) else patterns
-    if not isinstance(listed, list | tuple) or not all(isinstance(p, str) for p in listed):
-        raise ValueError(
-            f'{option} must be a regular expression or a list of several, got {patterns!r}'
-        )
-    return list(listed)
-
-
-def full_matches(option: str, pattern: str, names: Iterable[str]) -> list[str]:
-    """The names that a pattern of an option matches whole; a ``ValueError`` if it is none."""
-    try:
-        regex = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f'{option} {pattern!r} is no regular expression: {error}') from error
-    return [name for name in names if regex.fullmatch(name)]
-
-
-def _is_from(name: str, start_block: int) -> bool:
-    """Whether a layer stands in no block, or in one from ``start_block`` on."""
-    block = block_index(name)
-    return block is None or block >= start_block

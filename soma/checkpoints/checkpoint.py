@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from ..adapters.card import BaseCard, Card
 from ..adapters.describe import check_adapter
+from ..adapters.lending import parameter_name
 from ..adapters.pretrained import as_trained, check_base, fingerprint
-from ..adapters.state import by_layer, merge_state
+from ..adapters.state import by_layer, merge_state, trained_names
 from ..io.files import CheckpointError
 from ..io.tensors import check_finite
 from ..models.backbones.dinov2_names import REQUIRED
@@ -66,9 +67,8 @@ class Checkpoint:
 
     @property
     def bias_names(self) -> set[str]:
-        """Names of the biases that trained with the adapter, as far as they are in it."""
-        layers = self.card.targets if self.card.train_bias else ()
-        return {f'{layer}.bias' for layer in layers} & self.tensors.keys()
+        """Names of the biases that trained with the adapter, and of what trained whole."""
+        return trained_names(self.tensors.keys(), self.card)
 
     @cached_property
     def base(self) -> BaseCard:
@@ -94,7 +94,7 @@ class Checkpoint:
         return not self.card.folds or all(self._has_weight(name) for name in self.card.targets)
 
     def _has_weight(self, layer: str) -> bool:
-        return f'{layer}.weight' in self.tensors
+        return parameter_name(layer, 'weight', self.tensors) in self.tensors
 
     def with_base(self, file: str | os.PathLike, force: bool = False) -> Checkpoint:
         """Add the pretrained weights that it lacks, or put these in the place of equal ones.

@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 
@@ -138,7 +139,7 @@ def test_a_second_adapter_is_refused():
 
 
 def test_blocks_in_several_places():
-    """As in a ConvNeXt, whose stages count their blocks from 0."""
+    """Those of stages are counted through, as in a ConvNeXt; those of two networks are not."""
     stages = nn.ModuleList()
     for _ in range(2):
         stage = nn.Module()
@@ -146,14 +147,17 @@ def test_blocks_in_several_places():
         stages.append(stage)
     model = nn.ModuleDict({'stages': stages})
     config = dict(type='SoMA', rank=1, targets=r'stages\.\d\.blocks\.\d\.0')
+    two = nn.ModuleDict({'one': copy.deepcopy(model), 'two': copy.deepcopy(model)})
     with pytest.raises(ValueError, match=r'start_block 1 counts the blocks of one place'):
-        inject_adapter(model, {**config, 'start_block': 1})
+        inject_adapter(two, {**config, 'targets': r'.+\.0', 'start_block': 1})
+    counted = inject_adapter(copy.deepcopy(model), {**config, 'start_block': 3})
+    assert counted.layers == ('stages.1.blocks.1.0',) and counted.frozen_blocks == (0, 1, 2)
     with pytest.raises(ValueError, match=r'in no blocks\.<i>: choose by targets'):
         inject_adapter(nn.Sequential(nn.Linear(2, 2)), {**config, 'targets': '0', 'start_block': 1})
     report = inject_adapter(model, {**config, 'exclude': r'stages\.0.+'})
     assert report.layers == ('stages.1.blocks.0.0', 'stages.1.blocks.1.0')
     assert report.blocks == 4
-    assert report.frozen_blocks == ('stages.0.blocks.0', 'stages.0.blocks.1')
+    assert report.frozen_blocks == (0, 1)
 
 
 def test_groups_are_those_of_linear_layers():

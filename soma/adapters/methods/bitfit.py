@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..base import register_adapter
 from ..layer import AdapterLayer
 from ..layer_config import LayerConfig
-from ..targets import VIT_TARGETS
+from ..lending import parameter_name
 
 
 class BitFitLayer(AdapterLayer):
@@ -89,9 +89,9 @@ class BitFitConfig(LayerConfig):
 
     method = 'BitFit'
     adapts = 'layers with a bias'
+    adapts_norms = True
     layers = (BitFitLayer,)
 
-    targets: str | Sequence[str] = VIT_TARGETS.replace('(attn', r'(norm[12]|attn', 1)
     train_bias: bool = field(default=True, init=False)
     groups: Mapping[str, int] = field(default_factory=dict, init=False)
 
@@ -112,5 +112,5 @@ class BitFitConfig(LayerConfig):
         Raises:
             ValueError: If one is missing.
         """
-        if missing := [name for name in targets if f'{name}.bias' not in state]:
+        if missing := [n for n in targets if parameter_name(n, 'bias', state) not in state]:
             raise ValueError(f'its card names the layer {missing[0]}, whose bias is missing')

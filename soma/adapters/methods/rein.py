@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..base import AdapterConfig, Recognised, register_adapter
 from ..blocks import block_width, count_prefix_tokens, patch_size
-from ..targets import find_layers
+from ..targets import ALL_LINEAR, AUTO, find_layers
 from .rein_tokens import Rein, StageReins, check_options
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class ReinConfig(AdapterConfig):
         """Check each value, as in the parent class."""
         super().__post_init__()
         check_options(self.num_tokens, self.rank, self.query_dims)
+        if self.targets in (AUTO, ALL_LINEAR):
+            raise ValueError(f'targets of Rein are blocks, not {self.targets!r}: name them')
         if self.zero_mlp_delta_f and self.scale_init != type(self).scale_init:
             raise ValueError('zero_mlp_delta_f fixes the scale at 1: leave scale_init out')
 
@@ -65,7 +67,7 @@ class ReinConfig(AdapterConfig):
 
     def make(self, model: nn.Module, split: bool) -> dict[str, nn.Module]:
         """Attach the tokens to the blocks."""
-        where = ('start_block', 'targets', 'exclude')
+        where = ('start_block', 'targets', 'exclude', 'modules_to_save')
         options = {name: value for name, value in vars(self).items() if name not in where}
         return {'reins': attach_rein(model, find_layers(model, self), **options)}
 

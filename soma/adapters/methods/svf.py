@@ -14,8 +14,8 @@ from ..base import Recognised, is_count, register_adapter
 from ..inject import inject_adapter
 from ..layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
 from ..layer_config import LayerConfig
+from ..patterns import full_matches
 from ..svd import Spectrum, check_rank, decompose_matrix, low_rank_product, spectrum_rank
-from ..targets import full_matches
 
 _CUT_MULTIPLE = 4  # of the ranks in the public code
 

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...adapters.low_rank import LOW_RANK
+from ...adapters.saved import is_inside
 from ...io.checkpoint_files import write_checkpoint
 from ...io.files import CheckpointError, check_folder
 from ..checkpoint import Checkpoint
@@ -32,11 +33,13 @@ _OLD = {
     'mlp.w12': ('mlp.weights_in',),
     'mlp.w3': ('mlp.weights_out',),
 }
+SAME = 'same'  # a model whose names are those of the adapter
 _TIMM = {'mlp.w12': ('mlp.fc1',), 'mlp.w3': ('mlp.fc2',)}
 NAMES = {
     'transformers': ('encoder.layer', _NEW),
     'transformers-old': ('encoder.layer', _OLD),
     'timm': ('blocks', _TIMM),
+    SAME: ('', {}),
 }
 
 
@@ -65,14 +68,16 @@ def export_peft(
     """Write an adapter as a directory that ``peft.PeftModel.from_pretrained`` loads.
 
     The weight change ``s (B A - B0 A0)`` becomes ``s [B, -B0] [A; A0]`` of twice the rank, and the
-    change of a bias peft's ``lora_bias``. The head is left out; the card is ``soma_card.json``.
+    change of a bias peft's ``lora_bias``. What trained whole becomes peft's ``modules_to_save``;
+    another head is left out. The card is ``soma_card.json``.
 
     Args:
         adapter: Adapter file or training checkpoint, of this package or of the original release.
         out: Directory to make.
-        base: File of the pretrained weights; needed where biases have trained.
+        base: File of the pretrained weights; needed where biases have trained, and for ``'same'``.
         base_model: Whose DINOv2 it is for: ``'transformers'`` (5.18 or newer),
-            ``'transformers-old'`` or ``'timm'``.
+            ``'transformers-old'`` or ``'timm'``; or ``'same'`` for any model that has the names of
+            the adapter, such as the one that it was trained in.
         base_name: Name or folder of the base model, for peft's ``base_model_name_or_path``.
         force: Accept other pretrained weights than those that the adapter was trained on.
 
@@ -101,6 +106,12 @@ def export_peft(
             '(tools/merge_soma_weights.py) or export the merged backbone (--to timm, --to dinov2)'
         )
     checkpoint.check_force(base, force)
+    if base is None and base_model == SAME:
+        raise CheckpointError(
+            f'{adapter} does not tell linear layers from convolutions: name the file of the '
+            'pretrained weights with --base'
+        )
+    saved = _saved(checkpoint, base_model)
     loras = {
         name: lora
         for layer, parts in _loras(checkpoint, base, force)
@@ -108,7 +119,8 @@ def export_peft(
     }
     scale = card.settings['alpha'] / card.settings['rank']
     config = _config(loras, scale, base_name)
-    tensors = {}
+    config['modules_to_save'] = [n.removeprefix(card.prefix) for n in card.modules_to_save] or None
+    tensors = {f'base_model.model.{name}': value for name, value in saved.items()}
     for name, lora in loras.items():
         key = f'base_model.model.{name}'
         tensors |= {f'{key}.lora_A.weight': lora.A, f'{key}.lora_B.weight': lora.B}
@@ -156,20 +168,20 @@ def _loras(
     base = None if file is None else checkpoint.read_base(file, force)
     for layer, tensors in checkpoint.layers.items():
         A, B, A0, B0 = (tensors[name] for name in LOW_RANK)
+        kernel = ()
         groups = len(A) // B.shape[1]
         share = checkpoint.card.settings['rank'] / B.shape[1]  # 1 but where ranks differ
         B, B0 = share * B, share * B0
         name = layer.removeprefix(checkpoint.card.prefix)
         if base is not None:
-            shape, made_for = (
-                getattr(base.get(f'{name}.weight'), 'shape', None),
-                (len(B), A.shape[1]),
-            )
-            if shape != made_for:
+            _check_is_called(name, base)
+            weight, made_for = base.get(f'{name}.weight'), (len(B), A.shape[1])
+            if weight is None or weight.flatten(1).shape != made_for:
                 raise CheckpointError(
-                    f'{checkpoint.path} does not fit {file}: the adapter of {layer} is made '
-                    f'for a weight of {made_for}, the base has {shape and tuple(shape)}'
+                    f'{checkpoint.path} does not fit {file}: the adapter of {layer} is made for a '
+                    f'weight of {made_for}, the base has {None if weight is None else weight.shape}'
                 )
+            kernel = weight.shape[1:] if weight.ndim > 2 else ()
         if A0.any():
             B = torch.cat([B, -B0], dim=1)
             rows = (groups, -1, A.shape[1])
@@ -183,12 +195,44 @@ def _loras(
                 )
             change = checkpoint.tensors[f'{layer}.bias'] - base[f'{name}.bias']
             biases = change.chunk(groups)
+        if kernel:
+            A, B = A.unflatten(1, kernel), B[..., None, None]
         parts = zip(A.chunk(groups), B.chunk(groups), biases, strict=True)
         yield name, [LoRA(*part) for part in parts]
 
 
+def _saved(checkpoint: Checkpoint, base_model: str) -> dict[str, Tensor]:
+    """The tensors of the modules that trained whole, by their names in the base."""
+    card = checkpoint.card
+    if card.modules_to_save and base_model not in (SAME, 'timm'):
+        raise CheckpointError(
+            f'{checkpoint.path} has modules that trained whole ({card.modules_to_save[0]}), for '
+            f'which {base_model} has other names: export it for the model that it was trained in '
+            f'(--base-model {SAME})'
+        )
+    return {
+        name.removeprefix(card.prefix): value
+        for name, value in checkpoint.tensors.items()
+        if is_inside(name, card.modules_to_save)
+    }
+
+
+def _check_is_called(name: str, base: Mapping[str, Tensor]) -> None:
+    """Raise a ``CheckpointError`` if the weight of a layer is read and the layer not called."""
+    parent, _, leaf = name.rpartition('.')
+    beside = {'in_proj': 'in_proj_weight', 'out_proj': 'in_proj_weight', 'qkv': 'q_bias'}
+    if leaf in beside and f'{parent}.{beside[leaf]}' in base:
+        raise CheckpointError(
+            f'{name}: its attention reads the weight and does not call the layer, so that peft '
+            'would change nothing there: merge the adapter instead (merge_adapter)'
+        )
+
+
 def _rename(name: str, parts: list[LoRA], base_model: str) -> Iterator[tuple[str, LoRA]]:
     """Yield the layers of another implementation that stand for one of ours."""
+    if base_model == SAME:
+        yield name, parts[0] if len(parts) == 1 else _stack(parts)
+        return
     blocks, table = NAMES[base_model]
     match = re.fullmatch(r'blocks\.(\d+)\.(.+)', name)
     if match is None:

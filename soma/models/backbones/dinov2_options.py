@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from timm.models.vision_transformer import VisionTransformer
 
 from ...adapters.base import is_count, parse_adapter
-from ...adapters.targets import as_list, full_matches
+from ...adapters.patterns import as_list, full_matches
 from .dinov2_weights import POS_EMBED_INTERP, patch_grid
 from .vit_layers import SwiGLU
 

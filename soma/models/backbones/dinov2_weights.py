@@ -15,7 +15,7 @@ from ...adapters.base import is_count
 from ...adapters.card import read_card
 from ...io.checkpoint_files import card_of, read_checkpoint, state_dict_of
 from ...io.files import CheckpointError
-from .dinov2_names import backbone_of, public_names
+from .dinov2_names import REQUIRED, backbone_of, public_names
 from .mit_names import from_segformer
 
 PUBLISHED_PATCH = 14  # pixels, in all public files of DINOv2
@@ -69,6 +69,8 @@ def read_pretrained(
         state = state_dict_of(content, path)
     try:
         state = {n.replace('_fsdp_wrapped_module.', ''): value for n, value in state.items()}
+        if not prefix and names not in (None, REQUIRED) and state.keys() >= {*names}:
+            return Pretrained(state, card.grid)  # of another network, under the names asked for
         backbone = backbone_of(from_segformer(state), prefix, names, likely)
         return Pretrained(public_names(backbone), card.grid)
     except ValueError as error:
