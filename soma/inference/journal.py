@@ -12,7 +12,7 @@ from ..io.files import InputError, atomic_path, check_folder, write_json
 from ..utils.version import __version__
 from .inferencer import Inferencer
 from .pipeline import test_steps
-from .sources import VIDEOS, Source
+from .sources import IMAGES, Source
 
 SUMMARY, MADE_BY = 'summary.csv', 'predict.json'
 
@@ -61,18 +61,17 @@ class Journal:
             _compare(before, made, folder)
         self._rows = {} if overwrite else self._read()
         write_json({'soma': __version__, **made}, folder / MADE_BY)
-        with atomic_path(self._file) as temporary:
-            self._append(temporary, [self._columns, *self._rows.values()])
 
     def check_names(self, sources: Iterable[Source]) -> None:
         """Make sure that nothing of other sources is written over.
 
         Raises:
-            InputError: If a source of that name is there.
+            InputError: If a source of that name is there, or two are to be.
         """
-        names = {(row[1], Path(file).suffix in VIDEOS): file for file, row in self._rows.items()}
+        images = {file: Path(file).suffix.lower() in IMAGES for file in self._rows}
+        names = {(row[1], images[file]): file for file, row in self._rows.items()}
         for source in sources:
-            other = names.get((source.name, source.kind == 'video'), str(source))
+            other = names.setdefault((source.name, source.kind == 'image'), str(source))
             if other != str(source):
                 raise InputError(
                     f'{self._file.parent} has what was predicted of {other}, in the place of '
@@ -86,16 +85,25 @@ class Journal:
         changed = source.path.stat().st_mtime
         return all(file.is_file() and file.stat().st_mtime >= changed for file in files)
 
+    def begin(self, sources: Iterable[Source]) -> None:
+        """Write the file without lines of the sources that will be predicted."""
+        for source in sources:
+            self._rows.pop(str(source), None)
+        self._write()
+
     def add(self, source: Source, numbers: Iterable[float]) -> None:
         """Add a line."""
-        row = [str(source), source.name, *short(numbers)]
-        if str(source) not in self._rows:
-            self._append(self._file, [row])
-        else:  # predicted again, since a file of it was missing
-            with atomic_path(self._file) as temporary:
-                rows = [*{**self._rows, str(source): row}.values()]
-                self._append(temporary, [self._columns, *rows])
-        self._rows[str(source)] = row
+        row = self._rows[str(source)] = [str(source), source.name, *short(numbers)]
+        self._append(self._file, [row])
+
+    def finish(self) -> None:
+        """Put the lines in order."""
+        self._rows = dict(sorted(self._rows.items()))
+        self._write()
+
+    def _write(self) -> None:
+        with atomic_path(self._file) as temporary:
+            self._append(temporary, [self._columns, *self._rows.values()])
 
     def _read(self) -> dict[str, list[str]]:
         if not self._file.is_file():

@@ -148,10 +148,12 @@ class _Run:
         moving = {s: opened for s in todo if s.kind != 'image' if (opened := self._open(s))}
         counts = [len(images), *(opened.count for opened in moving.values())]
         total = None if None in counts else sum(counts)
+        self.journal.begin(todo)
         with closing(self._all(images, moving)) as steps:  # if interrupted, nothing half is left
             for _ in track(steps, total, 'predicting', 'images') if todo else ():
                 pass
         self.done.seconds = time.monotonic() - start
+        self.journal.finish()
         if boxes := sorted((self.done.folder / 'boxes').rglob('*.json')):
             join_boxes(boxes, self.done.folder / _BOXES)
         return self.done
@@ -195,10 +197,10 @@ class _Run:
                 self.done.sources += 1
             except WriteError:
                 raise
-            except InputError as error:
-                self.done.failures.append(str(error))
-            except import_av().error.FFmpegError as error:
-                self.done.failures.append(f'{source}: {error.strerror}')
+            except (InputError, import_av().error.FFmpegError) as error:
+                text = getattr(error, 'strerror', None) or str(error)
+                named = text if str(source) in text else f'{source}: {text}'
+                self.done.failures.append(named)
 
     def _images(self, sources: Sequence[Source]) -> Iterator:
         kinds = self.outputs.kinds()
@@ -237,7 +239,7 @@ class _Run:
             table.writerow(['frame', 'seconds', *COLUMNS, *self.model.classes])
             for outcome in self._each(images()):
                 if isinstance(outcome, InputError):
-                    raise InputError(f'{source}: {outcome}') from outcome
+                    raise outcome
                 index, pts = times.popleft()
                 if not count and 'overlays' in kinds:
                     temporary = stack.enter_context(atomic_path(self._film(source)))
