@@ -162,8 +162,13 @@ class _Run:
         """What shows that a source is done."""
         if source.kind == 'image':
             return [self.outputs.place(kind, source.name) for kind in self.outputs.kinds()]
-        films = [self._film(source)] if 'overlays' in self.outputs.kinds(True) else []
-        return [self._table(source), *films]
+        kinds, first = self.outputs.kinds(of_video=True), f'{source.title}/000000'
+        stills = [self.outputs.place(kind, first) for kind in kinds if kind != 'overlays']
+        return [
+            self._table(source),
+            *([self._film(source)] if 'overlays' in kinds else []),
+            *stills,
+        ]
 
     def _film(self, source: Source) -> Path:
         return self.done.folder / 'overlays' / f'{source.name}.mp4'

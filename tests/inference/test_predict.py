@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from soma.inference import Inferencer
 from soma.inference.images import to_bgr
 from soma.io.checkpoint_files import write_checkpoint
 from soma.io.files import InputError
+from soma.utils.config import REPOSITORY
 
 
 @pytest.fixture(scope='module')
@@ -121,6 +123,20 @@ def test_the_script(trained, run_here, street_data, tta, tmp_path, capsys):
     Path('bad/x.png').write_text('no image')
     with pytest.raises(SystemExit, match=r'^error: 1 of 1 failed: \S+bad/x.png cannot be read'):
         run_here('predict.py', file, 'bad', *options, 'bad_out')
+
+
+def test_the_guide(trained, street_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained[0].dump('tiny.py')
+    shutil.copy(street_data / 'images/00000.png', 'image.png')
+    text = (REPOSITORY / 'docs/user_guides/inference.md').read_text()
+    (code,) = re.findall(r'```python\n(from soma.inference .*?)```', text, re.DOTALL)
+    code = re.sub(r"'configs/\S+\.py'", "'tiny.py'", code).replace('soma.safetensors', trained[1])
+    exec(code, space := {})
+    prediction = space['prediction']
+    assert (np.asarray(Image.open('mask.png')) == prediction.labels).all()
+    assert (space['overlay'] == prediction.overlay(0.5)).all()
+    assert 'road' in prediction.shares() and prediction.scores.shape == (48, 80)
 
 
 def test_the_script_with_a_detector(tiny_detector, build_runner, run_here, box_data, tmp_path):

@@ -323,6 +323,8 @@ def test_a_phone_video_is_upright_and_can_be_cut_short(tmp_path):
     assert len(times) == 10 and length == pytest.approx(0.4, abs=0.01)
     assert seconds == pytest.approx(0.4, abs=0.05)
     assert first.shape == (48, 32, 3) and first[24, 28, 0] > first[24, 4, 0]  # its top is right
+    done = run(Bright(tmp_path), path, out, Pace(frames=10), kinds=('confidence',))
+    assert done.images == 10 and (out / 'confidence/phone.mp4/000009.png').is_file()
     masks = sorted(path.name for path in (out / 'masks/phone.mp4').iterdir())
     assert masks == [f'{index:06d}.png' for index in range(10)]
 
