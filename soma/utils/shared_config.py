@@ -116,7 +116,7 @@ def _check(node: object, source: str, place: str, key: object = None) -> None:
         if not fits:
             raise InputError(
                 f'{source}: its config has {place} = {ascii(node)[:60]}, which could read files or '
-                'run code: name a config file of your own, which may have it'
+                'run code: a shared config may not have it, a config file of your own may'
             )
 
 

@@ -15,15 +15,17 @@ from huggingface_hub import HfApi, ModelCard
 from mmengine.registry import RUNNERS
 
 from soma.adapters import load_adapter
-from soma.adapters.card import BaseCard
-from soma.checkpoints import convert_dinov2_file, open_checkpoint
-from soma.checkpoints.hub import push_to_hub, write_shared
+from soma.adapters.card import BaseCard, Card
+from soma.checkpoints import convert_dinov2_file, open_checkpoint, push_to_hub, write_shared
 from soma.checkpoints.licences import licence_data
 from soma.checkpoints.model_use import published_base, published_file
+from soma.checkpoints.public import public_card
 from soma.inference import Inferencer
 from soma.io.checkpoint_files import read_checkpoint, write_checkpoint
 from soma.io.files import InputError
 from soma.io.hub import local_file
+from soma.utils.config import REPOSITORY
+from soma.utils.config_text import parse_config
 
 NAME = 'someone/streets'
 CLOSED = 'http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}'
@@ -99,35 +101,51 @@ def use_endpoint(monkeypatch, address, cache):
     monkeypatch.setattr(constants, 'HF_HUB_CACHE', str(cache))
 
 
+def guide(**names):
+    """The Python blocks of the guide, with others in the place of some names."""
+    text = (REPOSITORY / 'docs/user_guides/sharing.md').read_text()
+    for name, value in names.items():
+        assert name in text
+        text = text.replace(name, value)
+    return re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+
+
 def test_a_shared_model_predicts_as_the_trained_one(
     trained, hub, monkeypatch, street_data, public_file
 ):
-    uploaded = {}
+    uploaded = []
+
+    def create(self, repo, private, exist_ok):
+        assert not private and exist_ok
+        return f'https://huggingface.co/{repo}'
 
     def upload(self, repo_id, folder_path, allow_patterns, commit_message):
         assert sorted(allow_patterns) == sorted(path.name for path in Path(folder_path).iterdir())
-        shutil.copytree(folder_path, hub.root / repo_id)
-        uploaded[repo_id] = commit_message
+        uploaded.append(shutil.copytree(folder_path, hub.root / repo_id))
 
-    made = {}
-    create = lambda self, repo, private, exist_ok: made.update({repo: private}) or 'https://x/y'  # noqa: E731
     monkeypatch.setattr(HfApi, 'create_repo', create)
     monkeypatch.setattr(HfApi, 'upload_folder', upload)
-    assert push_to_hub(trained[0], NAME, 'mit', trained[1]) == 'https://x/y'
-    assert made == {NAME: False} and [*uploaded] == [NAME]
-
     image = street_data / 'images/00000.png'
-    expected = Inferencer.from_pretrained(trained[0], device='cpu').predict(image).labels
-    for revision in (None, hub.commit):
-        options = dict(device='cpu', base=public_file, revision=revision)
-        model = Inferencer.from_pretrained(NAME, **options)
-        assert (model.predict(image).labels == expected).all()
-        assert model.classes[:2] == ['road', 'sidewalk']
+    files = {
+        'work_dirs/soma/iter_40000.pth': str(trained[0]),
+        'domains_test.json': str(trained[1]),
+        'checkpoints/dinov2_vitl14_pretrain.pth': str(public_file),
+        'image.png': str(image),
+    }
+    push, use = guide(**files)
+    exec(push, {})
+    assert uploaded == [hub.root / NAME]
+
+    exec(use, names := {})
+    expected = Inferencer.from_pretrained(trained[0], device='cpu')
+    assert (names['prediction'].labels == expected.predict(image).labels).all()
+    assert names['model'].classes == expected.classes
+    assert open_checkpoint(NAME).card.method == 'SoMA'
+    assert local_file(NAME, hub.commit).is_file()
     with pytest.raises(FileNotFoundError, match='needs these pretrained weights, name their file'):
         Inferencer.from_pretrained(NAME, device='cpu')
-    assert open_checkpoint(NAME).card.method == 'SoMA'
     monkeypatch.setattr(huggingface_hub.constants, 'HUGGINGFACE_CO_URL_TEMPLATE', CLOSED)
-    assert open_checkpoint(NAME).card.method == 'SoMA'  # without a network, what was fetched
+    assert local_file(NAME).is_file()  # without a network, what was fetched
 
 
 def test_a_private_model_does_not_become_public(trained, monkeypatch):
@@ -157,6 +175,50 @@ def test_shared_files_name_no_folder_of_this_machine(trained, shared, public_fil
     assert card.base.file == public_file.name and card.base.hash == original.base.hash
     assert f"checkpoint='checkpoints/{public_file.name}'" in re.sub(r'\s', '', card.config)
     assert card.classes == original.classes and card.settings == original.settings
+
+
+@pytest.mark.parametrize(
+    ('file', 'public'),
+    [
+        ('/home/me/base.pth', 'checkpoints/base.pth'),
+        ('secret/base.safetensors', 'checkpoints/base.safetensors'),
+        ('base.pth', 'checkpoints/base.pth'),
+        ('s3://bucket/base', 'checkpoints/base'),
+        ('dinov2_vits14', 'dinov2_vits14'),  # by their names, not places
+        ('timm/vit_base_patch16_clip_224.openai', 'timm/vit_base_patch16_clip_224.openai'),
+    ],
+)
+def test_cards_name_files_without_folders(file, public):
+    text = (
+        "model = dict(type='A', backbone=dict(type='B', init_cfg=dict(type='Pretrained', "
+        f"checkpoint={file!r})))\ntest_pipeline = [dict(type='C')]\nwork_dir = '/home/me'"
+    )
+    card = Card(
+        config=text,
+        classes=['road/track', 'sky'],
+        base=BaseCard(file=file),
+        average={'files': ['/home/me/a.pth', r'C:\me\b.pth', 'runs/c.pth']},
+        extra={'by': {'me': ['~/notes.txt']}},
+    )
+    card = public_card(card, 'f')
+    config = parse_config(card.config, 'f')
+    assert config.keys() == {'model', 'test_pipeline'}
+    assert config.model.backbone.init_cfg.checkpoint == public
+    assert card.average == {'files': ['a.pth', 'b.pth', 'c.pth']}
+    assert card.extra == {'by': {'me': ['notes.txt']}} and 'road/track' in card.classes
+    assert card.base.file == public.rpartition('/')[2]
+
+
+def test_the_page_of_a_detector(trained, tmp_path):
+    scores = dict(AP={'car': 20.0}, mAP=20.0)
+    domains = dict(day=scores, night=dict(scores, mAP=None))
+    report = dict(score='AP', domains=domains, mean_over=['day'], mean=dict(mAP=20.0))
+    (tmp_path / 'r.json').write_text(json.dumps(report))
+    _, page = write_shared(trained[0], tmp_path, NAME, 'mit', tmp_path / 'r.json')
+    data = ModelCard.load(page).data
+    assert data.pipeline_tag == 'object-detection'
+    results = {(result.dataset_name, result.metric_value) for result in data.eval_results}
+    assert results == {('day', 20.0), ('mean of day', 20.0)}
 
 
 def test_the_page_has_the_metadata_of_the_hub(trained, shared):
