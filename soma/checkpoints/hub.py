@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..io.files import InputError, atomic_path, check_folder
-from ..io.hub import ADAPTER_FILE
+from ..io.hub import ADAPTER_FILE, network_errors
 from ..utils.config import each_dataset
 from ..utils.config_text import parse_config
 from .checkpoint import Checkpoint
@@ -111,7 +111,7 @@ def push_to_hub(
             )
         except InputError:
             raise
-        except OSError as error:  # of the hub and of the network
+        except network_errors() as error:
             reason = ' '.join(str(error).split())[:200]
             raise InputError(
                 f'{repo} is not put on the hub ({reason}): hf auth login with a token that may '

@@ -85,6 +85,13 @@ def _is_reached(address: str) -> bool:
         huggingface_hub.get_hf_file_metadata(address)
     except (errors.HfHubHTTPError, errors.HFValidationError):
         raise
-    except Exception:  # of the library below, which changes; HF_HUB_OFFLINE
+    except network_errors():
         return False
     return True
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """What ``huggingface_hub`` raises if there is no network, or it may not use one."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return HfHubHTTPError.__bases__  # OSError, and that of the library for requests, which changes

@@ -328,12 +328,15 @@ def test_only_the_adapter_file_is_fetched(hub):
         local_file('x.pth', 'main')
 
 
-def test_without_a_network_the_address_is_named(monkeypatch, tmp_path):
+def test_without_a_network_one_line_says_what_to_do(trained, monkeypatch, tmp_path):
     use_endpoint(monkeypatch, 'http://127.0.0.1:9', tmp_path)
     address = 'http://127.0.0.1:9/a/b/resolve/main/adapter.safetensors'
     with pytest.raises(InputError, match=f'cannot be reached: fetch {address} elsewhere') as caught:
         open_checkpoint('a/b')
     assert '\n' not in str(caught.value)
+    monkeypatch.setenv('HF_TOKEN', 'hf_x')
+    with pytest.raises(InputError, match=f'{NAME} is not put on the hub .*refused'):
+        push_to_hub(trained[0], NAME, 'mit')
 
 
 def test_paths_are_paths(tmp_path, monkeypatch):
