@@ -11,7 +11,7 @@ from torch import nn
 
 from ..io.checkpoint_files import card_of, read_checkpoint, state_dict_of, write_checkpoint
 from ..io.files import CheckpointError
-from ..io.hub import local_file
+from ..io.hub import find_adapter
 from .base import Adapter, rename
 from .card import check_tensors, read_card
 from .describe import adapter_card, base_card, check_adapter
@@ -66,7 +66,7 @@ def load_adapter(
             other pretrained weights.
         InputError: If it cannot be fetched.
     """
-    path = local_file(path)
+    path = find_adapter(path)
     content = read_checkpoint(path)
     card, state = read_card(card_of(content), path), rename(state_dict_of(content, path), True)
     if card.method is None:

@@ -17,7 +17,7 @@ from .licences import licence_data
 from .model_card import Sharing, model_card, read_report
 from .model_use import published_base
 from .open import write_with_card
-from .public import public_card
+from .shared_card import shared_card
 
 FILES = (ADAPTER_FILE, 'README.md')
 
@@ -58,7 +58,7 @@ def write_shared(
     check_folder(folder)
     extracted = adapter_of(checkpoint)
     trained_on = _domains(extracted)
-    extracted = replace(extracted, card=public_card(extracted.card, checkpoint))
+    extracted = replace(extracted, card=shared_card(extracted.card, checkpoint))
     paths = [Path(folder).expanduser() / name for name in FILES]
     write_with_card(extracted.tensors, extracted.card, paths[0])
     base_model = base_model or published_base(extracted.card.base)

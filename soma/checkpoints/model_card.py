@@ -65,7 +65,7 @@ def model_card(checkpoint: Checkpoint, sharing: Sharing, size: int) -> str:
     """Write the page.
 
     Args:
-        checkpoint: The adapter file, its card fit for others (:func:`~.public.public_card`).
+        checkpoint: The adapter file, its card fit for others (:func:`~.shared_card.shared_card`).
         sharing: What else there is to say.
         size: Of the file in bytes.
 

@@ -23,7 +23,7 @@ from ..io.checkpoint_files import (
     write_checkpoint,
 )
 from ..io.files import CheckpointError
-from ..io.hub import local_file
+from ..io.hub import find_adapter
 from ..models.backbones.mit_names import from_segformer
 from ..models.build import LeftOut, plain_model
 from .checkpoint import Checkpoint
@@ -55,7 +55,7 @@ def open_checkpoint(
             lacks, a value of the adapter is not finite, or ``alpha`` is given and is of no use.
         InputError: If it cannot be fetched.
     """
-    path = local_file(path)
+    path = find_adapter(path)
     content = read_checkpoint(path, mmap=True)
     card = read_card(card_of(content), path)
     if alpha is not None and card.method is not None:

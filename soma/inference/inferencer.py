@@ -17,7 +17,7 @@ from mmengine.structures import BaseDataElement, InstanceData
 
 from ..checkpoints.open import load_plain, open_checkpoint
 from ..io.files import InputError
-from ..io.hub import local_file
+from ..io.hub import find_adapter
 from ..models.build import build_model, use_plain_model
 from ..models.probabilities import class_probabilities
 from ..utils.config import each_dataset, load_config, resolve_paths
@@ -92,7 +92,7 @@ class Inferencer:
             InputError: As for the class; if there are several files in the folder, the file tells
                 of no config or of one that could do more than predict, or cannot be fetched.
         """
-        file = _only_checkpoint(Path(local_file(path, revision)))
+        file = _only_checkpoint(Path(find_adapter(path, revision)))
         text = open_checkpoint(file).card.config
         if text is None:
             raise InputError(

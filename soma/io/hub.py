@@ -14,13 +14,16 @@ _MODEL = re.compile(rf'{_PART}/{_PART}')
 
 
 def is_model_name(path: str | os.PathLike) -> bool:
-    """Whether it has the form of a model's name, ``user/name``, and is no file or folder here."""
-    is_file = str(path).endswith(('.pth', '.pt', '.safetensors', '.py'))
-    named = isinstance(path, str) and _MODEL.fullmatch(path) is not None
-    return named and not is_file and not os.path.exists(path)
+    """Whether it has the form of a model's name, ``user/name``, and is no file or folder here.
+
+    What begins with ``timm/`` are pretrained weights.
+    """
+    if not isinstance(path, str) or not _MODEL.fullmatch(path) or os.path.exists(path):
+        return False
+    return not path.endswith(('.pth', '.pt', '.safetensors', '.py')) and path[:5] != 'timm/'
 
 
-def local_file(path: str | os.PathLike, revision: str | None = None) -> str | os.PathLike:
+def find_adapter(path: str | os.PathLike, revision: str | None = None) -> str | os.PathLike:
     """Fetch the adapter file of a model that is named as on the hub.
 
     Only ``adapter.safetensors`` is fetched, which cannot hold code, and once: it is kept in the
@@ -46,10 +49,8 @@ def local_file(path: str | os.PathLike, revision: str | None = None) -> str | os
 
     address = f'{huggingface_hub.constants.ENDPOINT}/{path}'
     try:
-        cached_only = not _is_reached(
-            huggingface_hub.hf_hub_url(path, ADAPTER_FILE, revision=revision)
-        )
-        options = {'revision': revision, 'local_files_only': cached_only}
+        reached = _is_reached(huggingface_hub.hf_hub_url(path, ADAPTER_FILE, revision=revision))
+        options = {'revision': revision, 'local_files_only': not reached}
         return Path(huggingface_hub.hf_hub_download(path, ADAPTER_FILE, **options))
     except errors.RevisionNotFoundError as error:
         raise InputError(f'{address} has no revision {revision}') from error
@@ -72,7 +73,7 @@ def local_file(path: str | os.PathLike, revision: str | None = None) -> str | os
             f'{address} has no {ADAPTER_FILE}, and other files are not read: it is no model of '
             'tools/push_to_hub.py'
         ) from error
-    except (errors.HfHubHTTPError, errors.HFValidationError) as error:
+    except (*network_errors(), errors.HFValidationError) as error:
         raise InputError(f'{address} cannot be fetched: {error}'.partition('\n')[0]) from error
 
 
@@ -83,7 +84,12 @@ def _is_reached(address: str) -> bool:
 
     try:
         huggingface_hub.get_hf_file_metadata(address)
-    except (errors.HfHubHTTPError, errors.HFValidationError):
+    except (
+        errors.EntryNotFoundError,
+        errors.HFValidationError,
+        errors.RepositoryNotFoundError,
+        errors.RevisionNotFoundError,
+    ):
         raise
     except network_errors():
         return False

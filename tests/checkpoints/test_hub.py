@@ -19,11 +19,11 @@ from soma.adapters.card import BaseCard, Card
 from soma.checkpoints import convert_dinov2_file, open_checkpoint, push_to_hub, write_shared
 from soma.checkpoints.licences import licence_data
 from soma.checkpoints.model_use import published_base, published_file
-from soma.checkpoints.public import public_card
+from soma.checkpoints.shared_card import shared_card
 from soma.inference import Inferencer
 from soma.io.checkpoint_files import read_checkpoint, write_checkpoint
 from soma.io.files import InputError
-from soma.io.hub import local_file
+from soma.io.hub import find_adapter
 from soma.utils.config import REPOSITORY
 from soma.utils.config_text import parse_config
 
@@ -141,11 +141,11 @@ def test_a_shared_model_predicts_as_the_trained_one(
     assert (names['prediction'].labels == expected.predict(image).labels).all()
     assert names['model'].classes == expected.classes
     assert open_checkpoint(NAME).card.method == 'SoMA'
-    assert local_file(NAME, hub.commit).is_file()
+    assert find_adapter(NAME, hub.commit).is_file()
     with pytest.raises(FileNotFoundError, match='needs these pretrained weights, name their file'):
         Inferencer.from_pretrained(NAME, device='cpu')
     monkeypatch.setattr(huggingface_hub.constants, 'HUGGINGFACE_CO_URL_TEMPLATE', CLOSED)
-    assert local_file(NAME).is_file()  # without a network, what was fetched
+    assert find_adapter(NAME).is_file()  # without a network, what was fetched
 
 
 def test_a_private_model_does_not_become_public(trained, monkeypatch):
@@ -200,7 +200,7 @@ def test_cards_name_files_without_folders(file, public):
         average={'files': ['/home/me/a.pth', r'C:\me\b.pth', 'runs/c.pth']},
         extra={'by': {'me': ['~/notes.txt']}},
     )
-    card = public_card(card, 'f')
+    card = shared_card(card, 'f')
     config = parse_config(card.config, 'f')
     assert config.keys() == {'model', 'test_pipeline'}
     assert config.model.backbone.init_cfg.checkpoint == public
@@ -318,14 +318,14 @@ def test_only_the_adapter_file_is_fetched(hub):
     folder.mkdir(parents=True)
     (folder / 'pytorch_model.bin').write_bytes(b'x')
     with pytest.raises(InputError, match=r'a/pickles has no adapter\.safetensors, and other files'):
-        local_file('a/pickles')
+        find_adapter('a/pickles')
     with pytest.raises(InputError, match=r'nor a model http.*/a/nothing that you may see'):
         load_adapter(torch.nn.Linear(2, 2), 'a/nothing')
     (folder / 'adapter.safetensors').write_bytes(b'x')
     with pytest.raises(InputError, match='a/pickles has no revision v7'):
-        local_file('a/pickles', 'v7')
+        find_adapter('a/pickles', 'v7')
     with pytest.raises(InputError, match=r'x\.pth is no name of a model'):
-        local_file('x.pth', 'main')
+        find_adapter('x.pth', 'main')
 
 
 def test_without_a_network_one_line_says_what_to_do(trained, monkeypatch, tmp_path):
@@ -342,8 +342,9 @@ def test_without_a_network_one_line_says_what_to_do(trained, monkeypatch, tmp_pa
 def test_paths_are_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path('user/name').mkdir(parents=True)
-    for path in ('user/name', 'work_dirs/final.pth', './user/other', '/a/b', Path('user/other')):
-        assert local_file(path) == path
+    paths = ('user/name', 'work_dirs/final.pth', './a/b', '/a/b', 'timm/vit', Path('a/b'))
+    for path in paths:
+        assert find_adapter(path) == path
 
 
 def test_licences():

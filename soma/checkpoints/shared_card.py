@@ -15,7 +15,7 @@ _SEPARATOR = re.compile(r'[/\\]')
 _NAMES = ('classes', 'episode_classes', 'targets', 'names')  # which may have a slash
 
 
-def public_card(card: Card, source: str | os.PathLike) -> Card:
+def shared_card(card: Card, source: str | os.PathLike) -> Card:
     """Make a card that names files without their folders, and of the config what predicts.
 
     Args:
@@ -25,11 +25,11 @@ def public_card(card: Card, source: str | os.PathLike) -> Card:
     Raises:
         InputError: If the config has what would not be read again by others.
     """
-    card = replace(card, config=card.config and public_config(card.config, str(source)))
+    card = replace(card, config=card.config and shared_text(card.config, str(source)))
     return read_card(_without_folders(card.to_dict()), source)
 
 
-def public_config(text: str, source: str) -> str:
+def shared_text(text: str, source: str) -> str:
     """The text of what others need of a config to predict.
 
     Model, pipelines, scope and imports stay (:func:`~soma.utils.shared_config.prediction_config`);
