@@ -108,6 +108,24 @@ def test_model_zoo_names_every_method():
     assert {path.parent for path in (REPOSITORY / 'configs').rglob('metafile.yml')} <= {*FOLDERS}
 
 
+def test_openmim_finds_the_metafiles(tmp_path, monkeypatch):
+    index = yaml.safe_load((REPOSITORY / 'model-index.yml').read_text())['Import']
+    metafiles = sorted((REPOSITORY / 'configs').rglob('metafile.yml'))
+    assert [REPOSITORY / path for path in index] == metafiles
+    pytest.importorskip('setuptools')  # which brings distutils
+    from distutils.core import run_setup
+
+    monkeypatch.chdir(REPOSITORY)
+    build = run_setup('setup.py', stop_after='init').get_command_obj('build_py')
+    build.build_lib, build.packages = str(tmp_path), []
+    build.run()
+    assert (tmp_path / 'soma/.mim/model-index.yml').is_file()
+    models = [m for p in index for m in yaml.safe_load(Path(p).read_text())['Models']]
+    assert len(models) >= 30
+    for model in models:  # mim reads them from there
+        assert (tmp_path / 'soma/.mim' / model['Config']).is_file()
+
+
 SHORT = [int(51.2 * k) for k in range(5, 21)], 2048
 LONG = [int(102.4 * k) for k in range(5, 21)], 4096
 REIN_SIZES = {'citys': (1024, 512), 'map': (1024, 512), 'bdd': (1280, 720), 'fog': (960, 540)}

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..io.checkpoint_files import card_of, read_checkpoint, state_dict_of, write_checkpoint
 from ..io.files import CheckpointError
+from ..io.hub import find_adapter
 from .base import Adapter, rename
 from .card import check_tensors, read_card
 from .describe import adapter_card, base_card, check_adapter
@@ -51,7 +52,8 @@ def load_adapter(
     Args:
         model: A plain model with the pretrained weights, or one with the same adapters; changed in
             place.
-        path: A file of :func:`save_adapter` or of ``tools/extract_soma_weights.py``.
+        path: A file of :func:`save_adapter` or of ``tools/extract_soma_weights.py``, or the name of
+            a model on the Hugging Face Hub, ``'user/name'``.
         part: Name of the part of the file's model that ``model`` is, such as ``'backbone'``; the
             rest of the file is left out.
         force: Load even if these are not the weights that the adapter was trained on.
@@ -63,7 +65,9 @@ def load_adapter(
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file holds no adapter, does not fit the model, or was trained on
             other pretrained weights.
+        InputError: If it cannot be fetched.
     """
+    path = find_adapter(path)
     content = read_checkpoint(path)
     card, state = read_card(card_of(content), path), rename(state_dict_of(content, path), True)
     if card.method is None:

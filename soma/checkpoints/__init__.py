@@ -12,6 +12,7 @@ from .drift import drift, spectra, total_drift
 from .export.backbone import export_backbone
 from .export.peft import export_peft
 from .extract import extract_adapter
+from .hub import push_to_hub, write_shared
 from .matrices import weight_matrices
 from .merge import merge_files
 from .open import load_plain, open_checkpoint
@@ -28,7 +29,9 @@ __all__ = [
     'load_plain',
     'merge_files',
     'open_checkpoint',
+    'push_to_hub',
     'spectra',
     'total_drift',
     'weight_matrices',
+    'write_shared',
 ]

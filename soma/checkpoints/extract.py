@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..adapters.card import Card
 from ..io.files import CheckpointError, check_output
 from ..utils.version import __version__
+from .checkpoint import Checkpoint
 from .open import open_checkpoint, write_with_card
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,18 @@ def extract_adapter(
             ``targets``.
     """
     check_output(out, [final])
+    extracted = adapter_of(final, part, alpha, targets)
+    write_with_card(extracted.tensors, extracted.card, out)
+    return extracted.card
+
+
+def adapter_of(
+    final: str | os.PathLike,
+    part: str | None = None,
+    alpha: float | None = None,
+    targets: Sequence[str] | None = None,
+) -> Checkpoint:
+    """Take the adapter and the head of a checkpoint; as :func:`extract_adapter`, unwritten."""
     checkpoint = open_checkpoint(final, part, alpha)
     card, tensors = checkpoint.card, checkpoint.tensors
     if card.method is None:
@@ -56,8 +69,9 @@ def extract_adapter(
         message = '%s does not tell %s, nor will the card: the config of the model has to'
         logger.warning(message, final, ', '.join(unknown))
     card = replace(card, soma_version=version, base=checkpoint.base)
-    write_with_card({n: value for n, value in tensors.items() if n in names}, card, out)
-    return card
+    return replace(
+        checkpoint, tensors={n: value for n, value in tensors.items() if n in names}, card=card
+    )
 
 
 def _check_targets(card: Card, targets: Sequence[str], path: str | os.PathLike) -> None:

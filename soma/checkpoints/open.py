@@ -23,6 +23,7 @@ from ..io.checkpoint_files import (
     write_checkpoint,
 )
 from ..io.files import CheckpointError
+from ..io.hub import find_adapter
 from ..models.backbones.mit_names import from_segformer
 from ..models.build import LeftOut, plain_model
 from .checkpoint import Checkpoint
@@ -40,7 +41,7 @@ def open_checkpoint(
     Its tensors are read from the disk only when they are used; the file must stay as it is.
 
     Args:
-        path: The file.
+        path: The file, or the name of a model on the Hugging Face Hub, ``'user/name'``.
         part: ``'state_dict'`` or ``'ema_state_dict'``; whichever there is, in this order, if None.
         alpha: Scale times rank of an adapter whose file does not say; by default the rank, as in
             the release.
@@ -52,7 +53,9 @@ def open_checkpoint(
         FileNotFoundError: If there is no such file.
         CheckpointError: If it cannot be used, its card is wrong or tells of an adapter that it
             lacks, a value of the adapter is not finite, or ``alpha`` is given and is of no use.
+        InputError: If it cannot be fetched.
     """
+    path = find_adapter(path)
     content = read_checkpoint(path, mmap=True)
     card = read_card(card_of(content), path)
     if alpha is not None and card.method is not None:

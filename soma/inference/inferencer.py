@@ -18,11 +18,12 @@ from mmengine.structures import BaseDataElement, InstanceData
 from ..checkpoints.open import load_plain, open_checkpoint
 from ..evaluation.prepare import use_tta
 from ..io.files import InputError
+from ..io.hub import find_adapter
 from ..models.build import build_model, plain_model, use_plain_model
 from ..models.probabilities import class_probabilities
 from ..models.segmentors.prototype import PrototypeSegmentor
 from ..utils.config import load_config, resolve_paths
-from ..utils.config_text import only_registered, parse_config
+from ..utils.config_text import only_registered, shared_config
 from .drawing import colours_of
 from .images import AnyImage, is_image, to_bgr
 from .pipeline import test_classes, test_steps
@@ -99,30 +100,45 @@ class Inferencer:
         self.classes, self.palette = meta['classes'], colours_of(meta)
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike, **options: Any) -> Inferencer:
+    def from_pretrained(
+        cls, path: str | os.PathLike, revision: str | None = None, **options: Any
+    ) -> Inferencer:
         """Make one of a file of weights alone: the config is the one on its card.
 
         That config is read as data, and builds registered classes only: a file cannot run code.
 
         Args:
-            path: A checkpoint, or a folder with one.
+            path: A checkpoint, a folder with one, or the name of a model on the Hugging Face Hub,
+                ``'user/name'``.
+            revision: Branch, tag or commit of a model on the hub.
             **options: As for the class.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            InputError: As for the class; if there are several files in the folder, or the file
-                tells of no config.
+            InputError: As for the class; if there are several files in the folder, the file tells
+                of no config or of one that could do more than predict, or cannot be fetched.
         """
-        file = _only_checkpoint(Path(path))
+        file = _only_checkpoint(Path(find_adapter(path, revision)))
         text = open_checkpoint(file).card.config
         if text is None:
             raise InputError(
                 f'{file} does not tell its config: name one, Inferencer(config, checkpoint)'
             )
-        config = parse_config(text, str(file))
+        config = shared_config(text, str(file))
         resolve_paths(config)
-        with only_registered():
-            return cls(config, file, **options)
+        try:
+            with only_registered():
+                return cls(config, file, **options)
+        except FileNotFoundError as error:
+            if options.get('base'):
+                raise
+            raise FileNotFoundError(
+                f'{error}: {file} needs these pretrained weights, name their file as base'
+            ) from error
+        except InputError:
+            raise
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f'{file}: its config cannot be used: {error}') from error
 
     def predict(
         self,

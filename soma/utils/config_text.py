@@ -9,9 +9,23 @@ from typing import TYPE_CHECKING
 from unittest.mock import patch
 
 from ..io.files import InputError
+from .shared_config import prediction_config
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+
+def shared_config(text: str, source: str) -> Config:
+    """Read what predicting needs of the text of a config that others may have made.
+
+    The arguments are those of :func:`parse_config`.
+
+    Raises:
+        InputError: As :func:`parse_config` and :func:`~soma.utils.shared_config.prediction_config`.
+    """
+    from mmengine.config import Config
+
+    return Config(prediction_config(parse_config(text, source).to_dict(), source))
 
 
 def parse_config(text: str, source: str) -> Config:
@@ -34,19 +48,26 @@ def parse_config(text: str, source: str) -> Config:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InputError(f'{source}: its config is no Python text ({error})') from error
     values = {}
-    for node in body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name != '_base_':
-                values[name] = _data(value, source)
-            case _:
-                _refuse(node, source)
-    return Config(values)
+    try:
+        for node in body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value) if name != '_base_':
+                    values[name] = _data(value, source)
+                case _:
+                    _refuse(node, source)
+        return Config(values)
+    except (
+        TypeError,
+        KeyError,
+        RecursionError,
+    ) as error:  # no keys of a config
+        raise InputError(f'{source}: its config cannot be used ({error})') from error
 
 
 def _data(node: ast.expr, source: str) -> object:
     """The value of an expression that calls nothing but ``dict``."""
     match node:
-        case ast.Constant(value=value):
+        case ast.Constant(value=None | bool() | int() | float() | str() as value):
             return value
         case ast.List(elts=items):
             return [_data(item, source) for item in items]

@@ -1,0 +1,102 @@
+"""How to use a shared adapter: commands and Python for its page."""
+
+from __future__ import annotations
+
+from ..adapters.card import BaseCard, Card
+from ..models.backbones.dinov2_options import ARCHS
+
+_SOMA = """## Use
+
+```python
+from soma.inference import Inferencer
+
+model = Inferencer.from_pretrained('{repo}', base='{base}')  # the pretrained weights
+prediction = model.predict('image.jpg')
+```
+
+soma reads the config in the file as data, and runs no code of it. Scripts take the name too:
+
+```bash
+python tools/test.py CONFIG --checkpoint {repo} --base {base}
+```"""
+_NO_CONFIG = """## Use
+
+The file does not tell its config: name the one that it was trained with.
+
+```python
+from soma.inference import Inferencer
+
+model = Inferencer('CONFIG', '{repo}', base='{base}')  # the pretrained weights
+prediction = model.predict('image.jpg')
+```"""
+_TIMM = """### The backbone in timm
+
+```bash
+python tools/export_adapter.py --adapter {repo} --base {base} --to timm --out backbone.pth
+```
+
+```python
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+backbone = VisionTransformer(
+{options})
+backbone.load_state_dict(torch.load('backbone.pth', weights_only=True))
+```"""
+_PEFT = """### The adapter in peft
+
+```bash
+python tools/export_adapter.py --adapter {repo} --base {base} --to peft --base-model timm --out peft
+```
+
+```python
+from peft import PeftModel
+
+model = PeftModel.from_pretrained(backbone, 'peft')  # with the pretrained weights in backbone
+```
+
+Without `--base-model timm` it is for DINOv2 of transformers."""
+
+
+def use_of(card: Card, repo: str) -> str:
+    """Markdown on what can be done with an adapter; only what works with it.
+
+    Args:
+        card: Of the file.
+        repo: Name of the model on the hub.
+    """
+    parts, options = [_SOMA if card.config else _NO_CONFIG], _timm_options(card.base)
+    if options is not None and card.folds:
+        parts.append(_TIMM)
+        if card.adapter.low_rank:
+            parts.append(_PEFT)
+    layout = ''.join(f'    {name}={value!r},\n' for name, value in (options or {}).items())
+    base = published_file(card.base) or (card.base and card.base.file) or 'BASE'
+    return '\n\n'.join(parts).format(repo=repo, base=base, options=layout)
+
+
+def published_base(base: BaseCard | None) -> str | None:
+    """The name on the hub of DINOv2's published weights, if a base was made of them."""
+    if not published_file(base):
+        return None
+    return f'facebook/dinov2-{"with-registers-" if base.registers else ""}{base.arch}'
+
+
+def published_file(base: BaseCard | None) -> str | None:
+    """The name of the same weights as DINOv2's authors publish them."""
+    known = base is not None and isinstance(base.arch, str) and base.arch in ARCHS
+    if not known or not base.file.startswith('dinov2'):
+        return None
+    return f'dinov2_vit{base.arch[0]}14{"_reg4" if base.registers else ""}_pretrain.pth'
+
+
+def _timm_options(base: BaseCard | None) -> dict | None:
+    """Options of timm's vision transformer; None if it is another model, or not known."""
+    if base is None or base.img_size is None or base.arch is None:
+        return None
+    arch = ARCHS.get(base.arch) if isinstance(base.arch, str) else base.arch
+    plain = arch is not None and all(isinstance(value, int | float) for value in arch.values())
+    if not plain or base.registers:
+        return None
+    sizes = {'img_size': tuple(base.img_size), 'patch_size': base.patch_size}
+    return {**sizes, 'init_values': 1e-5, **arch, 'num_classes': 0}
