@@ -57,8 +57,10 @@ class LabelReader:
         self.meanings, self.classes, self.ignore_index = dict(meanings), classes, ignore_index
         self.rest, self.named, self.turns = rest, named, turns
         self.of_colours = any(isinstance(key, tuple) for key in meanings)
-        used = {*meanings.values(), ignore_index}
-        self._unknown = next(label for label in range(256) if label not in used)
+        free = {*range(256)} - {*meanings.values(), ignore_index}
+        self._unknown = max(free, default=None)
+        if not free:  # as in a dataset of mmseg with more classes than 8 bits have values
+            self.rest = ignore_index
 
     @property
     def is_plain(self) -> bool:
