@@ -108,6 +108,7 @@ def use_tta(config: Config) -> None:
     for key in ('tta_pipeline', 'tta_model'):
         if key not in config:
             raise InputError(f'the config has no {key}, which --tta needs')
-    for _, part in each_dataset(config.test_dataloader.dataset, ''):
+    config.test_pipeline = config.tta_pipeline
+    for _, part in each_dataset((config.get('test_dataloader') or {}).get('dataset'), ''):
         part.pipeline = config.tta_pipeline
     config.model = dict(config.tta_model, module=config.model)

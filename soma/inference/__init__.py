@@ -7,7 +7,8 @@ register()
 from .draw_hook import DrawPredictionsHook
 from .drawing import colour_overlay, draw_boxes, draw_result, side_by_side, stack_rows
 from .inferencer import Inferencer
-from .visualize import list_images, visualize
+from .sources import list_images
+from .visualize import visualize
 
 __all__ = [
     'DrawPredictionsHook',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
 from mmengine.structures import InstanceData
 from PIL import Image, ImageDraw, ImageFont
@@ -51,10 +52,12 @@ def colour_overlay(
     """
     if image.shape[:2] != labels.shape:
         raise ValueError(f'image {image.shape[:2]} and labels {labels.shape} differ in size')
-    known = (labels < len(palette))[..., None]
-    colours = np.asarray(palette, np.float32)[np.minimum(labels, len(palette) - 1)]
-    mixed = image * (1 - opacity) + colours * opacity
-    return np.where(known, mixed, image).round().astype(np.uint8)
+    colours = np.asarray(palette, np.uint8)[np.minimum(labels, len(palette) - 1)]
+    image = np.ascontiguousarray(image)
+    mixed = cv2.addWeighted(image, 1 - opacity, colours, opacity, 0)
+    unknown = labels >= len(palette)
+    mixed[unknown] = image[unknown]
+    return mixed
 
 
 def draw_boxes(

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
-from mmengine.registry import DATASETS
 from mmengine.structures import BaseDataElement, InstanceData
 
 from ..checkpoints.open import load_plain, open_checkpoint
+from ..evaluation.prepare import use_tta
 from ..io.files import InputError
-from ..models.build import build_model, use_plain_model
+from ..models.build import build_model, plain_model, use_plain_model
 from ..models.probabilities import class_probabilities
-from ..utils.config import each_dataset, load_config, resolve_paths
+from ..models.segmentors.prototype import PrototypeSegmentor
+from ..utils.config import load_config, resolve_paths
 from ..utils.config_text import only_registered, parse_config
 from .drawing import colours_of
 from .images import AnyImage, is_image, to_bgr
+from .pipeline import test_classes, test_steps
 from .prediction import Prediction
+from .stream import Prepared, predict_each
 
 _SUFFIXES = ('.safetensors', '.pth', '.pt')  # of checkpoints
 
@@ -40,14 +44,20 @@ class Inferencer:
         base: File of the pretrained weights of an adapter; the one of the config's ``init_cfg``
             if None.
         force: Accept other pretrained weights than those that the adapter was trained on.
+        amp: Compute in bfloat16 where that is exact enough.
+        compile: Compile the backbone, which takes its time at the first image of each size.
+        tta: Average over the views of the config's ``tta_pipeline``.
 
     Raises:
         FileNotFoundError: If a file does not exist.
         CheckpointError: If the checkpoint is not this config's.
-        InputError: If there is no such device, or the config lacks the pipeline, or the classes
-            that the checkpoint does not have either.
+        InputError: If there is no such device, or the config lacks the pipeline, the views, or the
+            classes that the checkpoint does not have either, or the model needs more than an image.
 
     Attributes:
+        config: That of the plain model.
+        checkpoint: The file of the weights.
+        detects: Whether it finds objects, and does not segment.
         classes: Names of the classes.
         palette: RGB colour of each class.
     """
@@ -59,17 +69,33 @@ class Inferencer:
         device: str | None = None,
         base: str | os.PathLike | None = None,
         force: bool = False,
+        *,
+        amp: bool = False,
+        compile: bool = False,
+        tta: bool = False,
     ) -> None:
-        device = find_device(device)
+        self.device, self.amp, self.tta = find_device(device), amp, tta
         config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
-        load, *steps = _test_steps(config)
+        self.config, self.checkpoint = config, Path(checkpoint)
         left_out = use_plain_model(config)
+        if tta:
+            use_tta(config)
+        load, *steps = test_steps(config)
         model = build_model(config)
+        plain = plain_model(model)
+        if isinstance(plain, PrototypeSegmentor):
+            raise InputError(
+                'a few-shot model segments by support images, and not an image alone: test it on '
+                'episodes with tools/test.py'
+            )
+        self.detects = isinstance(plain, BaseDetector)
         card = load_plain(model, checkpoint, base, force, left_out)
-        self.model = model.to(device)
+        if compile:
+            getattr(plain, 'backbone', plain).compile()
+        self.model = model.to(self.device)
         self._of_files = Compose([load, *steps])
         self._of_arrays = Compose([dict(load, type='LoadImageFromNDArray'), *steps])
-        meta = vars(card) if card.classes else _test_classes(config)
+        meta = vars(card) if card.classes else test_classes(config)
         self.classes, self.palette = meta['classes'], colours_of(meta)
 
     @classmethod
@@ -124,34 +150,55 @@ class Inferencer:
         return list(self.stream(images, batch_size, confidence))
 
     def stream(
-        self, images: Iterable[AnyImage], batch_size: int = 1, confidence: bool = False
+        self,
+        images: Iterable[AnyImage],
+        batch_size: int = 1,
+        confidence: bool = False,
+        workers: int = 0,
     ) -> Iterator[Prediction]:
-        """Yield predictions one by one, in bounded memory; arguments as for :meth:`predict`."""
-        batch: list[tuple[np.ndarray, dict]] = []
-        for image in images:
-            array = to_bgr(image)
-            sample = self._of_arrays({'img': array})
-            same = not batch or _shape(batch[-1][1]) == _shape(sample)
-            if len(batch) == batch_size or not same:
-                yield from self._run(batch, confidence)
-                batch = []
-            batch.append((array, sample))
-        if batch:
-            yield from self._run(batch, confidence)
+        """Yield predictions one by one, in bounded memory.
 
-    def _run(
-        self, batch: Sequence[tuple[np.ndarray, dict]], confidence: bool
-    ) -> Iterator[Prediction]:
-        with torch.no_grad():
-            results = self.model.test_step(pseudo_collate([sample for _, sample in batch]))
-        for (array, _), sample in zip(batch, results, strict=True):
-            image, meaning = array[..., ::-1], (self.classes, self.palette)
-            result = result_of(sample)
+        Args:
+            images: As for :meth:`predict`.
+            batch_size: As there.
+            confidence: As there.
+            workers: Threads that read images while the model works; 0 for none.
+
+        Raises:
+            InputError: If something is no image, or the model cannot take it.
+        """
+        for outcome in predict_each(self, images, batch_size, confidence, workers):
+            if isinstance(outcome, InputError):
+                raise outcome
+            yield outcome
+
+    def prepare(self, image: AnyImage) -> Prepared:
+        """Read an image and put it through the pipeline.
+
+        Raises:
+            InputError: If it is none.
+        """
+        array = to_bgr(image)
+        return Prepared(array, self._of_arrays({'img': array}))
+
+    def run(self, batch: Sequence[Prepared], confidence: bool = False) -> list[Prediction]:
+        """Predict for images of one size at once."""
+        predictions, meaning = [], (self.classes, self.palette)
+        results = self._test([sample for _, sample, _ in batch])
+        for (array, *_), sample in zip(batch, results, strict=True):
+            image, result = array[..., ::-1], result_of(sample)
             if isinstance(result, InstanceData):
-                yield Prediction(image, result.labels, result.scores, *meaning, result.bboxes)
+                parts = (result.labels, result.scores, *meaning, result.bboxes)
+                predictions.append(Prediction(image, *parts))
                 continue
             maps = self._confidence(sample.seg_logits.data) if confidence else (None, None)
-            yield Prediction(image, result, maps[0], *meaning, entropy=maps[1])
+            predictions.append(Prediction(image, result, maps[0], *meaning, entropy=maps[1]))
+        return predictions
+
+    def _test(self, samples: Sequence[dict]) -> list[BaseDataElement]:
+        low = torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp)
+        with torch.no_grad(), low:
+            return self.model.test_step(pseudo_collate(samples))
 
     def _confidence(self, scores: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
         """The largest probability and the entropy of each pixel, of scores ``(classes, h, w)``."""
@@ -175,8 +222,7 @@ class Inferencer:
             sample = self._of_arrays({'img': image})
         else:
             sample = self._of_files({'img_path': image})
-        with torch.no_grad():
-            (result,) = self.model.test_step(pseudo_collate([sample]))
+        (result,) = self._test([sample])
         return result_of(result)
 
 
@@ -189,12 +235,6 @@ def _only_checkpoint(path: Path) -> Path:
         names = ', '.join(file.name for file in files) or 'none'
         raise InputError(f'{path} must have one checkpoint, it has {names}: name the file')
     return files[0]
-
-
-def _shape(sample: dict) -> tuple[int, ...]:
-    """Shape of the image that a pipeline has made; augmented ones have several."""
-    inputs = sample['inputs']
-    return tuple(inputs.shape) if isinstance(inputs, torch.Tensor) else (id(sample),)
 
 
 def find_device(name: str | None = None) -> torch.device:
@@ -231,25 +271,3 @@ def result_of(sample: BaseDataElement, kind: str = 'pred') -> np.ndarray | Insta
     objects = objects.numpy()
     objects.bboxes = getattr(objects.bboxes, 'tensor', objects.bboxes)  # of mmdet's train pipelines
     return objects
-
-
-def _test_dataset(config: Config) -> Mapping:
-    """The first dataset that a config tests on; {} without one."""
-    data = (config.get('test_dataloader') or {}).get('dataset')
-    return next((dataset for _, dataset in each_dataset(data, '')), {})
-
-
-def _test_steps(config: Config) -> list[dict]:
-    """What loads an image and prepares it for the model."""
-    pipeline = config.get('test_pipeline') or _test_dataset(config).get('pipeline') or []
-    if not (steps := [step for step in pipeline if not step['type'].endswith('LoadAnnotations')]):
-        raise InputError('the config has no test_pipeline, nor a test_dataloader with one: add it')
-    return steps
-
-
-def _test_classes(config: Config) -> dict:
-    """The classes and colours of the data that a config tests on, whose files need not be there."""
-    if not (dataset := _test_dataset(config)):
-        raise InputError('neither the checkpoint nor a test_dataloader names the classes: add one')
-    with DATASETS.switch_scope_and_registry(None) as registry:
-        return registry.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo

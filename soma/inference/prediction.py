@@ -57,21 +57,32 @@ class Prediction:
             result = InstanceData(**parts)
         return draw_result(self.image, result, self.classes, self.palette, score_thr, opacity)
 
-    def shares(self) -> dict[str, float]:
-        """The share of the pixels of each class, 0 to 1; of a detector the number of boxes."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+    def shares(self, score_thr: float = 0) -> dict[str, float]:
+        """The share of the pixels of each class, 0 to 1; of a detector the number of boxes.
+
+        Args:
+            score_thr: Boxes with lower scores do not count.
+        """
+        labels = self.labels if self.boxes is None else self.labels[self.scores >= score_thr]
+        counts = np.bincount(labels.ravel(), minlength=len(self.classes))
         whole = 1 if self.boxes is not None else self.labels.size
         return {name: count / whole for name, count in zip(self.classes, counts, strict=False)}
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike, name: str | None = None) -> None:
         """Write the class of each pixel as PNG, or boxes as JSON much as COCO's results are.
+
+        Args:
+            path: The file.
+            name: Of the image, as boxes tell it; that of the file if None.
 
         Raises:
             WriteError: If it cannot be written.
         """
         if self.boxes is not None:
             boxes = np.concatenate([self.boxes, self.scores[:, None]], 1)
-            write_boxes([Boxes(Path(path).name, self.labels, boxes)], self.classes, Path(path))
+            write_boxes(
+                [Boxes(name or Path(path).name, self.labels, boxes)], self.classes, Path(path)
+            )
             return
         with atomic_path(path) as temporary:
             Image.fromarray(self.labels).save(temporary, 'PNG')

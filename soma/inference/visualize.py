@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 
-import cv2
 from PIL import Image
-from rich.progress import track
 
 from ..io.files import InputError, atomic_path, check_folder
-from .drawing import check_score, draw_result, side_by_side
-from .images import read_bgr
+from ..utils.progress import track
+from .drawing import check_score, side_by_side
 from .inferencer import Inferencer
-
-_SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
-
-
-def list_images(path: str | os.PathLike, suffix: str | None = None) -> list[Path]:
-    """List the image files at a path: itself, or those in a folder and its subfolders, sorted.
-
-    Args:
-        path: An image or a folder.
-        suffix: What their names end with; any if None.
-
-    Raises:
-        FileNotFoundError: If there is no image.
-        PermissionError: If the folder may not be read.
-    """
-    path = Path(path)
-    if path.is_dir():
-        os.listdir(path)  # rglob() would say nothing
-    files = sorted(path.rglob('*')) if path.is_dir() else [path]
-    images = [file for file in files if file.is_file() and file.suffix.lower() in _SUFFIXES]
-    images = [file for file in images if suffix is None or file.name.endswith(suffix)]
-    if not images:
-        ends = '' if suffix is None else f' with a name that ends with {suffix!r}'
-        known = ', '.join(sorted(_SUFFIXES))
-        raise FileNotFoundError(f'no image{ends} at {path} (looked for {known})')
-    return images
+from .sources import list_images, short_names
+from .stream import predict_each
 
 
 def plan_drawings(
@@ -66,11 +39,8 @@ def plan_drawings(
     images, out = list_images(path, suffix), Path(save_dir).resolve()
     if out != root.resolve():
         images = [file for file in images if out not in file.resolve().parents] or images
-    places = {file: Path(save_dir) / file.relative_to(root) for file in images}
-    shared = Counter(place.with_suffix('.png') for place in places.values())
-    for file, place in places.items():
-        plain = place.with_suffix('.png')
-        places[file] = plain if shared[plain] == 1 else place.with_name(f'{place.name}.png')
+    names = short_names(images, root)
+    places = {file: Path(save_dir) / f'{name}.png' for file, name in names.items()}
     inputs = {file.resolve() for file in images}
     folders = {file.parent.resolve() for file in images}
     for place in places.values():
@@ -80,9 +50,6 @@ def plan_drawings(
             raise InputError(
                 f'{place} would be written over: choose another folder than {save_dir}'
             )
-    twice = Counter(places.values()).most_common(1)[0]
-    if twice[1] > 1:
-        raise InputError(f'{twice[1]} images would be written to {twice[0]}: rename one of them')
     check_folder(save_dir)
     return places
 
@@ -113,23 +80,13 @@ def visualize(
     """
     check_score(score_thr)
     places, failures = plan_drawings(path, save_dir, suffix), []
-    for file, place in track(places.items(), 'predicting', disable=len(places) == 1):
-        try:
-            image = read_bgr(file)
-        except InputError as error:
-            failures.append(str(error))
+    outcomes = track(predict_each(inferencer, places), len(places), 'predicting', 'images')
+    for (file, place), outcome in zip(places.items(), outcomes, strict=True):
+        if isinstance(outcome, InputError):
+            failures.append(str(outcome))
             continue
-        try:
-            result = inferencer(image)
-        except (ArithmeticError, RuntimeError, ValueError, cv2.error) as error:
-            is_plain = type(error) is RuntimeError and 'CUD' not in str(error)  # CUDA, CUDNN
-            if isinstance(error, RuntimeError) and not is_plain:
-                raise  # of the program, the GPU or its memory
-            failures.append(f'{file}: {" ".join(str(error).split())}')
-            continue
-        rgb, meaning = image[..., ::-1], (inferencer.classes, inferencer.palette)
-        drawn = draw_result(rgb, result, *meaning, score_thr)
-        sheet = side_by_side([rgb, drawn], [file.name, 'prediction'], *meaning)
+        panels, legend = [outcome.image, outcome.overlay(score_thr=score_thr)], outcome.classes
+        sheet = side_by_side(panels, [file.name, 'prediction'], legend, outcome.palette)
         with atomic_path(place) as temporary:
             Image.fromarray(sheet).save(temporary)
     if failures:

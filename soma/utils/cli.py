@@ -32,6 +32,7 @@ class ScriptParser(argparse.ArgumentParser):
         super().__init__(description=description)
         self._places: dict[str, bool] = {}  # whether it is required, by name
         self._many: str | None = None  # the last of them, if it is of several files
+        self._endings: dict[str, str] = {}  # what a word must end with to be taken, by name
 
     def add_file(
         self,
@@ -41,6 +42,7 @@ class ScriptParser(argparse.ArgumentParser):
         place: bool = True,
         required: bool = True,
         many: bool = False,
+        ending: str = '',
     ) -> None:
         """Add ``--name``.
 
@@ -51,7 +53,9 @@ class ScriptParser(argparse.ArgumentParser):
             place: Whether it can be given by place, too.
             required: Whether it must be given.
             many: Whether it is of one file or more; then no other may come after it.
+            ending: What the first word must end with to be it; else it is left out.
         """
+        self._endings[name] = ending
         if many:
             self._many = name
         self.add_argument(
@@ -76,6 +80,8 @@ class ScriptParser(argparse.ArgumentParser):
             value = vars(parsed).pop(f'{name}_by_place')
             by_place += value if isinstance(value, list) else [value] * (value is not None)
         free = [name for name in self._places if getattr(parsed, name) is None]
+        if free and by_place and not by_place[0].endswith(self._endings[free[0]]):
+            del free[0]
         if free and free[-1] == self._many and len(by_place) >= len(free):
             by_place[len(free) - 1 :] = [by_place[len(free) - 1 :]]
         if len(by_place) > len(free):

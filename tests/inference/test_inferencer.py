@@ -5,14 +5,17 @@ import mmcv
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
 from soma.adapters import SoMALayer
 from soma.datasets import DomainVOCDataset
 from soma.inference import Inferencer, list_images, visualize
+from soma.inference.images import to_bgr
 from soma.inference.inferencer import result_of
+from soma.inference.prediction import Prediction
+from soma.inference.stream import Prepared
 from soma.io.checkpoint_files import CheckpointError, read_checkpoint, write_checkpoint
 from soma.io.files import InputError
 
@@ -27,12 +30,18 @@ def checkpoint(tiny_config, build_runner):
 class Stripes:
     """Stands for an Inferencer: class 0 on the left, class 1 on the right."""
 
-    classes, palette = ('left', 'right'), np.array([(255, 0, 0), (0, 0, 255)], np.uint8)
+    meaning = ('left', 'right'), np.array([(255, 0, 0), (0, 0, 255)], np.uint8)
 
-    def __call__(self, image):
+    def prepare(self, image):
+        return Prepared(to_bgr(image), {'inputs': torch.zeros(3)})
+
+    def run(self, batch, confidence=False):
+        return [self.predict(image[..., ::-1]) for image, *_ in batch]
+
+    def predict(self, image):
         labels = np.zeros(image.shape[:2], np.uint8)
         labels[:, image.shape[1] // 2 :] = 1
-        return labels
+        return Prediction(image, labels, None, *self.meaning)
 
 
 def test_predictions_equal_those_of_a_test(tiny_config, build_runner, checkpoint):
@@ -108,7 +117,7 @@ def test_visualize_mirrors_the_folders(tmp_path):
     sheet = np.asarray(Image.open(written[0]))
     (row,) = {tuple(r) for r in (sheet == (10, 200, 30)).all(-1)[:, :60][20:40].tolist()}
     assert all(row)  # the image in its own colours, not with red and blue exchanged
-    red, blue = (colour * 0.6 + np.array((10, 200, 30)) * 0.4 for colour in Stripes.palette)
+    red, blue = (colour * 0.6 + np.array((10, 200, 30)) * 0.4 for colour in Stripes.meaning[1])
     middle = sheet[30, -60:].astype(float)
     assert np.abs(middle[:30] - red).max() < 1 and np.abs(middle[30:] - blue).max() < 1
     assert visualize(Stripes(), source / 'sub' / 'b.jpg', target / 'one') == [
@@ -172,9 +181,9 @@ def test_the_classes_of_the_test_data(tiny_detector, build_runner, tmp_path):
 
 def test_visualize_draws_sure_boxes(tmp_path):
     class Boxes(Stripes):
-        def __call__(self, image):
+        def predict(self, image):
             box = np.array([[10, 10, 40, 30]], np.float32)
-            return InstanceData(bboxes=box, labels=np.array([1]), scores=np.array([0.4]))
+            return Prediction(image, np.array([1]), np.array([0.4]), *self.meaning, box)
 
     Image.new('RGB', (60, 40), (10, 200, 30)).save(tmp_path / 'a.png')
     result = {}
@@ -198,7 +207,7 @@ def test_images_that_differ_in_their_suffix_have_drawings_of_their_own(tmp_path)
     expected = ['a.jpg.png', 'a.png.png', 'b.png', 'sub/a.png']
     assert draw(tmp_path / 'source', tmp_path / 'out', *names) == expected
     assert len(list((tmp_path / 'out').rglob('*.png'))) == 4
-    with pytest.raises(InputError, match=r'2 images would be written to .*a\.jpg\.png: rename'):
+    with pytest.raises(InputError, match=r'2 files would be written to a\.jpg: rename'):
         draw(tmp_path / 'source', tmp_path / 'out', 'a.jpg.bmp')
 
 
@@ -269,10 +278,10 @@ class Refuses(Stripes):
     def __init__(self, error):
         self.errors = [error]
 
-    def __call__(self, image):
+    def predict(self, image):
         if self.errors:
             raise self.errors.pop()
-        return super().__call__(image)
+        return super().predict(image)
 
 
 def test_an_image_that_the_model_cannot_take_does_not_stop_the_others(tmp_path):

@@ -1,0 +1,160 @@
+"""What has been predicted in a folder, so that a script that was stopped goes on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..io.files import InputError, atomic_path, check_folder, write_json
+from ..utils.version import __version__
+from .inferencer import Inferencer
+from .pipeline import test_steps
+from .sources import VIDEOS, Source
+
+SUMMARY, MADE_BY = 'summary.csv', 'predict.json'
+
+
+def short(numbers: Iterable[float]) -> list[str]:
+    """Write numbers with six digits."""
+    return [f'{number:.6g}' for number in numbers]
+
+
+def made_by(model: Inferencer, **settings: object) -> dict:
+    """What predictions follow from: the weights, the config and settings."""
+    digest = hashlib.sha256()
+    with model.checkpoint.open('rb') as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    parts = [model.config.model.to_dict(), test_steps(model.config)]
+    config = json.dumps(parts, default=str, sort_keys=True)
+    return {
+        'checkpoint': str(model.checkpoint),
+        'checkpoint_sha256': digest.hexdigest(),
+        'config': str(model.config.filename or 'that of the checkpoint'),
+        'config_sha256': hashlib.sha256(config.encode()).hexdigest(),
+        **settings,
+    }
+
+
+class Journal:
+    """``summary.csv``: a line for each image or video, written as soon as its files are there.
+
+    ``predict.json`` beside it tells what made them.
+
+    Args:
+        folder: Where they are.
+        made: What makes predictions now, as of :func:`made_by`.
+        columns: Names of the numbers in a line.
+        overwrite: Forget what is there.
+
+    Raises:
+        InputError: If something else has made what is there, or nothing can be written.
+    """
+
+    def __init__(self, folder: Path, made: dict, columns: Sequence[str], overwrite: bool) -> None:
+        self._file, self._columns = folder / SUMMARY, ['file', 'name', *columns]
+        before = read_made_by(folder)
+        if before and not overwrite:
+            _compare(before, made, folder)
+        self._rows = {} if overwrite else self._read()
+        write_json({'soma': __version__, **made}, folder / MADE_BY)
+        with atomic_path(self._file) as temporary:
+            self._append(temporary, [self._columns, *self._rows.values()])
+
+    def check_names(self, sources: Iterable[Source]) -> None:
+        """Make sure that nothing of other sources is written over.
+
+        Raises:
+            InputError: If a source of that name is there.
+        """
+        names = {(row[1], Path(file).suffix in VIDEOS): file for file, row in self._rows.items()}
+        for source in sources:
+            other = names.get((source.name, source.kind == 'video'), str(source))
+            if other != str(source):
+                raise InputError(
+                    f'{self._file.parent} has what was predicted of {other}, in the place of '
+                    f'{source}: name another folder'
+                )
+
+    def has(self, source: Source, files: Iterable[Path]) -> bool:
+        """Whether all of a source was predicted, and it has not changed since."""
+        if str(source) not in self._rows or source.kind == 'camera':
+            return False
+        changed = source.path.stat().st_mtime
+        return all(file.is_file() and file.stat().st_mtime >= changed for file in files)
+
+    def add(self, source: Source, numbers: Iterable[float]) -> None:
+        """Add a line."""
+        row = [str(source), source.name, *short(numbers)]
+        if str(source) not in self._rows:
+            self._append(self._file, [row])
+        else:  # predicted again, since a file of it was missing
+            with atomic_path(self._file) as temporary:
+                rows = [*{**self._rows, str(source): row}.values()]
+                self._append(temporary, [self._columns, *rows])
+        self._rows[str(source)] = row
+
+    def _read(self) -> dict[str, list[str]]:
+        if not self._file.is_file():
+            return {}
+        with self._file.open(newline='') as file:
+            header, *rows = [*csv.reader(file)] or [[]]
+        # the last line may have been cut off
+        whole = header == self._columns
+        return {row[0]: row for row in rows if whole and len(row) == len(header)}
+
+    @staticmethod
+    def _append(path: Path, rows: Iterable[Sequence[str]]) -> None:
+        with path.open('a', newline='') as file:
+            csv.writer(file).writerows(rows)
+
+
+def read_made_by(folder: Path) -> dict | None:
+    """What ``predict.json`` of a folder says; None if it is not there.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    file = folder / MADE_BY
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text())
+        return {key: content[key] for key in content if key != 'soma'}
+    except (ValueError, TypeError) as error:
+        raise InputError(f'{file} is damaged: delete it, or name another folder') from error
+
+
+def check_place(folder: Path, names: Sequence[str]) -> None:
+    """Make sure that a folder can be written to, and that nothing of others is written over.
+
+    Args:
+        folder: The folder.
+        names: Files and folders in it that will be written.
+
+    Raises:
+        InputError: If one of them is there, and no ``predict.json``.
+    """
+    check_folder(folder)
+    if read_made_by(folder) is None:
+        for name in names:
+            if (folder / name).exists():
+                raise InputError(
+                    f'{folder / name} was not written by this script: name another folder'
+                )
+
+
+def _compare(before: dict, made: dict, folder: Path) -> None:
+    paths = ('checkpoint', 'config')  # the same file may be somewhere else
+    for key, value in made.items():
+        if key not in paths and before.get(key) != value:
+            name = key.removesuffix('_sha256')
+            was, now = (before.get(name), made[name]) if name in paths else (before.get(key), value)
+            raise InputError(
+                f'what is in {folder} was made with {name} {was}, this is {now}'
+                f'{" with another content" if was == now else ""}: name another folder, or '
+                'predict all anew with --overwrite'
+            )

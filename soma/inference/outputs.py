@@ -1,0 +1,142 @@
+"""The files that are written of predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from mmseg.datasets import CityscapesDataset
+from PIL import Image
+
+from ..evaluation.domain_iou import write_classes
+from ..io.files import InputError, atomic_path
+from .drawing import check_score
+from .inferencer import Inferencer
+from .prediction import Prediction
+
+_CITYSCAPES = tuple(CityscapesDataset.METAINFO['classes'])
+_OF_PIXELS = ('masks', 'confidence', 'entropy')
+_SUFFIXES = {'overlays': '.jpg', 'boxes': '.json'}  # of the others: .png
+COLUMNS = ('height', 'width')  # before the numbers of the classes
+KINDS = (*_OF_PIXELS, 'overlays', 'boxes')
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is written, and how it looks.
+
+    Attributes:
+        kinds: Of ``KINDS``; by default overlays, and masks or boxes of images.
+        ids: ``'cityscapes'`` for masks of Cityscapes ids.
+        score_thr: Boxes with lower scores are neither drawn nor counted.
+        opacity: Share of the classes' colours in overlays.
+    """
+
+    kinds: tuple[str, ...] | None = None
+    ids: str | None = None
+    score_thr: float = 0.3
+    opacity: float = 0.6
+
+    def __post_init__(self) -> None:
+        check_score(self.score_thr)
+        if not 0 <= self.opacity <= 1:
+            raise InputError(f'opacity must be from 0 to 1, got {self.opacity}')
+
+
+class Outputs:
+    """Writes what is asked for of each prediction, below one folder.
+
+    Args:
+        folder: Where.
+        look: What.
+        model: Its predictions are to be written.
+
+    Raises:
+        InputError: If its predictions have no such thing.
+    """
+
+    def __init__(self, folder: Path, look: Look, model: Inferencer) -> None:
+        self.folder, self.look, self.classes = folder, look, model.classes
+        wrong = _OF_PIXELS if model.detects else ('boxes',)
+        if names := [kind for kind in look.kinds or () if kind in wrong]:
+            what = 'finds boxes' if model.detects else 'segments'
+            raise InputError(f'the model {what}: it has no {names[0]} to save')
+        if look.ids and (model.detects or tuple(model.classes) != _CITYSCAPES):
+            raise InputError("Cityscapes ids are for a segmentor of Cityscapes' 19 classes")
+        self.confidence = bool({'confidence', 'entropy'} & {*(look.kinds or ())})
+        if self.confidence and model.tta:
+            raise InputError('confidence and entropy are of one view: leave out either them or tta')
+        self._default = ('boxes' if model.detects else 'masks', 'overlays')
+
+    def kinds(self, of_video: bool = False) -> tuple[str, ...]:
+        """What is written of an image, or of a video."""
+        return self.look.kinds or (self._default[1:] if of_video else self._default)
+
+    def place(self, kind: str, name: str) -> Path:
+        """The file of an image."""
+        return self.folder / kind / f'{name}{_SUFFIXES.get(kind, ".png")}'
+
+    def write(
+        self, prediction: Prediction, name: str, title: str, kinds: Iterable[str]
+    ) -> list[float]:
+        """Write files of an image.
+
+        Args:
+            prediction: What to write.
+            name: What the files are called.
+            title: What boxes call the image.
+            kinds: Which files.
+
+        Returns:
+            Height, width and a number of each class, the share of the pixels or of boxes.
+
+        Raises:
+            WriteError: If one cannot be written.
+        """
+        for kind in kinds:
+            place = self.place(kind, name)
+            if kind == 'masks' and self.look.ids:
+                write_classes(prediction.labels, self.classes, place)
+            elif kind in ('masks', 'boxes'):
+                prediction.save(place, title)
+            else:
+                with atomic_path(place) as temporary:
+                    Image.fromarray(self._picture(kind, prediction)).save(temporary, quality=95)
+        return self.count(prediction)
+
+    def _picture(self, kind: str, prediction: Prediction) -> np.ndarray:
+        if kind == 'overlays':
+            return self.overlay(prediction)
+        values = prediction.scores if kind == 'confidence' else prediction.entropy
+        return (values * 255).round().astype(np.uint8)
+
+    def overlay(self, prediction: Prediction) -> np.ndarray:
+        """Draw a prediction, ``(h, w, 3)``, uint8, RGB."""
+        return prediction.overlay(self.look.opacity, self.look.score_thr)
+
+    def count(self, prediction: Prediction) -> list[float]:
+        """Height, width and a number of each class, as :meth:`write` returns them."""
+        counts = prediction.shares(self.look.score_thr)
+        return [*prediction.image.shape[:2], *counts.values()]
+
+
+def join_boxes(files: Sequence[Path], path: Path) -> None:
+    """Put the boxes of several JSON files into one.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    with atomic_path(path) as temporary, temporary.open('w') as target:
+        target.write('[')
+        lines = chain.from_iterable(_boxes(file) for file in files)
+        for index, box in enumerate(lines):
+            target.write((',\n' if index else '\n') + json.dumps(box))
+        target.write('\n]\n')
+
+
+def _boxes(file: Path) -> Iterator[dict]:
+    yield from json.loads(file.read_text())
