@@ -14,7 +14,7 @@ def parse_args() -> argparse.Namespace:
     add_base(parser)
     parser.add_argument('--compare', metavar='PATH', help='checkpoint of a second model')
     parser.add_argument('--compare-config', metavar='PATH', help='its config (default: CONFIG)')
-    parser.add_argument('--folder', metavar='PATH', help='images to choose from on the page')
+    parser.add_argument('--folder', metavar='PATH', help='images and videos to choose from')
     parser.add_argument(
         '--host', default='127.0.0.1', help='address to listen at (%(default)s: this machine alone)'
     )
@@ -40,19 +40,18 @@ def main() -> None:
     args = parse_args()
     interrupt_on_signals()  # so that files are removed
     # here, so that --help need not wait
-    from soma.inference.webui.models import find_images, load_models
-    from soma.inference.webui.page import Site
+    from soma.inference.webui.models import Site, find_media, load_models
     from soma.inference.webui.server import check_address, import_gradio, serve
 
     with command(args.trust):
         import_gradio()  # what is wrong is said before models load
         check_address(args.host, args.port)
-        images = find_images(args.folder)
+        media = find_media(args.folder)
         files = [(args.config, args.checkpoint)]
         if args.compare:
             files.append((args.compare_config or args.config, args.compare))
         models = load_models(files, args.base, args.force, args.device)
-        serve(Site(models, images, args.max_pixels, args.max_mb), args.host, args.port)
+        serve(Site(models, media, args.max_pixels, args.max_mb), args.host, args.port)
 
 
 if __name__ == '__main__':

@@ -8,16 +8,24 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from small_configs import plain_checkpoint
 
 from soma.inference.prediction import Prediction
-from soma.inference.webui.models import Model, find_images, load_models, note_of, open_image
-from soma.inference.webui.page import Shown, Site, show
+from soma.inference.webui.models import (
+    Model,
+    Site,
+    find_media,
+    load_models,
+    note_of,
+    open_image,
+)
+from soma.inference.webui.page import Shown, show
 from soma.inference.webui.server import check_address, import_gradio, is_of_this_machine
 from soma.inference.webui.views import (
+    Look,
     boxes_html,
     caption_html,
     difference,
-    draw_view,
     legend,
     legend_html,
     percent,
@@ -53,29 +61,35 @@ def other(prediction):
     return Prediction(prediction.image, labels, prediction.scores, CLASSES, PALETTE)
 
 
+def entries_of(predictions):
+    return legend([prediction.shares() for prediction in predictions], CLASSES, PALETTE)
+
+
 def test_a_legend_has_the_shares_of_both_models_the_largest_first(segmented):
     pair = [segmented, other(segmented)]
-    assert [(e.name, e.shares) for e in legend(pair)] == [
+    entries = entries_of(pair)
+    assert [(e.name, e.shares) for e in entries] == [
         ('sky', (0.5, 0.75)),
         ('road', (0.375, 0.125)),
         ('a<b', (0.125, 0.125)),
     ]
-    html = legend_html(pair)
+    html = legend_html(entries, False)
     assert 'rgb(70, 130, 180)' in html and '<b>75.0 %</b>' in html and 'a&lt;b' in html
     assert html.count('<li>') == 3 and 'width:100.0%' in html  # a bar is relative to the largest
-    assert difference(*pair) == 0.25
-    assert '25.0 %' in caption_html(pair, ['A', 'B'], 'x.png')
-    assert 'x.png, 4 x 2' in caption_html([segmented], ['A'], 'x.png')
+    assert difference(pair) == 0.25 and difference([segmented]) is None
+    assert '25.0 %' in caption_html('x', ['A', 'B'], 0.25)
 
 
 def test_views(segmented):
-    assert (draw_view(segmented, 'mask', 0.2) == PALETTE[segmented.labels]).all()
-    assert (draw_view(segmented, 'overlay', 0) == 100).all()
-    blended = np.round(100 * 0.5 + PALETTE[1] * 0.5)
-    assert (draw_view(segmented, 'overlay', 0.5)[0, 0] == blended).all()
+    def draw(view, opacity=1):
+        return Look(view, opacity, 0.3).draw(segmented)
+
+    assert (draw('mask', 0.2) == PALETTE[segmented.labels]).all()
+    assert (draw('overlay', 0) == 100).all()
+    assert (draw('overlay', 0.5)[0, 0] == np.round(100 * 0.5 + PALETTE[1] * 0.5)).all()
     ends = [(68, 1, 84), (253, 231, 37)]  # of viridis
-    assert [tuple(draw_view(segmented, 'confidence', 1)[i, i * 3]) for i in (0, 1)] == ends
-    assert [tuple(draw_view(segmented, 'entropy', 1)[i, i * 3]) for i in (1, 0)] == ends
+    assert [tuple(draw('confidence')[i, i * 3]) for i in (0, 1)] == ends
+    assert [tuple(draw('entropy')[i, i * 3]) for i in (1, 0)] == ends
     assert 'rgb(68 1 84)' in scale_html('entropy') and scale_html('mask') == ''
 
 
@@ -88,15 +102,15 @@ def test_a_click_tells_class_and_confidence(segmented):
 def test_boxes_are_left_out_by_score_and_listed(found):
     kept = surest(found, 0.3)
     assert kept.scores.tolist() == pytest.approx([0.9, 0.4]) and kept.labels.tolist() == [0, 2]
-    assert [(e.name, e.shares) for e in legend([kept])] == [('road', (1,)), ('a<b', (1,))]
+    assert [(e.name, e.shares) for e in entries_of([kept])] == [('road', (1,)), ('a<b', (1,))]
     rows = boxes_html([kept], ['A']).split('<tr>')[2:]
     assert [row.count('<td>') for row in rows] == [6, 6]
     cells = ('a&lt;b', '0.40', '10', '10', '20', '30')
     assert ''.join(f'<td>{cell}</td>' for cell in cells) in rows[1]
     assert 'road <b>90.0 %</b>, a&lt;b <b>40.0 %' in pixel_html([kept], ['A'], 15, 20)
     assert 'no box' in pixel_html([kept], ['A'], 59, 49)
-    assert 'No box' in legend_html([surest(found, 0.95)])
-    drawn = draw_view(kept, 'overlay', 0.5)
+    assert 'No box' in legend_html(entries_of([surest(found, 0.95)]), True)
+    drawn = Look('overlay', 0.5, 0.3).draw(kept)
     assert (drawn == kept.overlay(score_thr=0.3)).all() and (drawn != found.image).any()
 
 
@@ -110,20 +124,22 @@ def test_a_share_is_0_or_100_percent_only_if_it_is(share, text):
 
 def test_what_is_shown_can_be_downloaded(segmented, found, tmp_path):
     site = Site([Model('a/soma', '', None), Model('frozen', '', None)])
-    shown = Shown('s/street.jpg', [segmented, other(segmented)], tmp_path)
-    parts = show(site, shown, 'overlay', 0.5, 0.3)
+    shown = Shown('s/street.jpg', tmp_path, [segmented, other(segmented)])
+    parts = show(site, shown, Look('overlay', 0.5, 0.3))
     names = ['street_a_soma.png', 'street_frozen.png']
     assert parts['labels'] == [str(tmp_path / name) for name in names]
     assert (np.asarray(Image.open(parts['labels'][0])) == segmented.labels).all()
-    assert parts['picture'] == tuple(parts['views'])
+    assert parts['picture'] == tuple(parts['views']) and '25.0 %' in parts['caption']
     half = np.asarray(Image.open(parts['views'][1]))
     assert (half == other(segmented).overlay(0.5)).all()
-    assert show(site, shown, 'overlay', 0, 0.3)['views'] == parts['views']
+    assert show(site, shown, Look('overlay', 0, 0.3))['views'] == parts['views']
     assert (np.asarray(Image.open(parts['views'][1])) == 100).all()
 
-    parts = show(Site([Model('a', '', None)]), Shown('x.png', [found], tmp_path), 'mask', 0, 0.5)
+    site, shown = Site([Model('a', '', None)]), Shown('x.png', tmp_path, [found])
+    parts = show(site, shown, Look('mask', 0, 0.5))
     assert parts['picture'] == str(tmp_path / 'x_boxes.png') and parts['scale'] == ''
-    assert (tmp_path / 'x.json').read_text().count('bbox') == 3 and '0.40' not in parts['boxes']
+    assert 'x.png, 60 x 50' in parts['caption'] and '0.40' not in parts['boxes']
+    assert (tmp_path / 'x.json').read_text().count('"file_name": "x.png"') == 3
 
 
 def png_of(width, height):
@@ -169,25 +185,30 @@ def test_nothing_outside_of_the_folder_can_be_chosen(tmp_path):
     (folder / 'link.png').symlink_to(outside)
     (folder / 'b.png').symlink_to('day/a.png')
     (tmp_path / 'alias').symlink_to(folder)
-    assert list(find_images(tmp_path / 'alias')) == ['b.png', 'day/a.png']
-    assert find_images(None) == {}
-    with pytest.raises(OSError, match=r'secret\.png is no folder'):
-        find_images(outside)
+    assert list(find_media(tmp_path / 'alias')) == ['b.png', 'day/a.png']
+    assert find_media(None) == {}
+    for path in (outside, tmp_path / 'nothing'):
+        with pytest.raises(InputError, match=f'{path.name} must be a folder'):
+            find_media(path)
 
 
-def test_models_have_names_notes_and_one_meaning(config_file, tiny_config, make_plain, tmp_path):
-    first, second = make_plain(tmp_path / 'a/iter_4.pth'), make_plain(tmp_path / 'b/iter_4.pth')
+def test_models_have_names_notes_and_one_meaning(config_file, tiny_config, tmp_path):
+    first, second = tmp_path / 'a/iter_4.pth', tmp_path / 'b/iter_4.pth'
+    for file in (first, second):
+        file.parent.mkdir()
+        plain_checkpoint(tiny_config, file)
     models = load_models([(config_file, first), (config_file, second)], device='cpu')
     assert [model.name for model in models] == ['a/iter_4', 'b/iter_4']
-    assert models[0].note == 'trained on gta' and not models[0].finds_boxes
+    assert models[0].note == 'trained on gta' and not Site(models).detects
     few = tmp_path / 'few.py'
     tiny_config.model.decode_head.num_classes = 2
     tiny_config.test_dataloader.dataset = dict(
         tiny_config.train_dataloader.dataset, metainfo=dict(classes=['a', 'b'])
     )
     tiny_config.dump(few)
+    third = plain_checkpoint(tiny_config, tmp_path / 'c.pth')
     with pytest.raises(InputError, match='tiny and few have other classes'):
-        load_models([(config_file, first), (few, make_plain(tmp_path / 'c.pth', few))])
+        load_models([(config_file, first), (few, third)])
     assert note_of(tiny_config.__class__({})) == ''
 
 

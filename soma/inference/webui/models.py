@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmengine.config import Config
-from mmseg.models.segmentors import BaseSegmentor
 from PIL import Image
 
 from ...checkpoints.open import open_checkpoint
@@ -21,7 +20,7 @@ from ...utils.config import each_dataset, load_config
 from ..images import read_bgr
 from ..inferencer import Inferencer
 from ..prediction import Prediction
-from ..visualize import list_images
+from ..sources import IMAGES, VIDEOS, list_files
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,32 @@ class Model:
     note: str
     inferencer: Inferencer
 
+
+@dataclass(frozen=True)
+class Site:
+    """What a page is made of.
+
+    Attributes:
+        models: One, or two to compare.
+        media: Images and videos of the folder that can be chosen from, by name.
+        max_pixels: Of an image.
+        max_mb: Of an uploaded file.
+    """
+
+    models: Sequence[Model]
+    media: Mapping[str, Path] = field(default_factory=dict)
+    max_pixels: int = 16_000_000
+    max_mb: int = 64
+
     @property
-    def finds_boxes(self) -> bool:
-        """Whether it is a detector."""
-        return not isinstance(self.inferencer.model, BaseSegmentor)
+    def titles(self) -> list[str]:
+        """The names of the models."""
+        return [model.name for model in self.models]
+
+    @property
+    def detects(self) -> bool:
+        """Whether the models are detectors."""
+        return self.models[0].inferencer.detects
 
 
 def load_models(
@@ -77,7 +98,7 @@ def load_models(
     first, last = models[0], models[-1]
     if list(first.inferencer.classes) != list(last.inferencer.classes):
         raise InputError(f'{first.name} and {last.name} have other classes: compare others')
-    if first.finds_boxes != last.finds_boxes:
+    if first.inferencer.detects != last.inferencer.detects:
         raise InputError(f'only one of {first.name} and {last.name} finds boxes: compare others')
     return models
 
@@ -96,23 +117,29 @@ def note_of(config: Config) -> str:
     return f'trained on {", ".join(names)}' if names else ''
 
 
-def find_images(folder: str | os.PathLike | None) -> dict[str, Path]:
-    """The images of a folder and its subfolders, by their names below it; none of None.
+def find_media(folder: str | os.PathLike | None) -> dict[str, Path]:
+    """The images and videos of a folder and its subfolders, by their names in it; {} of None.
 
     Links that lead out of it are left out, since the page opens nothing else.
 
     Raises:
-        FileNotFoundError: If there is no image.
-        NotADirectoryError: If it is no folder.
+        InputError: If it is no folder, or there are none in it.
         PermissionError: If it may not be read.
     """
     if folder is None:
         return {}
     root = Path(folder).resolve()
-    if not root.is_dir():
-        raise NotADirectoryError(f'{folder} is no folder of images')
-    files = [file for file in list_images(root) if file.resolve().is_relative_to(root)]
+    files = list_files(root, IMAGES + VIDEOS) if root.is_dir() else []
+    files = [file for file in files if file.resolve().is_relative_to(root)]
+    if not files:
+        raise InputError(f'{folder} must be a folder of images or videos, it has none')
     return {file.relative_to(root).as_posix(): file for file in files}
+
+
+def too_large(name: str, width: int, height: int, max_pixels: int) -> InputError:
+    """The error of an image with too many pixels."""
+    limit = f'at most {max_pixels / 1e6:g} million may be opened (--max-pixels)'
+    return InputError(f'{name} has {width} x {height} pixels, {limit}')
 
 
 def open_image(file: Path, max_pixels: int) -> np.ndarray:
@@ -132,18 +159,29 @@ def open_image(file: Path, max_pixels: int) -> np.ndarray:
     except Exception as error:  # broken bytes can raise anything
         reason = why_unreadable(file, error.__cause__ or error)
         raise InputError(f'{file.name} cannot be read as an image: {reason}') from error
-    limit = f'at most {max_pixels / 1e6:g} million may be opened (--max-pixels)'
-    raise InputError(f'{file.name} has {width} x {height} pixels, {limit}')
+    raise too_large(file.name, width, height, max_pixels)
 
 
-def predict_file(models: Sequence[Model], file: Path, max_pixels: int) -> list[Prediction]:
+def predict_image(site: Site, file: Path) -> list[Prediction]:
     """Predict for an image file with each model, with confidence.
 
     Raises:
         InputError: As for :func:`open_image`; if a model cannot take the image.
     """
-    image = open_image(file, max_pixels)
+    image = open_image(file, site.max_pixels)
+    with naming(file):
+        return [model.inferencer.predict(image, confidence=True) for model in site.models]
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Say in one line what goes wrong with a file, named without its folder.
+
+    Raises:
+        InputError: That says it.
+    """
     try:
-        return [model.inferencer.predict(image, confidence=True) for model in models]
-    except (ArithmeticError, MemoryError, RuntimeError, ValueError, cv2.error) as error:
-        raise InputError(f'{file.name}: {one_line(error)}') from error
+        yield
+    except (InputError, MemoryError, RuntimeError) as error:  # of a GPU's memory, too
+        reason = one_line(error).replace(f'{file} ', '')
+        raise InputError(f'{file.name}: {reason}') from error

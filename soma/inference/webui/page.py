@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -15,90 +15,88 @@ from PIL import Image
 
 from ...io.files import InputError
 from ..prediction import Prediction
-from .models import Model, predict_file
+from ..sources import VIDEOS
+from .clips import Clip, predict_clip
+from .models import Model, Site, predict_image
 from .style import ON_CLICK, SWITCH_COLOURS
 from .views import (
     VIEWS,
+    Look,
     boxes_html,
     caption_html,
-    draw_view,
+    difference,
+    legend,
     legend_html,
     pixel_html,
     scale_html,
-    surest,
 )
 
-_DOWNLOADS = ('labels', 'views')
-_START = '<p class="hint">Drop an image, or choose one.</p>'
+_START = '<p class="hint">Drop an image or a video, or choose one.</p>'
+_CLIP = '<p class="hint">Open the video again for another view.</p>'
 _HINT = '<p class="hint">Click into the picture: class and confidence there.</p>'
-
-
-@dataclass(frozen=True)
-class Site:
-    """What a page is made of.
-
-    Attributes:
-        models: One, or two to compare.
-        images: Those of the folder that can be chosen from, by name.
-        max_pixels: Of an image.
-        max_mb: Of an uploaded file.
-    """
-
-    models: Sequence[Model]
-    images: Mapping[str, Path] = field(default_factory=dict)
-    max_pixels: int = 16_000_000
-    max_mb: int = 64
-
-    @property
-    def titles(self) -> list[str]:
-        """The names of the models."""
-        return [model.name for model in self.models]
+_EMPTY = dict(
+    dict.fromkeys(('caption', 'scale', 'boxes'), ''),
+    legend=_START,
+    **dict.fromkeys(('picture', 'clip', 'labels', 'views')),
+)
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a visitor looks at: predictions for a file, and a folder for pictures of them."""
+    """What a visitor looks at: predictions for a file, and a folder for pictures of them.
+
+    There are no predictions of a video, which is drawn once.
+    """
 
     file: str
-    predictions: Sequence[Prediction]
     folder: Path
+    predictions: Sequence[Prediction] = ()
 
 
-def show(site: Site, shown: Shown, view: str, opacity: float, score_thr: float) -> dict[str, Any]:
-    """Make what a page shows of predictions.
-
-    Args:
-        site: What the page is made of.
-        shown: The predictions.
-        view: One of ``VIEWS``, of segmentations.
-        opacity: Of an overlay, 0 to 1.
-        score_thr: Boxes with lower scores are left out.
+def show(site: Site, shown: Shown, look: Look) -> dict[str, Any]:
+    """Make what a page shows of the predictions for an image.
 
     Returns:
         Files of ``picture`` (two to compare), ``views`` and ``labels`` (to download), and HTML of
         ``caption``, ``legend``, ``scale`` and ``boxes``.
     """
-    predictions = [surest(prediction, score_thr) for prediction in shown.predictions]
-    boxes = predictions[0].boxes is not None
-    views, labels = [], []
+    predictions, views, labels = look.select(shown.predictions), [], []
+    first = predictions[0]
     for title, prediction, whole in zip(site.titles, predictions, shown.predictions, strict=True):
         name = Path(shown.file).stem
         if len(site.models) > 1:
             name = f'{name}_{title.replace("/", "_")}'
-        views.append(str(shown.folder / f'{name}_{"boxes" if boxes else view}.png'))
+        suffix, view = ('png', look.view) if first.boxes is None else ('json', 'boxes')
+        views.append(str(shown.folder / f'{name}_{view}.png'))
         # it must be quick
-        Image.fromarray(draw_view(prediction, view, opacity)).save(views[-1], compress_level=1)
-        labels.append(str(shown.folder / f'{name}.{"json" if boxes else "png"}'))
+        Image.fromarray(look.draw(prediction)).save(views[-1], compress_level=1)
+        labels.append(str(shown.folder / f'{name}.{suffix}'))
         if not os.path.exists(labels[-1]):
-            whole.save(labels[-1])
+            whole.save(labels[-1], Path(shown.file).name)
+    height, width = first.image.shape[:2]
+    shares = [prediction.shares() for prediction in predictions]
+    text, differ = f'{shown.file}, {width} x {height}', difference(predictions)
+    is_boxes = first.boxes is not None
     return dict(
         picture=tuple(views) if len(views) > 1 else views[0],
         views=views,
         labels=labels,
-        caption=caption_html(predictions, site.titles, shown.file),
-        legend=legend_html(predictions),
-        scale='' if boxes else scale_html(view),
-        boxes=boxes_html(predictions, site.titles) if boxes else '',
+        caption=caption_html(text, site.titles, differ),
+        legend=legend_html(legend(shares, first.classes, first.palette), is_boxes),
+        scale='' if is_boxes else scale_html(look.view),
+        boxes=boxes_html(predictions, site.titles) if is_boxes else '',
+    )
+
+
+def show_clip(site: Site, clip: Clip, file: Path, look: Look) -> dict[str, Any]:
+    """Make what a page shows of a video: ``clip``, ``caption``, ``legend`` and ``scale``."""
+    model = site.models[0].inferencer
+    entries = legend(clip.shares, model.classes, model.palette)
+    return dict(
+        clip=str(file),
+        caption=caption_html(clip.text, site.titles, clip.differ),
+        legend=legend_html(entries, site.detects),
+        scale='' if site.detects else scale_html(look.view),
     )
 
 
@@ -116,7 +114,7 @@ class Page:
 
     def __init__(self, gr: ModuleType, site: Site, work: Path) -> None:
         self._gr, self._site, self._work = gr, site, work
-        self._detects = site.models[0].finds_boxes
+        self._detects = site.detects
         options = dict(title='soma: ' + ' against '.join(site.titles), fill_width=True)
         with gr.Blocks(**options, analytics_enabled=False, delete_cache=(600, 3600)) as self.blocks:
             gr.HTML(_header(site.models), js_on_load=SWITCH_COLOURS)
@@ -129,15 +127,17 @@ class Page:
                 with gr.Column(scale=1, min_width=400, elem_id='middle'):
                     pictures = self._add_picture()
                 with gr.Column(scale=0, min_width=340 if self._detects else 290):
-                    legend, boxes = gr.HTML(_START), gr.HTML(visible=self._detects)
-            self._parts = dict(**downloads, **pictures, legend=legend, boxes=boxes)
+                    legends, boxes = gr.HTML(_START), gr.HTML(visible=self._detects)
+            self._parts = dict(**downloads, **pictures, legend=legends, boxes=boxes)
             self._connect()
 
     def _add_inputs(self) -> None:
         gr, site = self._gr, self._site
-        label = f'Image of at most {site.max_mb} MB'
-        self._upload = gr.File(label=label, file_types=['image'], height=130, elem_id='upload')
-        names, label = list(site.images), 'Or one of the folder'
+        label = f'Image or short video, {site.max_mb} MB'
+        self._upload = gr.File(
+            label=label, file_types=['image', 'video'], height=130, elem_id='upload'
+        )
+        names, label = list(site.media), 'Or one of the folder'
         self._choice = gr.Dropdown(names, value=None, label=label, visible=bool(names))
         views, segments = [(view.capitalize(), view) for view in VIEWS], not self._detects
         self._look = [
@@ -165,13 +165,15 @@ class Page:
         with gr.HTML(html_template='@children', js_on_load=ON_CLICK, elem_id='canvas') as canvas:
             make = gr.ImageSlider if len(self._site.models) > 1 else gr.Image
             picture = make(interactive=False, show_label=False, buttons=['fullscreen'])
+        options = dict(interactive=False, show_label=False, visible=False, elem_id='clip')
+        clip = gr.Video(buttons=['download'], autoplay=True, loop=True, **options)
         self._canvas, scale, self._pixel = canvas, gr.HTML(), gr.HTML()
-        return dict(caption=caption, picture=picture, scale=scale)
+        return dict(caption=caption, picture=picture, clip=clip, scale=scale)
 
     def _connect(self) -> None:
         gr, state = self._gr, [self._shown, *self._look]
         parts = [p for g in self._parts.values() for p in (g if isinstance(g, list) else [g])]
-        outputs = [*parts, self._shown, self._pixel, self._upload, self._choice]
+        outputs = [*parts, self._canvas, self._shown, self._pixel, self._upload, self._choice]
         # one prediction at a time; what is drawn of another one need not wait
         predicting = dict(concurrency_id='model', show_progress_on=self._parts['picture'])
         uploads = [self._upload.upload, self._upload.clear]
@@ -184,7 +186,7 @@ class Page:
         def tell(shown: Any, view: str, opacity: float, score: float, event: gr.EventData) -> str:
             if shown is None:
                 return ''
-            predictions = [surest(prediction, score) for prediction in shown.predictions]
+            predictions = Look(view, opacity, score).select(shown.predictions)
             return pixel_html(predictions, self._site.titles, event.x, event.y)
 
         telling = dict(show_progress='hidden', concurrency_limit=None)
@@ -195,39 +197,52 @@ class Page:
         return self._open(path, path and path.name, before, look) | {self._choice: None}
 
     def _open_choice(self, name: str | None, before: Shown | None, *look: Any) -> dict:
-        return self._open(self._site.images.get(name), name, before, look) | {self._upload: None}
+        return self._open(self._site.media.get(name), name, before, look) | {self._upload: None}
 
     def _open(self, path: Path | None, name: str | None, before: Shown | None, look: Any) -> dict:
         _forget(before)
+        if path is None:
+            return self._nothing()
+        folder, look = Path(tempfile.mkdtemp(dir=self._work)), Look(*look)
         try:
-            predictions = path and predict_file(self._site.models, path, self._site.max_pixels)
+            if path.suffix.lower() in VIDEOS:
+                out = folder / f'{path.stem}_{"boxes" if self._site.detects else look.view}.mp4'
+                bar = self._gr.Progress()
+                clip = predict_clip(
+                    self._site, path, out, look, lambda done: bar(done, 'predicting')
+                )
+                shown, values = Shown(name, folder), show_clip(self._site, clip, out, look)
+            else:
+                shown = Shown(name, folder, predict_image(self._site, path))
+                values = show(self._site, shown, look)
         except InputError as error:
+            shutil.rmtree(folder)
             self._gr.Warning(escape(str(error)), title='This cannot be shown')
             return self._nothing() | {self._upload: None}
-        if predictions is None:
-            return self._nothing()
-        shown = Shown(name, predictions, Path(tempfile.mkdtemp(dir=self._work)))
-        return {self._shown: shown, self._pixel: _HINT, **self._draw(shown, *look)}
+        hint = _HINT if shown.predictions else _CLIP
+        return {self._shown: shown, self._pixel: hint, **self._update(_EMPTY | values)}
 
     def _nothing(self) -> dict:
-        empty = dict.fromkeys(self._parts, None) | dict(
-            legend=_START, caption='', scale='', boxes=''
-        )
-        for name in _DOWNLOADS:
-            empty[name] = [None] * len(self._site.models)
-        return {self._shown: None, self._pixel: '', **self._update(empty)}
+        return {self._shown: None, self._pixel: '', **self._update(_EMPTY)}
 
     def _draw(self, shown: Shown | None, *look: Any) -> dict:
-        return self._update({} if shown is None else show(self._site, shown, *look))
+        is_image = shown is not None and shown.predictions
+        return self._update(show(self._site, shown, Look(*look)) if is_image else {})
 
     def _update(self, values: Mapping[str, Any]) -> dict:
-        update = {}
+        """The values of parts, as gradio takes them; a part without one is left as it is."""
+        update, gr = {}, self._gr
         for name, value in values.items():
-            if name not in _DOWNLOADS:
-                update[self._parts[name]] = value
-                continue
-            for button, file in zip(self._parts[name], value, strict=True):
-                update[button] = self._gr.update(value=file, interactive=file is not None)
+            part = self._parts[name]
+            if isinstance(part, list):
+                files = value or [None] * len(part)
+                for button, file in zip(part, files, strict=True):
+                    update[button] = gr.update(value=file, interactive=file is not None)
+            elif name == 'clip':
+                update[part] = gr.update(value=value, visible=value is not None)
+                update[self._canvas] = gr.update(visible=value is None)
+            else:
+                update[part] = value
         return update
 
 
@@ -235,7 +250,7 @@ def _header(models: Sequence[Model]) -> str:
     names = ' <small>against</small> '.join(escape(model.name) for model in models)
     notes = dict.fromkeys(model.note for model in models if model.note)
     classes = len(models[0].inferencer.classes)
-    kind = 'detector' if models[0].finds_boxes else 'segmentation'
+    kind = 'detector' if models[0].inferencer.detects else 'segmentation'
     text = ' · '.join([*map(escape, notes), f'{kind} of {classes} classes'])
     button = '<button title="light or dark">\u25d0</button>'
     return f'<header><div><h1>{names}</h1><p>{text}</p></div>{button}</header>'

@@ -15,7 +15,8 @@ from types import ModuleType
 from unittest import mock
 
 from ...io.files import InputError
-from .page import Page, Site
+from .models import Site
+from .page import Page
 from .style import CSS, FONTS, MONO
 
 
@@ -41,6 +42,8 @@ def check_address(host: str, port: int) -> None:
         InputError: If it cannot.
     """
     try:
+        if not 0 < port < 2**16:
+            raise OverflowError('it is none')
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family) as server:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

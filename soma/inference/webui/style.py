@@ -20,6 +20,7 @@ header button { font-size: 22px; line-height: 1; padding: 4px 8px; cursor: point
 #canvas .image-container { min-height: 300px; align-content: center; }
 #canvas .image-frame { width: 100%; }
 #canvas img { width: 100%; max-height: 560px; object-fit: contain; cursor: crosshair; }
+#clip video { max-height: 560px; }
 .caption, .scale { display: flex; justify-content: space-between; align-items: center; gap: 12px;
   font-size: 13px; }
 .caption span { color: var(--soft); margin: auto; text-align: center; }

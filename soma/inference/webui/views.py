@@ -5,8 +5,8 @@ Where several predictions are taken they are of one image, each of a model of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 from typing import NamedTuple
 
@@ -50,38 +50,64 @@ def surest(prediction: Prediction, score_thr: float) -> Prediction:
     return replace(prediction, **parts)
 
 
-def draw_view(prediction: Prediction, view: str, opacity: float) -> np.ndarray:
-    """Draw one of ``VIEWS``, or boxes.
+@dataclass(frozen=True)
+class Look:
+    """How a visitor looks at predictions.
 
-    Args:
-        prediction: A segmentation with its confidence, or boxes, which are all drawn.
+    Attributes:
         view: One of ``VIEWS``; of no meaning for boxes.
         opacity: Share of the classes' colours in an overlay, 0 to 1.
-
-    Returns:
-        Shape ``(h, w, 3)``, uint8, RGB.
+        score_thr: Boxes with lower scores are left out.
     """
-    if prediction.boxes is not None:
-        return prediction.overlay(score_thr=0)
-    if view in _MAPS:
-        return colour_map(prediction.scores if view == 'confidence' else prediction.entropy)
-    return prediction.overlay(1 if view == 'mask' else opacity)
+
+    view: str
+    opacity: float
+    score_thr: float
+
+    def select(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """Leave boxes of low scores out."""
+        return [surest(prediction, self.score_thr) for prediction in predictions]
+
+    def draw(self, prediction: Prediction) -> np.ndarray:
+        """Draw a segmentation, with its confidence, or all boxes.
+
+        Returns:
+            Shape ``(h, w, 3)``, uint8, RGB.
+        """
+        if prediction.boxes is not None:
+            return prediction.overlay(score_thr=0)
+        if self.view in _MAPS:
+            is_confidence = self.view == 'confidence'
+            return colour_map(prediction.scores if is_confidence else prediction.entropy)
+        return prediction.overlay(1 if self.view == 'mask' else self.opacity)
 
 
-def legend(predictions: Sequence[Prediction]) -> list[Entry]:
-    """The classes that are there, the largest first."""
-    first = predictions[0]
-    shares = [prediction.shares() for prediction in predictions]
+def legend(
+    shares: Sequence[Mapping[str, float]], classes: Sequence[str], palette: np.ndarray
+) -> list[Entry]:
+    """The classes that are there, the largest first.
+
+    Args:
+        shares: Of each model, as :meth:`Prediction.shares` gives them.
+        classes: Their names.
+        palette: Their colours.
+    """
     entries = [
         Entry(name, tuple(colour), tuple(of_one[name] for of_one in shares))
-        for name, colour in zip(first.classes, first.palette.tolist(), strict=True)
+        for name, colour in zip(classes, palette.tolist(), strict=True)
     ]
     return sorted((e for e in entries if any(e.shares)), key=lambda entry: -max(entry.shares))
 
 
-def difference(first: Prediction, second: Prediction) -> float:
-    """The share of the pixels, 0 to 1, to which two segmentations give different classes."""
-    return float(np.mean(first.labels != second.labels))
+def difference(predictions: Sequence[Prediction]) -> float | None:
+    """The share of the pixels, 0 to 1, to which two segmentations give different classes.
+
+    None if they are no two segmentations.
+    """
+    first, last = predictions[0], predictions[-1]
+    if len(predictions) < 2 or first.boxes is not None:
+        return None
+    return float(np.mean(first.labels != last.labels))
 
 
 def what_is_at(prediction: Prediction, x: int, y: int) -> list[tuple[str, float]]:
@@ -105,16 +131,15 @@ def percent(share: float) -> str:
     return f'{100 * share:.1f} %'
 
 
-def legend_html(predictions: Sequence[Prediction]) -> str:
+def legend_html(entries: Sequence[Entry], counts_boxes: bool) -> str:
     """A legend: of each class its colour, its shares or numbers of boxes, and bars of them."""
-    entries, boxes = legend(predictions), predictions[0].boxes is not None
     if not entries:
         return '<p class="hint">No box has such a score.</p>'
     largest = max(entries[0].shares)
     lines = []
     for name, colour, shares in entries:
         paint = f'background:rgb{colour}'
-        numbers = [f'{share:.0f}' if boxes else percent(share) for share in shares]
+        numbers = [f'{share:.3g}' if counts_boxes else percent(share) for share in shares]
         texts = ''.join(f'<b>{escape(number)}</b>' for number in numbers)
         widths = [f'width:{100 * share / largest:.1f}%' for share in shares]
         bars = ''.join(f'<s style="{width};{paint}"></s>' for width in widths)
@@ -123,17 +148,16 @@ def legend_html(predictions: Sequence[Prediction]) -> str:
     return f'<ul class="legend">{"".join(lines)}</ul>'
 
 
-def caption_html(predictions: Sequence[Prediction], titles: Sequence[str], file: str) -> str:
-    """The line above a picture: the file, or two models and how far they differ."""
-    height, width = predictions[0].image.shape[:2]
-    middle = f'{escape(file)}, {width} x {height}'
-    if len(predictions) == 1:
-        return f'<div class="caption"><span>{middle}</span></div>'
-    if predictions[0].boxes is None:
-        share = percent(difference(*predictions))
-        middle = f'they differ at <b>{escape(share)}</b> of the pixels'
+def caption_html(text: str, titles: Sequence[str], differ: float | None = None) -> str:
+    """The line above a picture: a text, or two models and how far they differ."""
+    middle = f'<span>{escape(text)}</span>'
+    if len(titles) == 1:
+        return f'<div class="caption">{middle}</div>'
+    if differ is not None:
+        share = escape(percent(differ))
+        middle = f'<span title="{escape(text)}">they differ at <b>{share}</b> of the pixels</span>'
     first, second = map(escape, titles)
-    return f'<div class="caption"><b>{first}</b><span>{middle}</span><b>{second}</b></div>'
+    return f'<div class="caption"><b>{first}</b>{middle}<b>{second}</b></div>'
 
 
 def scale_html(view: str) -> str:
