@@ -12,6 +12,7 @@ from submission import _SERVERS
 from soma.checkpoints.combine import OPERATIONS
 from soma.checkpoints.export.peft import NAMES
 from soma.datasets.prepare.layouts import LAYOUTS
+from soma.inference.outputs import KINDS
 from soma.models.backbones.dinov2_weights import POS_EMBED_INTERP
 from soma.models.segmentors.ensemble import OPERATIONS as ENSEMBLES
 from soma.utils.cli import ScriptParser
@@ -42,6 +43,12 @@ SAME = {
         'c.py f.pth i --backbone b.pth --save-dir o',
         'c.py i --adapter f.pth --backbone_ckpt b.pth --save_dir o',
         'c.py --images i f.pth --pretrained b.pth --out o',
+    ],
+    'predict.py': [
+        '--config c.py --checkpoint f.pth --source i v.mp4 --base b.pth --out o',
+        'c.py f.pth i v.mp4 --base b.pth --out o',
+        'c.py i v.mp4 --adapter f.pth --backbone b.pth --out o',
+        'c.py --sources i v.mp4 --checkpoint f.pth --pretrained b.pth --out o',
     ],
     'analysis_tools/benchmark.py': [
         '--config c.py --checkpoint f.pth --out s.json',
@@ -122,6 +129,8 @@ OPTIONS = {
     '--amp',
     'test.py': '--work-dir --cfg-options --trust --launcher --local_rank --local-rank --force '
     '--test-data --out --show --wait-time --show-dir --tta --corruptions --severities --reference',
+    'predict.py': '--save --ids --score-thr --opacity --every --frames --batch --amp --compile '
+    '--tta --device --overwrite --force --trust',
     'visualize.py': '--suffix --score-thr --device --force --trust',
     'analysis_tools/benchmark.py': '--phase --batch-size --iters --warmup --size --amp '
     '--cfg-options --trust',
@@ -237,6 +246,8 @@ for script in sys.argv[1:]:
         ('test_ensemble.py', 'c.py a.pth --operation mul --method add', '--method: not allowed'),
         ('visualize.py', 'c.py f.pth', 'required: image (or --image)'),
         ('visualize.py', 'c.py f.pth i --image j', "'i' is one too many beside --image"),
+        ('predict.py', 'c.py f.pth', 'required: source (or --source)'),
+        ('predict.py', 'f.pth', 'required: source (or --source)'),
         ('merge_soma_weights.py', '--base b.pth --out m.pth', 'required: --adapter'),
         ('model_reparameterization.py', 'o.pth --out p.pth --checkpoints a.pth', "'o.pth' is one"),
         ('misc/pack_submission.py', 'bdd p d o.zip', "invalid choice: 'bdd'"),
@@ -258,6 +269,7 @@ def test_what_does_not_fit_is_said_in_one_line(script, line, message, monkeypatc
         ('export_adapter.py', '--base-model', NAMES),
         ('convert_models/convert_dinov2.py', '--pos-embed-interp', POS_EMBED_INTERP),
         ('misc/pack_submission.py', '', _SERVERS),
+        ('predict.py', '--save', KINDS),
     ],
 )
 def test_choices_are_those_of_the_package(script, option, choices, monkeypatch, capsys):
@@ -267,6 +279,13 @@ def test_choices_are_those_of_the_package(script, option, choices, monkeypatch, 
         runpy.run_path(str(TOOLS / script), run_name='__main__')
     (listed,) = set(re.findall(rf'{option} ?\{{(.*?)\}}', capsys.readouterr().out))
     assert listed.split(',') == list(choices)
+
+
+def test_a_config_can_be_left_out_of_a_prediction(parse):
+    expected = parse('predict.py', '--checkpoint f.pth --source i j')
+    assert expected['config'] is None and expected['source'] == ['i', 'j']
+    for line in ('f.pth i j', 'i j --checkpoint f.pth', '--checkpoint f.pth i j'):
+        assert parse('predict.py', line) == expected
 
 
 @pytest.mark.parametrize('script', [name for name in SAME if name.startswith('convert_datasets')])

@@ -21,8 +21,7 @@ def parse_args() -> argparse.Namespace:
         '--save',
         nargs='+',
         choices=KINDS,
-        metavar='KIND',
-        help=f'{", ".join(KINDS)} (default: overlays; of images also masks or boxes)',
+        help='what to write (default: overlays; of images also masks or boxes)',
     )
     parser.add_argument(
         '--ids', choices=['cityscapes'], help='masks hold these ids, not places of classes'

@@ -31,11 +31,11 @@ def made_by(model: Inferencer, **settings: object) -> dict:
     parts = [model.config.model.to_dict(), test_steps(model.config)]
     config = json.dumps(parts, default=str, sort_keys=True)
     return {
+        **settings,
         'checkpoint': str(model.checkpoint),
         'checkpoint_sha256': digest.hexdigest(),
         'config': str(model.config.filename or 'that of the checkpoint'),
         'config_sha256': hashlib.sha256(config.encode()).hexdigest(),
-        **settings,
     }
 
 

@@ -134,7 +134,7 @@ class _Run:
         self.model, self.pace, self.done = model, pace, Done(folder)
         self.outputs = Outputs(folder, look, model)
         settings = dict(ids=look.ids, score_thr=look.score_thr, opacity=look.opacity)
-        settings |= dict(amp=model.amp, every=pace.every, frames=pace.frames)
+        settings |= dict(amp=model.amp, tta=model.tta, every=pace.every, frames=pace.frames)
         columns = ('frames', *COLUMNS, *model.classes)
         self.journal = Journal(folder, made_by(model, **settings), columns, pace.overwrite)
         # the random choices of views are not made for threads
@@ -256,7 +256,7 @@ class _Run:
             if not count:
                 raise InputError(f'{source} has no frames')
             if writer is not None:
-                writer.finish(frames.end)
+                writer.finish(frames.end, cut=self.pace.frames is not None)
         self.journal.add(source, [count, *(total / count)])
 
 

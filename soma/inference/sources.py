@@ -116,7 +116,7 @@ def find_sources(words: Sequence[str], left_out: Sequence[Path] = ()) -> list[So
         InputError: If a word names nothing of that kind, or two files have one name.
         PermissionError: If a folder may not be read.
     """
-    files: dict[Path, None] = {}
+    files: dict[tuple[str, str], Path] = {}
     cameras, tops = [], []
     for word in words:
         paths = [Path(word)]
@@ -124,17 +124,17 @@ def find_sources(words: Sequence[str], left_out: Sequence[Path] = ()) -> list[So
             cameras.append(Source(int(word), f'camera{int(word)}', 'camera'))
             continue
         if not paths[0].exists() and has_magic(word):
-            paths = [Path(path) for path in sorted(glob(word, recursive=True))]
-        found = [
-            file for path in paths for file in list_files(os.path.abspath(path), IMAGES + VIDEOS)
-        ]
+            fitting = sorted(glob(word, recursive=True), key=lambda path: (path.count('/'), path))
+            paths = [Path(path) for path in fitting]
+        found = [f for path in paths for f in list_files(os.path.abspath(path), IMAGES + VIDEOS)]
         found = [file for file in found if not _is_below(file, left_out)]
         if not found:
             raise InputError(_why_nothing(word, paths))
-        files.update(dict.fromkeys(found))
+        for file in found:  # links may lead to a folder in several ways
+            files.setdefault((os.path.realpath(file.parent), file.name), file)
         alone = len(words) == 1 and len(paths) == 1 and paths[0].is_dir()
         tops += [os.path.abspath(path if alone else path.parent) for path in paths]
-    names = short_names(list(files), Path(os.path.commonpath(tops))) if files else {}
+    names = short_names([*files.values()], Path(os.path.commonpath(tops))) if files else {}
     kinds = {file: 'image' if file.suffix.lower() in IMAGES else 'video' for file in names}
     found = [Source(file, name, kinds[file]) for file, name in names.items()]
     return sorted([*found, *dict.fromkeys(cameras)], key=lambda source: source.kind != 'image')

@@ -178,14 +178,14 @@ class VideoWriter:
         frame.pts, frame.time_base, self._last = pts, self.time_base, pts
         self._add(self._stream.encode(frame))
 
-    def finish(self, end: int) -> None:
-        """Complete the file: the last frame is shown until ``end``."""
+    def finish(self, end: int, cut: bool = False) -> None:
+        """Complete the file: the last frame is shown until ``end``, where the sound can be cut."""
         self._add(self._stream.encode(None))
         if self._held is not None:
             self._held.duration = max(1, end - self._held.pts)
             self._file.mux(self._held)
         if self._sound is not None:
-            self._sound.write(end * self.time_base)
+            self._sound.write(end * self.time_base if cut else None)
 
     def _add(self, packets: list) -> None:
         """Write packets; the newest is held back until it is known when it ends."""
@@ -213,11 +213,11 @@ class _Sound:
             made = target.add_stream('aac', rate=stream.rate, layout=layout)
             self._packets = self._encoded(source, stream, made)
 
-    def write(self, until: Fraction) -> None:
-        """Write what is heard before a time in seconds."""
+    def write(self, until: Fraction | None) -> None:
+        """Write what is heard before a time in seconds, or all that is left if None."""
         while (packet := self._next or next(self._packets, None)) is not None:
             self._next = packet
-            if packet.pts * packet.time_base >= until:
+            if until is not None and packet.pts * packet.time_base >= until:
                 return
             self._next = None
             self._target.mux(packet)

@@ -1,16 +1,21 @@
 """Predictions of images in all the forms that people have them in."""
 
+import csv
+import json
 import shutil
+from pathlib import Path
 
 import mmcv
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from PIL import Image
 
 from soma.inference import Inferencer
 from soma.inference.images import to_bgr
+from soma.io.checkpoint_files import write_checkpoint
 from soma.io.files import InputError
 
 
@@ -73,6 +78,72 @@ def test_a_file_of_weights_alone_is_enough(trained, street_data, tmp_path):
     shutil.copy(trained[1], tmp_path / 'other.pth')
     with pytest.raises(InputError, match=r'one checkpoint, it has model.pth, other.pth'):
         Inferencer.from_pretrained(tmp_path)
+
+
+def shares(folder):
+    with Path(folder, 'summary.csv').open(newline='') as file:
+        return {row['name']: float(row['building']) for row in csv.DictReader(file)}
+
+
+def test_the_script(trained, run_here, street_data, tta, tmp_path, capsys):
+    config, file = trained
+    config_file, images = tmp_path / 'tiny.py', street_data / 'images'
+    Config({**config.to_dict(), 'custom_imports': dict(imports=['soma'])}).dump(config_file)
+    options = ['--device', 'cpu', '--out']
+    run_here('predict.py', config_file, images, '--checkpoint', file, *options, 'out')
+    expected = {f'0000{i}': (Image.open(images / f'0000{i}.png')) for i in range(4)}
+    model = Inferencer(config, file, 'cpu')
+    for name, image in expected.items():
+        labels = model.predict(image).labels
+        assert (np.asarray(Image.open(f'out/masks/{name}.png')) == labels).mean() > 0.999
+        assert shares('out')[name] == pytest.approx((labels == 2).mean(), abs=0.002)
+    assert len(shares('out')) == 4
+    # the config of the checkpoint; batches and bfloat16 change little
+    run_here('predict.py', file, images, *options, 'alone', '--amp', '--batch', '3')
+    assert shares('alone') == pytest.approx(shares('out'), abs=0.05)
+    Config({**config.to_dict(), **tta}).dump('tta.py')
+    run_here('predict.py', 'tta.py', file, images / '00000.png', *options, 'tta', '--tta')
+    assert [*shares('tta')] == ['00000']
+    assert '1 images in ' in capsys.readouterr().out
+    for wrong, message in {
+        'tta --tta --score-thr 0.5': 'made with score_thr 0.3, this is 0.5',
+        'tta': 'made with tta True, this is False: name another folder',
+        'new --tta': 'the config has no tta_pipeline, which --tta needs',
+        'new --save boxes': 'the model segments: it has no boxes to save',
+        'new --every 2': '--every and --frames are for videos and cameras',
+        'new --opacity 2': 'opacity must be from 0 to 1, got 2.0',
+        'new --batch 0': 'batch_size must be 1 or more, got 0',
+    }.items():
+        name = 'tta.py' if wrong.startswith('tta') else config_file
+        with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+            run_here('predict.py', name, file, images, *options, *wrong.split())
+    Path('bad').mkdir()
+    Path('bad/x.png').write_text('no image')
+    with pytest.raises(SystemExit, match=r'^error: 1 of 1 failed: \S+bad/x.png cannot be read'):
+        run_here('predict.py', file, 'bad', *options, 'bad_out')
+
+
+def test_the_script_with_a_detector(tiny_detector, build_runner, run_here, box_data, tmp_path):
+    file, model = tmp_path / 'det.pth', build_runner(tiny_detector).model
+    model.init_weights()
+    write_checkpoint({'state_dict': model.state_dict()}, file)
+    images = box_data / 'night/VOC2007/JPEGImages'
+    tiny_detector.custom_imports = dict(imports=['soma'])
+    tiny_detector.dump(tmp_path / 'det.py')
+    options = ['--device', 'cpu', '--amp', '--score-thr', '0', '--out', 'out']
+    run_here('predict.py', tmp_path / 'det.py', file, images, *options)
+    boxes = json.loads(Path('out/boxes.json').read_text())
+    assert len(boxes) == 90 and {box['file_name'] for box in boxes} == {'0.jpg', '1.jpg', '2.jpg'}
+    with open('out/summary.csv') as rows:
+        assert [sum(map(float, row[5:])) for row in [*csv.reader(rows)][1:]] == [30] * 3
+
+
+def test_a_few_shot_model_is_refused_at_once(tiny_config):
+    parts = {key: tiny_config.model[key] for key in ('backbone', 'data_preprocessor')}
+    tiny_config.model = dict(type='PrototypeSegmentor', **parts)
+    tiny_config.model.data_preprocessor.type = 'EpisodePreProcessor'
+    with pytest.raises(InputError, match='a few-shot model segments by support images'):
+        Inferencer(tiny_config, 'missing.pth', 'cpu')
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,13 @@ TOOLS = {
         ('@tiny.py @merged.pth @good.png --out out --device toaster', 'toaster'),
         ('@tiny.py @nowhere.pth @good.png --out out', r'nowhere\.pth'),
     ],
+    'predict.py': [
+        ('@tiny.py @merged.pth @nowhere --out out', 'there is no file or folder'),
+        ('@tiny.py @merged.pth @mixed --out out', r'2 of \d failed: .*(cut\.jpg|empty\.png)'),
+        ('@tiny.py @merged.pth @good.png --out @tiny.py', r'tiny\.py'),
+        ('@tiny.py @merged.pth @good.png --out out --device toaster', 'toaster'),
+        ('@tiny.py @nowhere.pth @good.png --out out', r'nowhere\.pth'),
+    ],
     'check_data.py': [
         ('@no_model.py --out out', 'no train, val or test data'),
         ('@tiny.py --nproc 0 --out out', 'nproc'),
