@@ -122,6 +122,21 @@ def test_a_share_is_0_or_100_percent_only_if_it_is(share, text):
     assert percent(share) == text
 
 
+@pytest.mark.parametrize(
+    ('names', 'titles'),
+    [
+        (['soma_x_gta'], ['soma_x_gta']),
+        (['soma_x_gta', 'frozen_x_gta'], ['soma', 'frozen']),
+        (['soma_x_gta', 'soma_y-b_gta'], ['x', 'y-b']),
+        (['soma', 'soma_x'], ['soma', 'soma_x']),
+        (['a/iter_4', 'b/iter_4'], ['a/iter', 'b/iter']),
+        (['same_x', 'same_x'], ['same_x', 'same_x']),
+    ],
+)
+def test_two_models_are_called_by_what_differs(names, titles):
+    assert Site([Model(name, '', None) for name in names]).titles == titles
+
+
 def test_what_is_shown_can_be_downloaded(segmented, found, tmp_path):
     site = Site([Model('a/soma', '', None), Model('frozen', '', None)])
     shown = Shown('s/street.jpg', tmp_path, [segmented, other(segmented)])

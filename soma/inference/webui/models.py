@@ -56,8 +56,15 @@ class Site:
 
     @property
     def titles(self) -> list[str]:
-        """The names of the models."""
-        return [model.name for model in self.models]
+        """The names of the models; of two only that in which they differ."""
+        first, last = (model.name.split('_') for model in (self.models[0], self.models[-1]))
+        if first == last:
+            return [model.name for model in self.models]
+        while len(first) > 1 < len(last) and first[-1] == last[-1]:
+            del first[-1], last[-1]
+        while len(first) > 1 < len(last) and first[0] == last[0]:
+            del first[0], last[0]
+        return ['_'.join(first), '_'.join(last)]
 
     @property
     def detects(self) -> bool:

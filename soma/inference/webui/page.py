@@ -178,7 +178,7 @@ class Page:
         predicting = dict(concurrency_id='model', show_progress_on=self._parts['picture'])
         uploads = [self._upload.upload, self._upload.clear]
         gr.on(uploads, self._open_upload, [self._upload, *state], outputs, **predicting)
-        self._choice.input(self._open_choice, [self._choice, *state], outputs, **predicting)
+        self._choice.select(self._open_choice, [self._choice, *state], outputs, **predicting)
         drawing = dict(concurrency_id='drawing', trigger_mode='always_last')
         changes = [part.input for part in self._look]
         gr.on(changes, self._draw, state, parts, show_progress='hidden', **drawing)

@@ -16,6 +16,7 @@ header button { font-size: 22px; line-height: 1; padding: 4px 8px; cursor: point
 .download { overflow-wrap: anywhere; }
 .html-container { padding: 2px 0 !important; }
 #upload .icon-wrap { display: none; }
+#choice input { text-overflow: ellipsis; }
 #canvas .has_children { gap: 0; }
 #canvas .image-container { min-height: 300px; align-content: center; }
 #canvas .image-frame { width: 100%; }
