@@ -3,7 +3,6 @@
 import argparse
 
 from soma.utils.cli import ScriptParser, add_base, add_checkpoint, add_trust, command
-from soma.utils.jobs import interrupt_on_signals
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,11 +37,12 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Load the models, serve the page."""
     args = parse_args()
-    interrupt_on_signals()  # so that files are removed
     # here, so that --help need not wait
     from soma.inference.webui.models import Site, find_media, load_models
     from soma.inference.webui.server import check_address, import_gradio, serve
+    from soma.utils.jobs import interrupt_on_signals
 
+    interrupt_on_signals()  # so that temporary files are removed
     with command(args.trust):
         import_gradio()  # what is wrong is said before models load
         check_address(args.host, args.port)

@@ -7,6 +7,7 @@ With ``SOMA_SCREENSHOTS=docs/images`` it also takes the pictures of the guide, o
 import os
 import shutil
 import socket
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -172,7 +173,7 @@ def test_two_models(visit, pair, street_data, monkeypatch):
     pictures = [picture(page, 0), picture(page, 1)]
     drawn = [prediction.overlay(0.6) for prediction in (first, second)]
     assert all(any((p == d).all() for p in pictures) for d in drawn)
-    assert page.locator('.legend li').first.locator('b').count() == 2
+    assert page.locator('.legend li').first.locator('b').all_inner_texts() == ['soma', 'frozen']
     said = click(page, 12, 40, (80, 48))
     assert all(p.classes[p.labels[40, 12]] in said for p in (first, second))
     assert saved(page, 'Mask', 1).suggested_filename == '00001_frozen.png'
@@ -244,16 +245,31 @@ def test_a_short_video(visit, pair, street_data, tmp_path):
     assert 'street.mp4, 4 frames of 1.0 s' in page.locator('.caption span').get_attribute('title')
 
 
-def test_nothing_is_left(pair, monkeypatch, tmp_path):
-    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+def test_the_server_leaves_nothing_and_asks_nobody(pair, monkeypatch, tmp_path):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'temporary'))
+    for name in ('home', 'temporary'):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    monkeypatch.chdir(tmp_path)
+    hosts, listens = set(), [True]
+
+    def listen(event, arguments):
+        if listens and event == 'socket.connect' and isinstance(arguments[1], tuple):
+            hosts.add(arguments[1][0])
+        if listens and event == 'socket.getaddrinfo':
+            hosts.add(arguments[0])
+
+    sys.addaudithook(listen)  # which cannot be removed
     with socket.create_server(('127.0.0.1', 0)) as server:
         port = server.getsockname()[1]
     with serving(Site(pair[:1]), port=port) as address:
-        assert [path.name[:11] for path in tmp_path.iterdir()] == ['soma_webui_']
+        assert [path.name[:11] for path in (tmp_path / 'temporary').iterdir()] == ['soma_webui_']
         assert urllib.request.urlopen(address).status == 200
-    assert not [*tmp_path.iterdir()]
+    assert sorted(tmp_path.rglob('*')) == [tmp_path / 'home', tmp_path / 'temporary']
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(address)
+    listens.clear()
+    assert '127.0.0.1' in hosts and hosts <= {'127.0.0.1', 'localhost'}
 
 
 @pytest.mark.skipif(PICTURES is None, reason='only with SOMA_SCREENSHOTS=docs/images')
@@ -262,10 +278,11 @@ def test_pictures_of_the_guide(visit, kind):
     methods = dict(image=['soma'], compare=['frozen', 'soma'], detector=['soma'])[kind]
     configs = REPOSITORY / 'projects/toy_streets/configs'
     work, config = 'demo', '{}_dinov2-toy_semfpn_gta2all_256x256.py'
-    images = REPOSITORY / 'data/toy/acdc/rgb_anon/fog/val'
+    weather = 'night' if kind == 'compare' else 'fog'
+    images = REPOSITORY / 'data/toy/acdc/rgb_anon' / weather / 'val'
     if kind == 'detector':
         work, config = 'demo_det', '{}_dinov2-toy_dino_dc2all_512x256.py'
-        images = REPOSITORY / 'data/toy_weather/Daytime_Foggy'
+        images = REPOSITORY / 'data/toy_weather/diverseWeather/daytime_foggy/VOC2007'
     files = []
     for method in methods:
         found = sorted((REPOSITORY / 'work_dirs' / work / method).glob('iter_*.pth'))

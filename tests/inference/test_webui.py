@@ -73,9 +73,11 @@ def test_a_legend_has_the_shares_of_both_models_the_largest_first(segmented):
         ('road', (0.375, 0.125)),
         ('a<b', (0.125, 0.125)),
     ]
-    html = legend_html(entries, False)
+    html = legend_html(entries, ['A', 'B'], False)
     assert 'rgb(70, 130, 180)' in html and '<b>75.0 %</b>' in html and 'a&lt;b' in html
-    assert html.count('<li>') == 3 and 'width:100.0%' in html  # a bar is relative to the largest
+    assert (
+        html.count('<li>') == 4 and '<b>A</b><b>B</b>' in html and 'width:100.0%' in html
+    )  # a bar is relative to the largest
     assert difference(pair) == 0.25 and difference([segmented]) is None
     assert '25.0 %' in caption_html('x', ['A', 'B'], 0.25)
 
@@ -109,7 +111,7 @@ def test_boxes_are_left_out_by_score_and_listed(found):
     assert ''.join(f'<td>{cell}</td>' for cell in cells) in rows[1]
     assert 'road <b>90.0 %</b>, a&lt;b <b>40.0 %' in pixel_html([kept], ['A'], 15, 20)
     assert 'no box' in pixel_html([kept], ['A'], 59, 49)
-    assert 'No box' in legend_html(entries_of([surest(found, 0.95)]), True)
+    assert 'No box' in legend_html(entries_of([surest(found, 0.95)]), ['A'], True)
     drawn = Look('overlay', 0.5, 0.3).draw(kept)
     assert (drawn == kept.overlay(score_thr=0.3)).all() and (drawn != found.image).any()
 

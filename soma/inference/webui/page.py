@@ -76,13 +76,13 @@ def show(site: Site, shown: Shown, look: Look) -> dict[str, Any]:
     height, width = first.image.shape[:2]
     shares = [prediction.shares() for prediction in predictions]
     text, differ = f'{shown.file}, {width} x {height}', difference(predictions)
-    is_boxes = first.boxes is not None
+    entries, is_boxes = legend(shares, first.classes, first.palette), first.boxes is not None
     return dict(
         picture=tuple(views) if len(views) > 1 else views[0],
         views=views,
         labels=labels,
         caption=caption_html(text, site.titles, differ),
-        legend=legend_html(legend(shares, first.classes, first.palette), is_boxes),
+        legend=legend_html(entries, site.titles, is_boxes),
         scale='' if is_boxes else scale_html(look.view),
         boxes=boxes_html(predictions, site.titles) if is_boxes else '',
     )
@@ -95,7 +95,7 @@ def show_clip(site: Site, clip: Clip, file: Path, look: Look) -> dict[str, Any]:
     return dict(
         clip=str(file),
         caption=caption_html(clip.text, site.titles, clip.differ),
-        legend=legend_html(entries, site.detects),
+        legend=legend_html(entries, site.titles, site.detects),
         scale='' if site.detects else scale_html(look.view),
     )
 

@@ -16,7 +16,7 @@ header button { font-size: 22px; line-height: 1; padding: 4px 8px; cursor: point
 .download { overflow-wrap: anywhere; }
 .html-container { padding: 2px 0 !important; }
 #upload .icon-wrap { display: none; }
-#choice input { text-overflow: ellipsis; }
+#choice input { text-overflow: ellipsis; padding-right: 28px; }
 #canvas .has_children { gap: 0; }
 #canvas .image-container { min-height: 300px; align-content: center; }
 #canvas .image-frame { width: 100%; }
@@ -37,7 +37,7 @@ header button { font-size: 22px; line-height: 1; padding: 4px 8px; cursor: point
 .legend i { width: 12px; height: 12px; border-radius: 3px; box-shadow: 0 0 0 1px #8886; }
 .legend span { flex: 1; overflow-wrap: anywhere; }
 .legend b { font-weight: 500; font-variant-numeric: tabular-nums; min-width: 56px;
-  text-align: right; }
+  max-width: 90px; overflow: hidden; text-overflow: ellipsis; text-align: right; }
 .legend u { flex-basis: 100%; margin: 3px 0 0 20px; text-decoration: none; }
 .legend s { display: block; height: 3px; min-width: 1px; border-radius: 2px; margin-bottom: 1px; }
 .boxes { max-height: 420px; overflow-y: auto; }

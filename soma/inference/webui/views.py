@@ -131,12 +131,13 @@ def percent(share: float) -> str:
     return f'{100 * share:.1f} %'
 
 
-def legend_html(entries: Sequence[Entry], counts_boxes: bool) -> str:
+def legend_html(entries: Sequence[Entry], titles: Sequence[str], counts_boxes: bool) -> str:
     """A legend: of each class its colour, its shares or numbers of boxes, and bars of them."""
     if not entries:
         return '<p class="hint">No box has such a score.</p>'
     largest = max(entries[0].shares)
-    lines = []
+    columns = ''.join(f'<b>{escape(title)}</b>' for title in titles)
+    lines = [f'<li><span></span>{columns}</li>'] if len(titles) > 1 else []
     for name, colour, shares in entries:
         paint = f'background:rgb{colour}'
         numbers = [f'{share:.3g}' if counts_boxes else percent(share) for share in shares]
