@@ -4,6 +4,7 @@ import socket
 import struct
 import sys
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from small_configs import plain_checkpoint
 
 from soma.inference.prediction import Prediction
+from soma.inference.webui.clips import open_clip, predict_clip
 from soma.inference.webui.models import (
     Model,
     Site,
@@ -243,3 +245,44 @@ def test_gradio_that_is_missing_and_a_port_in_use_are_said_in_one_line(monkeypat
             check_address(host, port)
     hosts = ('127.0.0.1', '::1', 'localhost', '0.0.0.0', 'my.machine')
     assert [is_of_this_machine(host) for host in hosts] == [True, True, True, False, False]
+
+
+def test_of_a_video_the_first_seconds_are_shown(tmp_path):
+    av = pytest.importorskip('av', reason='videos need PyAV')
+    source, out = tmp_path / 'long.mp4', tmp_path / 'out/drawn.mp4'
+    with av.open(source, 'w') as file:
+        stream = file.add_stream('libx264', rate=20)
+        stream.height, stream.width, stream.pix_fmt = 16, 32, 'yuv420p'
+        for index in range(250):  # darker and darker
+            frame = np.full((16, 32, 3), 250 - index, np.uint8)
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, 'rgb24')))
+        file.mux(stream.encode(None))
+
+    def model(limit):
+        """Bright pixels are sky, the others road."""
+
+        def predict(image, confidence):
+            labels = (image[..., 0] > limit).astype(np.uint8)
+            return Prediction(image[..., ::-1], labels, labels / 1, CLASSES, PALETTE)
+
+        return Model(str(limit), '', SimpleNamespace(predict=predict))
+
+    site, done = Site([model(149.5), model(0)]), []
+    clip = predict_clip(site, source, out, Look('mask', 1, 0.3), done.append)
+    assert done[-1] == 1 and clip.text == 'long.mp4, 100 frames of 10.0 s'
+    half, whole = clip.shares  # every other of 200 frames; 250 to 151 are bright
+    assert half['sky'] == pytest.approx(0.5, abs=0.02) and whole['sky'] == 1
+    assert clip.differ == pytest.approx(half['road'])
+    with av.open(out) as file:
+        frames = [frame.to_ndarray(format='rgb24') for frame in file.decode(video=0)]
+        assert file.streams.video[0].codec_context.name == 'h264'
+        assert float(file.duration / 1e6) == pytest.approx(10, abs=0.11)
+    assert len(frames) == 100 and frames[0].shape == (16, 64, 3)
+    assert np.abs(frames[-1][8, 8].astype(int) - PALETTE[0]).max() < 12
+    assert np.abs(frames[-1][8, 56].astype(int) - PALETTE[1]).max() < 12
+    with pytest.raises(InputError, match='32 x 16 pixels'):
+        open_clip(source, 511)
+    (tmp_path / 'bad.mp4').write_bytes(b'none')
+    with pytest.raises(InputError, match=r'^bad\.mp4: cannot be read as a video'):
+        open_clip(tmp_path / 'bad.mp4', 511)
+    assert [path.name for path in out.parent.iterdir()] == ['drawn.mp4']

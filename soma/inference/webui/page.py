@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from types import ModuleType
@@ -68,7 +69,7 @@ def show(site: Site, shown: Shown, look: Look) -> dict[str, Any]:
             name = f'{name}_{title.replace("/", "_")}'
         suffix, view = ('png', look.view) if first.boxes is None else ('json', 'boxes')
         views.append(str(shown.folder / f'{name}_{view}.png'))
-        # it must be quick
+        # hardly compressed: it must be quick
         Image.fromarray(look.draw(prediction)).save(views[-1], compress_level=1)
         labels.append(str(shown.folder / f'{name}.{suffix}'))
         if not os.path.exists(labels[-1]):
@@ -134,11 +135,10 @@ class Page:
     def _add_inputs(self) -> None:
         gr, site = self._gr, self._site
         label = f'Image or short video, {site.max_mb} MB'
-        self._upload = gr.File(
-            label=label, file_types=['image', 'video'], height=130, elem_id='upload'
-        )
-        names, label = list(site.media), 'Or one of the folder'
-        self._choice = gr.Dropdown(names, value=None, label=label, visible=bool(names))
+        options = dict(label=label, height=130, elem_id='upload')
+        self._upload = gr.File(file_types=['image', 'video'], **options)
+        options = dict(label='Or one of the folder', visible=bool(site.media), elem_id='choice')
+        self._choice = gr.Dropdown([*site.media], value=None, **options)
         views, segments = [(view.capitalize(), view) for view in VIEWS], not self._detects
         self._look = [
             gr.Radio(views, value='overlay', label='View', visible=segments),
@@ -207,10 +207,8 @@ class Page:
         try:
             if path.suffix.lower() in VIDEOS:
                 out = folder / f'{path.stem}_{"boxes" if self._site.detects else look.view}.mp4'
-                bar = self._gr.Progress()
-                clip = predict_clip(
-                    self._site, path, out, look, lambda done: bar(done, 'predicting')
-                )
+                progress = partial(self._gr.Progress(), desc='predicting')
+                clip = predict_clip(self._site, path, out, look, progress)
                 shown, values = Shown(name, folder), show_clip(self._site, clip, out, look)
             else:
                 shown = Shown(name, folder, predict_image(self._site, path))
@@ -226,7 +224,8 @@ class Page:
         return {self._shown: None, self._pixel: '', **self._update(_EMPTY)}
 
     def _draw(self, shown: Shown | None, *look: Any) -> dict:
-        is_image = shown is not None and shown.predictions
+        # meanwhile another file may have been opened
+        is_image = shown is not None and shown.predictions and shown.folder.is_dir()
         return self._update(show(self._site, shown, Look(*look)) if is_image else {})
 
     def _update(self, values: Mapping[str, Any]) -> dict:
