@@ -44,8 +44,8 @@ header button { font-size: 22px; line-height: 1; padding: 4px 8px; cursor: point
 .boxes table { width: 100%; font-size: 12px; font-variant-numeric: tabular-nums;
   border-collapse: collapse; margin-top: 8px; }
 .boxes caption { text-align: left; font-weight: 600; }
-.boxes th, .boxes td { text-align: right; padding: 2px 4px; font-weight: 400;
-  border-bottom: 1px solid var(--border-color-primary); }
+.boxes th, .boxes td { text-align: right; padding: 2px 4px !important; font-weight: 400;
+  border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; }
 .boxes th { color: var(--soft); }
 .boxes th:first-child, .boxes td:first-child { text-align: left; }
 """
