@@ -42,7 +42,7 @@ header button { font-size: 22px; line-height: 1; padding: 4px 8px; cursor: point
 .legend s { display: block; height: 3px; min-width: 1px; border-radius: 2px; margin-bottom: 1px; }
 .boxes { max-height: 420px; overflow-y: auto; }
 .boxes table { width: 100%; font-size: 12px; font-variant-numeric: tabular-nums;
-  border-collapse: collapse; margin-top: 8px; }
+  border: 0 !important; border-collapse: collapse; margin-top: 8px; }
 .boxes caption { text-align: left; font-weight: 600; }
 .boxes th, .boxes td { text-align: right; padding: 2px 4px !important; font-weight: 400;
   border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; }
