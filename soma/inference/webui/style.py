@@ -18,7 +18,7 @@ header button { font-size: 22px; line-height: 1; padding: 4px 8px; cursor: point
 #upload .icon-wrap { display: none; }
 #choice input { text-overflow: ellipsis; padding-right: 28px; }
 #canvas .has_children { gap: 0; }
-#canvas .image-container { min-height: 300px; align-content: center; }
+#canvas .image-container { min-height: 240px; align-content: center; }
 #canvas .image-frame { width: 100%; }
 #canvas img { width: 100%; max-height: 560px; object-fit: contain; cursor: crosshair; }
 #clip video { max-height: 560px; }
@@ -42,7 +42,8 @@ header button { font-size: 22px; line-height: 1; padding: 4px 8px; cursor: point
 .legend s { display: block; height: 3px; min-width: 1px; border-radius: 2px; margin-bottom: 1px; }
 .boxes { max-height: 420px; overflow-y: auto; }
 .boxes table { width: 100%; font-size: 12px; font-variant-numeric: tabular-nums;
-  border: 0 !important; border-collapse: collapse; margin-top: 8px; }
+  border-collapse: collapse; margin-top: 8px; }
+.boxes table, .boxes thead, .boxes tr { border: 0 !important; }
 .boxes caption { text-align: left; font-weight: 600; }
 .boxes th, .boxes td { text-align: right; padding: 2px 4px !important; font-weight: 400;
   border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; }
