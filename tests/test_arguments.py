@@ -50,6 +50,11 @@ SAME = {
         'c.py i v.mp4 --adapter f.pth --backbone b.pth --out o',
         'c.py --sources i v.mp4 --checkpoint f.pth --pretrained b.pth --out o',
     ],
+    'webui.py': [
+        '--config c.py --checkpoint f.pth --base b.pth --compare g.pth',
+        'c.py f.pth --backbone b.pth --compare g.pth',
+        'c.py --compare g.pth --adapter f.pth --pretrained b.pth',
+    ],
     'analysis_tools/benchmark.py': [
         '--config c.py --checkpoint f.pth --out s.json',
         'c.py f.pth --out s.json',
@@ -256,6 +261,8 @@ for script in sys.argv[1:]:
         ('visualize.py', 'c.py f.pth i --image j', "'i' is one too many beside --image"),
         ('predict.py', 'c.py f.pth', 'required: source (or --source)'),
         ('predict.py', 'f.pth', 'required: source (or --source)'),
+        ('webui.py', 'c.py f.pth --compare-config d.py', '--compare-config belongs to --compare'),
+        ('webui.py', 'c.py f.pth --max-mb 0', '--max-mb must be at least 1'),
         ('merge_soma_weights.py', '--base b.pth --out m.pth', 'required: --adapter'),
         ('model_reparameterization.py', 'o.pth --out p.pth --checkpoints a.pth', "'o.pth' is one"),
         ('misc/pack_submission.py', 'bdd p d o.zip', "invalid choice: 'bdd'"),

@@ -74,6 +74,7 @@ class Video:
     Attributes:
         time_base: Unit of times, in seconds.
         rate: Frames a second, on average.
+        size: Height and width as they are stored.
         count: About how many frames will be taken; None if that is unknown.
         end: When the last frame that was read ends, in units of ``time_base``.
     """
@@ -86,6 +87,7 @@ class Video:
             stream = container.streams.video[0]
             rate = stream.average_rate or stream.guessed_rate or 25
             self.time_base, self.rate = Fraction(stream.time_base), Fraction(rate) / every
+            self.size = stream.height, stream.width
             frames = stream.frames or round((container.duration or 0) / 1e6 * rate)
         self.count = -(-frames // every) or None
         if limit is not None:

@@ -1,5 +1,6 @@
 """Configs made small; a tiny detector that trains on images with boxes."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image
 
 from soma.datasets.lists import write_names
 from soma.datasets.voc_files import VOCBox, write_voc
+from soma.io.checkpoint_files import write_checkpoint
+from soma.models.build import build_model, use_plain_model
 from soma.utils.config import REPOSITORY, load_config
 
 DETECTORS = sorted((REPOSITORY / 'configs/det').glob('*.py'))
@@ -104,6 +107,14 @@ def small_model(name, **options):
     model = load_config(REPOSITORY / path).model
     shrink_detector(model)
     return model | options
+
+
+def plain_checkpoint(config, path):
+    """Write the model of a config with random weights, all of them and without an adapter."""
+    config = copy.deepcopy(config)
+    use_plain_model(config)
+    write_checkpoint({'state_dict': build_model(config).state_dict()}, path)
+    return path
 
 
 @pytest.fixture(scope='session')
