@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def scores_and_images(folder):
     return scores, {n: np.array(Image.open(p)) for n, p in images.items()}
 
 
-def test_one_model_is_tested_as_without_an_ensemble(
+def test_a_model_twice_is_tested_as_without_an_ensemble(
     adapters, config_file, tta, run_here, tmp_path, no_charts
 ):
     def folder(name):
@@ -141,6 +142,7 @@ def test_one_model_is_tested_as_without_an_ensemble(
     with config_file.open('a') as file:  # as most configs have it
         file.write("\ndata_preprocessor = model['data_preprocessor']\n")
         file.writelines(f'{name} = {value!r}\n' for name, value in tta.items())
+    pair = [adapters[1], shutil.copy(adapters[1], tmp_path / 'again.pth')]
     run_here('test.py', config_file, adapters[1], *folder('alone'))
     expected = scores_and_images(tmp_path / 'alone')
     lines = {
@@ -149,13 +151,13 @@ def test_one_model_is_tested_as_without_an_ensemble(
         'logits': ['--method', 'add'],
     }
     for name, line in lines.items():
-        run_here('test_ensemble.py', config_file, adapters[1], *line, *folder(name))
+        run_here('test_ensemble.py', config_file, *pair, *line, *folder(name))
         scores, images = scores_and_images(tmp_path / name)
         assert scores == expected[0] and 'mean_mIoU' in scores
         assert images.keys() == expected[1].keys()
         assert all((image == expected[1][n]).all() for n, image in images.items())
     run_here('test.py', config_file, adapters[1], *folder('flips'), '--tta')
-    line = [config_file, adapters[1], '--operation', 'mul', '--tta']
+    line = [config_file, *pair, '--operation', 'mul', '--tta']
     run_here('test_ensemble.py', *line, *folder('flipped'))
     flips, flipped = (scores_and_images(tmp_path / name)[0] for name in ('flips', 'flipped'))
     assert flipped == flips != expected[0]
