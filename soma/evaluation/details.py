@@ -130,14 +130,14 @@ class Recorder:
         score = mean(Scores.of(counts).iou[counts.sum(1) > 0])
         return ImageScore(sample['img_path'], score, f'mIoU {score:.1f}')
 
-    def confidences(self, sample: dict, ignore_index: int) -> np.ndarray | None:
-        """The counts of a segmented image by confidence; None where scores are not known.
+    def confidences(self, sample: dict, ignore_index: int) -> np.ndarray | int:
+        """The counts of a segmented image by confidence; 0 where scores are not known.
 
         Of a large image they are of every second or third row and column, and so on: a softmax of
         all takes a second of a CPU.
         """
         if not self.calibrates or 'seg_logits' not in sample:
-            return None
+            return 0
         keys = ('seg_logits', 'pred_sem_seg', 'gt_sem_seg')
         maps = [sample[key]['data'] for key in keys]
         step = math.ceil(math.sqrt(maps[0][0].numel() / _PIXELS))
