@@ -79,10 +79,10 @@ class Prediction:
             WriteError: If it cannot be written.
         """
         if self.boxes is not None:
+            name = name or Path(path).name
             boxes = np.concatenate([self.boxes, self.scores[:, None]], 1)
-            write_boxes(
-                [Boxes(name or Path(path).name, self.labels, boxes)], self.classes, Path(path)
-            )
+            image = Boxes(name, self.labels, boxes, Path(name).stem)
+            write_boxes([image], self.classes, Path(path))
             return
         with atomic_path(path) as temporary:
             Image.fromarray(self.labels).save(temporary, 'PNG')
