@@ -8,6 +8,7 @@ import torch
 import torchvision.models as tv
 import transformers as hf
 from peft import PeftModel
+from timm.models import maxxvit
 from torch import nn
 
 from soma.adapters import inject_adapter, load_adapter, merge_adapter, save_adapter
@@ -24,6 +25,7 @@ SMALL = dict(hidden_sizes=[8] * 4, depths=[1, 2, 1, 1])
 QKVO = tuple(f'attention.{name}_proj' for name in 'qkvo')
 MLP = ('mlp.fc1', 'mlp.fc2')
 FUSED = ('attn.qkv', 'attn.proj', *MLP)
+GRID = [f'attn_{place}.{name}' for place in ('block', 'grid') for name in FUSED]
 
 
 def segformer():
@@ -38,8 +40,16 @@ def hf_swin():
     )
 
 
-def tv_swin(**options):
-    return tv.SwinTransformer([4, 4], 8, [1, 2], [1, 1], [4, 4], num_classes=3, **options)
+def tv_swin():
+    return tv.SwinTransformer([4, 4], 8, [1, 2], [1, 1], [4, 4], num_classes=3)
+
+
+def maxvit():
+    """In double precision: with random weights, its layers enlarge what is rounded."""
+    transformer = maxxvit.MaxxVitTransformerCfg(window_size=(4, 4), dim_head=8)
+    sizes = dict(embed_dim=(8, 8), depths=(1, 1), block_type=('M', 'M'), stem_width=8)
+    config = maxxvit.MaxxVitCfg(**sizes, transformer_cfg=transformer)
+    return maxxvit.MaxxVit(config, img_size=32, num_classes=3).double()
 
 
 def tv_convnext():
@@ -100,6 +110,7 @@ FAMILIES = {
         10,
         10,
     ),
+    'timm MaxViT': (maxvit, 'stages.1.blocks.0', GRID, 16, 16),
     'timm ResNet': (
         lambda: timm.create_model('resnet18', layers=(1, 2, 1, 1), channels=(8,) * 4),
         'layer3.0',
@@ -189,7 +200,7 @@ def pretrained(make):
 
 def output(model):
     torch.manual_seed(1)
-    result = model(torch.randn(2, 3, 32, 32))
+    result = model(torch.randn(2, 3, 32, 32).to(next(model.parameters()).dtype))
     if isinstance(result, torch.Tensor):
         return result
     return result.logits if 'logits' in result else result.pooler_output
