@@ -412,6 +412,7 @@ def test_peft_of_convolutions_and_of_attention(tmp_path):
     torch.testing.assert_close(output(exported), after, rtol=1e-4, atol=1e-5)
     with pytest.raises(CheckpointError, match=r'with --base$'):
         export_peft(files[1], tmp_path / 'no_base', base_model='same')
-    trained('torchvision ViT')
-    with pytest.raises(CheckpointError, match='in_proj: its attention reads the weight'):
-        export_peft(files[1], tmp_path / 'attention', files[0], 'same')
+    for family, layer in (('torchvision ViT', 'in_proj'), ('torchvision Swin', 'proj')):
+        trained(family)
+        with pytest.raises(CheckpointError, match=rf'{layer}: its attention reads the weight'):
+            export_peft(files[1], tmp_path / family, files[0], 'same')
