@@ -18,7 +18,8 @@ from soma.io.files import CheckpointError
 
 VIT = dict(embed_dim=16, depth=2, num_heads=2, img_size=32, patch_size=8, num_classes=3)
 STAGES = dict(depths=(1, 2, 1, 1), num_classes=3)
-SWIN = dict(img_size=32, window_size=4, embed_dim=8, num_heads=(1,) * 4, **STAGES)
+SWIN = dict(depths=(1, 2), num_heads=(1, 1), num_classes=3)
+SWIN |= dict(img_size=32, window_size=4, embed_dim=8)
 HF = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
 HF |= dict(image_size=32, patch_size=8)
 SMALL = dict(hidden_sizes=[8] * 4, depths=[1, 2, 1, 1])
@@ -29,8 +30,9 @@ GRID = [f'attn_{place}.{name}' for place in ('block', 'grid') for name in FUSED]
 
 
 def segformer():
-    config = dict(depths=[1, 2, 1, 1], num_attention_heads=[1] * 4, decoder_hidden_size=8)
-    return hf.SegformerForSemanticSegmentation(hf.SegformerConfig(**config, hidden_sizes=[8] * 4))
+    config = dict(num_encoder_blocks=2, depths=[1, 2], num_attention_heads=[1] * 2)
+    config |= dict(hidden_sizes=[8] * 2, decoder_hidden_size=8)
+    return hf.SegformerForSemanticSegmentation(hf.SegformerConfig(**config))
 
 
 def hf_swin():
@@ -91,17 +93,17 @@ FAMILIES = {
     ),
     'timm Swin': (
         lambda: timm.create_model('swin_tiny_patch4_window7_224', **SWIN),
-        'layers.2.blocks.0',
+        'layers.1.blocks.0',
         FUSED,
-        20,
-        23,
+        12,
+        13,
     ),
     'timm Swin V2': (
         lambda: timm.create_model('swinv2_tiny_window8_256', **SWIN),
-        'layers.2.blocks.0',
+        'layers.1.blocks.0',
         FUSED,
-        20,
-        33,
+        12,
+        19,
     ),
     'timm ConvNeXt': (
         lambda: timm.create_model('convnext_tiny', dims=(8,) * 4, **STAGES),
@@ -164,7 +166,7 @@ FAMILIES = {
         12,
     ),
     'Swin': (hf_swin, 'swin.encoder.layers.1.blocks.0', QKVO + MLP, 18, 19),
-    'SegFormer': (segformer, 'segformer.stages.2.blocks.0', QKVO + MLP, 30, 34),
+    'SegFormer': (segformer, 'segformer.stages.1.blocks.0', QKVO + MLP, 18, 20),
     'SigLIP': (
         lambda: hf.SiglipVisionModel(hf.SiglipVisionConfig(**HF)),
         'encoder.layers.0',
@@ -257,11 +259,11 @@ def test_all_linear_leaves_out_what_is_too_small():
     make, *_, count = FAMILIES['timm Swin V2']
     config = dict(type='SoMA', rank=3, targets='all-linear', exclude=r'.+\.reduction')
     layers = inject_adapter(make(), config).layers
-    assert len(layers) == count - 10 - 3 and not any('cpb_mlp' in name for name in layers)
-    later = inject_adapter(make(), dict(type='SoMA', targets='all-linear', rank=3, start_block=4))
-    downsample, *block = later.layers  # which stands before the last block
-    assert downsample == 'layers.3.downsample.reduction'
-    assert block == [f'layers.3.blocks.0.{name}' for name in FUSED]
+    assert len(layers) == count - 6 - 1 and not any('cpb_mlp' in name for name in layers)
+    later = inject_adapter(make(), dict(type='SoMA', targets='all-linear', rank=3, start_block=1))
+    downsample, *blocks = later.layers  # it stands before the second block
+    assert downsample == 'layers.1.downsample.reduction'
+    assert blocks == [f'layers.1.blocks.{i}.{name}' for i in (0, 1) for name in FUSED]
     with pytest.raises(ValueError, match=r"layer 'head.1': rank 99"):
         inject_adapter(
             nn.ModuleDict({'head': nn.Sequential(nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4))}),
