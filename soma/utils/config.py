@@ -63,6 +63,12 @@ def each_dataset(
         yield from each_dataset(child, inner, wrappers)
 
 
+def test_dataset(config: Mapping) -> Mapping:
+    """The first dataset that a config tests on; {} without one."""
+    data = (config.get('test_dataloader') or {}).get('dataset')
+    return next((dataset for _, dataset in each_dataset(data, '')), {})
+
+
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
     """Read a config file.
 
