@@ -179,6 +179,12 @@ def resolve_paths(node) -> None:
                 node[key] = str(elsewhere)
 
 
+def path_from(file: Path, folder: Path) -> str:
+    """A file of the repository as seen from a folder in it; from elsewhere its whole path."""
+    inside = folder.resolve().is_relative_to(REPOSITORY)
+    return os.path.relpath(file, folder) if inside else str(file)
+
+
 def matching_files(path: str | os.PathLike) -> list[Path]:
     """The file or folder of that path, if there is one; those that fit a name with ``*``."""
     path = Path(path)
