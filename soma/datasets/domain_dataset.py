@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from mmengine.dataset import Compose
+from mmengine.fileio import list_dir_or_file
 from mmengine.registry import DATASETS
 from mmseg.datasets import CityscapesDataset
 
@@ -81,18 +82,20 @@ class DomainDataset(DomainSamples, CityscapesDataset):
         prefixes = kwargs.get('data_prefix')
         self._folder = str(prefixes.get('img_path', '')) if isinstance(prefixes, Mapping) else ''
         pipeline, lazy = kwargs.pop('pipeline', ()), kwargs.pop('lazy_init', False)
+        if isinstance(img_suffix, list | tuple) and not all(isinstance(s, str) for s in img_suffix):
+            raise InputError(f'domain {domain}: img_suffix must be of str, got {img_suffix!r}')
         super().__init__(
             domain=domain,
-            img_suffix=img_suffix,
+            img_suffix=img_suffix or None,
             seg_map_suffix=seg_map_suffix or None,
             lazy_init=True,
             **kwargs,
         )
         if kwargs.get('classes') is not None:
             self.label_map = None  # they are not chosen among known ones
-        meta = dict(kwargs.get('metainfo') or {}) | kwargs
+        palettes = (kwargs.get('palette'), (kwargs.get('metainfo') or {}).get('palette'))
         try:
-            self._read_by(label_map, has_palette=meta.get('palette') is not None)
+            self._read_by(label_map, has_palette=palettes != (None, None))
         except InputError as error:
             raise InputError(f'domain {domain}: {error}') from error
         self._metainfo['label_map'] = self.label_map
@@ -152,19 +155,19 @@ class DomainDataset(DomainSamples, CityscapesDataset):
             FileNotFoundError: If there is no image, or no file that is to list them.
         """
         images, labels = (self.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
-        files = self._listed() if self.ann_file else self.images()
-        if not files:
-            ends = self.img_suffix or 'image'
-            ends = f'*{ends}' if isinstance(ends, str) and self.img_suffix else ends
+        pairs = self._listed() if self.ann_file else [*self.images().items()]
+        if not pairs:
+            suffixes = self.img_suffix or SUFFIXES
+            suffixes = suffixes if isinstance(suffixes, str) else ', *'.join(suffixes)
             raise FileNotFoundError(
-                f'domain {self.domain}: no {ends} in {self.ann_file or images}; '
+                f'domain {self.domain}: no *{suffixes} in {self.ann_file or images}; '
                 'docs/user_guides/datasets.md says what belongs there'
             )
         of_labels = {}
         if labels is not None and self.seg_map_suffix is None and os.path.isdir(labels):
             of_labels = find_labels(list_files(labels))
         samples = []
-        for name, file in files.items():
+        for name, file in pairs:
             sample = {'img_path': os.path.join(images, file)}
             if labels is not None:
                 label = of_labels.get(name, name + (self.seg_map_suffix or '.png'))
@@ -176,14 +179,16 @@ class DomainDataset(DomainSamples, CityscapesDataset):
     def images(self) -> dict[str, str]:
         """The images in the folder, in their order: files below it by their names in lists."""
         images, labels = (self.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
-        if not os.path.isdir(images):
-            return {}
-        files = list_files(images)
+        if self.backend_args:
+            how = dict(list_dir=False, recursive=True, backend_args=self.backend_args)
+            files = sorted(list_dir_or_file(images, **how))
+        else:
+            files = list_files(images) if os.path.isdir(images) else []
         if not isinstance(self.img_suffix, str):
             files = leave_out_labels(files, images, labels, self.seg_map_suffix)
         return find_images(files, self.img_suffix, images)
 
-    def _listed(self) -> dict[str, str]:
+    def _listed(self) -> list[tuple[str, str]]:
         suffix = self.img_suffix if isinstance(self.img_suffix, str) else ''
         try:
             names = read_names(self.ann_file, self._folder, suffix)
@@ -193,7 +198,7 @@ class DomainDataset(DomainSamples, CityscapesDataset):
                 'says how to make one'
             ) from error
         if suffix:
-            return {name: name + suffix for name in names}
+            return [(name, name + suffix) for name in names]
         return find_listed(names, self.images(), (self.img_suffix or SUFFIXES)[0])
 
     def _check_labels(self, results: dict) -> None:

@@ -105,8 +105,10 @@ def leave_out_labels(
     return [file for file in files if not file.startswith(f'{below}/')]
 
 
-def find_listed(names: Iterable[str], files: Mapping[str, str], suffix: str) -> dict[str, str]:
-    """The images that a list names, with or without their suffix; a missing one gets ``suffix``."""
-    stems = {file: name for name, file in files.items()}
+def find_listed(
+    names: Iterable[str], files: Mapping[str, str], suffix: str
+) -> list[tuple[str, str]]:
+    """Name and file of each image that a list names; a missing one gets ``suffix``."""
+    stems = {file: name for name, file in files.items()}  # lists may have suffixes
     names = [stems.get(name, name) for name in names]
-    return {name: files.get(name, name + suffix) for name in names}
+    return [(name, files.get(name, name + suffix)) for name in names]

@@ -39,7 +39,7 @@ def write_num_classes(config: Config | Mapping, options: Mapping | None = None) 
     if not model:
         return  # of data alone
     for key, value in (options or {}).items():
-        if re.fullmatch(r'model\..*\bnum_classes', key) and value != count:
+        if re.fullmatch(r'model\..*_head(\.\d+)?\.num_classes', key) and value != count:
             raise InputError(
                 f'{key}={value}, but num_classes = {count} at the top of the config is that of all '
                 f'heads: change it there, or by --cfg-options num_classes={value}'
@@ -62,7 +62,7 @@ def _heads(node: object, place: str) -> Iterator[tuple[str, dict]]:
         inner = f'{place}.{key}'
         name = key if isinstance(key, str) else place.rpartition('.')[2]  # of a list of heads
         if isinstance(value, Mapping) and name.endswith('_head') and 'type' in value:
-            holds_heads = any(_OF_CLASSES.fullmatch(str(part)) for part in value)
+            holds_heads = any(str(part).endswith('_head') for part in value)
             of_classes = _OF_CLASSES.fullmatch(name) and not holds_heads
             borders = 'boundary_threshold' in value  # mmseg's STDCHead
             if ('num_classes' in value or of_classes) and not borders:

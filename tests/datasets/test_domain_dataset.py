@@ -130,6 +130,7 @@ def test_another_ignore_index_reaches_the_metrics(root):
         (dict(domain='../gta'), "'../gta' cannot be the name of a folder"),
         (dict(domain=''), 'cannot be the name of a folder'),
         (dict(img_suffix=3), 'img_suffix must be a str or list or tuple or NoneType, got 3'),
+        (dict(img_suffix=['.jpg', 3]), r"img_suffix must be of str, got \['.jpg', 3\]"),
         (dict(ann_file=['a']), r"ann_file must be a str, got \['a'\]"),
         (dict(data_prefix='images'), "data_prefix must be a Mapping, got 'images'"),
         (dict(data_prefix=dict(img='x')), "has img='x', and takes .* img_path, seg_map_path"),

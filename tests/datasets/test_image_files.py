@@ -99,11 +99,12 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
 
 def test_lists_with_and_without_suffixes(tmp_path):
     write(tmp_path, 'images/a.JPG', 'images/v1.2/b.png', 'labels/a.png', 'labels/v1.2/b.png')
-    (tmp_path / 'list.txt').write_text('images/v1.2/b.png\na\nc\n')
+    (tmp_path / 'list.txt').write_text('images/v1.2/b.png\na\nc\na\n')
     assert pairs(tmp_path, ann_file='list.txt') == [
         ('images/v1.2/b.png', 'labels/v1.2/b.png'),
         ('images/a.JPG', 'labels/a.png'),
         ('images/c.png', 'labels/c.png'),
+        ('images/a.JPG', 'labels/a.png'),  # twice, as the list says
     ]
 
 

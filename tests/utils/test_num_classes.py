@@ -62,7 +62,10 @@ def test_lists_of_heads_and_heads_of_something_else():
             head(num_classes=19, loss_decode=[dict(class_weight=[2.0] * 19)]),
             head(num_classes=2, boundary_threshold=0.1),
         ],
-        members=[dict(type='EncoderDecoder', decode_head=head(num_classes=19))],
+        members=[
+            dict(decode_head=head(num_classes=19)),
+            dict(decode_head=head(kernel_generate_head=head(num_classes=19))),  # mmseg's KNet
+        ],
     )
     write_num_classes(config)
     model = config.model
@@ -70,6 +73,8 @@ def test_lists_of_heads_and_heads_of_something_else():
     assert [part.num_classes for part in model.auxiliary_head] == [3, 2]
     assert model.auxiliary_head[0].loss_decode[0].class_weight == [2.0, 2.0, 2.0]
     assert model.backbone.num_classes == 7 and model.members[0].decode_head.num_classes == 3
+    outer = model.members[1].decode_head
+    assert outer.kernel_generate_head.num_classes == 3 and 'num_classes' not in outer
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
 
 def _count(reader: LabelReader, labels: np.ndarray) -> np.ndarray:
     """Pixels of each class, and of what does not count (K + 1,)."""
-    pixels = np.bincount(labels.ravel(), minlength=256)
+    pixels = np.bincount(labels.ravel(), minlength=max(256, reader.classes))
     ignored = pixels[reader.ignore_index]
     pixels[reader.ignore_index] = 0
     return np.append(pixels[: reader.classes], ignored)
