@@ -1,11 +1,14 @@
 """The scripts and configs of docs/user_guides run; what needs heavy packages: tests/slow."""
 
 import importlib
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from soma.adapters import AdapterLayer
+from soma.adapters import AdapterLayer, load_adapter
 
 
 def check_training(script):
@@ -33,8 +36,6 @@ def test_training_loops(example, script):
 def test_the_trainer_of_transformers(example):
     example('../user_guides/training_loops.md')
     trained = importlib.import_module('trainer').model.eval().cpu()
-    from soma.adapters import load_adapter
-
     plain = type(trained)(trained.config).eval()
     state = trained.state_dict()
     assert not torch.equal(plain.classifier.bias, state['classifier.bias'])
@@ -42,3 +43,25 @@ def test_the_trainer_of_transformers(example):
     load_adapter(plain, 'adapter.safetensors')
     image = torch.randn(1, 3, 32, 32)
     assert torch.equal(plain(image).logits, trained(image).logits)
+
+
+def test_early_stopping_and_the_curves(example, tiny_config, build_runner):
+    backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    tiny_config.visualizer = dict(type='SegLocalVisualizer', vis_backends=backends)
+    tiny_config.default_hooks.checkpoint.type = 'AdapterCheckpointHook'
+    for domain in tiny_config.val_dataloader.dataset.datasets:
+        domain.indices = [0]
+    example('../user_guides/tracking.md')
+    options = {'train_cfg.val_interval': 1}
+    options |= {'custom_hooks.2.min_delta': 1000, 'custom_hooks.2.patience': 2}
+    runner = build_runner(Config.fromfile('early_stop_gta.py'), options)
+    runner.train()
+    assert runner.iter == 3
+    files = {path.name for path in Path(runner.work_dir).glob('*.pth')}
+    assert 'iter_3.pth' in files and any(name.startswith('best_mean_mIoU_') for name in files)
+    curves = EventAccumulator(f'{runner.log_dir}/vis_data').Reload()
+    scores = {name: curves.Scalars(name) for name in ('citys_mIoU', 'fog_mIoU', 'mean_mIoU')}
+    assert [event.step for event in scores['mean_mIoU']] == [1, 2, 3]
+    citys, fog, mean = ([event.value for event in events] for events in scores.values())
+    assert mean == pytest.approx([(a + b) / 2 for a, b in zip(citys, fog, strict=True)])
+    assert {'loss', 'decode.loss_ce', 'lr', 'weight_decay_0'} <= {*curves.Tags()['scalars']}
