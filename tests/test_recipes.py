@@ -1,6 +1,5 @@
 """The scripts and configs of docs/user_guides run; what needs heavy packages: tests/slow."""
 
-import importlib
 import json
 from importlib.resources import files
 from pathlib import Path
@@ -9,68 +8,17 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.apis import init_model
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_loops import check_training
 
-from soma.adapters import AdapterLayer, load_adapter
 from soma.checkpoints import extract_adapter, open_checkpoint
 from soma.io.checkpoint_files import read_checkpoint
 from soma.io.files import InputError
-
-
-def check_training(script):
-    """Run a script of training_loops.md; what it has saved is what it has trained."""
-    script = importlib.import_module(script)
-    trained = getattr(script, 'module', script).model.eval().cpu()
-    layers = [layer for layer in trained.modules() if isinstance(layer, AdapterLayer)]
-    assert layers and not any(torch.equal(layer.B, layer.B0) for layer in layers)
-    start = importlib.import_module('model').pretrained()
-    assert not torch.equal(trained.head.weight, start.head.weight)
-    loaded = importlib.import_module('load').model.eval()
-    images = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(loaded(images), trained(images), atol=1e-5, rtol=1e-4)
-    fresh = importlib.import_module('model').adapted().eval()
-    fresh.load_state_dict(trained.state_dict())
-    assert torch.equal(fresh(images), trained(images))
 
 
 @pytest.mark.parametrize('script', ['plain', 'accelerated'])
 def test_training_loops(example, script):
     example('../user_guides/training_loops.md')
     check_training(script)
-
-
-def test_the_trainer_of_transformers(example):
-    example('../user_guides/training_loops.md')
-    trained = importlib.import_module('trainer').model.eval().cpu()
-    plain = type(trained)(trained.config).eval()
-    state = trained.state_dict()
-    assert not torch.equal(plain.classifier.bias, state['classifier.bias'])
-    plain.load_state_dict({n: v for n, v in state.items() if 'classifier' not in n}, strict=False)
-    load_adapter(plain, 'adapter.safetensors')
-    image = torch.randn(1, 3, 32, 32)
-    assert torch.equal(plain(image).logits, trained(image).logits)
-
-
-def test_early_stopping_and_the_curves(example, tiny_config, build_runner):
-    backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
-    tiny_config.visualizer = dict(type='SegLocalVisualizer', vis_backends=backends)
-    tiny_config.default_hooks.checkpoint.type = 'AdapterCheckpointHook'
-    for domain in tiny_config.val_dataloader.dataset.datasets:
-        domain.indices = [0]
-    example('../user_guides/tracking.md')
-    options = {'train_cfg.val_interval': 1}
-    options |= {'custom_hooks.2.min_delta': 1000, 'custom_hooks.2.patience': 2}
-    runner = build_runner(Config.fromfile('early_stop_gta.py'), options)
-    runner.train()
-    assert runner.iter == 3
-    files = {path.name for path in Path(runner.work_dir).glob('*.pth')}
-    assert 'iter_3.pth' in files and any(name.startswith('best_mean_mIoU_') for name in files)
-    curves = EventAccumulator(f'{runner.log_dir}/vis_data').Reload()
-    scores = {name: curves.Scalars(name) for name in ('citys_mIoU', 'fog_mIoU', 'mean_mIoU')}
-    assert [event.step for event in scores['mean_mIoU']] == [1, 2, 3]
-    citys, fog, mean = ([event.value for event in events] for events in scores.values())
-    assert mean == pytest.approx([(a + b) / 2 for a, b in zip(citys, fog, strict=True)])
-    assert {'loss', 'decode.loss_ce', 'lr', 'weight_decay_0'} <= {*curves.Tags()['scalars']}
 
 
 def test_a_project_of_mmseg(example, tiny_config, run_here, no_charts):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 SCORES = ('citys_mIoU', 'fog_mIoU', 'mean_mIoU')
 
@@ -57,3 +58,25 @@ def test_the_profiler(train, capsys):
     assert 'Self CPU time total' in capsys.readouterr().out
     events = json.loads(Path('trace.json').read_text())['traceEvents']
     assert 'aten::addmm' in {event.get('name') for event in events}
+
+
+def test_early_stopping_and_the_curves(example, tiny_config, build_runner):
+    backends = [dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')]
+    tiny_config.visualizer = dict(type='SegLocalVisualizer', vis_backends=backends)
+    tiny_config.default_hooks.checkpoint.type = 'AdapterCheckpointHook'
+    for domain in tiny_config.val_dataloader.dataset.datasets:
+        domain.indices = [0]
+    example('../user_guides/tracking.md')
+    options = {'train_cfg.val_interval': 1}
+    options |= {'custom_hooks.2.min_delta': 1000, 'custom_hooks.2.patience': 2}
+    runner = build_runner(Config.fromfile('early_stop_gta.py'), options)
+    runner.train()
+    assert runner.iter == 3
+    files = {path.name for path in Path(runner.work_dir).glob('*.pth')}
+    assert 'iter_3.pth' in files and any(name.startswith('best_mean_mIoU_') for name in files)
+    curves = EventAccumulator(f'{runner.log_dir}/vis_data').Reload()
+    scores = {name: curves.Scalars(name) for name in ('citys_mIoU', 'fog_mIoU', 'mean_mIoU')}
+    assert [event.step for event in scores['mean_mIoU']] == [1, 2, 3]
+    citys, fog, mean = ([event.value for event in events] for events in scores.values())
+    assert mean == pytest.approx([(a + b) / 2 for a, b in zip(citys, fog, strict=True)])
+    assert {'loss', 'decode.loss_ce', 'lr', 'weight_decay_0'} <= {*curves.Tags()['scalars']}
