@@ -67,6 +67,11 @@ SAME = {
         '--out o --names x y --tests a b',
     ],
     'download.py': ['camvid sam_vit_b --out o', '--out o camvid sam_vit_b'],
+    'push_to_hub.py': [
+        '--checkpoint f.pth --repo u/n --licence mit --to o',
+        'f.pth u/n --license mit --to o',
+        '--adapter f.pth u/n --to o --licence mit',
+    ],
     'new_config.py': ['--data d --out o.py --method lora', 'd --method lora --out o.py'],
     'check_data.py': ['--config c.py --out o --nproc 2', 'c.py --out o --nproc 2'],
     'extract_soma_weights.py': [
