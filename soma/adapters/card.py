@@ -15,8 +15,10 @@ from .base import ADAPTERS, AdapterConfig, Recognised, option_names, parse_adapt
 from .blocks import block_index
 from .card_values import KINDS, unusable
 
-# Options of a config that a card has in fields of its own.
-_OWN_FIELDS = ('targets', 'exclude', 'start_block', 'train_bias', 'groups', 'modules_to_save')
+# Options of a config that a card has in fields of its own: those that each card of an adapter tells
+# and, as older versions know nothing of it, one that it tells where there is something.
+_TOLD = ('targets', 'start_block', 'train_bias', 'groups')
+_OWN_FIELDS = (*_TOLD, 'exclude', 'modules_to_save')
 
 
 _TEXT, _FLAG, _COUNT, _SIDE, _SIZE, _TEXTS, _COLOURS, _DICT, _NUMBERS, _ARCH = KINDS
@@ -286,7 +288,7 @@ def _plain(card: Card | BaseCard) -> dict:
         value = getattr(card, entry.name)
         if entry.name in ('settings', 'extra') or value is None:
             continue
-        is_said = getattr(card, 'method', None) is not None and entry.name in _OWN_FIELDS
+        is_said = getattr(card, 'method', None) is not None and entry.name in _TOLD
         if is_said or entry.name == 'prefix' or value != getattr(defaults, entry.name):
             value = value.to_dict() if isinstance(value, Card | BaseCard) else value
             plain[entry.name] = list(value) if isinstance(value, tuple) else value

@@ -119,7 +119,8 @@ def export_peft(
     }
     scale = card.settings['alpha'] / card.settings['rank']
     config = _config(loras, scale, base_name)
-    config['modules_to_save'] = [n.removeprefix(card.prefix) for n in card.modules_to_save] or None
+    if card.modules_to_save:
+        config['modules_to_save'] = [n.removeprefix(card.prefix) for n in card.modules_to_save]
     tensors = {f'base_model.model.{name}': value for name, value in saved.items()}
     for name, lora in loras.items():
         key = f'base_model.model.{name}'
