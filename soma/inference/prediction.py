@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.structures import InstanceData
 from PIL import Image
 
 from ..evaluation.predictions import Boxes, write_boxes
 from ..io.files import atomic_path
+from ..models.probabilities import class_probabilities
 from .drawing import draw_result
+
+_ROWS = 64  # of an image whose probabilities are in memory at once
 
 
 @dataclass(frozen=True)
@@ -73,16 +77,33 @@ class Prediction:
 
         Args:
             path: The file.
-            name: Of the image, as boxes tell it; that of the file if None.
+            name: Of the image, as boxes tell it, as its id, too; that of the file if None.
 
         Raises:
             WriteError: If it cannot be written.
         """
         if self.boxes is not None:
             boxes = np.concatenate([self.boxes, self.scores[:, None]], 1)
-            write_boxes(
-                [Boxes(name or Path(path).name, self.labels, boxes)], self.classes, Path(path)
-            )
+            name = name or Path(path).name
+            write_boxes([Boxes(name, self.labels, boxes, name)], self.classes, Path(path))
             return
         with atomic_path(path) as temporary:
             Image.fromarray(self.labels).save(temporary, 'PNG')
+
+
+def confidence_maps(model: torch.nn.Module, scores: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The largest probability and the entropy at each pixel, which tell how sure a segmentor is.
+
+    Args:
+        model: The segmentor.
+        scores: What it gives an image, shape ``(classes, h, w)``.
+
+    Returns:
+        As ``scores`` and ``entropy`` of a :class:`Prediction`.
+    """
+    maps = []
+    for rows in scores.split(_ROWS, 1):
+        shares = class_probabilities(model, rows)
+        entropy = torch.special.entr(shares).sum(0) / np.log(max(2, len(shares)))
+        maps.append(torch.stack([shares.max(0).values, entropy]))
+    return tuple(torch.cat(maps, 1).cpu().numpy())

@@ -5,6 +5,7 @@ import mmcv
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import RUNNERS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
@@ -20,11 +21,13 @@ from soma.io.checkpoint_files import CheckpointError, read_checkpoint, write_che
 from soma.io.files import InputError
 
 
-@pytest.fixture
-def checkpoint(tiny_config, build_runner):
+@pytest.fixture(scope='module')
+def checkpoint(make_tiny, tmp_path_factory):
+    config = make_tiny(tmp_path_factory.mktemp('inferencer') / 'work')
     # long enough to predict more than one class
-    build_runner(tiny_config, {'train_cfg.max_iters': 16, 'param_scheduler': None}).train()
-    return f'{tiny_config.work_dir}/iter_16.pth'
+    config.merge_from_dict({'train_cfg.max_iters': 16, 'param_scheduler': None})
+    RUNNERS.build(config).train()
+    return f'{config.work_dir}/iter_16.pth'
 
 
 class Stripes:
