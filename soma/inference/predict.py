@@ -195,7 +195,7 @@ class _Run:
             return source, outcome
 
         pairs = zip(sources, self._each(source.path for source in sources), strict=True)
-        for source, numbers in ahead(write, pairs, WORKERS, 2 * WORKERS):
+        for source, numbers in ahead(write, pairs, WORKERS, WORKERS):
             if isinstance(numbers, InputError):
                 self.done.failures.append(str(numbers))
             else:
