@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -23,8 +24,10 @@ from mmengine.registry import RUNNERS
 from PIL import Image
 from small_configs import box_data, tiny_detector  # noqa: F401
 
+from soma.adapters import ADAPTERS
 from soma.io.checkpoint_files import write_checkpoint
 from soma.models import DINOv2
+from soma.utils.config import REPOSITORY
 
 # A shell lets what it starts in the background ignore it, and its children too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -304,3 +307,38 @@ def run_here(tmp_path, monkeypatch, build_runner):
         runpy.run_path(str(Path(__file__).parent.parent / 'tools' / script), run_name='__main__')
 
     return run
+
+
+@pytest.fixture
+def example(tmp_path, tiny_config, monkeypatch):
+    """Write the files of a guide into a folder: blocks that begin with their name, `# name.py`.
+
+    The base config of each, if it is one of `configs/`, becomes the tiny one.
+    """
+    folder = tmp_path / 'example'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    modules, methods = set(sys.modules), set(ADAPTERS)
+
+    def write(guide, **model):
+        for part, settings in model.items():
+            tiny_config.model.pop(part, None)
+            tiny_config.model[part] = settings
+        tiny_config.train_pipeline = tiny_config.train_dataloader.dataset.pipeline
+        tiny_config.dump(folder / 'tiny.py')
+        text = (REPOSITORY / 'docs/advanced_guides' / guide).read_text()
+        for name, code in re.findall(r'```python\n# (\w+\.py)\n(.*?)```', text, re.DOTALL):
+            base = re.search(r"^_base_ = '(.*)'$", code, re.MULTILINE)
+            if base and base[1].startswith('configs/'):
+                assert (REPOSITORY / base[1]).is_file()
+                code = code.replace(base[1], 'tiny.py')
+            (folder / name).write_text(code)
+        return folder
+
+    yield write
+    for name in set(sys.modules) - modules:  # the examples' own
+        if Path(getattr(sys.modules[name], '__file__', None) or '').parent == folder:
+            del sys.modules[name]
+    for name in set(ADAPTERS) - methods:
+        del ADAPTERS[name]

@@ -256,6 +256,8 @@ for script in sys.argv[1:]:
         ('test.py', 'c.py f.pth --base a.pth --backbone b.pth', 'base is a.pth already'),
         ('test_ensemble.py', 'c.py', 'required: checkpoints (or --checkpoints)'),
         ('test_ensemble.py', 'c.py a.pth --adapter b.pth', "'a.pth' is one too many"),
+        ('test_ensemble.py', 'c.py a.pth', 'name two checkpoints or more; tools/test.py tests one'),
+        ('test_ensemble.py', 'c.py a.pth b.pth ./a.pth', './a.pth is given twice'),
         ('test_ensemble.py', 'c.py a.pth --operation mul --method add', '--method: not allowed'),
         ('visualize.py', 'c.py f.pth', 'required: image (or --image)'),
         ('visualize.py', 'c.py f.pth i --image j', "'i' is one too many beside --image"),

@@ -1,13 +1,11 @@
 """The worked examples of the guides run, in a folder outside of the package."""
 
 import re
-import sys
 import textwrap
 from pathlib import Path
 
 import numpy as np
 import peft
-import pytest
 import timm
 import torch
 import torchvision
@@ -18,7 +16,6 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 
 from soma.adapters import (
-    ADAPTERS,
     AdapterLayer,
     inject_adapter,
     load_adapter,
@@ -30,41 +27,6 @@ from soma.io.checkpoint_files import write_checkpoint
 from soma.utils.config import REPOSITORY
 
 GUIDES = REPOSITORY / 'docs' / 'advanced_guides'
-
-
-@pytest.fixture
-def example(tmp_path, tiny_config, monkeypatch):
-    """Write the files of a guide into a folder: blocks that begin with their name, `# name.py`.
-
-    The base config of each, which is one of `configs/`, becomes the tiny one.
-    """
-    folder = tmp_path / 'example'
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(str(folder))
-    modules, methods = set(sys.modules), set(ADAPTERS)
-
-    def write(guide, **model):
-        for part, settings in model.items():
-            tiny_config.model.pop(part, None)
-            tiny_config.model[part] = settings
-        tiny_config.train_pipeline = tiny_config.train_dataloader.dataset.pipeline
-        tiny_config.dump(folder / 'tiny.py')
-        text = (GUIDES / guide).read_text()
-        for name, code in re.findall(r'```python\n# (\w+\.py)\n(.*?)```', text, re.DOTALL):
-            base = re.search(r"^_base_ = '(.*)'$", code, re.MULTILINE)
-            if base:
-                assert (REPOSITORY / base[1]).is_file()
-                code = code.replace(base[1], 'tiny.py')
-            (folder / name).write_text(code)
-        return folder
-
-    yield write
-    for name in set(sys.modules) - modules:  # the examples' own
-        if Path(getattr(sys.modules[name], '__file__', None) or '').parent == folder:
-            del sys.modules[name]
-    for name in set(ADAPTERS) - methods:
-        del ADAPTERS[name]
 
 
 def write_domain(folder, classes):

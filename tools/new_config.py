@@ -14,9 +14,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_file('out', 'config to write, such as my_data.py', place=False)
     parser.add_argument('--method', default='soma', help='folder of configs/ (%(default)s)')
     parser.add_argument('--arch', default='small', help='small, base or large (%(default)s)')
-    parser.add_argument(
-        '--head', default='semfpn', help='semfpn, mask2former or linear; not of boxes (%(default)s)'
-    )
+    parser.add_argument('--head', help='of masks: semfpn, mask2former or linear (semfpn)')
     parser.add_argument('--classes', nargs='+', metavar='NAME', help='names of the classes')
     parser.add_argument(
         '--val-split',
@@ -36,6 +34,7 @@ def main() -> None:
     # here, so that --help need not wait
     from soma.datasets.prepare.counts import counts_table
     from soma.datasets.prepare.new_config import Recipe, write_config
+    from soma.utils.config import REPOSITORY, path_from
     from soma.utils.tables import as_text
 
     with command():
@@ -45,11 +44,13 @@ def main() -> None:
         )
     print(as_text(counts_table(data.counts)))
     print('\n'.join(data.lines()))
-    config, work_dir = shlex.quote(args.out), f'work_dirs/{Path(args.out).stem}'
+    tools = shlex.quote(path_from(REPOSITORY / 'tools', Path.cwd()))
+    config, best = shlex.quote(args.out), f'work_dirs/{Path(args.out).stem}/best_*.pth'
     print(f'{args.out} is written. Next:')
-    print(f'  python tools/check_data.py {config}')
-    print(f'  python tools/train.py {config}')
-    print(f'  python tools/test.py {config} {work_dir}/best_*.pth')
+    print(f'  python {tools}/check_data.py {config}')
+    print(f'  python {tools}/train.py {config}')
+    print(f'  python {tools}/test.py {config} {best}')
+    print(f'  python {tools}/predict.py {config} {best} NEW_IMAGES')
 
 
 if __name__ == '__main__':

@@ -34,23 +34,12 @@ def main() -> None:
     args = parse_args()
     from soma.checkpoints.hub import push_to_hub, write_shared  # here: --help need not wait
 
+    about = dict(licence=args.licence, report=args.report, base_model=args.base_model)
     with command(args.trust):
         if args.to:
-            files = write_shared(
-                args.checkpoint, args.to, args.repo, args.licence, args.report, args.base_model
-            )
-            print(*files, sep='\n')
+            print(*write_shared(args.checkpoint, args.to, args.repo, **about), sep='\n')
         else:
-            print(
-                push_to_hub(
-                    args.checkpoint,
-                    args.repo,
-                    args.licence,
-                    args.report,
-                    args.private,
-                    args.base_model,
-                )
-            )
+            print(push_to_hub(args.checkpoint, args.repo, private=args.private, **about))
 
 
 if __name__ == '__main__':

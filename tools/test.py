@@ -40,14 +40,14 @@ def main() -> None:
 
     from soma.checkpoints.open import load_plain
     from soma.evaluation.corruptions import make_plan, run_corruptions
-    from soma.evaluation.prepare import prepare_test
+    from soma.evaluation.prepare import prepare_test, say_what_is_tested
 
     with command(args.trust):
         config, left_out = prepare_test(args)
         severities = args.severities or range(1, 6)
         plan = args.corruptions and make_plan(args.corruptions, severities, args.reference)
         runner = RUNNERS.build(config)
-        runner.message_hub.update_info('checkpoint', args.checkpoint)  # for the report
+        say_what_is_tested(runner, args)
         load_plain(runner.model, args.checkpoint, args.base, args.force, left_out)
         if plan:
             run_corruptions(runner, plan)

@@ -1,6 +1,7 @@
 """Test several models of one config together on every domain."""
 
 import argparse
+import os
 
 from soma.utils.cli import add_base, add_test, command, runner_parser
 
@@ -34,7 +35,14 @@ def parse_args() -> argparse.Namespace:
         default=argparse.SUPPRESS,
         help="the same in ReVT's words: its add is --operation logits, its mul mul-input",
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if len(args.checkpoints) < 2:
+        parser.error('name two checkpoints or more; tools/test.py tests one')
+    files = [*map(os.path.realpath, args.checkpoints)]
+    for index, file in enumerate(files):
+        if file in files[:index]:
+            parser.error(f'{args.checkpoints[index]} is given twice')
+    return args
 
 
 def method(word: str) -> str:
@@ -51,13 +59,13 @@ def main() -> None:
     from mmengine.registry import RUNNERS  # here, as all below, so that --help need not wait
 
     from soma.checkpoints.open import load_plain
-    from soma.evaluation.prepare import prepare_test
+    from soma.evaluation.prepare import prepare_test, say_what_is_tested
     from soma.models.build import plain_model
 
     with command(args.trust):
         config, left_out = prepare_test(args, len(args.checkpoints), args.operation)
         runner = RUNNERS.build(config)
-        runner.message_hub.update_info('checkpoint', ', '.join(args.checkpoints))  # for the report
+        say_what_is_tested(runner, args)
         members = plain_model(runner.model).members
         for member, checkpoint in zip(members, args.checkpoints, strict=True):
             load_plain(member, checkpoint, args.base, args.force, left_out)

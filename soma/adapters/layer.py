@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,16 @@ from torch.utils.checkpoint import checkpoint
 
 from .base import Adapter
 from .svd import Components
+
+
+class _Running(threading.local):
+    """The adapted modules that run now in a thread, from the outermost in."""
+
+    def __init__(self) -> None:
+        self.modules: list[nn.Module] = []
+
+
+RUNNING = _Running()
 
 
 class AdapterLayer(Adapter):
@@ -73,6 +84,18 @@ class AdapterLayer(Adapter):
         """Add the adapter's tensors to the layer, and its options."""
         raise NotImplementedError
 
+    @property
+    def plain_weight(self) -> nn.Parameter:
+        """The pretrained weight, at any time."""
+        return self._parameters['weight']
+
+    def __getattr__(self, name: str) -> Any:
+        """Find what PyTorch does; of the weight, while another module runs, the adapted one."""
+        value, running = super().__getattr__(name), RUNNING.modules
+        if name != 'weight' or not running or running[-1] is self or not self.TENSORS:
+            return value
+        return self.effective_weight().to(value.dtype)
+
     def _freeze(self) -> None:
         trained = self.adapter_parameters()
         for name, parameter in self.named_parameters(recurse=False):
@@ -96,7 +119,7 @@ class AdapterLayer(Adapter):
 
     def matrix(self) -> Tensor:
         """The weight to split, ``(out, in)``: as loaded, before it was rounded to the layer's."""
-        weight = self.weight if self.unsplit is None else self.unsplit
+        weight = self.plain_weight if self.unsplit is None else self.unsplit
         return weight.detach().flatten(1).to(getattr(self, self.TENSORS[0]))
 
     @staticmethod
@@ -122,12 +145,12 @@ class AdapterLayer(Adapter):
 
     def effective_weight(self) -> Tensor:
         """The weight that the layer computes with, in the precision of the adapter."""
-        with torch.autocast(self.weight.device.type, enabled=False):
-            return self.fold(self.weight, self.adapter_tensors(), self.settings())
+        with torch.autocast(self.plain_weight.device.type, enabled=False):
+            return self.fold(self.plain_weight, self.adapter_tensors(), self.settings())
 
     def delta(self) -> Tensor:
         """The change of the weight so far, in the shape of the weight."""
-        return self.effective_weight() - self.weight
+        return self.effective_weight() - self.plain_weight
 
     @torch.no_grad()
     def merge(self) -> nn.Module:

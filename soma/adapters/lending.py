@@ -2,25 +2,19 @@
 
 ``nn.MultiheadAttention`` computes with ``self.out_proj.weight`` and never calls ``out_proj``; its
 ``in_proj_weight`` is in no layer at all. So do Swin of torchvision, and BEiT, EVA and Swin V2 of
-timm with ``qkv``. While such a module runs, it finds the weights that the layers compute with in
-the place of the pretrained ones.
+timm with ``qkv``. Nobody can tell such code from the outside. So, while a module runs, whoever
+reads the weight of an adapted layer in it gets the one that the layer computes with; the layer
+itself, and who reads it at rest, gets the pretrained one.
 """
 
 from __future__ import annotations
 
-import dis
-import inspect
-from collections.abc import Collection, Iterable, Iterator
-from functools import cache, partial
-from types import CodeType, FunctionType, MethodType
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from torch import Tensor, nn
 
-from .layer import AdapterLayer
-
-# What may follow a weight that is looked at and not computed with.
-_LOOKS = {'dtype', 'device', 'shape', 'size', 'data', 'requires_grad', 'is_cuda'}
+from .layer import RUNNING, AdapterLayer
 
 
 class InProjection(nn.Linear):
@@ -34,15 +28,29 @@ class InProjection(nn.Linear):
         self.weight, self.bias = attention.in_proj_weight, attention.in_proj_bias
 
 
+class AdaptedAttention(nn.MultiheadAttention):
+    """An ``nn.MultiheadAttention`` with an adapted ``in_proj``."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Find what PyTorch does; the projection's weight is that of the layer while it runs."""
+        value = super().__getattr__(name)
+        if name != 'in_proj_weight':
+            return value
+        layer = self.in_proj
+        if layer._parameters['weight'] is not value:  # moving from the meta device makes new ones
+            layer.weight, layer.bias = value, self.in_proj_bias
+        return layer.weight
+
+
 def named_layers(model: nn.Module) -> dict[str, nn.Module]:
     """The modules of a model by name, and the input projections of attention as ``in_proj``."""
     layers = {}
     for name, module in model.named_modules():
         if name:
             layers[name] = module
-        weight = getattr(module, 'in_proj_weight', None)
-        if isinstance(module, nn.MultiheadAttention) and weight is not None:
-            layers.setdefault(f'{name}.in_proj'.removeprefix('.'), InProjection(module))
+        # One that only derives from it may compute something else.
+        if type(module) is nn.MultiheadAttention and module.in_proj_weight is not None:
+            layers[f'{name}.in_proj'.removeprefix('.')] = InProjection(module)
     return layers
 
 
@@ -53,45 +61,41 @@ def parameter_name(layer: str, leaf: str, names: Collection[str]) -> str:
 
 
 def connect(model: nn.Module, names: Iterable[str]) -> None:
-    """Let the modules that read the weights of adapted layers find those of the adapter.
+    """Let who reads the weights of adapted layers find those that the layers compute with.
 
     Args:
         model: What the layers stand in.
         names: Of the layers.
     """
-    lent: dict[str, list[str]] = {}
+    modules = {}
     for name in names:
         layer, (parent, _, leaf) = model.get_submodule(name), name.rpartition('.')
-        if not isinstance(layer, AdapterLayer) or not leaf:
+        if not isinstance(layer, AdapterLayer):
             continue
         attention = model.get_submodule(parent)
-        weight = [leaf, 'weight']
-        if _is_projection(attention, leaf):
-            weight = ['in_proj_weight']
+        if leaf == 'in_proj' and type(attention) is nn.MultiheadAttention:
+            attention.__class__ = AdaptedAttention
             attention.register_load_state_dict_pre_hook(_read_twice)
             layer.register_state_dict_post_hook(_write_once)
         if not layer.TENSORS:  # then its weight is the pretrained one
             continue
-        path, reader = parent.split('.') if parent else [], None
-        for depth in range(len(path) + 1):
-            ancestor = '.'.join(path[:depth])
-            if _reads(type(model.get_submodule(ancestor)), (*path[depth:], *weight)):
-                reader = ancestor
-                break
-        if reader is not None:
-            lent.setdefault(reader, []).append('.'.join([*path[depth:], leaf]))
-    for reader, layers in lent.items():
-        module = model.get_submodule(reader)
-        module.register_forward_pre_hook(partial(_lend, tuple(layers)))
-        module.register_forward_hook(partial(_take_back, tuple(layers)), always_call=True)
+        path = name.split('.')
+        modules.update(
+            (part, model.get_submodule(part))
+            for part in ('.'.join(path[:depth]) for depth in range(len(path) + 1))
+        )
+    for module in modules.values():
+        module.register_forward_pre_hook(_begin)
+        module.register_forward_hook(_end, always_call=True)
 
 
 def disconnect(model: nn.Module) -> None:
     """Undo :func:`connect`, once the layers are plain."""
     for module in model.modules():
-        if _is_projection(module, 'in_proj') and hasattr(module, 'in_proj'):
+        if isinstance(module, AdaptedAttention):
             plain = module.in_proj
             del module.in_proj
+            module.__class__ = nn.MultiheadAttention
             module.in_proj_weight, module.in_proj_bias = plain.weight, plain.bias
         for hooks in (
             module._forward_pre_hooks,
@@ -99,50 +103,20 @@ def disconnect(model: nn.Module) -> None:
             module._load_state_dict_pre_hooks,
         ):
             for key, hook in list(hooks.items()):
-                function = getattr(hook, 'func', getattr(hook, 'hook', hook))
-                if function in (_lend, _take_back, _read_twice):
+                if getattr(hook, 'hook', hook) in (_begin, _end, _read_twice):
                     del hooks[key]
                     module._forward_hooks_always_called.pop(key, None)
 
 
-def _is_projection(module: nn.Module, leaf: str) -> bool:
-    return leaf == 'in_proj' and isinstance(module, nn.MultiheadAttention)
+def _begin(module: nn.Module, args: Any) -> None:
+    """Note that a module runs: a forward pre-hook."""
+    RUNNING.modules.append(module)
 
 
-def _lend(names: tuple[str, ...], module: nn.Module, args: Any) -> None:
-    """Put the weights that layers compute with into their place: a forward pre-hook.
-
-    A shadow in ``__dict__`` leaves the parameter where it is. The layer is plain meanwhile, so that
-    calling it does not adapt it twice.
-    """
-    for layer, attention in _layers(names, module):
-        if attention is not None and layer.weight is not attention.in_proj_weight:
-            # Moving a module from the meta device makes new parameters.
-            layer.weight, layer.bias = attention.in_proj_weight, attention.in_proj_bias
-        weight = layer.effective_weight().to(layer.weight.dtype)
-        kind = nn.Linear if isinstance(layer, nn.Linear) else nn.Conv2d
-        layer.__dict__.update(weight=weight, forward=MethodType(kind.forward, layer))
-        if attention is not None:
-            attention.__dict__['in_proj_weight'] = weight
-
-
-def _take_back(names: tuple[str, ...], module: nn.Module, args: Any, output: Any) -> None:
-    """Undo :func:`_lend`: a forward hook."""
-    for layer, attention in _layers(names, module):
-        for shadow in (layer, attention):
-            for key in ('weight', 'forward', 'in_proj_weight'):
-                if shadow is not None:
-                    shadow.__dict__.pop(key, None)
-
-
-def _layers(
-    names: tuple[str, ...], module: nn.Module
-) -> Iterator[tuple[AdapterLayer, nn.MultiheadAttention | None]]:
-    """Yield the layers of a module, with the attention that has the weight of an ``in_proj``."""
-    for name in names:
-        parent, _, leaf = name.rpartition('.')
-        attention = module.get_submodule(parent)
-        yield module.get_submodule(name), attention if _is_projection(attention, leaf) else None
+def _end(module: nn.Module, args: Any, output: Any) -> None:
+    """Note that it is done, and what it has called too: a forward hook."""
+    while module in RUNNING.modules and RUNNING.modules.pop() is not module:
+        pass
 
 
 def _write_once(layer: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:
@@ -156,29 +130,3 @@ def _read_twice(module: nn.Module, state: dict[str, Tensor], prefix: str, *args:
     for leaf in ('weight', 'bias'):
         if (value := state.get(f'{prefix}in_proj_{leaf}')) is not None:
             state[f'{prefix}in_proj.{leaf}'] = value
-
-
-def _reads(kind: type[nn.Module], path: tuple[str, ...]) -> bool:
-    """Whether the code of a module's ``forward`` computes with ``self.<path>``."""
-    loads, size = _loads(kind), len(path)
-    return any(
-        loads[i : i + size] == path and loads[i + size] not in _LOOKS
-        for i in range(len(loads) - size)
-    )
-
-
-@cache
-def _loads(kind: type[nn.Module]) -> tuple[str, ...]:
-    """What ``forward`` loads, and the methods of the class that it names, in the order of code."""
-    remaining, seen, loads = ['forward'], {'forward'}, []
-    while remaining:
-        method = inspect.unwrap(getattr(kind, remaining.pop()))
-        code: CodeType | None = getattr(method, '__code__', None)
-        if code is None:
-            continue
-        loads += [str(instruction.argval) for instruction in dis.get_instructions(code)]
-        for name in {*code.co_names} - seen - {*vars(nn.Module)}:
-            if isinstance(getattr(kind, name, None), FunctionType):
-                seen.add(name)
-                remaining.append(name)
-    return (*loads, '')

@@ -172,7 +172,7 @@ class LowRankLayer(AdapterLayer):
 
     def delta(self) -> Tensor:
         """The change of the weight so far, ``s (B A - B0 A0)``, in the shape of the weight."""
-        return low_rank_delta(self.adapter_tensors(), self.settings()).view_as(self.weight)
+        return low_rank_delta(self.adapter_tensors(), self.settings()).view_as(self.plain_weight)
 
     def settings(self) -> dict:
         """``rank`` and ``alpha``."""

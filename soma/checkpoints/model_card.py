@@ -11,11 +11,12 @@ from pathlib import Path
 from ..adapters.card import BaseCard
 from ..io.files import InputError
 from ..io.hub import ADAPTER_FILE
+from ..io.public import WEIGHTS
 from ..utils.config_text import parse_config
 from ..utils.version import __version__
 from .checkpoint import Checkpoint
 from .licences import licence_data
-from .model_use import published_file, use_of
+from .model_use import public_name, use_of
 
 _TASKS = {'IoU': ('image-segmentation', 'mean_iou'), 'AP': ('object-detection', 'map')}
 
@@ -176,9 +177,9 @@ def _base_rows(base: BaseCard | None, named: str | None) -> dict[str, str]:
     if base is None:
         return {}
     places = [f'[{named}](https://huggingface.co/{named})'] if named else []
-    if file := published_file(base):
-        folder = file.partition('_reg4')[0].removesuffix('_pretrain.pth')
-        places.append(f'[{file}](https://dl.fbaipublicfiles.com/dinov2/{folder}/{file})')
+    if public := public_name(base):
+        weights = WEIGHTS[public]
+        places.append(f'[{weights.file}]({weights.url or weights.page})')
     rows = {'pretrained weights': ', or '.join(places) or base.file}
     if base.img_size:
         height, width = base.img_size

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from ..adapters.card import BaseCard, Card
+from ..io.public import WEIGHTS
 from ..models.backbones.dinov2_options import ARCHS
 
 _SOMA = """## Use
@@ -56,6 +59,7 @@ model = PeftModel.from_pretrained(backbone, 'peft')  # with the pretrained weigh
 ```
 
 Without `--base-model timm` it is for DINOv2 of transformers."""
+_CONVERTED = re.compile(r'dinov2_(\w+_)?converted\.(pth|safetensors)')
 
 
 def use_of(card: Card, repo: str) -> str:
@@ -71,23 +75,31 @@ def use_of(card: Card, repo: str) -> str:
         if card.adapter.low_rank:
             parts.append(_PEFT)
     layout = ''.join(f'    {name}={value!r},\n' for name, value in (options or {}).items())
-    base = published_file(card.base) or (card.base and card.base.file) or 'BASE'
+    base = public_name(card.base) or (card.base and card.base.file) or 'BASE'
     return '\n\n'.join(parts).format(repo=repo, base=base, options=layout)
 
 
 def published_base(base: BaseCard | None) -> str | None:
     """The name on the hub of DINOv2's published weights, if a base was made of them."""
-    if not published_file(base):
+    name = public_name(base) or ''
+    match = re.fullmatch(r'dinov2_vit(.)14(_reg)?', name)
+    if match is None:
         return None
-    return f'facebook/dinov2-{"with-registers-" if base.registers else ""}{base.arch}'
+    arch = next(arch for arch in ARCHS if arch[0] == match[1])
+    return f'facebook/dinov2-{"with-registers-" if match[2] else ""}{arch}'
 
 
-def published_file(base: BaseCard | None) -> str | None:
-    """The name of the same weights as DINOv2's authors publish them."""
-    known = base is not None and isinstance(base.arch, str) and base.arch in ARCHS
-    if not known or not base.file.startswith('dinov2'):
+def public_name(base: BaseCard | None) -> str | None:
+    """The name in :data:`~soma.io.public.WEIGHTS` of what a base was made of.
+
+    Converted weights of DINOv2 are told by their sizes and the usual name of their file. Who reads
+    them compares their hash.
+    """
+    if base is None:
         return None
-    return f'dinov2_vit{base.arch[0]}14{"_reg4" if base.registers else ""}_pretrain.pth'
+    if _CONVERTED.fullmatch(base.file) and isinstance(base.arch, str) and base.arch in ARCHS:
+        return f'dinov2_vit{base.arch[0]}14{"_reg" if base.registers else ""}'
+    return next((name for name, weights in WEIGHTS.items() if weights.file == base.file), None)
 
 
 def _timm_options(base: BaseCard | None) -> dict | None:

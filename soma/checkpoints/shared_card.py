@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..adapters.card import Card, read_card
 from ..utils.config_text import shared_config
 from ..utils.shared_config import backbones
+from .model_use import public_name
 
 _SEPARATOR = re.compile(r'[/\\]')
 _NAMES = ('classes', 'episode_classes', 'targets', 'names')  # which may have a slash
@@ -25,16 +26,17 @@ def shared_card(card: Card, source: str | os.PathLike) -> Card:
     Raises:
         InputError: If the config has what would not be read again by others.
     """
-    card = replace(card, config=card.config and shared_text(card.config, str(source)))
-    return read_card(_without_folders(card.to_dict()), source)
+    card = read_card(_without_folders(card.to_dict()), source)
+    text = card.config and shared_text(card.config, str(source), public_name(card.base))
+    return replace(card, config=text)
 
 
-def shared_text(text: str, source: str) -> str:
+def shared_text(text: str, source: str, public: str | None) -> str:
     """The text of what others need of a config to predict.
 
     Model, pipelines, scope and imports stay (:func:`~soma.utils.shared_config.prediction_config`);
-    data, training and work dir go. The file of the pretrained weights is called
-    ``checkpoints/<name>``, where this package keeps them.
+    data, training and work dir go. The file of the pretrained weights is called by the name that
+    they are ``public`` under, or else ``checkpoints/<name>``, where this package keeps them.
     """
     config = shared_config(text, source)
     for backbone in backbones(config.model):
@@ -44,6 +46,8 @@ def shared_text(text: str, source: str) -> str:
             is_file = name.endswith(('.pth', '.pt', '.safetensors', '.bin'))
             known = not is_file and (name == file or file == f'timm/{name}')  # not by its place
             base['checkpoint'] = file if known else f'checkpoints/{name}'
+            if public and 'prefix' not in base:
+                base['checkpoint'] = public
     return config.pretty_text
 
 

@@ -100,17 +100,7 @@ class LabelReader:
         return turn(labels, tag) if self.turns else labels
 
     def _labels(self, image: Image.Image) -> np.ndarray:
-        if image.format in ('JPEG', 'MPO'):
-            text = 'are a JPEG, which blurs classes into each other: write PNG where they were made'
-            raise LabelError('JPEG', text)
-        raw = str(image.tile[0][3]) if image.tile else ''
-        image.load()  # to the end
-        if image.mode in ('RGB', 'RGBA', 'LA') and '16' in raw:
-            raise LabelError('bits', 'have 16 bits a colour: write them with 8')
-        if 'A' in image.getbands() and image.getchannel('A').getextrema()[0] < 255:
-            text = 'are transparent in places, so that their classes are not certain'
-            raise LabelError('transparent', text)
-        values = _packed(image) if self.of_colours else _numbers(image, raw)
+        values = read_pixels(image, self.of_colours)
         make_table = _colour_table if self.of_colours else _number_table
         rest = self._unknown if self.rest is None else self.rest
         table = make_table(tuple(self.meanings.items()), rest)
@@ -127,7 +117,7 @@ class LabelReader:
 
     def _say_unknown(self, pixels: np.ndarray) -> str:
         values = np.unique(pixels)
-        names = [str(_unpacked(int(v)) if self.of_colours else v) for v in values[:5]]
+        names = [str(unpacked(int(v)) if self.of_colours else v) for v in values[:5]]
         text = f'hold {", ".join(names)}{", ..." if len(values) > 5 else ""}'
         if self.named:
             text += f", which label_map does not name: name each, or '{REST}' for all others"
@@ -136,6 +126,30 @@ class LabelReader:
         if len(values) > _MANY:
             text += '; so many come of JPEG or of smooth resizing, which blur classes'
         return f'{text} ({pixels.size} pixels)'
+
+
+def read_pixels(image: Image.Image, of_colours: bool) -> np.ndarray:
+    """Read an image to its end as values (h, w) of labels.
+
+    Args:
+        image: Palette indices, numbers or colours, without loss.
+        of_colours: Whether to give colours, each as :func:`unpacked` takes it, and not numbers.
+
+    Raises:
+        LabelError: If it holds something else, of kind ``channels`` if these are colours.
+        OSError: If it is cut off.
+    """
+    if image.format in ('JPEG', 'MPO'):
+        text = 'are a JPEG, which blurs classes into each other: write PNG where they were made'
+        raise LabelError('JPEG', text)
+    raw = str(image.tile[0][3]) if image.tile else ''
+    image.load()  # to the end
+    if image.mode in ('RGB', 'RGBA', 'LA') and '16' in raw:
+        raise LabelError('bits', 'have 16 bits a colour: write them with 8')
+    if 'A' in image.getbands() and image.getchannel('A').getextrema()[0] < 255:
+        text = 'are transparent in places, so that their classes are not certain'
+        raise LabelError('transparent', text)
+    return _packed(image) if of_colours else _numbers(image, raw)
 
 
 def _numbers(image: Image.Image, raw: str) -> np.ndarray:
@@ -165,7 +179,8 @@ def _packed(image: Image.Image) -> np.ndarray:
     return np.asarray(image).view('<u4')[..., 0] & 0xFFFFFF
 
 
-def _unpacked(value: int) -> Colour:
+def unpacked(value: int) -> Colour:
+    """Red, green and blue of a packed colour."""
     return value & 255, value >> 8 & 255, value >> 16
 
 

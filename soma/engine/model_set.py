@@ -174,7 +174,8 @@ def train_set(models: ModelSet, stop: StopHook, amp: bool = False) -> None:
     Raises:
         InputError: As there.
     """
-    for member in models.members:
+    for index, member in enumerate(models.members):
+        stop.trained = index
         if not member.checkpoint.is_file():
             _use_own_visualizer(member.config)
             train_config(member.config, stop, amp, resume='auto')

@@ -42,6 +42,7 @@ from .hooks.checkpoint_card import CardHook, FormattedOnce, training_card
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.missed_validation import MissedValidationHook
 from .hooks.seed import SeedHook
+from .hooks.training_only import without_training_hooks
 from .lock import is_locked, locked
 from .resume import newest_checkpoint, only_file
 
@@ -109,12 +110,12 @@ class SomaRunner(Runner):
 
     def val(self) -> dict:
         """Validate, as mmengine does; errors as in :meth:`train`."""
-        with naming_keys(self.cfg):
+        with naming_keys(self.cfg), without_training_hooks(self):
             return super().val()
 
     def test(self) -> dict:
         """Test, as mmengine does; errors as in :meth:`train`."""
-        with naming_keys(self.cfg):
+        with naming_keys(self.cfg), without_training_hooks(self):
             return super().test()
 
     def setup_env(self, env_cfg: dict) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,13 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from ..io.files import InputError, check_folder
+from ..io.files import InputError, check_folder, read_json
 from ..utils.tables import save_bars
-from .domain_metric import cell
+from .domain_metric import cell, table_of
 from .page import Cell, Section, save_page
 from .pictures import png_uri
 from .plots import save_changes
-from .results import table_of
 
 _KINDS = {'score': str, 'domains': dict, 'mean_over': list, 'mean': dict}
 
@@ -44,7 +42,7 @@ class Comparison(NamedTuple):
     @property
     def changes(self) -> np.ndarray:
         """Differences to the first test, NaN of itself."""
-        changes = self.values - self.values[0]
+        changes = (self.values - self.values[0]).round(2) + 0.0  # no -0
         changes[0] = np.nan
         return changes
 
@@ -64,10 +62,13 @@ def find_report(path: str | os.PathLike) -> Path:
         raise FileNotFoundError(f'{path} does not exist: name a report or a work dir')
     if path.is_file():
         return path
-    for pattern in ('domains_test*.json', 'domains_iter_*.json'):
+    for pattern in ('domains_test.json', 'domains_iter_*.json'):
         if files := [*path.rglob(pattern)]:
             return max(files, key=lambda file: (file.stat().st_mtime_ns, str(file)))
-    raise InputError(f'{path} has no domains_test*.json: test with the hook DomainReportHook')
+    # with a metric's prefix: there may be several of one test, and --corruptions makes many
+    if named := min(path.rglob('domains_test_*.json'), default=None):
+        raise InputError(f'{path} has no domains_test.json: name a report, such as {named}')
+    raise InputError(f'{path} has no domains_test.json: test with the hook DomainReportHook')
 
 
 def read_report(path: Path) -> dict:
@@ -76,14 +77,12 @@ def read_report(path: Path) -> dict:
     Raises:
         InputError: If it is something else.
     """
+    what = 'report of a test (domains_test.json)'
+    report = read_json(path, what, _KINDS)
     try:
-        report = json.loads(path.read_text())
-        known = all(isinstance(report[key], kind) for key, kind in _KINDS.items())
         _numbers(report)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
-        known = False
-    if not known:
-        raise InputError(f'{path} is no report of a test (domains_test.json)')
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise InputError(f'{path} is no {what}') from error
     return report
 
 
@@ -174,10 +173,13 @@ def _table(made: Comparison) -> Table:
         if index == len(made.classes):
             table.add_section()
         for test, name in enumerate(made.names):
-            pairs = zip(made.values[test, index], made.changes[test, index], strict=True)
-            texts = [cell(v) + ('' if np.isnan(c) else f' ({c:+.2f})') for v, c in pairs]
+            texts = map(_with_change, made.values[test, index], made.changes[test, index])
             table.add_row('' if test else row, name, *texts)
     return table
+
+
+def _with_change(value: float, change: float) -> str:
+    return cell(value) + ('' if np.isnan(change) else f' ({change:+.2f})')
 
 
 def _draw(out: Path, made: Comparison) -> None:
@@ -199,13 +201,11 @@ def _save_page(out: Path, made: Comparison, files: Sequence[tuple[str, str]]) ->
         for index, name in enumerate([*made.classes, *made.totals])
     ]
     count = len(made.classes)
-    means = zip(made.names, made.values[:, count, -1], made.changes[:, count, -1], strict=True)
-    tiles = [
-        (f'{made.totals[0]}, {name}', f'{cell(value)}' + ('' if np.isnan(c) else f' ({c:+.2f})'))
-        for name, value, c in means
-    ]
+    means = map(_with_change, made.values[:, count, -1], made.changes[:, count, -1])
+    names = (f'{made.totals[0]}, {name}' for name in made.names)
+    tiles = [*zip(names, means, strict=True)]
     text = f'{made.score} in percent, with the difference to {made.names[0]}.'
-    arrows = f'Arrows go from {made.names[0]}.'
+    arrows = f'Arrows go from {made.names[0]}; to the right is better.'
     sections = [
         Section('Domains', plots=[png_uri(out / 'domains.png')]),
         Section('Changes', arrows, plots=[png_uri(out / 'classes.png')]),

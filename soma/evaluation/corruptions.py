@@ -18,7 +18,7 @@ from mmengine.runner import Runner
 
 from ..adapters.pretrained import base_hash
 from ..datasets.corrupt import CORRUPTIONS, GROUPS, Corrupt
-from ..io.files import InputError, write_json
+from ..io.files import InputError, read_json, write_json
 from ..models.build import plain_model
 from ..utils.config import each_dataset
 from ..utils.tables import as_text
@@ -28,6 +28,8 @@ from .report_hook import DomainReportHook
 
 REPORT = 'corruptions.json'
 _CLEAN = ('clean', 0)
+_WHAT = f'report of tools/test.py --corruptions ({REPORT})'
+_KINDS = {'score': str, 'mean_over': list, 'scores': dict}
 
 
 def make_plan(
@@ -55,7 +57,7 @@ def make_plan(
         Corrupt(*pair)
     if reference is None:
         return plan
-    content = _read(Path(reference))
+    content = read_json(reference, _WHAT, _KINDS)
     keys = [pair_key(*pair) for pair in (_CLEAN, *plan.pairs)]
     if missing := [key for key in keys if key not in content['scores']]:
         raise InputError(
@@ -124,7 +126,7 @@ def run_corruptions(runner: Runner, plan: CorruptionPlan) -> dict:
         'scores': {},
     }
     if path.exists():
-        before = _read(path)
+        before = read_json(path, _WHAT, _KINDS)
         for key, what in (('weights', 'weights'), ('data', 'test data or settings of the test')):
             if before.get(key) != report[key]:
                 raise InputError(f'{path} is of other {what}: name another --work-dir or remove it')
@@ -138,7 +140,11 @@ def run_corruptions(runner: Runner, plan: CorruptionPlan) -> dict:
         minutes = (time.monotonic() - start) / 60 / max(index, 1) * (len(tests) - index)
         left = f', about {minutes:.0f} min left' if index else ''
         runner.logger.info(f'test {index + 1} of {len(tests)}: {pair_key(*pair)}{left}')
-        report['scores'][pair_key(*pair)] = _test(runner, *pair)
+        try:
+            report['scores'][pair_key(*pair)] = _test(runner, *pair)
+        except KeyboardInterrupt:
+            runner.logger.warning(f'{path} has what is tested: the same command goes on')
+            raise
         if is_main_process():
             write_json(report, path)
     report['summary'] = summarise(report, plan)
@@ -196,24 +202,6 @@ def _test(runner: Runner, name: str, severity: int) -> dict[str, float | None]:
     key, content = metric.keys[0], metric.report
     scores = {domain: values[key] for domain, values in content['domains'].items()}
     return {**scores, 'mean': content['mean'][key]}
-
-
-def _read(path: Path) -> dict:
-    """Read a report.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        InputError: If it is something else.
-    """
-    try:
-        content = json.loads(path.read_text())
-    except ValueError:  # no text, or no JSON
-        content = None
-    kinds = {'score': str, 'mean_over': list, 'scores': dict}
-    known = content if isinstance(content, dict) else {}
-    if not all(isinstance(known.get(key), kind) for key, kind in kinds.items()):
-        raise InputError(f'{path} is no report of tools/test.py --corruptions')
-    return content
 
 
 def _hash_of_data(config: Config) -> str:

@@ -56,14 +56,12 @@ class Maps(NamedTuple):
     Attributes:
         shape: ``(2, h, w)``.
         dtype: Name of the type of the numbers.
-        packed: The numbers.
-        ignore_index: Label of pixels that do not count.
+        packed: The numbers; a pixel that does not count has the highest of the type as its label.
     """
 
     shape: tuple[int, ...]
     dtype: str
     packed: bytes
-    ignore_index: int
 
     @classmethod
     def of(cls, label: np.ndarray, prediction: np.ndarray, ignore_index: int) -> Maps:
@@ -73,9 +71,13 @@ class Maps(NamedTuple):
             np.linspace(0, side - 1, max(1, round(side * factor))).round().astype(int)
             for side in label.shape
         )
-        maps = np.stack([values[rows][:, columns] for values in (label, prediction)])
-        maps = maps.astype(np.min_scalar_type(int(max(maps.max(), ignore_index, 0))))
-        return cls(maps.shape, maps.dtype.name, zlib.compress(maps.tobytes(), 1), ignore_index)
+        label, prediction = (v[rows][:, columns].astype(int) for v in (label, prediction))
+        ignored = label == ignore_index
+        highest = max(np.where(ignored, 0, label).max(), prediction.max())
+        dtype = np.dtype('uint8' if highest < 255 else 'uint16')
+        label[ignored] = np.iinfo(dtype).max
+        maps = np.stack([label, prediction]).astype(dtype)
+        return cls(maps.shape, dtype.name, zlib.compress(maps.tobytes(), 1))
 
     def unpack(self) -> np.ndarray:
         """Ground truth and prediction, shape ``(2, h, w)``."""
@@ -128,14 +130,14 @@ class Recorder:
         score = mean(Scores.of(counts).iou[counts.sum(1) > 0])
         return ImageScore(sample['img_path'], score, f'mIoU {score:.1f}')
 
-    def confidences(self, sample: dict, ignore_index: int) -> np.ndarray | None:
-        """The counts of a segmented image by confidence; None where scores are not known.
+    def confidences(self, sample: dict, ignore_index: int) -> np.ndarray | int:
+        """The counts of a segmented image by confidence; 0 where scores are not known.
 
         Of a large image they are of every second or third row and column, and so on: a softmax of
         all takes a second of a CPU.
         """
         if not self.calibrates or 'seg_logits' not in sample:
-            return None
+            return 0
         keys = ('seg_logits', 'pred_sem_seg', 'gt_sem_seg')
         maps = [sample[key]['data'] for key in keys]
         step = math.ceil(math.sqrt(maps[0][0].numel() / _PIXELS))
@@ -156,11 +158,10 @@ class Recorder:
 
 
 def choose(images: Sequence[ImageScore]) -> tuple[list[ImageScore], list[ImageScore]]:
-    """The ten worst images, the worst first, and of the others the five nearest to the median."""
+    """The ten worst images, the worst first, and of the five nearest to the median the others."""
     order = sorted(
         (image for image in images if not np.isnan(image.score)), key=lambda i: (i.score, i.path)
     )
     middle = (len(order) - 1) / 2
-    others = range(_WORST, len(order))
-    nearest = sorted(others, key=lambda index: abs(index - middle))[:_MEDIAN]
-    return order[:_WORST], [order[index] for index in sorted(nearest)]
+    nearest = sorted(range(len(order)), key=lambda index: abs(index - middle))[:_MEDIAN]
+    return order[:_WORST], [order[index] for index in sorted(nearest) if index >= _WORST]

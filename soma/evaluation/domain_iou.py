@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from mmengine.registry import METRICS
@@ -23,36 +24,25 @@ from .scores import Scores, confusion_matrix
 _CITYSCAPES = CityscapesDataset.METAINFO['classes']
 
 
-class _Counted(NamedTuple):
-    """What was counted of an image: a confusion matrix and, where details are kept, more."""
+@dataclass
+class _Counted:
+    """What was counted of an image or of a domain; the last two where details are kept."""
 
     counts: np.ndarray
-    score: ImageScore | None = None
-    confidences: np.ndarray | None = None
+    scores: list[ImageScore]
+    confidences: np.ndarray | int = 0
+    images: int = 1
 
-
-class _Domain:
-    """What was counted of a domain."""
-
-    def __init__(self, classes: int) -> None:
-        self.counts = np.zeros((classes, classes), np.int64)
-        self.images = 0
-        self.scores: list[ImageScore] = []
-        self.confidences: np.ndarray | int = 0
-
-    def add(self, image: _Counted) -> None:
-        self.counts += image.counts
-        self.images += 1
-        if image.score is not None:
-            self.scores.append(image.score)
-        if image.confidences is not None:
-            self.confidences = self.confidences + image.confidences
-
-    def join(self, other: _Domain) -> None:
+    def add(self, other: _Counted) -> None:
         self.counts += other.counts
-        self.images += other.images
         self.scores += other.scores
         self.confidences = self.confidences + other.confidences
+        self.images += other.images
+
+    def details(self) -> SegmentationDetails:
+        known = isinstance(self.confidences, np.ndarray)
+        calibration = Calibration.of(self.confidences) if known else None
+        return SegmentationDetails(self.counts, calibration, self.scores)
 
 
 @METRICS.register_module()
@@ -97,26 +87,27 @@ class DomainIoUMetric(DomainMetric):
         except InputError as error:
             raise InputError(f'{sample.get("img_path")}: {error}; {CHECK}') from error
         if self.recorder is None:
-            return _Counted(counts)
+            return _Counted(counts, [])
         score = self.recorder.add_maps(sample, Maps.of(label, prediction, ignore), counts)
-        return _Counted(counts, score, self.recorder.confidences(sample, ignore))
+        return _Counted(counts, [score], self.recorder.confidences(sample, ignore))
 
     def _keep(self, domain: str, counted: _Counted) -> None:
-        self._domains.setdefault(domain, _Domain(len(counted.counts))).add(counted)
+        _add(self._domains, domain, counted)
 
-    def _score(self, results: list[dict[str, _Domain]]) -> dict[str, dict]:
+    def _score(self, results: list[dict[str, _Counted]]) -> dict[str, dict]:
         names = self.dataset_meta['classes']
-        domains: dict[str, _Domain] = {}
+        domains: dict[str, _Counted] = {}
         for part in results:
             for name, domain in part.items():
-                domains.setdefault(name, _Domain(len(names))).join(domain)
-        self.details = {n: _details(domain) for n, domain in domains.items() if domain.scores}
+                _add(domains, name, domain)
+        self.details = {n: domain.details() for n, domain in domains.items() if domain.scores}
+        known = {n: part.calibration for n, part in self.details.items() if part.calibration}
         scores = {name: Scores.of(domain.counts) for name, domain in domains.items()}
         return {
             name: {
                 **{key: getattr(score, key) for key in self.keys},
                 'images': domains[name].images,
-                **self._calibration_of(name),
+                **({'ECE': known[name].ece} if name in known else {}),
                 'IoU': dict(zip(names, score.iou, strict=True)),
                 'Acc': dict(zip(names, score.acc, strict=True)),
                 'absent': [names[index] for index in np.flatnonzero(np.isnan(score.acc))],
@@ -124,15 +115,12 @@ class DomainIoUMetric(DomainMetric):
             for name, score in scores.items()
         }
 
-    def _calibration_of(self, domain: str) -> dict[str, float]:
-        calibration = domain in self.details and self.details[domain].calibration
-        return {'ECE': calibration.ece} if calibration else {}
 
-
-def _details(domain: _Domain) -> SegmentationDetails:
-    known = isinstance(domain.confidences, np.ndarray)
-    calibration = Calibration.of(domain.confidences) if known else None
-    return SegmentationDetails(domain.counts, calibration, domain.scores)
+def _add(domains: dict[str, _Counted], name: str, counted: _Counted) -> None:
+    if name in domains:
+        domains[name].add(counted)
+    else:
+        domains[name] = counted
 
 
 def write_classes(prediction: np.ndarray, classes: Sequence[str], path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -198,35 +198,51 @@ class DomainMetric(BaseMetric):
         means = {key: mean(domains[name][key] for name in chosen) for key in self.keys}
         metrics = {f'{name}_{key}': domains[name][key] for name in domains for key in self.keys}
         metrics |= {f'mean_{key}': value for key, value in means.items()}
-        report = dict(score=self.class_key, domains=domains, mean_over=chosen, mean=means)
-        self.report = plain(report)
+        self.report = plain(
+            dict(score=self.class_key, domains=domains, mean_over=chosen, mean=means)
+        )
         lines = [
             f'{name} has no {", ".join(domain["absent"])}'
             for name, domain in domains.items()
             if domain['absent']
         ]
-        table = as_text(self._table(report))
+        table = as_text(_table(self.report))
         print_log('\n'.join([f'{self.class_key} in percent', table, *lines]), logger='current')
         self.score_names([*domains])  # refuses other domains, when the table is in the log
         return {name: round(value, 2) for name, value in metrics.items()}
 
-    def _table(self, report: dict) -> Table:
-        """A row a class, a column a domain, and their mean."""
-        domains, chosen = report['domains'], report['mean_over']
-        table = Table()
-        table.add_column('class')
-        average = 'mean' if len(chosen) == len(domains) else f'mean of {len(chosen)}'
-        for name in (*domains, average):
-            table.add_column(name, justify='right')
-        for label in self.dataset_meta['classes']:
-            values = {name: domain[self.class_key][label] for name, domain in domains.items()}
-            average = mean(values[name] for name in chosen)
-            table.add_row(label, *map(cell, (*values.values(), average)))
+
+def table_of(report: Mapping) -> tuple[list[str], list[list], list[list]]:
+    """Columns, rows of classes, and rows of what they come to, the mean over classes first.
+
+    A row is a name, a number for each domain (NaN for none) and, of several domains, their mean.
+    """
+    domains, chosen, score = report['domains'], report['mean_over'], report['score']
+    columns = ['class', *domains]
+    if several := len(domains) > 1:
+        columns.append('mean' if len(chosen) == len(domains) else f'mean of {len(chosen)}')
+    rows = []
+    for label in next(iter(domains.values()))[score]:
+        values = np.array([domain[score][label] for domain in domains.values()], float)
+        known = [value for name, value in zip(domains, values, strict=True) if name in chosen]
+        rows.append([label, *values, *[mean(known)] * several])
+    totals = [
+        [key, *np.array([*(domain[key] for domain in domains.values()), *[value] * several], float)]
+        for key, value in report['mean'].items()
+    ]
+    return columns, rows, totals
+
+
+def _table(report: Mapping) -> Table:
+    columns, rows, totals = table_of(report)
+    table = Table(columns[0])
+    for name in columns[1:]:
+        table.add_column(name, justify='right')
+    for part in (rows, totals):
+        for name, *values in part:
+            table.add_row(name, *map(cell, values))
         table.add_section()
-        key = self.keys[0]
-        values = [domain[key] for domain in domains.values()]
-        table.add_row(key, *map(cell, (*values, report['mean'][key])))
-        return table
+    return table
 
 
 def plain(value: Any) -> Any:

@@ -13,28 +13,26 @@ _TEMPLATE = Path(__file__).with_name('page.html')
 
 
 class Cell(NamedTuple):
-    """A number in a table.
+    """A score in a table.
 
     Attributes:
         text: What is shown.
-        value: What its column is sorted by; None goes last.
-        bar: Length of a bar behind it, 0 to 100; none if None.
+        value: In percent, which its column is sorted by and a bar shows; None goes last.
         change: A difference, with its sign.
     """
 
     text: str
     value: float | None = None
-    bar: float | None = None
     change: str = ''
 
     @classmethod
-    def of(cls, percent: float | None, change: float | None = None, bar: bool = True) -> Cell:
-        """A score in percent; None or NaN for none."""
-        if percent is None or math.isnan(percent):
+    def of(cls, percent: float, change: float = math.nan) -> Cell:
+        """A score in percent and its difference to another one; NaN for none."""
+        if math.isnan(percent):
             return cls('-')
-        value = round(percent, 2)
-        known = change is not None and not math.isnan(change)
-        return cls(f'{value:.2f}', value, value if bar else None, f'{change:+.2f}' if known else '')
+        sign = '+' if change else ''  # of zero none
+        text = '' if math.isnan(change) else f'{change:{sign}.2f}'
+        return cls(f'{percent:.2f}', round(percent, 2), text)
 
 
 class Group(NamedTuple):

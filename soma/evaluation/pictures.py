@@ -11,11 +11,13 @@ import mmcv
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ..utils.colours import colour_overlay
 from .details import SIDE, BoxSets, Maps
 
 SEGMENTED = ('image', 'ground truth', 'prediction', 'wrong in red, unlabelled in black')
 DETECTED = ('image', 'ground truth', 'prediction', 'found green, missed red, false orange')
 _RED, _GREEN, _ORANGE = (230, 30, 40), (40, 180, 80), (255, 150, 0)
+_BLACK = (0, 0, 0)
 
 
 def draw_maps(path: str, maps: Maps, palette: np.ndarray) -> list[np.ndarray]:
@@ -31,14 +33,11 @@ def draw_maps(path: str, maps: Maps, palette: np.ndarray) -> list[np.ndarray]:
     """
     label, prediction = maps.unpack()
     image = _read(path, label.shape[::-1])
-    ignored = label == maps.ignore_index
-    grey = np.repeat(image.mean(2, keepdims=True) * 0.45 + 110, 3, 2)
-    wrong = _mix(grey, np.full(3, _RED), ~ignored & (label != prediction), 0.85)
-    overlays = [
-        _mix(image, palette[np.minimum(values, len(palette) - 1)], values < len(palette), 0.65)
-        for values in (np.where(ignored, len(palette), label.astype(int)), prediction)
-    ]
-    return [image, *overlays, _mix(wrong, np.zeros(3), ignored, 0.8)]
+    grey = np.repeat(image.mean(2, keepdims=True) * 0.45 + 110, 3, 2).astype(np.uint8)
+    kinds = np.where(label == prediction, 2, 0)  # wrong, not counted, right: without a colour
+    kinds[label == np.iinfo(label.dtype).max] = 1
+    overlays = [colour_overlay(image, values, palette, 0.65) for values in (label, prediction)]
+    return [image, *overlays, colour_overlay(grey, kinds, [_RED, _BLACK], 0.85)]
 
 
 def draw_box_sets(path: str, sets: BoxSets, palette: np.ndarray) -> list[np.ndarray]:
@@ -91,11 +90,6 @@ def _read(path: str, size: Sequence[int] | None = None) -> np.ndarray:
     if size is None:
         return image
     return np.asarray(Image.fromarray(image).resize(tuple(size), Image.Resampling.BOX))
-
-
-def _mix(image: np.ndarray, colours: np.ndarray, where: np.ndarray, opacity: float) -> np.ndarray:
-    mixed = image * (1 - opacity) + colours * opacity
-    return np.where(where[..., None], mixed, image).round().astype(np.uint8)
 
 
 def jpeg_uri(picture: np.ndarray) -> str:

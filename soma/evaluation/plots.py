@@ -31,7 +31,7 @@ def save_confusion(path: Path, domains: Mapping[str, np.ndarray], classes: Seque
             colour = 'white' if share > 55 else 'black'
             text = axes.text(column, row, f'{share:.0f}', color=colour, ha='center', va='center')
             text.set(size=8 if count > 8 else 9, in_layout=False)  # hundreds slow the layout
-        font = dict(fontsize=8.5 if count > 8 else 9)
+        font = dict(fontsize=min(8.5 if count > 8 else 9, 68 * side / count))
         axes.set_xticks(range(count), classes, rotation=45, ha='right', **font)
         axes.set_yticks(range(count), classes, **font)
         axes.set(xlabel='prediction', ylabel='ground truth', title=name)
@@ -86,7 +86,7 @@ def save_curves(
             axes.plot([0, *recall], [*precision[:1], *precision], color=colour, label=label)
         axes.set(xlabel='recall', ylabel='precision', title=name, xlim=(0, 1.01), ylim=(0, 1.02))
         axes.grid(alpha=0.3)
-        if curves:
+        if 0 < len(curves) <= 30:
             axes.legend(fontsize=7, ncols=1 + (len(curves) > 12))
     _save(figure, path)
 
@@ -114,13 +114,13 @@ def save_changes(
             for start, end, place in zip(scores[0], values, places, strict=True):
                 if np.isnan(start + end):
                     continue
-                colour = 'tab:green' if end >= start else 'tab:red'
+                colour = colours[test % len(colours)]
                 arrow = dict(arrowstyle='-|>', color=colour, linewidth=1.6, shrinkA=0, shrinkB=0)
                 axes.annotate('', (end, place), (start, place), arrowprops=arrow)
             axes.scatter(scores[0], places, color=colours[0], s=16, zorder=3)
             axes.scatter(values, places, color=colours[test % len(colours)], s=16, zorder=3)
         axes.set_yticks(range(len(classes)), classes, fontsize=8)
-        axes.set(title=domain, xlabel='%', xlim=(-2, 102), ylim=(len(classes) - 0.4, -0.6))
+        axes.set(title=domain, xlabel='%', ylim=(len(classes) - 0.4, -0.6))
         axes.grid(alpha=0.3)
     dots = [
         Line2D([], [], color=colours[i % len(colours)], marker='o', linestyle='', label=name)
@@ -134,8 +134,8 @@ def _panels(count: int, size: tuple[float, float], **options: bool) -> tuple:
     """A figure as wide as a page, and its axes."""
     from matplotlib.figure import Figure  # here, as above, since it takes its time
 
-    columns = min(max(1, int(15 // size[0])), count)
-    rows = -(-count // columns)
+    rows = -(-count // max(1, int(15 // size[0])))
+    columns = -(-count // rows)
     figure = Figure((columns * size[0], rows * size[1]), dpi=110, layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False, **options).ravel()
     for unused in axes[count:]:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ..engine.checks import check_config
 from ..io.files import InputError, check_folder
@@ -56,6 +57,15 @@ def prepare_test(
     if args.tta:
         use_tta(config)
     return config, left_out
+
+
+def say_what_is_tested(runner: Runner, args: argparse.Namespace) -> None:
+    """Log what the arguments of a test ask for, and let the report have it."""
+    names = 'checkpoint', 'checkpoints', 'operation', 'base', 'test_data', 'tta'
+    facts = {name: value for name in names if (value := getattr(args, name, None))}
+    facts = {n: ', '.join(v) if isinstance(v, list) else str(v) for n, v in facts.items()}
+    runner.message_hub.update_info('tested', facts)
+    runner.logger.info('; '.join(f'{name}: {value}' for name, value in facts.items()))
 
 
 def _write_predictions(config: Config, out: str | None) -> None:

@@ -6,7 +6,6 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 from mmengine.dist import master_only
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
@@ -16,7 +15,7 @@ from mmengine.runner import Runner
 from ..io.files import write_json
 from ..models.build import plain_model
 from ..utils.tables import save_bars
-from .domain_metric import DomainMetric
+from .domain_metric import DomainMetric, table_of
 from .results import Results, save_results, save_table
 
 
@@ -55,26 +54,30 @@ class DomainReportHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Write the report of a test, and the page."""
-        self._write(runner, runner.test_evaluator, 'domains_test', table=True)
+        self._write(runner, runner.test_evaluator, 'domains_test', _facts(runner))
         for metric in runner.test_evaluator.metrics:
             if getattr(metric, 'details', None):
                 results = Results.of(metric)  # by all processes
                 self._write_page(runner, results, metric.prefix)
 
     @master_only
-    def _write(self, runner: Runner, evaluator: Evaluator, name: str, table: bool = False) -> None:
+    def _write(
+        self, runner: Runner, evaluator: Evaluator, name: str, facts: dict[str, str] | None = None
+    ) -> None:
         for metric in evaluator.metrics:
             if report := getattr(metric, 'report', None):
                 path = _path(runner, name, metric.prefix)
-                write_json(report, path.with_suffix('.json'))
+                tested = {'tested': facts} if facts else {}
+                write_json({**report, **tested}, path.with_suffix('.json'))
                 save_chart(path.with_suffix('.png'), report)
-                if table:
+                if facts:
                     save_table(path.with_suffix('.csv'), report)
 
     @master_only
     def _write_page(self, runner: Runner, results: Results, prefix: str | None) -> None:
         page = _path(runner, 'report', prefix).with_suffix('.html')
-        save_results(_path(runner, 'domains_test', prefix), page, results, _facts(runner))
+        stem = _path(runner, 'domains_test', prefix)
+        save_results(stem, page, results, [*_facts(runner).items()])
         runner.logger.info(f'all results on a page: {page}')
 
 
@@ -82,19 +85,17 @@ def _path(runner: Runner, name: str, prefix: str | None) -> Path:
     return Path(runner.log_dir, '_'.join(filter(None, (name, prefix))))
 
 
-def _facts(runner: Runner) -> list[tuple[str, str]]:
+def _facts(runner: Runner) -> dict[str, str]:
     """What a test was of, the config first."""
     model = plain_model(runner.model)
     parts = [model, *(getattr(model, name, None) for name in ('backbone', 'decode_head'))]
     names = [type(part).__name__ for part in parts if part is not None]
-    checkpoint = runner.message_hub.runtime_info.get('checkpoint')  # as the script has told
-    facts = {
-        'config': runner.cfg.filename or runner.experiment_name,
-        'checkpoint': checkpoint,
+    return {
+        'config': str(runner.cfg.filename or runner.experiment_name),
+        **runner.message_hub.runtime_info.get('tested', {}),  # as the script has told
         'model': ', '.join(names),
         'date': f'{datetime.now():%Y-%m-%d %H:%M}',
     }
-    return [(name, str(value)) for name, value in facts.items() if value]
 
 
 def save_chart(path: Path, report: dict) -> None:
@@ -104,12 +105,8 @@ def save_chart(path: Path, report: dict) -> None:
         path: The PNG file.
         report: As ``DomainIoUMetric`` and ``DomainVOCMetric`` make it: ``score`` names the score.
     """
-    score, average = report['score'], f'm{report["score"]}'
-    bars = {
-        name: np.array([*domain[score].values(), domain[average]], float)
-        for name, domain in report['domains'].items()
-    }
-    ticks = [*next(iter(report['domains'].values()))[score], average]
-    value = np.array(report['mean'][average], float)  # NaN for None
-    title = f'{path.stem}: {average} {value:.2f}, mean of {", ".join(report["mean_over"])}'
-    save_bars(path, bars, ticks, f'{score} (%)', title)
+    _, rows, (average, *_) = table_of(report)
+    ticks, *values = zip(*rows, average, strict=True)
+    bars = dict(zip(report['domains'], values, strict=False))  # without their mean
+    title = f'{path.stem}: {average[0]} {average[-1]:.2f}, mean of {", ".join(report["mean_over"])}'
+    save_bars(path, bars, ticks, f'{report["score"]} (%)', title)

@@ -12,12 +12,12 @@ import numpy as np
 from mmengine.dist import all_gather_object
 
 from ..io.files import atomic_path
+from ..utils.colours import colours_of
 from . import pictures
 from .details import BoxSets, DetectionDetails, Maps, SegmentationDetails, choose
-from .domain_metric import DomainMetric
+from .domain_metric import DomainMetric, cell, table_of
 from .page import Cell, Group, Section, save_page
 from .plots import save_confusion, save_curves, save_reliability
-from .scores import mean
 
 Pictures = Mapping[tuple[str, str], Maps | BoxSets]
 
@@ -51,30 +51,8 @@ class Results(NamedTuple):
         own = {key: value for key, value in metric.recorder.pictures.items() if key in chosen}
         gathered = {k: v for part in all_gather_object(own) for k, v in part.items()}
         metric.recorder.pictures.clear()
-        classes, palette = metric.dataset_meta['classes'], metric.dataset_meta.get('palette')
-        if not palette or len(palette) != len(classes):
-            palette = np.random.default_rng(0).integers(0, 256, (len(classes), 3))
-        return cls(metric.report, metric.details, gathered, classes, np.array(palette, np.uint8))
-
-
-def table_of(report: Mapping) -> tuple[list[str], list[list], list[list]]:
-    """Columns, rows of classes, and rows of what they come to.
-
-    A row is a name, a number for each domain (None for none) and, of several domains, their mean.
-    """
-    domains, chosen, score = report['domains'], report['mean_over'], report['score']
-    several = len(domains) > 1
-    columns = ['class', *domains, *['mean'] * several]
-    rows = []
-    for label in next(iter(domains.values()))[score]:
-        values = {name: domain[score][label] for name, domain in domains.items()}
-        average = mean(np.array([values[name] for name in chosen], float))
-        rows.append([label, *values.values(), *[average] * several])
-    totals = [
-        [key, *(domain[key] for domain in domains.values()), *[value] * several]
-        for key, value in report['mean'].items()
-    ]
-    return columns, rows, totals
+        meta = metric.dataset_meta
+        return cls(metric.report, metric.details, gathered, meta['classes'], colours_of(meta))
 
 
 def save_table(path: Path, report: Mapping) -> None:
@@ -84,8 +62,7 @@ def save_table(path: Path, report: Mapping) -> None:
         writer = csv.writer(file)
         writer.writerow(columns)
         for name, *values in [*rows, *totals]:
-            numbers = np.array(values, float)
-            writer.writerow([name, *('' if np.isnan(v) else f'{v:.2f}' for v in numbers)])
+            writer.writerow([name, *('' if np.isnan(v) else f'{v:.2f}' for v in values)])
 
 
 def save_results(
@@ -101,12 +78,13 @@ def save_results(
     """
     report = results.report
     columns, rows, totals = table_of(report)
-    average = f'm{report["score"]}'
-    domains = report['domains']
-    tiles = [(f'mean {average}', Cell.of(report['mean'][average]).text)]
-    tiles += [(name, Cell.of(part[average]).text) for name, part in domains.items()]
+    average, *scores = totals[0]
+    tiles = [*zip(columns[1:], map(cell, scores), strict=True)]
+    tiles.insert(0, (f'{average}, {tiles[-1][0]}', tiles.pop()[1]))  # the mean first
     cells = [[(name, [*map(Cell.of, values)]) for name, *values in part] for part in (rows, totals)]
-    tested = ', '.join(f'{name} ({part["images"]} images)' for name, part in domains.items())
+    tested = ', '.join(
+        f'{name} ({part["images"]} images)' for name, part in report['domains'].items()
+    )
     facts = [*facts, ('tested on', tested), ('mean over', ', '.join(report['mean_over']))]
     table = Section('Classes', f'{report["score"]} in percent.', columns, *cells)
     chart = Section('Chart', plots=[pictures.png_uri(stem.with_suffix('.png'))])

@@ -14,7 +14,8 @@ from PIL import Image
 
 from ..datasets.places import check_samples
 from ..io.files import InputError, atomic_path, check_folder
-from .drawing import check_score, colours_of, draw_result, side_by_side
+from ..utils.colours import colours_of
+from .drawing import check_score, draw_result, side_by_side
 from .inferencer import result_of
 
 

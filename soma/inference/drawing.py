@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from mmengine.structures import InstanceData
 from PIL import Image, ImageDraw, ImageFont
 
 from ..io.files import InputError
+from ..utils.colours import colour_overlay
 
 _GAP = 6
 
@@ -22,42 +22,6 @@ def check_score(score_thr: float) -> None:
     """
     if not isinstance(score_thr, int | float) or not 0 <= score_thr <= 1:
         raise InputError(f'score_thr must be from 0 to 1, got {score_thr!r}')
-
-
-def colours_of(meta: Mapping) -> np.ndarray:
-    """The RGB colours ``(classes, 3)`` of a dataset's classes; drawn at random if it has none."""
-    classes, palette = meta['classes'], meta.get('palette')
-    if not palette or len(palette) != len(classes):
-        palette = np.random.default_rng(0).integers(0, 256, (len(classes), 3))
-    return np.array(palette, np.uint8)
-
-
-def colour_overlay(
-    image: np.ndarray, labels: np.ndarray, palette: np.ndarray, opacity: float = 0.6
-) -> np.ndarray:
-    """Lay the colours of the classes over an image.
-
-    Args:
-        image: Shape ``(h, w, 3)``, uint8, RGB.
-        labels: Class of each pixel, shape ``(h, w)``; values without a colour (ignore) show the
-            image.
-        palette: RGB colours, shape ``(classes, 3)``.
-        opacity: Share of the colour, 0 to 1.
-
-    Returns:
-        Shape ``(h, w, 3)``, uint8.
-
-    Raises:
-        ValueError: If the sizes differ.
-    """
-    if image.shape[:2] != labels.shape:
-        raise ValueError(f'image {image.shape[:2]} and labels {labels.shape} differ in size')
-    colours = np.asarray(palette, np.uint8)[np.minimum(labels, len(palette) - 1)]
-    image = np.ascontiguousarray(image)
-    mixed = cv2.addWeighted(image, 1 - opacity, colours, opacity, 0)
-    unknown = labels >= len(palette)
-    mixed[unknown] = image[unknown]
-    return mixed
 
 
 def draw_boxes(

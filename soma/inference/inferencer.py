@@ -22,9 +22,9 @@ from ..io.hub import find_adapter
 from ..io.public import local_file
 from ..models.build import build_model, plain_model, use_plain_model
 from ..models.segmentors.prototype import PrototypeSegmentor
+from ..utils.colours import colours_of
 from ..utils.config import load_config, resolve_paths
 from ..utils.config_text import only_registered, shared_config
-from .drawing import colours_of
 from .images import AnyImage, is_image, to_bgr
 from .pipeline import test_classes, test_steps
 from .prediction import Prediction, confidence_maps

@@ -125,7 +125,7 @@ class Outputs:
             if kind == 'masks' and self.look.ids:
                 write_classes(prediction.labels, self.classes, place)
             elif kind in ('masks', 'boxes'):
-                prediction.save(place, title)
+                prediction.save(place, title, name)
             else:
                 with atomic_path(place) as temporary:
                     Image.fromarray(self._picture(kind, prediction)).save(temporary, quality=95)

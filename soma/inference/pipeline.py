@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
 from ..io.files import InputError
-from ..utils.config import each_dataset
-
-
-def _test_dataset(config: Config) -> Mapping:
-    """The first dataset that a config tests on; {} without one."""
-    data = (config.get('test_dataloader') or {}).get('dataset')
-    return next((dataset for _, dataset in each_dataset(data, '')), {})
+from ..utils.config import test_dataset
 
 
 def test_steps(config: Config) -> list[dict]:
@@ -23,7 +17,7 @@ def test_steps(config: Config) -> list[dict]:
     Raises:
         InputError: If the config does not say it.
     """
-    pipeline = config.get('test_pipeline') or _test_dataset(config).get('pipeline') or []
+    pipeline = config.get('test_pipeline') or test_dataset(config).get('pipeline') or []
     if not (steps := _without_labels(pipeline)):
         raise InputError('the config has no test_pipeline, nor a test_dataloader with one: add it')
     return steps
@@ -45,7 +39,7 @@ def test_classes(config: Config) -> dict:
     Raises:
         InputError: If the config names no data.
     """
-    if not (dataset := _test_dataset(config)):
+    if not (dataset := test_dataset(config)):
         raise InputError('neither the checkpoint nor a test_dataloader names the classes: add one')
     with DATASETS.switch_scope_and_registry(None) as registry:
         return registry.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo

@@ -72,20 +72,25 @@ class Prediction:
         whole = 1 if self.boxes is not None else self.labels.size
         return {name: count / whole for name, count in zip(self.classes, counts, strict=False)}
 
-    def save(self, path: str | os.PathLike, name: str | None = None) -> None:
+    def save(
+        self, path: str | os.PathLike, name: str | None = None, identity: str | None = None
+    ) -> None:
         """Write the class of each pixel as PNG, or boxes as JSON much as COCO's results are.
 
         Args:
             path: The file.
-            name: Of the image, as boxes tell it, as its id, too; that of the file if None.
+            name: Of the image, as boxes tell it; that of the file if None.
+            identity: The image's id, as boxes tell it; its name without a suffix if None.
 
         Raises:
             WriteError: If it cannot be written.
         """
         if self.boxes is not None:
-            boxes = np.concatenate([self.boxes, self.scores[:, None]], 1)
             name = name or Path(path).name
-            write_boxes([Boxes(name, self.labels, boxes, name)], self.classes, Path(path))
+            identity = identity or str(Path(name).with_suffix(''))
+            boxes = np.concatenate([self.boxes, self.scores[:, None]], 1)
+            image = Boxes(name, self.labels, boxes, identity)
+            write_boxes([image], self.classes, Path(path))
             return
         with atomic_path(path) as temporary:
             Image.fromarray(self.labels).save(temporary, 'PNG')

@@ -187,7 +187,7 @@ def _receive_all(url: str, file: IO[bytes], etag: Path, redirects: _Redirects) -
             if error.code == 416:  # there is no such part: nothing is missing, or start anew
                 if error.headers.get('Content-Range') == f'bytes */{done}':
                     return
-                etag.unlink()
+                etag.unlink(missing_ok=True)
             elif error.code < 500 and error.code != 429:
                 break
         except URLError as error:

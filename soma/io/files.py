@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,6 +76,31 @@ def write_json(content: dict, path: str | os.PathLike) -> None:
     """Write plain data as JSON that a person can read, under a temporary name, then rename it."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + '\n')
+
+
+def read_json(path: str | os.PathLike, what: str, kinds: Mapping[str, type]) -> dict:
+    """Read what :func:`write_json` has written.
+
+    Args:
+        path: The file.
+        what: What it is, in words, for the messages.
+        kinds: Keys that it has, and the types of their values.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If it is something else.
+    """
+    path = Path(path).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f'{path} does not exist: name a {what}')
+    try:
+        content = json.loads(path.read_text())
+    except ValueError:  # no text, or no JSON
+        content = None
+    known = content if isinstance(content, dict) else {}
+    if not all(isinstance(known.get(key), kind) for key, kind in kinds.items()):
+        raise InputError(f'{path} is no {what}')
+    return known
 
 
 @contextmanager

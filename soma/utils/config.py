@@ -63,6 +63,12 @@ def each_dataset(
         yield from each_dataset(child, inner, wrappers)
 
 
+def test_dataset(config: Mapping) -> Mapping:
+    """The first dataset that a config tests on; {} without one."""
+    data = (config.get('test_dataloader') or {}).get('dataset')
+    return next((dataset for _, dataset in each_dataset(data, '')), {})
+
+
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
     """Read a config file.
 
@@ -171,6 +177,12 @@ def resolve_paths(node) -> None:
             elsewhere = REPOSITORY / value
             if matching_files(elsewhere) and not matching_files(value):
                 node[key] = str(elsewhere)
+
+
+def path_from(file: Path, folder: Path) -> str:
+    """A file of the repository as seen from a folder in it; from elsewhere its whole path."""
+    inside = folder.resolve().is_relative_to(REPOSITORY)
+    return os.path.relpath(file, folder) if inside else str(file)
 
 
 def matching_files(path: str | os.PathLike) -> list[Path]:

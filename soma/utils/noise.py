@@ -22,6 +22,7 @@ _LOGGED = (
     'Distributed training is not used, all SyncBatchNorm',
     'The prefix is not set in metric class Domain',
     'The prefix is not set in metric class Episode',
+    'resumed key: loop_stage is not defined',  # of a training that stopped early
 )
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 from ..io.files import InputError
-from .config import each_dataset
+from .config import test_dataset
 
 _KEPT = ('default_scope', 'custom_imports', 'model', 'test_pipeline', 'tta_model', 'tta_pipeline')
 # Of no use with all weights at hand: which to load, what to freeze.
@@ -44,8 +45,9 @@ def prediction_config(config: Mapping, source: str) -> dict:
     if not isinstance(model, dict) or not isinstance(model.get('backbone', {}), dict):
         raise InputError(f'{source}: its config has no model: name a config file of your own')
     if 'test_pipeline' not in values:
-        values['test_pipeline'] = _without_weights(_pipeline_of_dataset(config))
-    steps = values['test_pipeline']
+        with suppress(AttributeError, TypeError):  # of what has another form
+            values['test_pipeline'] = _without_weights(test_dataset(config).get('pipeline'))
+    steps = values.get('test_pipeline')
     typed = isinstance(steps, list) and all(
         isinstance(step, dict) and isinstance(step.get('type'), str) for step in steps
     )
@@ -69,13 +71,6 @@ def backbones(model: Mapping) -> Iterator[dict]:
     while isinstance(part, Mapping):
         yield part
         part = part.get('backbone')
-
-
-def _pipeline_of_dataset(config: Mapping) -> object:
-    loader = config.get('test_dataloader')
-    data = loader.get('dataset') if isinstance(loader, Mapping) else None
-    datasets = each_dataset(data, '') if isinstance(data, Mapping) else iter(())
-    return next((dataset.get('pipeline') for _, dataset in datasets), None)
 
 
 def _without_weights(node: object) -> object:
@@ -106,13 +101,14 @@ def _check(node: object, source: str, place: str, key: object = None) -> None:
     elif isinstance(node, list | tuple | set):
         for value in node:
             _check(value, source, place, key)
-    elif isinstance(node, str):
-        fits = _TEXT.fullmatch(node) and not _READ.fullmatch(node)
+    elif isinstance(node, str) or key in _SCOPES[:2]:
         if key in _SCOPES:
             fits = node in _known_scopes()
         elif key == 'type':
             scope, dot, _ = node.partition('.')
             fits = _NAME.fullmatch(node) and (not dot or scope in _known_scopes())
+        else:
+            fits = _TEXT.fullmatch(node) and not _READ.fullmatch(node)
         if not fits:
             raise InputError(
                 f'{source}: its config has {place} = {ascii(node)[:60]}, which could read files or '

@@ -8,6 +8,7 @@ import torch
 import torchvision.models as tv
 import transformers as hf
 from peft import PeftModel
+from timm.models import maxxvit
 from torch import nn
 
 from soma.adapters import inject_adapter, load_adapter, merge_adapter, save_adapter
@@ -17,18 +18,21 @@ from soma.io.files import CheckpointError
 
 VIT = dict(embed_dim=16, depth=2, num_heads=2, img_size=32, patch_size=8, num_classes=3)
 STAGES = dict(depths=(1, 2, 1, 1), num_classes=3)
-SWIN = dict(img_size=32, window_size=4, embed_dim=8, num_heads=(1,) * 4, **STAGES)
+SWIN = dict(depths=(1, 2), num_heads=(1, 1), num_classes=3)
+SWIN |= dict(img_size=32, window_size=4, embed_dim=8)
 HF = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
 HF |= dict(image_size=32, patch_size=8)
 SMALL = dict(hidden_sizes=[8] * 4, depths=[1, 2, 1, 1])
 QKVO = tuple(f'attention.{name}_proj' for name in 'qkvo')
 MLP = ('mlp.fc1', 'mlp.fc2')
 FUSED = ('attn.qkv', 'attn.proj', *MLP)
+GRID = [f'attn_{place}.{name}' for place in ('block', 'grid') for name in FUSED]
 
 
 def segformer():
-    config = dict(depths=[1, 2, 1, 1], num_attention_heads=[1] * 4, decoder_hidden_size=8)
-    return hf.SegformerForSemanticSegmentation(hf.SegformerConfig(**config, hidden_sizes=[8] * 4))
+    config = dict(num_encoder_blocks=2, depths=[1, 2], num_attention_heads=[1] * 2)
+    config |= dict(hidden_sizes=[8] * 2, decoder_hidden_size=8)
+    return hf.SegformerForSemanticSegmentation(hf.SegformerConfig(**config))
 
 
 def hf_swin():
@@ -38,8 +42,16 @@ def hf_swin():
     )
 
 
-def tv_swin(**options):
-    return tv.SwinTransformer([4, 4], 8, [1, 2], [1, 1], [4, 4], num_classes=3, **options)
+def tv_swin():
+    return tv.SwinTransformer([4, 4], 8, [1, 2], [1, 1], [4, 4], num_classes=3)
+
+
+def maxvit():
+    """In double precision: with random weights, its layers enlarge what is rounded."""
+    transformer = maxxvit.MaxxVitTransformerCfg(window_size=(4, 4), dim_head=8)
+    sizes = dict(embed_dim=(8, 8), depths=(1, 1), block_type=('M', 'M'), stem_width=8)
+    config = maxxvit.MaxxVitCfg(**sizes, transformer_cfg=transformer)
+    return maxxvit.MaxxVit(config, img_size=32, num_classes=3).double()
 
 
 def tv_convnext():
@@ -81,17 +93,17 @@ FAMILIES = {
     ),
     'timm Swin': (
         lambda: timm.create_model('swin_tiny_patch4_window7_224', **SWIN),
-        'layers.2.blocks.0',
+        'layers.1.blocks.0',
         FUSED,
-        20,
-        23,
+        12,
+        13,
     ),
     'timm Swin V2': (
         lambda: timm.create_model('swinv2_tiny_window8_256', **SWIN),
-        'layers.2.blocks.0',
+        'layers.1.blocks.0',
         FUSED,
-        20,
-        33,
+        12,
+        19,
     ),
     'timm ConvNeXt': (
         lambda: timm.create_model('convnext_tiny', dims=(8,) * 4, **STAGES),
@@ -100,6 +112,7 @@ FAMILIES = {
         10,
         10,
     ),
+    'timm MaxViT': (maxvit, 'stages.1.blocks.0', GRID, 16, 16),
     'timm ResNet': (
         lambda: timm.create_model('resnet18', layers=(1, 2, 1, 1), channels=(8,) * 4),
         'layer3.0',
@@ -153,7 +166,7 @@ FAMILIES = {
         12,
     ),
     'Swin': (hf_swin, 'swin.encoder.layers.1.blocks.0', QKVO + MLP, 18, 19),
-    'SegFormer': (segformer, 'segformer.stages.2.blocks.0', QKVO + MLP, 30, 34),
+    'SegFormer': (segformer, 'segformer.stages.1.blocks.0', QKVO + MLP, 18, 20),
     'SigLIP': (
         lambda: hf.SiglipVisionModel(hf.SiglipVisionConfig(**HF)),
         'encoder.layers.0',
@@ -189,7 +202,7 @@ def pretrained(make):
 
 def output(model):
     torch.manual_seed(1)
-    result = model(torch.randn(2, 3, 32, 32))
+    result = model(torch.randn(2, 3, 32, 32).to(next(model.parameters()).dtype))
     if isinstance(result, torch.Tensor):
         return result
     return result.logits if 'logits' in result else result.pooler_output
@@ -246,11 +259,11 @@ def test_all_linear_leaves_out_what_is_too_small():
     make, *_, count = FAMILIES['timm Swin V2']
     config = dict(type='SoMA', rank=3, targets='all-linear', exclude=r'.+\.reduction')
     layers = inject_adapter(make(), config).layers
-    assert len(layers) == count - 10 - 3 and not any('cpb_mlp' in name for name in layers)
-    later = inject_adapter(make(), dict(type='SoMA', targets='all-linear', rank=3, start_block=4))
-    downsample, *block = later.layers  # which stands before the last block
-    assert downsample == 'layers.3.downsample.reduction'
-    assert block == [f'layers.3.blocks.0.{name}' for name in FUSED]
+    assert len(layers) == count - 6 - 1 and not any('cpb_mlp' in name for name in layers)
+    later = inject_adapter(make(), dict(type='SoMA', targets='all-linear', rank=3, start_block=1))
+    downsample, *blocks = later.layers  # it stands before the second block
+    assert downsample == 'layers.1.downsample.reduction'
+    assert blocks == [f'layers.1.blocks.{i}.{name}' for i in (0, 1) for name in FUSED]
     with pytest.raises(ValueError, match=r"layer 'head.1': rank 99"):
         inject_adapter(
             nn.ModuleDict({'head': nn.Sequential(nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 4))}),
@@ -401,6 +414,7 @@ def test_peft_of_convolutions_and_of_attention(tmp_path):
     torch.testing.assert_close(output(exported), after, rtol=1e-4, atol=1e-5)
     with pytest.raises(CheckpointError, match=r'with --base$'):
         export_peft(files[1], tmp_path / 'no_base', base_model='same')
-    trained('torchvision ViT')
-    with pytest.raises(CheckpointError, match='in_proj: its attention reads the weight'):
-        export_peft(files[1], tmp_path / 'attention', files[0], 'same')
+    for family, layer in (('torchvision ViT', 'in_proj'), ('torchvision Swin', 'proj')):
+        trained(family)
+        with pytest.raises(CheckpointError, match=rf'{layer}: its attention reads the weight'):
+            export_peft(files[1], tmp_path / family, files[0], 'same')

@@ -18,7 +18,7 @@ from soma.adapters import load_adapter
 from soma.adapters.card import BaseCard, Card
 from soma.checkpoints import convert_dinov2_file, open_checkpoint, push_to_hub, write_shared
 from soma.checkpoints.licences import licence_data
-from soma.checkpoints.model_use import published_base, published_file
+from soma.checkpoints.model_use import public_name, published_base
 from soma.checkpoints.shared_card import shared_card
 from soma.inference import Inferencer
 from soma.io.checkpoint_files import read_checkpoint, write_checkpoint
@@ -129,7 +129,7 @@ def test_a_shared_model_predicts_as_the_trained_one(
     files = {
         'work_dirs/soma/iter_40000.pth': str(trained[0]),
         'domains_test.json': str(trained[1]),
-        'checkpoints/dinov2_vitl14_pretrain.pth': str(public_file),
+        'dinov2_vitl14': str(public_file),
         'image.png': str(image),
     }
     push, use = guide(**files)
@@ -292,8 +292,15 @@ def test_the_script_writes_a_folder(trained, run_here, tmp_path, capsys):
 def test_dinov2s_own_weights_are_named():
     base = BaseCard(arch='large', registers=4, file='dinov2_converted.pth')
     assert published_base(base) == 'facebook/dinov2-with-registers-large'
-    assert published_file(base) == 'dinov2_vitl14_reg4_pretrain.pth'
-    assert published_base(BaseCard(arch='large', file='mine.pth')) is None
+    assert public_name(base) == 'dinov2_vitl14_reg'
+    assert public_name(BaseCard(file='sam_vit_h_4b8939.pth')) == 'sam_vit_h'
+    assert published_base(BaseCard(arch='large', file='dinov2_mine.pth')) is None
+    text = (
+        "model = dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='a/b.pth')))\n"
+        "test_pipeline = [dict(type='C')]"
+    )
+    config = parse_config(shared_card(Card(config=text, base=base), 'f').config, 'f')
+    assert config.model.backbone.init_cfg.checkpoint == 'dinov2_vitl14_reg'
 
 
 @pytest.mark.parametrize('name', ['streets', 'a/b/c', 'a--b/c', './x'])

@@ -115,6 +115,16 @@ def test_oddities_are_told_and_broken_files_left_out(root):
     assert read(root, 'val') == {'images/val/e.jpg': [('dog', [15, 25, 30, 50])]}  # as it is shown
 
 
+def test_a_split_that_is_not_there_and_names_that_share_a_file(root):
+    (root / 'data.yaml').write_text('names: [cat, dog]\ntrain: images/val\ntest: ../test/images\n')
+    (root / 'images/val/c.png').write_bytes((root / 'images/val/c.jpg').read_bytes())
+    assert convert_yolo(root).remarks == {
+        '../test/images': 'is not there, and data.yaml names it',
+        f'{root}/labels/val/c.txt': 'is of 2 images of this name',
+    }
+    assert not (root / 'annotations_test.json').exists()
+
+
 BOX = '0 0.5 0.5 0.4 0.2'
 LAYOUTS = {
     'of Roboflow': (

@@ -2,51 +2,72 @@
 
 import json
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.registry import DATASETS, DefaultScope
 from PIL import Image
 
-from soma.datasets.prepare.mask_classes import count_values, find_classes
+from soma.datasets.label_reader import LabelError
+from soma.datasets.prepare.mask_classes import count_values, find_classes, read_table
 from soma.datasets.prepare.new_config import Recipe, methods, write_config
+from soma.datasets.prepare.own_boxes import find_coco, read_boxes
 from soma.datasets.prepare.own_data import assign_splits, draw_split
 from soma.datasets.prepare.scan import find_pairs, split_of
 from soma.io.files import InputError
 from soma.utils.config import load_config
 
 
-def write(path, values=((0, 1), (2, 255)), **options):
+def write(path, values=((0, 1), (2, 255))):
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.array(values, np.uint8)).save(path, **options)
+    pixels = np.array(values)
+    Image.fromarray(pixels.astype(np.uint16 if pixels.max() > 255 else np.uint8)).save(path)
 
 
-def write_pairs(root, *names):
+def write_pairs(root, *names, values=((0, 1), (2, 255))):
     for image, mask in names:
         write(root / image, np.zeros((2, 2, 3)))
-        write(root / mask)
+        write(root / mask, values)
+
+
+def values_of(path, *options):
+    with Image.open(path) as image:
+        return count_values(image, *options)
+
+
+def first_samples(config):
+    """The first sample of each data loader of a config, as its pipeline leaves it."""
+    config = load_config(config)
+    samples = {}
+    with DefaultScope.overwrite_default_scope(config.default_scope):
+        for split in ('train', 'val', 'test'):
+            data = config[f'{split}_dataloader'].dataset
+            samples[split] = DATASETS.build(dict(data, serialize_data=False))[0]
+    return samples
 
 
 @pytest.mark.parametrize(
     ('names', 'expected'),
     [
-        ([('images/a.JPG', 'masks/a.png')], {'': ('images', 'masks', '.png', ['a'])}),
-        ([('a.jpg', 'a.png')], {'': ('', '', '.png', ['a'])}),
+        ([('images/a.JPG', 'masks/a.png')], {'': ('images', 'masks', '', ['a'])}),
+        ([('a.jpg', 'a.png')], {'': ('', '', '', ['a'])}),
         ([('a.png', 'a_mask.png')], {'': ('', '', '_mask.png', ['a'])}),
-        ([('a.jpg', 'Labels/a.png')], {'': ('', 'Labels', '.png', ['a'])}),
-        ([('images/x/a.jpg', 'masks/x/a.png')], {'': ('images', 'masks', '.png', ['x/a'])}),
+        ([('a.jpg', 'Labels/a.png')], {'': ('', 'Labels', '', ['a'])}),
+        ([('images/x/a.jpg', 'masks/x/a.png')], {'': ('images', 'masks', '', ['x/a'])}),
         (
             [(f'img_dir/{s}.jpg', f'ann_dir/{s}.png') for s in ('train/a', 'val/b')],
             {
-                'train': ('img_dir/train', 'ann_dir/train', '.png', ['a']),
-                'val': ('img_dir/val', 'ann_dir/val', '.png', ['b']),
+                'train': ('img_dir/train', 'ann_dir/train', '', ['a']),
+                'val': ('img_dir/val', 'ann_dir/val', '', ['b']),
             },
         ),
         (
             [(f'{s}/images/a.jpg', f'{s}/masks/a.png') for s in ('train', 'valid')],
             {
-                'train': ('train/images', 'train/masks', '.png', ['a']),
-                'val': ('valid/images', 'valid/masks', '.png', ['a']),
+                'train': ('train/images', 'train/masks', '', ['a']),
+                'val': ('valid/images', 'valid/masks', '', ['a']),
             },
         ),
     ],
@@ -55,7 +76,7 @@ def test_images_and_masks_are_told_apart(tmp_path, names, expected):
     write_pairs(tmp_path, *names)
     parts = find_pairs(tmp_path)
     assert {
-        split: (p.images, p.masks, p.mask_suffix, [s.name for s in p.samples])
+        split: (p.images, p.masks, p.mask_tail, [s.name for s in p.samples])
         for split, p in parts.items()
     } == expected
     for part in parts.values():
@@ -102,33 +123,56 @@ def test_linked_folders_are_searched_once(tmp_path):
 def test_values_become_classes(tmp_path, values, names, label_map):
     pixels = np.array([values, values], np.uint8)
     Image.fromarray(pixels).save(tmp_path / 'a.png')
-    masks = find_classes([count_values(tmp_path / 'a.png')], tmp_path)
+    masks = find_classes([values_of(tmp_path / 'a.png')], tmp_path)
     assert (masks.names, masks.label_map) == (names, label_map)
     assert masks.rows.sum() == 2 * len(values)
 
 
 def test_names_are_taken_from_files_and_arguments(tmp_path):
     write(tmp_path / 'a.png', [[0, 1, 1]])
-    values = [count_values(tmp_path / 'a.png')]
+    values = [values_of(tmp_path / 'a.png')]
     (tmp_path / 'classes.txt').write_text('soil\nleaf\n')
     assert find_classes(values, tmp_path).names == ['soil', 'leaf']
     assert find_classes(values, tmp_path, ['a', 'b', 'c']).names == ['a', 'b', 'c']
     with pytest.raises(InputError, match=r'1 classes are named \(a\), and the masks have 2 values'):
         find_classes(values, tmp_path, ['a'])
-    (tmp_path / 'classes.txt').unlink()
+
+
+def test_tables_of_cvat_and_roboflow(tmp_path):
+    assert read_table(tmp_path) is None
+    csv = tmp_path / 'train/_classes.csv'
+    csv.parent.mkdir()
+    csv.write_text('Pixel Value, Class\n0, soil\n1, leaf\n3, rot\n')
+    table = read_table(tmp_path)
+    assert table == {0: 'soil', 1: 'leaf', 3: 'rot'}
+    masks = find_classes([Counter({0: 5, 3: 1, 255: 2})], tmp_path, None, table)
+    assert masks.names == ['soil', 'leaf', 'rot'] and masks.rows.tolist() == [[5, 0, 1, 2]]
+    assert masks.label_map == {**table, 255: None}
+    with pytest.raises(InputError, match='the masks hold 2, which its list of classes does not'):
+        find_classes([Counter({0: 5, 2: 1})], tmp_path, None, table)
     (tmp_path / 'labelmap.txt').write_text('# label:color\nsoil:0,0,0::\nleaf:0,128,0::\n')
-    write(tmp_path / 'b.png', [[(0, 0, 0), (0, 128, 0)]])
-    masks = find_classes([count_values(tmp_path / 'b.png')], tmp_path)
+    table = read_table(tmp_path)
+    values = [Counter({(0, 0, 0): 1, (0, 128, 0): 2})]
+    masks = find_classes(values, tmp_path, None, table)
     assert masks.names == ['soil', 'leaf'] and masks.palette == [[0, 0, 0], [0, 128, 0]]
+    assert find_classes(values, tmp_path, ['a', 'b'], table).names == ['a', 'b']
+    two = find_classes(values, tmp_path, None, {**table, (9, 9, 9): 'leaf'})  # of two colours
+    assert two.palette is None and two.label_map[9, 9, 9] == 'leaf'
+    (tmp_path / 'labelmap.txt').write_text('soil:0,0\n')
+    with pytest.raises(InputError, match=r"labelmap\.txt does not say a class: 'soil,0,0'"):
+        read_table(tmp_path)
 
 
 def test_masks_that_are_none_are_refused(tmp_path):
     write(tmp_path / 'a.jpg', np.zeros((8, 8)))
-    with pytest.raises(InputError, match=r'a\.jpg is a JPEG'):
-        count_values(tmp_path / 'a.jpg')
-    write(tmp_path / 'b.png', np.random.default_rng(0).integers(0, 255, (9, 9, 3)))
-    with pytest.raises(InputError, match=r'b\.png has 81 different values'):
-        count_values(tmp_path / 'b.png')
+    with pytest.raises(LabelError, match='are a JPEG'):
+        values_of(tmp_path / 'a.jpg')
+    for pixels in (np.arange(81).reshape(9, 9), np.arange(243).reshape(9, 9, 3)):
+        write(tmp_path / 'b.png', pixels)
+        with pytest.raises(LabelError, match='hold 81 different values, which are no classes'):
+            values_of(tmp_path / 'b.png')
+    with pytest.raises(InputError, match='have 1 classes, with the values 7: there must be 2'):
+        find_classes([Counter({7: 5})], tmp_path)
 
 
 def test_each_class_is_on_both_sides():
@@ -156,9 +200,9 @@ def leaves(tmp_path):
     return root
 
 
-@pytest.mark.parametrize('method', ['soma', 'frozen', 'full', 'rein'])
+@pytest.mark.parametrize('method', ['soma', 'full', 'rein'])
 def test_a_config_is_written_for_each_method(leaves, tmp_path, method):
-    head = 'mask2former' if method == 'rein' else 'semfpn'
+    head = 'mask2former' if method == 'rein' else None
     data = write_config(leaves, tmp_path / 'own.py', Recipe(method, head=head, iters=100))
     assert (data.counts['train'].total, data.counts['val'].total) == (4, 1)
     config = load_config(tmp_path / 'own.py')
@@ -177,23 +221,81 @@ def test_a_config_is_written_for_each_method(leaves, tmp_path, method):
     assert sorted(''.join(names).split()) == list('01234')
 
 
+GREEN, BLACK = (0, 128, 0), (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ('image', 'mask', 'pixels', 'expected'),
+    [
+        ('{}.JPG', '{}.png', [[1, 2], [0, 255]], [0, 1, 2, 255]),
+        ('{}.png', '{}_mask.png', [[0, 255], [0, 255]], [0, 1]),
+        ('images/{}.jpg', 'masks/{}.PNG', [[BLACK, GREEN], [BLACK, GREEN]], [0, 1]),
+        ('JPEGImages/{}.jpg', 'SegmentationClass/{}.png', [[5, 9], [5, 1000]], [0, 1, 2]),
+    ],
+)
+def test_the_data_of_a_config_can_be_loaded(tmp_path, image, mask, pixels, expected):
+    root = tmp_path / 'own'
+    write_pairs(root, *[(image.format(i), mask.format(i)) for i in range(3)], values=pixels)
+    if pixels[0][0] == BLACK:  # one without green is grey to look at
+        write(root / mask.format(2), [[BLACK, BLACK], [BLACK, BLACK]])
+    if 'Class' in mask:
+        write(root / 'SegmentationObject/0.png')
+    data = write_config(root, tmp_path / 'own.py', Recipe('soma'))
+    assert not any('left out' in line for line in data.lines())
+    found = set()
+    for sample in first_samples(tmp_path / 'own.py').values():
+        found |= {*sample['data_samples'].gt_sem_seg.data.unique().tolist()}
+    assert sorted(found) == expected
+
+
+def test_pairs_that_cannot_be_used_are_named(leaves, tmp_path):
+    write(leaves / 'masks/1.png')
+    (leaves / 'images/2.jpg').write_bytes(b'')
+    with pytest.raises(
+        InputError, match=r'2 of 5 pairs .*1\.png has 2 x 2 .* 6 x 4; .*2\.jpg is e'
+    ):
+        write_config(leaves, tmp_path / 'own.py', Recipe('soma'))
+    with pytest.raises(InputError, match='must be different names, got a, a, a'):
+        write(leaves / 'masks/1.png', np.zeros((4, 6)))
+        write(leaves / 'images/2.jpg', np.zeros((4, 6, 3)))
+        write_config(leaves, tmp_path / 'own.py', Recipe('soma'), ['a', 'a', 'a'])
+    assert [*tmp_path.iterdir()] == [leaves]
+
+
+def test_files_without_a_partner_are_told_of(leaves, tmp_path):
+    write(leaves / 'images/alone.jpg', np.zeros((4, 6, 3)))
+    write(leaves / 'masks/lost.png')
+    write(leaves / 'elsewhere/b.png')
+    data = write_config(leaves, tmp_path / 'own.py', Recipe('soma'))
+    assert [line for line in data.lines() if 'left out' in line] == [
+        f'2 files have no partner of its name, such as {leaves}/images/alone.jpg: left out'
+    ]
+
+
 def test_there_is_a_config_for_each_method():
     assert len(methods()) == 12 and {'soma', 'frozen', 'full', 'lora', 'rein'} < {*methods()}
 
 
-def test_boxes_of_coco_make_a_detector(tmp_path):
-    root = tmp_path / 'fruit'
+def write_coco(root, file, folder='images', names=('apple', 'pear')):
+    """Five images with two boxes each, of the first class and the second in turns."""
     images = [dict(id=i, file_name=f'{i}.jpg', width=6, height=4) for i in range(5)]
     for image in images:
-        write(root / 'images' / image['file_name'], np.zeros((4, 6, 3)))
+        write(root / folder / image['file_name'], np.zeros((4, 6, 3)))
     boxes = [
         dict(id=i, image_id=i % 5, category_id=3 + i % 2, bbox=[0, 0, 2, 2]) for i in range(10)
     ]
-    names = [dict(id=3, name='apple'), dict(id=4, name='pear')]
-    content = dict(images=images, annotations=boxes, categories=names)
-    (root / 'annotations.json').write_text(json.dumps(content))
+    categories = [dict(id=index, name=name) for index, name in enumerate(names, 3)]
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    content = dict(images=images, annotations=boxes, categories=categories)
+    (root / file).write_text(json.dumps(content))
+
+
+def test_boxes_of_coco_make_a_detector(tmp_path):
+    root = tmp_path / 'fruit'
+    write_coco(root, 'annotations.json', names=('apple', 'pear', 'fruits'))
     data = write_config(root, tmp_path / 'own.py', Recipe('soma'))
     assert data.counts['train'].amounts.tolist() == [4, 4]
+    assert data.remarks == ['there is no box of fruits: left out']
     config = load_config(tmp_path / 'own.py')
     dataset = config.train_dataloader.dataset
     assert dataset.type == 'DomainCocoDataset' and dataset.data_prefix == dict(img='images')
@@ -201,6 +303,51 @@ def test_boxes_of_coco_make_a_detector(tmp_path):
     parts = [json.loads((tmp_path / f'own_{s}.json').read_text()) for s in ('train', 'val')]
     assert [len(part['images']) for part in parts] == [4, 1]
     assert [len(part['annotations']) for part in parts] == [8, 2]
+    for sample in first_samples(tmp_path / 'own.py').values():
+        boxes = sample['data_samples'].gt_instances
+        assert sorted(boxes.labels.tolist()) == [0, 1] and len(boxes.bboxes) == 2
+    with pytest.raises(InputError, match='leave --head out'):
+        write_config(root, tmp_path / 'other.py', Recipe('soma', head='linear'))
+    with pytest.raises(InputError, match="no category 'plum': it has apple, pear"):
+        write_config(root, tmp_path / 'other.py', Recipe('soma'), ['plum'])
+
+
+def test_files_of_coco_are_told_apart(tmp_path):
+    for split in ('train', 'val'):
+        for kind in ('instances', 'person_keypoints'):
+            write_coco(tmp_path, f'annotations/{kind}_{split}2017.json', f'{split}2017')
+    (tmp_path / 'annotations/captions_val2017.json').write_text('{"images": [], "annotations": []}')
+    paths = find_coco(tmp_path)
+    assert {split: path.name for split, path in paths.items()} == {
+        split: f'instances_{split}2017.json' for split in ('train', 'val')
+    }
+    data = read_boxes(tmp_path, paths, tmp_path / 'own.py', None, 0.2)
+    assert {split: options['data_prefix']['img'] for split, options in data.splits.items()} == {
+        split: f'{split}2017' for split in ('train', 'val')
+    }
+    assert not data.files
+    (tmp_path / 'more_train.json').write_bytes(paths['train'].read_bytes())
+    paths['train'].rename(tmp_path / 'annotations/other_train.json')
+    with pytest.raises(InputError, match='both have boxes'):
+        find_coco(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('names', 'message'),
+    [
+        (('images/a.jpg', 'labels/a.txt', 'data.yaml'), r"YOLO: 'python tools/.*yolo\.py .*own'"),
+        (('JPEGImages/a.jpg', 'Annotations/a.xml'), 'Pascal VOC: DomainVOCDataset reads them'),
+        (('a.jpg', 'a.json'), "export masks, or boxes in COCO's JSON"),
+        (('a.txt',), 'none of 0 images has a mask'),
+    ],
+)
+def test_other_folders_get_a_hint(tmp_path, names, message):
+    root = tmp_path / 'own'
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text('{}')
+    with pytest.raises(InputError, match=message):
+        write_config(root, tmp_path / 'own.py', Recipe('soma'))
 
 
 @pytest.mark.parametrize(
@@ -220,9 +367,12 @@ def test_wrong_arguments_are_refused(leaves, tmp_path, out, recipe, message):
 
 
 def test_nothing_is_written_over(leaves, tmp_path):
-    (tmp_path / 'own.py').write_text('x = 1')
-    with pytest.raises(InputError, match='is there already'):
-        write_config(leaves, tmp_path / 'own.py', Recipe('soma'))
+    for name in ('own.py', 'own_val.txt'):
+        (tmp_path / name).write_text('x = 1')
+        with pytest.raises(InputError, match=rf'{name} is there already'):
+            write_config(leaves, tmp_path / 'own.py', Recipe('soma'))
+        (tmp_path / name).unlink()
+    assert [*tmp_path.iterdir()] == [leaves]
 
 
 def test_splits_are_words():

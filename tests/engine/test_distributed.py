@@ -18,6 +18,8 @@ from soma.utils.config import REPOSITORY
 
 # Saves what each process sees. It comes from PYTHONPATH, by the config's custom_imports.
 SPY = """
+import shutil
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -45,6 +47,10 @@ class SpyHook(Hook):
                 'inputs': [x for x, maps in self.seen],
                 'maps': self.seen[0][1],
             }, f'{runner.work_dir}/rank{runner.rank}.pth')
+
+    def after_train(self, runner):
+        if runner.rank == 0:
+            shutil.copy(f'{runner.work_dir}/iter_4.pth', f'{runner.work_dir}/again.pth')
 """
 
 
@@ -86,11 +92,11 @@ def test_two_processes_train_and_test_as_one(
     tiny_config, config_file, build_runner, detector, run_tools, public_file, port, tmp_path
 ):
     environment = dict(PORT=port, PYTHONPATH=f'{tmp_path}:{REPOSITORY}:{os.environ["PYTHONPATH"]}')
-    checkpoint = f'{tiny_config.work_dir}/iter_4.pth'
+    checkpoint, again = (f'{tiny_config.work_dir}/{name}.pth' for name in ('iter_4', 'again'))
     run_tools(
         ['train.py', config_file],
         ['test.py', config_file, checkpoint, '--work-dir', 'test'],
-        ['test_ensemble.py', config_file, checkpoint, checkpoint, '--work-dir', 'ensemble'],
+        ['test_ensemble.py', config_file, checkpoint, again, '--work-dir', 'ensemble'],
         ['train.py', tmp_path / 'detector.py'],
         processes=2,
         **environment,

@@ -8,6 +8,7 @@ import torch
 from mmengine.hooks import Hook
 
 from soma.io.checkpoint_files import read_checkpoint
+from soma.io.files import InputError
 
 
 class Killed(Exception):
@@ -165,3 +166,41 @@ def test_a_validation_draws_the_same_numbers_again(tiny_config, build_runner):
         build_runner(tiny_config, before_val_iter=draw).val()
     first, second = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
     assert first and all(map(torch.equal, first, second))
+
+
+@pytest.fixture
+def early(tiny_config):
+    """A training that stops after its second validation, at 4, between two checkpoints."""
+    hook = dict(type='EarlyStoppingHook', monitor='mean_mIoU', min_delta=1000, patience=1)
+    tiny_config.custom_hooks = [hook]
+    tiny_config.default_hooks.checkpoint.interval = 3
+    tiny_config.train_cfg.max_iters = 9
+    for domain in tiny_config.val_dataloader.dataset.datasets:
+        domain.indices = [0]
+    return tiny_config.custom_hooks[0]
+
+
+def test_a_killed_run_stops_early_where_it_would_have(train, early, left, tmp_path):
+    kill_at_3 = lambda runner, **_: kill() if runner.iter == 3 else None  # noqa: E731
+    assert train(before_train_iter=kill_at_3) == [2, 'killed']
+    assert train() == [4]
+    assert [name for name in left() if name.startswith('iter')] == ['iter_3.pth', 'iter_4.pth']
+    last = tmp_path / 'work' / 'iter_4.pth'
+    assert (tmp_path / 'work' / 'last_checkpoint').read_text() == str(last)
+    written = last.stat().st_mtime_ns
+    assert train() == [] and last.stat().st_mtime_ns == written
+    early.patience = 2
+    assert train() == [6]
+
+
+def test_a_score_to_stop_by_that_is_none_is_named(train, early):
+    early.monitor = 'aAcc'
+    with pytest.raises(InputError, match="monitor='aAcc' is none of the scores: citys_mIoU, "):
+        train()
+
+
+def test_a_test_asks_for_no_training_data(tiny_config, train, early, build_runner):
+    profiler = dict(type='ProfilerHook', by_epoch=False, profile_times=2)
+    tiny_config.custom_hooks.append(profiler)
+    tiny_config.train_dataloader.dataset.data_root = 'nowhere'
+    assert 'citys_mIoU' in build_runner(tiny_config).test()

@@ -169,6 +169,16 @@ def test_an_interrupt_while_a_config_is_laid_out_is_no_syntax_error(train, monke
     assert (code, line) == (130, 'stopped by SIGINT; the training had not begun')
 
 
+def test_a_set_goes_on_with_its_next_model(capsys):
+    with pytest.raises(SystemExit, match='130'), StopHook('the command') as stop:
+        stop.trained = 1
+        os.kill(os.getpid(), signal.SIGINT)
+    assert capsys.readouterr().err == (
+        'stopped by SIGINT; the training had not begun; trained models of the set: 1, go on with: '
+        'the command\n'
+    )
+
+
 def test_a_config_is_laid_out_once(tiny_config, build_runner, monkeypatch):
     tiny_config.default_hooks.checkpoint.update(type='AdapterCheckpointHook', interval=1)
     runner = build_runner(tiny_config)

@@ -32,7 +32,8 @@ def write(tmp_path):
 
 def test_two_tests_are_compared(write, tmp_path, run_here, capsys):
     write('a', report())
-    write('a', report(-9), 'domains_iter_40.json')
+    for other in ('domains_iter_40', 'domains_test_fog_3'):  # neither is the test
+        write('a', report(-9), f'{other}.json')
     turned = report(2)
     turned['domains'] = dict(reversed(turned['domains'].items()))
     second = write('b', turned)
@@ -46,6 +47,7 @@ def test_two_tests_are_compared(write, tmp_path, run_here, capsys):
     assert ['car', 'a', '-', '-', '-'] in rows
     page = (out / 'compare.html').read_text()
     assert '56.25 (+1.00)' in page and '<span class="good">+2.00</span>' in page
+    assert '<span class="same">0.00</span>' in page
     assert all(Image.open(out / f'{name}.png').width > 400 for name in ('domains', 'classes'))
 
 
@@ -68,6 +70,11 @@ def test_what_cannot_be_compared_is_refused(write, tmp_path):
         with pytest.raises(InputError, match=message):
             compare(paths, names, tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
+    named = write('f', report(), 'domains_test_fog_3.json')
+    with pytest.raises(InputError, match=f'f has no domains_test.json: .* such as {named}'):
+        find_report(tmp_path / 'f')
+    with pytest.raises(FileNotFoundError, match='nowhere does not exist: name a report'):
+        find_report(tmp_path / 'nowhere')
     (tmp_path / 'empty').mkdir()
     with pytest.raises(InputError, match=r'empty has no domains_test'):
         find_report(tmp_path / 'empty')

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import types
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -120,6 +121,11 @@ def test_scores_are_those_of_images_corrupted_before_and_are_not_computed_again(
         type(runner), 'test', lambda self: tested.append(self._test_evaluator) or original(self)
     )
     run_corruptions(runner, make_plan(['snow'], [5]))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(runner), 'test', Mock(side_effect=KeyboardInterrupt))
+        run_corruptions(runner, make_plan(['fog'], [5]))
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    assert 'has what is tested: the same command goes on' in log.read_text()
     report = run_corruptions(runner, make_plan(['snow', 'fog'], [5]))
     keys = ['clean', 'snow_5', 'fog_5']
     assert [evaluator.prefix for evaluator in tested] == keys
@@ -177,6 +183,10 @@ def test_a_reference_must_have_the_same(content, message, tiny_config, build_run
     with pytest.raises(InputError, match=message):
         run_corruptions(build_runner(tiny_config), make_plan(['fog'], [1], tmp_path / 'other.json'))
     assert not list(tmp_path.rglob('corruptions.json'))  # before any test
+    with pytest.raises(
+        FileNotFoundError, match=r'none\.json does not exist: name a report of tools'
+    ):
+        make_plan(['fog'], [1], tmp_path / 'none.json')
 
 
 def test_a_metric_not_by_domain_is_refused_before_a_test(tiny_config, build_runner, monkeypatch):

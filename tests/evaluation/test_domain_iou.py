@@ -308,7 +308,9 @@ def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
     assert logged == pytest.approx(fog['mIoU'], abs=0.01)
     assert 'ECE' not in fog and not [*folder.glob('*.html')]  # details are for a test
     runner.test()
-    assert json.loads((folder / 'domains_test.json').read_text())['domains']['fog']['ECE'] > 0
+    report = json.loads((folder / 'domains_test.json').read_text())
+    assert report['domains']['fog']['ECE'] > 0
+    assert report['tested']['model'] == 'WindowEncoderDecoder, DINOv2, FCNHead'
     assert (folder / 'domains_test.csv').read_text().startswith('class,citys,fog,mean\nroad,')
     for name in ('confusion', 'reliability'):
         assert Image.open(folder / f'domains_test_{name}.png').width > 500

@@ -1,5 +1,6 @@
 import pickle
 from itertools import chain
+from multiprocessing.dummy import Pool
 
 import numpy as np
 import pytest
@@ -7,6 +8,12 @@ from mmdet.evaluation import VOCMetric, eval_map
 from mmdet.structures.bbox import HorizontalBoxes
 from two_processes import evaluate_in_two
 from voc_images import CLASSES, META, build, evaluate, image, random_boxes, sample
+
+
+@pytest.fixture(autouse=True)
+def _threads(monkeypatch):
+    """mmdet's function takes four processes for each domain; to start them takes its time."""
+    monkeypatch.setattr('mmdet.evaluation.functional.mean_ap.Pool', Pool)
 
 
 def reference(images, eval_mode='11points', iou_thr=0.5):

@@ -89,6 +89,7 @@ def test_classes_of_its_own_all_through(tiny_config, build_runner, tmp_path):
     runner.train()
     runner.test()
     report = json.loads(next((tmp_path / 'work').glob('*/domains_test.json')).read_text())
+    assert not [*(tmp_path / 'work').glob('*/*.html')]
     assert [*report['domains']['fog']['IoU']] == [*names]
     assert report['domains']['fog']['absent'] == ['car']
     inferencer = Inferencer(tiny_config, tmp_path / 'work/iter_4.pth', 'cpu')

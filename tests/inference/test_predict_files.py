@@ -193,7 +193,8 @@ def test_boxes_are_json_and_counts_are_of_sure_ones(images, tmp_path):
     boxes = json.loads((tmp_path / 'out/boxes.json').read_text())
     assert [box['file_name'] for box in boxes[::2]] == ['a.png', 'b.jpg', 'sub/a.png']
     assert boxes[0]['bbox'] == [1, 2, 10, 20] and boxes[0]['category'] == 'red'
-    assert boxes[0]['score'] == pytest.approx(0.9) and boxes[0]['image_id'] == 'a.png'
+    assert boxes[0]['score'] == pytest.approx(0.9) and boxes[0]['image_id'] == 'a'
+    assert boxes[-1]['image_id'] == 'sub/a'
     assert {(row['dark'], row['red']) for row in table(tmp_path / 'out/summary.csv')} == {
         ('0', '1')
     }

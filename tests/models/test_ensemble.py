@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -126,13 +127,13 @@ def adapters(tiny_config, build_runner, tmp_path):
 
 
 def scores_and_images(folder):
-    (file,) = folder.glob('*/*.json')
+    (file,) = folder.glob('*/2*.json')
     scores = {name: value for name, value in json.loads(file.read_text()).items() if 'mIoU' in name}
     images = {path.relative_to(folder / 'out'): path for path in (folder / 'out').rglob('*.png')}
     return scores, {n: np.array(Image.open(p)) for n, p in images.items()}
 
 
-def test_one_model_is_tested_as_without_an_ensemble(
+def test_a_model_twice_is_tested_as_without_an_ensemble(
     adapters, config_file, tta, run_here, tmp_path, no_charts
 ):
     def folder(name):
@@ -141,24 +142,29 @@ def test_one_model_is_tested_as_without_an_ensemble(
     with config_file.open('a') as file:  # as most configs have it
         file.write("\ndata_preprocessor = model['data_preprocessor']\n")
         file.writelines(f'{name} = {value!r}\n' for name, value in tta.items())
+    pair = [adapters[1], shutil.copy(adapters[1], tmp_path / 'again.pth')]
     run_here('test.py', config_file, adapters[1], *folder('alone'))
     expected = scores_and_images(tmp_path / 'alone')
-    lines = {
-        'add': ['--operation', 'add'],
-        'mul': ['--operation', 'mul'],
-        'logits': ['--method', 'add'],
-    }
+    lines = {'add': ['--operation', 'add'], 'logits': ['--method', 'add']}
     for name, line in lines.items():
-        run_here('test_ensemble.py', config_file, adapters[1], *line, *folder(name))
+        run_here('test_ensemble.py', config_file, *pair, *line, *folder(name))
         scores, images = scores_and_images(tmp_path / name)
         assert scores == expected[0] and 'mean_mIoU' in scores
         assert images.keys() == expected[1].keys()
         assert all((image == expected[1][n]).all() for n, image in images.items())
     run_here('test.py', config_file, adapters[1], *folder('flips'), '--tta')
-    line = [config_file, adapters[1], '--operation', 'mul', '--tta']
+    line = [config_file, *pair, '--operation', 'mul', '--tta']
     run_here('test_ensemble.py', *line, *folder('flipped'))
     flips, flipped = (scores_and_images(tmp_path / name)[0] for name in ('flips', 'flipped'))
     assert flipped == flips != expected[0]
-    run_here('test_ensemble.py', config_file, *adapters, *folder('both'))
+    report = [
+        f'default_hooks.report.{option}' for option in ('type=DomainReportHook', 'page=False')
+    ]
+    line = [config_file, *adapters, '--cfg-options', *report]
+    run_here('test_ensemble.py', *line, *folder('both'))
+    (report,) = (tmp_path / 'both').glob('*/domains_test.json')
+    tested = json.loads(report.read_text())['tested']
+    assert tested['operation'] == 'add'
+    assert tested['checkpoints'] == ', '.join(map(str, adapters))
     _, images = scores_and_images(tmp_path / 'both')
     assert any((image != expected[1][n]).any() for n, image in images.items())

@@ -42,6 +42,7 @@ def changed(place, value):
         ('model.backbone.type', 'elsewhere.Model'),  # mmengine imports elsewhere.registry
         ('model.decode_head._scope_', 'elsewhere'),
         ('default_scope', 'elsewhere'),
+        ('default_scope', 5),
         ('tta_model', dict(type='SegTTAModel', module='a/b')),
         ('test_pipeline', [dict(type='LoadImageFromFile', decode_backend='pickle')]),
         ('test_pipeline', [dict(type='LoadImageFromFile', keys=[{CALL: 1}])]),
@@ -72,6 +73,14 @@ def test_parts_of_the_wrong_kind_are_refused(place):
     for value in ('x', [1], None):
         with pytest.raises(InputError, match='f: its config has no'):
             prediction_config(changed(place, value), 'f')
+
+
+@pytest.mark.parametrize('data', [5, dict(datasets=5), dict(datasets=['a']), dict(dataset='a')])
+def test_data_of_the_wrong_kind_are_refused(data):
+    config = changed('test_dataloader', dict(dataset=data))
+    del config['test_pipeline']
+    with pytest.raises(InputError, match='f: its config has no test_pipeline'):
+        prediction_config(config, 'f')
 
 
 def test_only_what_predicts_is_kept():

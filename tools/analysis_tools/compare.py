@@ -11,6 +11,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_file('tests', 'work dirs, or reports (domains_test.json), two or more', many=True)
     parser.add_argument('--names', nargs='+', help="what they are called (default: folders' names)")
     parser.add_file('out', 'folder (default: work_dirs/compare)', place=False, required=False)
+    parser.set_defaults(out='work_dirs/compare')
     return parser.parse_args()
 
 
@@ -21,7 +22,7 @@ def main() -> None:
     from soma.utils.tables import as_text
 
     with command():
-        table, page = compare(args.tests, args.names, args.out or 'work_dirs/compare')
+        table, page = compare(args.tests, args.names, args.out)
         print(as_text(table))
         print(page)
 

@@ -12,9 +12,10 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import set_random_seed
 from PIL import Image
 
-from soma.inference.drawing import colours_of, draw_result, side_by_side
+from soma.inference.drawing import draw_result, side_by_side
 from soma.inference.inferencer import result_of
 from soma.io.files import InputError, atomic_path, check_folder
+from soma.utils.colours import colours_of
 from soma.utils.progress import track
 
 

@@ -38,7 +38,7 @@ class DoRALayer(LoRALayer):
     def start_from_(self, parts: Components) -> None:
         """Start from LoRA's factors and the norms of the weight."""
         super().start_from_(parts)
-        self.magnitude.copy_(row_norms(self.weight + LowRankLayer.delta(self)))
+        self.magnitude.copy_(row_norms(self.plain_weight + LowRankLayer.delta(self)))
 
     @staticmethod
     def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:

@@ -76,7 +76,7 @@ class SVFLayer(AdapterLayer):
 
     def matrix(self) -> Tensor:
         """The weight that the layer has, ``(out, in)``: ``U`` and ``V`` are those of no other."""
-        return self.weight.detach().flatten(1).to(self.S)
+        return self.plain_weight.detach().flatten(1).to(self.S)
 
     @torch.no_grad()
     def start_from_(self, parts: Spectrum) -> None:

@@ -221,7 +221,8 @@ def _check_is_called(name: str, base: Mapping[str, Tensor]) -> None:
     """Raise a ``CheckpointError`` if the weight of a layer is read and the layer not called."""
     parent, _, leaf = name.rpartition('.')
     beside = {'in_proj': 'in_proj_weight', 'out_proj': 'in_proj_weight', 'qkv': 'q_bias'}
-    if leaf in beside and f'{parent}.{beside[leaf]}' in base:
+    is_read = leaf in beside and f'{parent}.{beside[leaf]}' in base
+    if is_read or re.fullmatch(r'(.+\.)?features\.\d+\.\d+\.attn', parent):  # torchvision's Swin
         raise CheckpointError(
             f'{name}: its attention reads the weight and does not call the layer, so that peft '
             'would change nothing there: merge the adapter instead (merge_adapter)'

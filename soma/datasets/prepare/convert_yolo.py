@@ -19,12 +19,12 @@ from PIL import Image
 from ...io.files import InputError, atomic_path, check_folder, write_json
 from ...utils.cli import command
 from ...utils.parallel import run_parallel
+from ..image_files import list_files, without_suffix
 from ..label_files import shown_size, why_unreadable
 from .convert import REPORT, Summary, link_folder, show_summary
 from .counts import Counts
 
 SPLITS = ('train', 'val', 'valid', 'test')
-_IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 _CLASSES = ('classes.txt', 'labels/classes.txt')
 _FAR = 1  # shares of the image that a box may reach beyond it before it is none of shares
 
@@ -151,8 +151,10 @@ def read_names(root: Path) -> tuple[dict[int, str], dict]:
     return names, content
 
 
-def find_images(root: Path, content: Mapping) -> dict[str, list[Path]]:
+def find_splits(root: Path, content: Mapping) -> dict[str, list[Path]]:
     """Find the images of each split: those of ``data.yaml``, else of folders that are called so.
+
+    A ``val`` or ``test`` that ``data.yaml`` names may be missing, as in exports of Roboflow.
 
     Raises:
         FileNotFoundError: There is no image, or no folder that it names, in the root.
@@ -167,19 +169,24 @@ def find_images(root: Path, content: Mapping) -> dict[str, list[Path]]:
     splits = {}
     for split, entries in named.items():
         entries = entries if isinstance(entries, list) else [entries]
-        images = [path for entry in entries for path in _images_of(root, content, str(entry))]
+        try:
+            paths = [_inside(root, content, str(entry)) for entry in entries]
+        except FileNotFoundError:
+            if 'train' not in splits:
+                raise
+            continue
+        images = [image for path in paths for image in _images_of(root, content, path)]
         if not images:
             raise FileNotFoundError(f'expected images in {root}/{entries[0]}, found none')
         splits[split] = list(dict.fromkeys(images))
     return splits
 
 
-def _images_of(root: Path, content: Mapping, entry: str) -> list[Path]:
+def _images_of(root: Path, content: Mapping, path: Path) -> list[Path]:
     """The images of a folder, or of a list of them."""
-    path = _inside(root, content, entry)
     if path.is_dir():
-        files = path.glob('*') if path == root else path.rglob('*')
-        return sorted(file for file in files if file.suffix.lower() in _IMAGES)
+        files = [file for file in list_files(path) if without_suffix(file, None) is not None]
+        return [path / file for file in files if path != root or '/' not in file]
     lines = filter(None, map(str.strip, path.read_text(errors='replace').splitlines()))
     return [_inside(root, content, line) for line in lines]
 
@@ -224,7 +231,7 @@ def convert_yolo(root: str | Path, out: str | Path | None = None, nproc: int = 1
     """
     root, out = Path(root), Path(out or root)
     names, content = read_names(root)
-    splits = find_images(root, content)
+    splits = find_splits(root, content)
     check_folder(out)
     images = [image for split in splits.values() for image in split]
     for folder in {image.relative_to(root).parts[0] for image in images}:
@@ -238,8 +245,12 @@ def convert_yolo(root: str | Path, out: str | Path | None = None, nproc: int = 1
         good = {p.relative_to(root): results[p] for p in paths if not results[p].failure}
         made += _write(out / f'annotations_{split}.json', names, good, counts)
     by_label = {str(item.label): results[item.image] for item in items}
+    shared = Counter(str(label) for _, label in {(item.image, item.label) for item in items})
     failures = {name: found.failure for name, found in by_label.items() if found.failure}
     remarks = {name: found.remark for name, found in by_label.items() if found.remark}
+    absent = [content[split] for split in SPLITS if content.get(split) and split not in splits]
+    remarks |= {str(entry): 'is not there, and data.yaml names it' for entry in absent}
+    remarks |= {name: f'is of {n} images of this name' for name, n in shared.items() if n > 1}
     for folder in sorted({item.label.parent for item in items} - {root}):
         for path in sorted(folder.glob('*.txt')):
             if str(path) not in by_label and path.name != 'classes.txt':

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from keyword import iskeyword
 from pathlib import Path
 
 from mmengine.config import Config
-from yapf.yapflib.yapf_api import FormatCode
+from mmengine.registry import DATASETS
+from yapf.yapflib import yapf_api
 
 from ...io.files import InputError, atomic_path, check_folder
-from ...utils.config import REPOSITORY, load_config
+from ...utils.config import REPOSITORY, load_config, path_from
 from .own_boxes import find_coco, read_boxes
 from .own_data import OwnData
 from .own_masks import read_masks
@@ -37,13 +35,13 @@ class Recipe:
     Attributes:
         method: Folder of ``configs``.
         arch: Size of the backbone.
-        head: What predicts, of a segmentor.
+        head: What predicts, of a segmentor; ``semfpn`` if None.
         iters: Number of steps.
     """
 
     method: str
     arch: str = 'small'
-    head: str = 'semfpn'
+    head: str | None = None
     iters: int = 4000
 
     def __post_init__(self) -> None:
@@ -52,9 +50,11 @@ class Recipe:
         Raises:
             InputError: If one cannot be used.
         """
-        for name, known in (('method', methods()), ('arch', ARCHS), ('head', HEADS)):
+        choices = dict(method=methods(), arch=ARCHS, head=(None, *HEADS))
+        for name, known in choices.items():
             if (value := getattr(self, name)) not in known:
-                raise InputError(f'{name} must be one of {", ".join(known)}, got {value!r}')
+                listed = ', '.join(filter(None, known))
+                raise InputError(f'{name} must be one of {listed}, got {value!r}')
         if self.iters < 10:
             raise InputError(f'iters must be at least 10, got {self.iters}')
 
@@ -94,22 +94,32 @@ def write_config(
     """
     if out.suffix != '.py' or not out.stem.isidentifier():
         raise InputError(f'{out} must be called like a file of Python, such as my_data.py')
-    if out.exists():
-        raise InputError(f'{out} is there already: remove it, or name another file with --out')
+    _check_new(out)
     if not 0 < val_split < 1:
         raise InputError(f'val_split must be between 0 and 1, got {val_split}')
     if not root.is_dir():
         raise FileNotFoundError(f'no folder {root}')
     check_folder(out.parent)
     root, out = root.resolve(), out.resolve()
-    if has_boxes := bool(find_coco(root)):
-        data = read_boxes(root, out, classes, val_split)
+    if paths := find_coco(root):
+        if recipe.head:
+            raise InputError(f'{root} has boxes, whose detector is DINO: leave --head out')
+        data = read_boxes(root, paths, out, classes, val_split)
     else:
         data = read_masks(root, out, classes, val_split, nproc)
-    text = _text(data, root, recipe, out, has_boxes)
+    for file in data.files:
+        _check_new(file)
+    text = _text(data, root, recipe, out, has_boxes=bool(paths))
+    for file, write in data.files.items():
+        write(file)
     with atomic_path(out) as temporary:
         temporary.write_text(text)
     return data
+
+
+def _check_new(file: Path) -> None:
+    if file.exists():
+        raise InputError(f'{file} is there already: remove it, or choose another name with --out')
 
 
 class _Code(str):
@@ -121,26 +131,27 @@ class _Code(str):
 def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool) -> str:
     """The text of the config."""
     letter, *_ = ARCHS[recipe.arch]
+    head = 'dino' if has_boxes else recipe.head or 'semfpn'
     datasets = ['boxes_1024x1024.py'] if has_boxes else ['crop_512x512.py', 'testing.py']
     bases = (
-        f'models/dinov2-{letter}_{"dino" if has_boxes else recipe.head}.py',
+        f'models/dinov2-{letter}_{head}.py',
         *(f'datasets/{name}' for name in datasets),
         f'schedules/{_schedule(has_boxes)}',
         f'default_runtime{"_det" if has_boxes else ""}.py',
     )
-    name = _identifier(root.name)
     kind = 'DomainCocoDataset' if has_boxes else 'DomainDataset'
-    loaders = {}
+    dataset, loaders = dict(type=kind, domain=root.name, **data.options), {}
     for split, options in data.splits.items():
+        DATASETS.build({**dataset, **options, 'lazy_init': True})  # refuses what it cannot use
         pipeline = 'train_pipeline' if split == 'train' else 'test_pipeline'
         options = _arguments({**options, 'pipeline': _Code(f'_base_.{pipeline}')})
-        loaders[split] = dict(dataset=_Code(f'dict({name}, {options})'))
+        loaders[split] = dict(dataset=_Code(f'dict(own_data, {options})'))
     batch = min(2 if has_boxes else 4, data.counts['train'].total)
     statements = {
-        '_base_': [_path(CONFIGS / '_base_' / base, out.parent) for base in bases],
+        '_base_': [path_from(CONFIGS / '_base_' / base, out.parent) for base in bases],
         'num_classes': len(data.classes),
         'iters': recipe.iters,
-        name: dict(type=kind, domain=root.name, **data.options),
+        'own_data': dataset,
         'train_dataloader': dict(batch_size=batch, **loaders['train']),
         'val_dataloader': loaders['val'],
         'test_dataloader': loaders.get('test', _Code('val_dataloader')),
@@ -151,7 +162,7 @@ def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool)
     lines = [f'{key} = {_code(value)}' for key, value in statements.items()]
     style = dict(based_on_style='pep8', column_limit=100, dedent_closing_brackets=True)
     style['split_all_top_level_comma_separated_values'] = True
-    return FormatCode('\n'.join([title, *lines, '']), style_config=style)[0]
+    return yapf_api.FormatCode('\n'.join([title, *lines, '']), style_config=style)[0]
 
 
 def _training(recipe: Recipe, has_boxes: bool) -> dict:
@@ -206,20 +217,6 @@ def _share(steps: int) -> int | _Code:
     if steps == 0:
         return 0
     return _Code('iters' if steps == _STEPS else f'int({steps / _STEPS:g} * iters)')
-
-
-def _path(file: Path, folder: Path) -> str:
-    """A file as seen from a folder of the repository; from elsewhere its whole path."""
-    inside = folder.is_relative_to(REPOSITORY)
-    return os.path.relpath(file, folder) if inside else str(file)
-
-
-def _identifier(name: str) -> str:
-    """The name of a variable, made of that of a folder."""
-    name = re.sub(r'\W+', '_', name).strip('_').lower() or 'data'
-    known = {'iters', 'num_classes', 'model', 'train_cfg', 'custom_hooks', 'launcher', 'data'}
-    is_free = name.isidentifier() and not iskeyword(name) and name not in known
-    return name if is_free else f'own_{name}'
 
 
 def _code(value: object) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,92 +16,115 @@ from .counts import Counts
 from .own_data import OwnData, assign_splits
 from .scan import split_of
 
-_KEYS = {'images', 'annotations', 'categories'}
+_KEYS = (b'"images"', b'"annotations"', b'"categories"')
+_TRIED = 20  # images that are looked for in each folder
 
 
 def find_coco(root: Path) -> dict[str, Path]:
     """Find JSON files of COCO's kind in a folder, by split: ``train``, ``val``, ``test`` or ''.
 
+    Of several in a split, such as COCO's own, the one called ``instances...`` counts.
+
     Raises:
         InputError: If there are several of a split.
     """
-    files: dict[str, Path] = {}
+    found = defaultdict(list)
     for name in list_files(root):
         path = root / name
-        if path.suffix.lower() != '.json' or not _is_coco(path):
-            continue
-        split = split_of(Path(name))
-        if split in files:
-            raise InputError(f'{files[split]} and {path} both have boxes: move one elsewhere')
-        files[split] = path
+        if path.suffix.lower() == '.json' and path.is_file():
+            content = path.read_bytes()  # not parsed: there may be many, of other kinds
+            if all(key in content for key in _KEYS):
+                found[split_of(Path(name))].append(path)
+    files = {}
+    for split, paths in found.items():
+        paths = [path for path in paths if path.name.startswith('instances')] or paths
+        if len(paths) > 1:
+            raise InputError(f'{paths[0]} and {paths[1]} both have boxes: move one elsewhere')
+        files[split] = paths[0]
     return files
 
 
-def read_boxes(root: Path, out: Path, classes: Sequence[str] | None, val_split: float) -> OwnData:
-    """Read the JSON files of a folder, and write one for each split that is drawn.
+def read_boxes(
+    root: Path,
+    paths: Mapping[str, Path],
+    out: Path,
+    classes: Sequence[str] | None,
+    val_split: float,
+) -> OwnData:
+    """Read the JSON files of a folder.
 
     Args:
         root: The folder.
-        out: The config, beside which files are written.
-        classes: Names of the classes to find; all if None.
+        paths: The files by split (:func:`find_coco`).
+        out: The config, beside which a file belongs for each split that is drawn.
+        classes: Names of the classes to find; all that have boxes if None.
         val_split: Share of the images to validate on, where the folder has no split.
 
     Raises:
-        InputError: As for :func:`~..coco_files.read_coco`; if images are missing.
+        InputError: As for :func:`~..coco_files.read_coco`, if a class is in none of the files, or
+            there are no boxes or no images.
     """
-    files = {split: read_coco(path) for split, path in find_coco(root).items()}
-    first = next(iter(files.values()))
-    names = list(classes or first.categories.values())
+    files = {split: read_coco(path) for split, path in paths.items()}
+    known = dict.fromkeys(name for file in files.values() for name in file.categories.values())
+    names = list(classes or known)
+    if unknown := [name for name in names if name not in known]:
+        listed = ', '.join(known)
+        raise InputError(f'{root} has no category {unknown[0]!r}: it has {listed}')
     rows = {split: _count(file, names) for split, file in files.items()}
-    sizes = Counter(i.size for file in files.values() for i in file.images if i.size)
-    splits, counts = {}, {}
+    remarks = [_say_left_out(file) for file in files.values() if file.faults]
+    has_boxes = sum(part.sum(0) for part in rows.values()) > 0
+    if not has_boxes.any():
+        raise InputError(f'{root} has no box of {", ".join(names)}')
+    if not classes and not has_boxes.all():  # Roboflow names a class above all others
+        absent = ', '.join(n for n, has in zip(names, has_boxes, strict=True) if not has)
+        remarks.append(f'there is no box of {absent}: left out')
+        names = [name for name, has in zip(names, has_boxes, strict=True) if has]
+        rows = {split: part[:, has_boxes] for split, part in rows.items()}
+    splits, counts, written = {}, {}, {}
     for name, (source, indices) in assign_splits(rows, val_split).items():
-        file = files[source]
-        path = file.path
+        file, path = files[source], paths[source]
         if len(indices) < len(file.images):
             path = out.with_name(f'{out.stem}_{name}.json')
-            write_part(file, [file.images[index] for index in indices], path)
+            written[path] = partial(write_part, file, [file.images[index] for index in indices])
         folder = _image_folder(root, file)
         splits[name] = dict(ann_file=str(path), data_prefix=dict(img=folder))
+        if name != 'train':
+            splits[name]['test_mode'] = True
         counts[name] = Counts(names, 'boxes')
         for index in indices:
             counts[name].add(rows[source][index])
     options = dict(data_root=str(root), classes=names)
-    remarks = [f'{text}: left out' for file in files.values() for _, text in file.faults[:3]]
-    return OwnData(options, splits, names, counts, sizes, remarks)
+    sizes = Counter(i.size for file in files.values() for i in file.images if i.size)
+    return OwnData(options, splits, names, counts, sizes, written, remarks)
 
 
-def _is_coco(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and content.keys() >= _KEYS
+def _say_left_out(file: CocoFile) -> str:
+    more = f' (and {len(file.faults) - 3} more)' if len(file.faults) > 3 else ''
+    return f'{file.path}: left out: {"; ".join(text for _, text in file.faults[:3])}{more}'
 
 
 def _count(file: CocoFile, names: Sequence[str]) -> np.ndarray:
     """Boxes of each class in each image, shape ``(images, classes)``."""
-    if unknown := [name for name in names if name not in file.categories.values()]:
-        known = ', '.join(file.categories.values())
-        raise InputError(f'{file.path} has no category {unknown[0]!r}: it has {known}')
+    places = {name: place for place, name in enumerate(names)}
     rows = np.zeros((len(file.images), len(names)), np.int64)
     for row, image in zip(rows, file.images, strict=True):
         for box in image.boxes:
-            if (name := file.categories[box.category]) in names:
-                row[names.index(name)] += 1
+            if (name := file.categories[box.category]) in places:
+                row[places[name]] += 1
     return rows
 
 
 def _image_folder(root: Path, file: CocoFile) -> str:
     """The folder below the root that the names of the images count from."""
-    if not file.images:
-        raise InputError(f'{file.path} has no image')
-    name, beside = file.images[0].name, file.path.parent
+    names, beside = [image.name for image in file.images[:_TRIED]], file.path.parent
     split = split_of(file.path.relative_to(root))
     places = [beside, *(beside / n for n in ('images', file.path.stem, split)), beside.parent]
     places += [root, root / 'images', root / split, root / 'images' / split]
-    places += [root / folder for folder in sorted(p for p in root.iterdir() if p.is_dir())]
-    for place in places:
-        if (place / name).is_file():
-            return '' if place == root else str(place.relative_to(root))
-    raise InputError(f'{file.path} names {name}, which is nowhere in {root}')
+    folders = sorted(path for path in root.iterdir() if path.is_dir())
+    places += sorted(folders, key=lambda folder: split_of(Path(folder.name)) != split)
+    places = [place for place in places if place.is_relative_to(root)]
+    best = max(places, key=lambda place: sum((place / name).is_file() for name in names))
+    if not any((best / name).is_file() for name in names):
+        which = f'names {names[0]}, which is nowhere in {root}' if names else 'has no image'
+        raise InputError(f'{file.path} {which}')
+    return '' if best == root else str(best.relative_to(root))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class OwnData:
         classes: Names of the classes.
         counts: How often each occurs, by split.
         sizes: How many images have which width and height.
+        files: What has to be written for it, by the file.
         remarks: What was assumed, and what is unusual.
     """
 
@@ -30,6 +32,7 @@ class OwnData:
     classes: Sequence[str]
     counts: dict[str, Counts]
     sizes: Counter[tuple[int, int]]
+    files: Mapping[Path, Callable[[Path], None]]
     remarks: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -68,6 +71,8 @@ def assign_splits(
     source = 'train' if 'train' in rows else ''
     if source not in rows:
         raise InputError(f'there is {" and ".join(rows)}, and nothing to train on')
+    if source and '' in rows:
+        raise InputError('there is train, and more beside it: put that into train, val or test')
     splits = {name: (name, np.arange(len(rows[name]))) for name in ('val', 'test') if name in rows}
     if 'val' in rows:
         return {'train': (source, np.arange(len(rows[source]))), **splits}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,40 +13,38 @@ from PIL import Image
 from ...io.files import InputError
 from ...utils.parallel import run_parallel
 from ..label_files import shown_size, why_unreadable
+from ..label_reader import LabelError
 from ..lists import write_names
 from .counts import IGNORED, Counts
-from .mask_classes import count_values, find_classes
+from .mask_classes import count_values, find_classes, read_table
 from .own_data import OwnData, assign_splits
-from .scan import Pairs, Sample, find_pairs
+from .scan import Sample, find_pairs
 
 
 def read_masks(
     root: Path, out: Path, classes: Sequence[str] | None, val_split: float, nproc: int
 ) -> OwnData:
-    """Find pairs of images and masks, read all masks, and write a list of each split.
+    """Find pairs of images and masks, and read all masks.
 
     Args:
         root: The folder.
-        out: The config, beside which the lists are written.
+        out: The config, beside which a list of each split belongs.
         classes: Names of the classes; made up if None.
         val_split: Share of the images to validate on, where the folder has no split.
         nproc: Number of processes.
 
     Raises:
-        InputError: As for :func:`~.scan.find_pairs` and :func:`~.mask_classes.find_classes`.
+        InputError: As for :func:`~.scan.find_pairs` and :func:`~.mask_classes.find_classes`, or if
+            an image or a mask cannot be used.
     """
-    parts = find_pairs(root)
+    parts, table = find_pairs(root), read_table(root)
     samples = [sample for part in parts.values() for sample in part.samples]
-    looks = run_parallel(_look, samples, nproc, 'reading masks')
-    if failures := [look for look in looks if isinstance(look, str)]:
-        raise InputError(f'{len(failures)} of {len(looks)} pairs cannot be used: {failures[0]}')
-    masks = find_classes([values for _, values in looks], root, classes)
-    remarks = [
-        f'{part.alone} images in {split or part.images or root} have no mask: they are left out'
-        for split, part in parts.items()
-        if part.alone
-    ]
-    remarks += masks.remarks
+    of_colours = any(isinstance(value, tuple) for value in table or ())
+    sizes, values = _read(samples, of_colours, nproc)
+    if len({type(value) for file in values for value in file}) > 1:  # colours, some of them grey
+        sizes, values = _read(samples, True, nproc)
+    masks = find_classes(values, root, classes, table)
+    remarks = [_say_alone(part.alone) for part in parts.values() if part.alone] + masks.remarks
     options = dict(data_root=str(root), classes=masks.names)
     if masks.palette:
         options['palette'] = masks.palette
@@ -53,35 +52,50 @@ def read_masks(
         options['label_map'] = 'palette' if masks.palette else masks.label_map
     ends = np.cumsum([len(part.samples) for part in parts.values()])[:-1]
     rows = dict(zip(parts, np.split(masks.rows, ends), strict=True))
-    splits, counts = {}, {}
+    splits, counts, files = {}, {}, {}
     for name, (source, indices) in assign_splits(
         {split: row[:, :-1] for split, row in rows.items()}, val_split
     ).items():
-        file = out.with_name(f'{out.stem}_{name}.txt')
-        write_names(file, [parts[source].samples[index].name for index in indices])
-        splits[name] = dict(ann_file=str(file), **_places(parts[source]))
+        part, file = parts[source], out.with_name(f'{out.stem}_{name}.txt')
+        files[file] = partial(write_names, names=[part.samples[index].name for index in indices])
+        splits[name] = dict(ann_file=str(file), **part.options)
         counts[name] = Counts((*masks.names, IGNORED))
         for index in indices:
             counts[name].add(rows[source][index])
-    sizes = Counter(size for size, _ in looks)
-    return OwnData(options, splits, masks.names, counts, sizes, remarks)
+    return OwnData(options, splits, masks.names, counts, Counter(sizes), files, remarks)
 
 
-def _places(part: Pairs) -> dict:
-    """The arguments of the dataset that say where images and masks are."""
-    places = dict(data_prefix=dict(img_path=part.images, seg_map_path=part.masks))
-    if part.mask_suffix != '.png':
-        places['seg_map_suffix'] = part.mask_suffix
-    return places
+def _say_alone(files: Sequence[Path]) -> str:
+    verb = 'files have' if len(files) > 1 else 'file has'
+    return f'{len(files)} {verb} no partner of its name, such as {files[0]}: left out'
 
 
-def _look(sample: Sample) -> tuple[tuple[int, int], Counter] | str:
+def _read(
+    samples: Sequence[Sample], of_colours: bool, nproc: int
+) -> tuple[list[tuple[int, int]], list[Counter]]:
+    """Sizes of images, and the values of their masks."""
+    looks = run_parallel(partial(_look, of_colours), samples, nproc, 'reading masks')
+    if failures := [look for look in looks if isinstance(look, str)]:
+        raise InputError(
+            f'{len(failures)} of {len(looks)} pairs cannot be used: {"; ".join(failures[:2])}'
+            f'{"; ..." if len(failures) > 2 else ""}'
+        )
+    return [size for size, _ in looks], [values for _, values in looks]
+
+
+def _look(of_colours: bool, sample: Sample) -> tuple[tuple[int, int], Counter] | str:
     """Size of an image and the values of its mask, or what is wrong."""
+    file = sample.image
     try:
-        with Image.open(sample.image) as image:
-            size = shown_size(image)
-        return size, count_values(sample.mask)
-    except InputError as error:
-        return str(error)
+        with Image.open(file) as image:
+            size, stored = shown_size(image), image.size
+        file = sample.mask
+        with Image.open(file) as mask:
+            if mask.size not in (size, stored):
+                text = '{} x {} pixels, its image {} x {}'.format(*mask.size, *size)
+                return f'the mask {file} has {text}'
+            return size, count_values(mask, of_colours)
+    except LabelError as error:
+        return f'the labels in {file} {error}'
     except Exception as error:  # broken bytes can raise anything
-        return f'the image {sample.image} {why_unreadable(sample.image, error)}'
+        return f'{file} {why_unreadable(file, error)}'

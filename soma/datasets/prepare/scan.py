@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...io.files import InputError
+from ...utils.config import REPOSITORY, path_from
 from ..image_files import SUFFIXES, list_files
 
 # Names of folders and ends of names by which people tell images and masks apart.
@@ -23,8 +24,10 @@ _MASK_FOLDERS = {
     'ann_dir',
     'gt',
     'gtfine',
+    'segmentation',
+    'segmentationclass',
+    'seg',
 }
-_MASK_FOLDERS |= {'segmentation', 'segmentationclass', 'seg'}
 _KINDS = _IMAGE_FOLDERS | _MASK_FOLDERS
 _MASK_TAILS = ('_labelTrainIds', '_mask', '-mask', '.mask', '_label', '_gt', '_seg')
 _SPLITS = {
@@ -84,16 +87,27 @@ class Pairs:
     Attributes:
         images: Their folder, below the root.
         masks: The folder of the masks, below the root.
+        mask_tail: What the names of masks have behind those of images, with the suffix; '' if they
+            differ in the suffix only.
         samples: The pairs.
-        mask_suffix: What masks have in the place of the images' suffix.
-        alone: Number of images without a mask.
+        alone: Files in these folders that have no partner.
     """
 
     images: str
     masks: str
-    mask_suffix: str
+    mask_tail: str
     samples: list[Sample] = field(default_factory=list)
-    alone: int = 0
+    alone: list[Path] = field(default_factory=list)
+
+    @property
+    def options(self) -> dict:
+        """The arguments of a ``DomainDataset`` that say where images and masks are."""
+        options = dict(data_prefix=dict(img_path=self.images, seg_map_path=self.masks))
+        if self.mask_tail:
+            options['seg_map_suffix'] = self.mask_tail
+        elif self.images == self.masks:
+            options['img_suffix'] = sorted({s.image.suffix.lower() for s in self.samples})
+        return options
 
 
 def find_pairs(root: Path) -> dict[str, Pairs]:
@@ -112,40 +126,58 @@ def find_pairs(root: Path) -> dict[str, Pairs]:
         FileNotFoundError: If there is no such folder.
         InputError: If no image has a mask, two could be the mask of one, or the folders differ.
     """
-    if not root.is_dir():
-        raise FileNotFoundError(f'no folder {root}')
+    files = list_files(root)
     groups = defaultdict(list)
-    for path in map(Path, list_files(root)):
+    for path in map(Path, files):
         if path.suffix.lower() in SUFFIXES:
             file = _read_name(path)
             groups[file.split, file.below, file.stem].append(file)
-    parts: dict[tuple[str, str, str, str], Pairs] = {}
-    alone = defaultdict(int)
-    for (split, *_), files in sorted(groups.items()):
-        image, mask = _tell_apart(root, files)
+    parts: dict[str, Pairs] = {}
+    alone = defaultdict(list)
+    for (split, *_), group in sorted(groups.items()):
+        image, mask = _tell_apart(root, group)
         if image is None or mask is None:
-            alone[split] += mask is None
+            file = image or mask
+            alone['/'.join(file.prefix)].append(file.below_root(root))
             continue
-        place = '/'.join(image.prefix), '/'.join(mask.prefix), mask.tail
-        part = parts.setdefault((split, *place), Pairs(*place))
+        tail = '' if Path(f'a{mask.tail}').suffix == mask.tail else mask.tail
+        place = '/'.join(image.prefix), '/'.join(mask.prefix), tail
+        part = parts.setdefault(split, Pairs(*place))
+        if place != (part.images, part.masks, part.mask_tail):
+            first, second = part.samples[0], image.below_root(root)
+            raise InputError(
+                f'{root} has pairs of several kinds, {first.image} with {first.mask} and {second} '
+                f'with {mask.below_root(root)}: name a folder with one kind'
+            )
         part.samples.append(Sample(image.name, image.below_root(root), mask.below_root(root)))
     if not parts:
-        raise InputError(
-            f'{root}: none of {len(groups)} images has a mask of its name, as images/a.jpg has '
-            'masks/a.png, or a.jpg has a.png or a_mask.png beside it'
+        raise InputError(_why_no_pairs(root, files, {stem for *_, stem in groups}))
+    for part in parts.values():
+        folders = dict.fromkeys((part.images, part.masks))
+        part.alone = [file for folder in folders for file in alone[folder]]
+    return parts
+
+
+def _why_no_pairs(root: Path, files: list[str], images: set[str]) -> str:
+    """Say what is in a folder that has no pairs."""
+    stems = defaultdict(set)
+    for file in map(Path, files):
+        stems[file.suffix.lower()].add(file.stem)
+    if images & stems['.txt']:
+        script = path_from(REPOSITORY / 'tools/convert_datasets/yolo.py', Path.cwd())
+        return (
+            f"{root} seems to have boxes of YOLO: 'python {script} {root}' makes COCO's JSON of "
+            'them, then run this again'
         )
-    splits = [split for split, *_ in parts]
-    for split in splits:
-        if splits.count(split) > 1:
-            places = [
-                f'{i or "."} with {m or "."}/*{t}' for name, i, m, t in parts if name == split
-            ]
-            raise InputError(
-                f'{root} has pairs of several kinds: {"; ".join(places)}: name a folder with one'
-            )
-    for (split, *_), part in parts.items():
-        part.alone = alone[split]
-    return {split: part for (split, *_), part in parts.items()}
+    if images & stems['.xml']:
+        return (
+            f'{root} seems to have boxes of Pascal VOC: DomainVOCDataset reads them, see '
+            'docs/user_guides/detection.md; or export JSON as COCO has it'
+        )
+    hint = ', as images/a.jpg has masks/a.png, or a.jpg has a.png or a_mask.png beside it'
+    if images & stems['.json']:
+        hint += "; JSON beside images is not read: export masks, or boxes in COCO's JSON"
+    return f'{root}: none of {len(images)} images has a mask of its name{hint}'
 
 
 def split_of(path: Path) -> str:

@@ -42,7 +42,16 @@ class AdapterCheckpointHook(CheckpointHook):
         self._restored = _exact_hash(runner)
 
     def before_train(self, runner: Runner) -> None:
-        """Decide what is written; finish what a killed run has left undone."""
+        """Decide what is written; finish what a killed run has left undone.
+
+        Raises:
+            InputError: If the runner is none that makes cards.
+        """
+        if not hasattr(type(runner), 'card'):
+            raise InputError(
+                f"default_hooks.checkpoint: AdapterCheckpointHook needs runner_type='SomaRunner' "
+                f'instead of {type(runner).__name__}; CheckpointHook writes whole checkpoints'
+            )
         kept = runner.message_hub.runtime_info.pop('keep_ckpt_ids', [])
         super().before_train(runner)
         if self.out_dir != runner.work_dir:
@@ -136,7 +145,7 @@ class AdapterCheckpointHook(CheckpointHook):
             InputError: If ``save_best`` names no score.
         """
         runner.message_hub.update_info('validated', runner.iter)
-        step = runner.epoch if self.by_epoch else runner.iter
+        step = self._step(runner)
         filename, meta = self._name(runner), dict(epoch=runner.epoch, iter=runner.iter)
         extra = runner.message_hub.get_info('extra_ckpt') == filename
         improved = bool(self.save_best) and self._decide(runner, metrics)
@@ -149,7 +158,12 @@ class AdapterCheckpointHook(CheckpointHook):
         self._remove_outdated(runner)
 
     def after_train(self, runner: Runner) -> None:
-        """Publish as asked; remove a checkpoint that was not due."""
+        """Save what an early stop ends with; publish as asked; remove what was not due."""
+        ended_early = getattr(runner.train_loop, 'stop_training', False)
+        if ended_early and self.save_last and Path(self.last_ckpt or '').name != self._name(runner):
+            step, meta = self._step(runner), dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, step, meta)
+            self._remove_outdated(runner)
         super().after_train(runner)
         extra = runner.message_hub.get_info('extra_ckpt')
         if extra and is_main_process():
@@ -159,8 +173,11 @@ class AdapterCheckpointHook(CheckpointHook):
                 Path(runner.work_dir, 'last_checkpoint').unlink(missing_ok=True)
             Path(self.out_dir, extra).unlink(missing_ok=True)
 
+    def _step(self, runner: Runner) -> int:
+        return runner.epoch if self.by_epoch else runner.iter
+
     def _name(self, runner: Runner) -> str:
-        return self.filename_tmpl.format(runner.epoch if self.by_epoch else runner.iter)
+        return self.filename_tmpl.format(self._step(runner))
 
     def _decide(self, runner: Runner, metrics: dict) -> bool:
         """Note which scores are the best so far; whether there are any."""

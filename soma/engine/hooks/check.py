@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence, Sized
 
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, EarlyStoppingHook, Hook
 from mmengine.optim import OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
@@ -221,9 +221,16 @@ def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[D
     scores = [name for metric in by_domain for name in metric.score_names(domains)]
     if split == 'val' and len(by_domain) == len(metrics):
         for hook in runner.hooks:
-            indicators = getattr(hook, 'key_indicators', None) or []
-            for name in indicators if isinstance(hook, CheckpointHook) else []:
+            key, names = _monitored(hook)
+            for name in names:
                 if name not in ('auto', *scores):
-                    raise InputError(
-                        f'save_best={name!r} is none of the scores: {", ".join(scores)}'
-                    )
+                    raise InputError(f'{key}={name!r} is none of the scores: {", ".join(scores)}')
+
+
+def _monitored(hook: Hook) -> tuple[str, Sequence[str]]:
+    """The scores that a hook decides by, and the argument that names them."""
+    if isinstance(hook, EarlyStoppingHook):
+        return 'monitor', [hook.monitor]
+    if isinstance(hook, CheckpointHook):
+        return 'save_best', getattr(hook, 'key_indicators', None) or []
+    return '', []

@@ -40,6 +40,7 @@ class StopHook(Hook):
     """
 
     priority = 'LOWEST'
+    trained = 0  # models of a set, before this one
     _runner: Runner | None = None  # that trains
     _work_dir: str | None = None
     _main = True
@@ -167,9 +168,13 @@ class StopHook(Hook):
 
     def _state(self) -> str:
         """What is safe, and how it goes on."""
+        pointer = Path(self._work_dir or '', 'last_checkpoint')
         if self._work_dir is None:
-            return 'the training had not begun'
-        pointer = Path(self._work_dir, 'last_checkpoint')
-        if not pointer.is_file():
-            return 'there is no checkpoint yet'
-        return f'the last checkpoint is {pointer.read_text()}, go on with: {self.command}'
+            state = 'the training had not begun'
+        elif not pointer.is_file():
+            state = 'there is no checkpoint yet'
+        else:
+            return f'the last checkpoint is {pointer.read_text()}, go on with: {self.command}'
+        if self.trained:
+            state += f'; trained models of the set: {self.trained}, go on with: {self.command}'
+        return state
