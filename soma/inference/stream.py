@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -16,9 +16,6 @@ import torch
 from ..io.files import InputError
 from .images import AnyImage
 from .prediction import Prediction
-
-if TYPE_CHECKING:
-    from .inferencer import Inferencer
 
 T, R = TypeVar('T'), TypeVar('R')
 _ERRORS = (ArithmeticError, RuntimeError, ValueError, cv2.error)
@@ -47,8 +44,18 @@ class Prepared(NamedTuple):
         )
 
 
+class Predictor(Protocol):
+    """What :class:`~soma.inference.Inferencer`, which imports from here, does in two steps."""
+
+    def prepare(self, image: AnyImage) -> Prepared:
+        """Read an image and put it through the pipeline; runs in several threads."""
+
+    def run(self, batch: Sequence[Prepared], confidence: bool = False) -> list[Prediction]:
+        """Predict for images of one size at once."""
+
+
 def predict_each(
-    model: Inferencer,
+    model: Predictor,
     images: Iterable[AnyImage],
     batch_size: int = 1,
     confidence: bool = False,
@@ -57,7 +64,7 @@ def predict_each(
     """Predict for each image, in bounded memory; one that cannot be used stops no other.
 
     Args:
-        model: It prepares images, in threads, and runs.
+        model: It prepares and runs.
         images: As for :meth:`Inferencer.predict`.
         batch_size: How many of one size, one after the other, go through the model at once;
             fewer if they have more than 16 million pixels together.
@@ -101,7 +108,7 @@ def ahead(function: Callable[[T], R], items: Iterable[T], workers: int, depth: i
                 future.cancel()
 
 
-def _prepare(model: Inferencer, image: AnyImage) -> Prepared | InputError:
+def _prepare(model: Predictor, image: AnyImage) -> Prepared | InputError:
     name = os.fspath(image) if isinstance(image, str | os.PathLike) else ''
     try:
         return model.prepare(image)._replace(name=name)
@@ -112,7 +119,7 @@ def _prepare(model: Inferencer, image: AnyImage) -> Prepared | InputError:
 
 
 def _run(
-    model: Inferencer, batch: Sequence[Prepared], confidence: bool
+    model: Predictor, batch: Sequence[Prepared], confidence: bool
 ) -> list[Prediction | InputError]:
     try:
         return model.run(batch, confidence)
