@@ -16,6 +16,7 @@ from .sources import Source
 
 SUMMARY, MADE_BY = 'summary.csv', 'predict.json'
 _PATHS = ('checkpoint', 'base', 'config')  # which may be somewhere else: their content counts
+_TEXT = dict(encoding='utf-8', errors='surrogateescape')  # names of files need not be UTF-8
 
 
 def short(numbers: Iterable[float]) -> list[str]:
@@ -116,9 +117,6 @@ class Journal:
         # the last line may have been cut off
         rows = [row for row in rows if header == self._columns and len(row) == len(header)]
         return {_source_of(*row[:2]): row for row in rows}
-
-
-_TEXT = dict(encoding='utf-8', errors='surrogateescape')  # names of files need not be UTF-8
 
 
 def _append(path: Path, rows: Iterable[Sequence[str]]) -> None:
