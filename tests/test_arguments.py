@@ -66,12 +66,17 @@ SAME = {
         '--adapter f.pth --backbone_ckpt b.pth --against a.pth --out o',
         'f.pth --pretrained b.pth --against a.pth --out o',
     ],
+    'analysis_tools/get_flops.py': ['--config c.py', 'c.py'],
     'analysis_tools/compare.py': [
         '--tests a b --names x y --out o',
         'a b --names x y --out o',
         '--out o --names x y --tests a b',
     ],
     'download.py': ['camvid sam_vit_b --out o', '--out o camvid sam_vit_b'],
+    'push_to_hub.py': [
+        '--checkpoint f.pth --repo u/n --licence mit --to o',
+        'f.pth u/n --license mit --to o',
+    ],
     'new_config.py': ['--data d --out o.py --method lora', 'd --method lora --out o.py'],
     'check_data.py': ['--config c.py --out o --nproc 2', 'c.py --out o --nproc 2'],
     'extract_soma_weights.py': [

@@ -32,7 +32,8 @@ def save_confusion(path: Path, domains: Mapping[str, np.ndarray], classes: Seque
             text = axes.text(column, row, f'{share:.0f}', color=colour, ha='center', va='center')
             text.set(size=8 if count > 8 else 9, in_layout=False)  # hundreds slow the layout
         font = dict(fontsize=min(8.5 if count > 8 else 9, 68 * side / count))
-        axes.set_xticks(range(count), classes, rotation=45, ha='right', **font)
+        turned = dict(rotation=45, ha='right') if count <= 40 else dict(rotation=90)
+        axes.set_xticks(range(count), classes, **turned, **font)
         axes.set_yticks(range(count), classes, **font)
         axes.set(xlabel='prediction', ylabel='ground truth', title=name)
         figure.colorbar(image, ax=axes, fraction=0.046, pad=0.02, label='% of the class')

@@ -88,8 +88,13 @@ def write_coco_data(root, names=('a.jpg', 'night/b.JPG'), **keys):
     return content
 
 
-def check(run_here, data, *options):
-    """Run ``check_data.py`` on ``config.py`` beside the data; returns its exit code and report."""
-    with pytest.raises(SystemExit) as exit:
+def check(run_here, data, *options, chart=False):
+    """Run ``check_data.py`` on ``config.py`` beside the data; returns its exit code and report.
+
+    The chart takes most of the time of a small one.
+    """
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as exit:
+        if not chart:
+            patch.setattr('soma.datasets.prepare.check_report.save_counts_chart', lambda *_: None)
         run_here('check_data.py', data.parent / 'config.py', '--out', data.parent / 'out', *options)
     return exit.value.code, json.loads((data.parent / 'out/report.json').read_text())

@@ -68,7 +68,7 @@ def data(streets, tmp_path):
 
 
 def test_clean_data_passes(data, run_here, capsys):
-    code, report = check(run_here, data, '--nproc', '2')
+    code, report = check(run_here, data, '--nproc', '2', chart=True)
     assert code == 0
     assert {name: (part['images'], part['good']) for name, part in report.items()} == {
         'train gta': (12, 12),

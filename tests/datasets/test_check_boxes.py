@@ -4,7 +4,6 @@ import pytest
 from dataset_files import VOC_BOXES, VOC_SIZE, check, write_voc_data
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
-from PIL import Image
 
 from soma.datasets.voc_files import write_voc
 from soma.utils.config import load_config
@@ -39,7 +38,7 @@ def data(tmp_path):
 
 
 def test_clean_boxes_pass(data, run_here, capsys):
-    code, report = check(run_here, data, '--nproc', '2')
+    code, report = check(run_here, data)
     assert code == 0
     assert {name: (part['images'], part['good']) for name, part in report.items()} == {
         'train DC': (14, 14),
@@ -50,7 +49,6 @@ def test_clean_boxes_pass(data, run_here, capsys):
     counts |= dict(car=14, person=14)
     labels = report['train DC']['labels']
     assert labels == {'total': 14, 'boxes': counts, 'images': counts}
-    assert Image.open(data.parent / 'out/classes.png').width > 500
     assert '14 (14)' in capsys.readouterr().out
 
 

@@ -249,7 +249,7 @@ def test_damaged_targets_are_made_again(data, tmp_path):
 
 @pytest.mark.parametrize('name', LAYOUTS)
 def test_another_folder_holds_all_that_the_configs_read(data, tmp_path, name):
-    convert_dataset(name, data / name, tmp_path, nproc=2)
+    convert_dataset(name, data / name, tmp_path)
     made, there = digests(tmp_path), digests(data / name)
     targets = {
         str(job.target.relative_to(tmp_path)) for job in LAYOUTS[name].jobs(data / name, tmp_path)
