@@ -33,7 +33,9 @@ def parse_args() -> argparse.Namespace:
     help = 'every Nth frame of videos and cameras (%(default)s)'
     parser.add_argument('--every', type=int, default=1, metavar='N', help=help)
     parser.add_argument('--frames', type=int, metavar='N', help='at most N frames of each')
-    help = 'images of one size that go through the model at once (%(default)s)'
+    help = (
+        'images of one size, of 16 megapixels together, that the model takes at once (%(default)s)'
+    )
     parser.add_argument('--batch', type=int, default=1, metavar='N', help=help)
     parser.add_argument('--amp', action='store_true', help='compute in bfloat16')
     parser.add_argument('--compile', action='store_true', help='compile the backbone')

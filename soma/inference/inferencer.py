@@ -19,15 +19,15 @@ from ..checkpoints.open import load_plain, open_checkpoint
 from ..evaluation.prepare import use_tta
 from ..io.files import InputError
 from ..io.hub import find_adapter
+from ..io.public import local_file
 from ..models.build import build_model, plain_model, use_plain_model
-from ..models.probabilities import class_probabilities
 from ..models.segmentors.prototype import PrototypeSegmentor
 from ..utils.colours import colours_of
 from ..utils.config import load_config, resolve_paths
 from ..utils.config_text import only_registered, shared_config
 from .images import AnyImage, is_image, to_bgr
 from .pipeline import test_classes, test_steps
-from .prediction import Prediction
+from .prediction import Prediction, confidence_maps
 from .stream import Prepared, predict_each
 
 _SUFFIXES = ('.safetensors', '.pth', '.pt')  # of checkpoints
@@ -40,7 +40,8 @@ class Inferencer:
 
     Args:
         config: File or config, of a segmentor or a detector.
-        checkpoint: Training checkpoint, adapter file or merged file; adapters are folded in.
+        checkpoint: Training checkpoint, adapter file or merged file, or the name of a model on the
+            Hugging Face Hub; adapters are folded in.
         device: Where to run; the first GPU, or the CPU without one, if None.
         base: File of the pretrained weights of an adapter; the one of the config's ``init_cfg``
             if None.
@@ -56,8 +57,9 @@ class Inferencer:
             classes that the checkpoint does not have either, or the model needs more than an image.
 
     Attributes:
+        model: The network, whose adapter is folded in.
         config: That of the plain model.
-        checkpoint: The file of the weights.
+        checkpoint, base, device, amp, tta: As given, or found.
         detects: Whether it finds objects, and does not segment.
         classes: Names of the classes.
         palette: RGB colour of each class.
@@ -77,7 +79,8 @@ class Inferencer:
     ) -> None:
         self.device, self.amp, self.tta = find_device(device), amp, tta
         config = copy.deepcopy(config) if isinstance(config, Config) else load_config(config)
-        self.config, self.checkpoint = config, Path(checkpoint)
+        checkpoint = find_adapter(checkpoint)
+        self.config, self.checkpoint, self.base = config, _file(checkpoint), base and _file(base)
         left_out = use_plain_model(config)
         if tta:
             use_tta(config)
@@ -94,8 +97,7 @@ class Inferencer:
         if compile:
             getattr(plain, 'backbone', plain).compile()
         self.model = model.to(self.device)
-        self._of_files = Compose([load, *steps])
-        self._of_arrays = Compose([dict(load, type='LoadImageFromNDArray'), *steps])
+        self._pipeline = Compose([dict(load, type='LoadImageFromNDArray'), *steps])
         meta = vars(card) if card.classes else test_classes(config)
         self.classes, self.palette = meta['classes'], colours_of(meta)
 
@@ -151,8 +153,8 @@ class Inferencer:
         Args:
             images: One, or several: files, arrays ``(h, w, 3)`` in BGR order as OpenCV reads them,
                 images of Pillow, tensors ``(3, h, w)`` in RGB order.
-            batch_size: How many go through the model at once where they follow each other and have
-                one size.
+            batch_size: How many go through the model at once where they follow each other, have
+                one size and at most 16 million pixels together.
             confidence: Whether a segmentor says how sure it is of each pixel.
 
         Returns:
@@ -195,7 +197,7 @@ class Inferencer:
             InputError: If it is none.
         """
         array = to_bgr(image)
-        return Prepared(array, self._of_arrays({'img': array}))
+        return Prepared(array, self._pipeline({'img': array}))
 
     def run(self, batch: Sequence[Prepared], confidence: bool = False) -> list[Prediction]:
         """Predict for images of one size at once."""
@@ -207,8 +209,10 @@ class Inferencer:
                 parts = (result.labels, result.scores, *meaning, result.bboxes)
                 predictions.append(Prediction(image, *parts))
                 continue
-            maps = self._confidence(sample.seg_logits.data) if confidence else (None, None)
-            predictions.append(Prediction(image, result, maps[0], *meaning, entropy=maps[1]))
+            scores = entropy = None
+            if confidence:
+                scores, entropy = confidence_maps(self.model, sample.seg_logits.data)
+            predictions.append(Prediction(image, result, scores, *meaning, entropy=entropy))
         return predictions
 
     def _test(self, samples: Sequence[dict]) -> list[BaseDataElement]:
@@ -216,17 +220,11 @@ class Inferencer:
         with torch.no_grad(), low:
             return self.model.test_step(pseudo_collate(samples))
 
-    def _confidence(self, scores: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """The largest probability and the entropy of each pixel, of scores ``(classes, h, w)``."""
-        shares = class_probabilities(self.model, scores)
-        entropy = torch.special.entr(shares).sum(0) / np.log(max(2, len(shares)))
-        return shares.max(0).values.cpu().numpy(), entropy.cpu().numpy()
-
-    def __call__(self, image: str | np.ndarray) -> np.ndarray | InstanceData:
+    def __call__(self, image: AnyImage) -> np.ndarray | InstanceData:
         """Segment an image, or find the objects in it.
 
         Args:
-            image: File, or array ``(h, w, 3)`` in BGR order as OpenCV reads it.
+            image: As for :meth:`predict`.
 
         Returns:
             Of a segmentor the class of each pixel, shape ``(h, w)``, uint8 (uint16 where a class
@@ -234,12 +232,12 @@ class Inferencer:
             ``bboxes`` (left, top, right and bottom in pixels of the image, shape ``(n, 4)``),
             ``labels`` and ``scores`` (shape ``(n,)``) as arrays.
         """
-        if isinstance(image, np.ndarray):
-            sample = self._of_arrays({'img': image})
-        else:
-            sample = self._of_files({'img_path': image})
-        (result,) = self._test([sample])
-        return result_of(result)
+        return result_of(self._test([self.prepare(image).sample])[0])
+
+
+def _file(path: str | os.PathLike) -> Path:
+    """The file that a path or the name of public weights means."""
+    return Path(local_file(path)).expanduser()
 
 
 def _only_checkpoint(path: Path) -> Path:

@@ -12,9 +12,11 @@ from ..io.files import InputError, atomic_path, check_folder, write_json
 from ..utils.version import __version__
 from .inferencer import Inferencer
 from .pipeline import test_steps
-from .sources import IMAGES, Source
+from .sources import Source
 
 SUMMARY, MADE_BY = 'summary.csv', 'predict.json'
+_PATHS = ('checkpoint', 'base', 'config')  # which may be somewhere else: their content counts
+_TEXT = dict(encoding='utf-8', errors='surrogateescape')  # names of files need not be UTF-8
 
 
 def short(numbers: Iterable[float]) -> list[str]:
@@ -24,19 +26,25 @@ def short(numbers: Iterable[float]) -> list[str]:
 
 def made_by(model: Inferencer, **settings: object) -> dict:
     """What predictions follow from: the weights, the config and settings."""
-    digest = hashlib.sha256()
-    with model.checkpoint.open('rb') as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
     parts = [model.config.model.to_dict(), test_steps(model.config)]
     config = json.dumps(parts, default=str, sort_keys=True)
     return {
         **settings,
         'checkpoint': str(model.checkpoint),
-        'checkpoint_sha256': digest.hexdigest(),
+        'checkpoint_sha256': _digest(model.checkpoint),
+        'base': model.base and str(model.base),
+        'base_sha256': model.base and _digest(model.base),
         'config': str(model.config.filename or 'that of the checkpoint'),
         'config_sha256': hashlib.sha256(config.encode()).hexdigest(),
     }
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 class Journal:
@@ -56,9 +64,8 @@ class Journal:
 
     def __init__(self, folder: Path, made: dict, columns: Sequence[str], overwrite: bool) -> None:
         self._file, self._columns = folder / SUMMARY, ['file', 'name', *columns]
-        before = read_made_by(folder)
-        if before and not overwrite:
-            _compare(before, made, folder)
+        if not overwrite:
+            _compare(read_made_by(folder) or {}, made, folder)
         self._rows = {} if overwrite else self._read()
         write_json({'soma': __version__, **made}, folder / MADE_BY)
 
@@ -68,11 +75,10 @@ class Journal:
         Raises:
             InputError: If a source of that name is there, or two are to be.
         """
-        images = {file: Path(file).suffix.lower() in IMAGES for file in self._rows}
-        names = {(row[1], images[file]): file for file, row in self._rows.items()}
-        for source in sources:
-            other = names.setdefault((source.name, source.kind == 'image'), str(source))
-            if other != str(source):
+        names: dict[tuple[str, bool], Source] = {}
+        for source in (*self._rows, *sources):
+            other = names.setdefault((source.name, source.kind == 'image'), source)
+            if other != source:
                 raise InputError(
                     f'{self._file.parent} has what was predicted of {other}, in the place of '
                     f'{source}: name another folder'
@@ -80,44 +86,47 @@ class Journal:
 
     def has(self, source: Source, files: Iterable[Path]) -> bool:
         """Whether all of a source was predicted, and it has not changed since."""
-        if str(source) not in self._rows or source.kind == 'camera':
+        if source not in self._rows or source.kind == 'camera':
             return False
         changed = source.path.stat().st_mtime
         return all(file.is_file() and file.stat().st_mtime >= changed for file in files)
 
     def begin(self, sources: Iterable[Source]) -> None:
-        """Write the file without lines of the sources that will be predicted."""
+        """Take out the lines of sources that will be predicted."""
         for source in sources:
-            self._rows.pop(str(source), None)
-        self._write()
+            self._rows.pop(source, None)
+        self.finish()
 
     def add(self, source: Source, numbers: Iterable[float]) -> None:
         """Add a line."""
-        row = self._rows[str(source)] = [str(source), source.name, *short(numbers)]
-        self._append(self._file, [row])
+        row = self._rows[source] = [str(source), source.name, *short(numbers)]
+        _append(self._file, [row])
 
-    def finish(self) -> None:
-        """Put the lines in order."""
-        self._rows = dict(sorted(self._rows.items()))
-        self._write()
-
-    def _write(self) -> None:
+    def finish(self) -> list[Source]:
+        """Put the lines in order, and tell of which sources they are."""
+        self._rows = dict(sorted(self._rows.items(), key=lambda item: item[1]))
         with atomic_path(self._file) as temporary:
-            self._append(temporary, [self._columns, *self._rows.values()])
+            _append(temporary, [self._columns, *self._rows.values()])
+        return [*self._rows]
 
-    def _read(self) -> dict[str, list[str]]:
+    def _read(self) -> dict[Source, list[str]]:
         if not self._file.is_file():
             return {}
-        with self._file.open(newline='') as file:
+        with self._file.open(newline='', **_TEXT) as file:
             header, *rows = [*csv.reader(file)] or [[]]
         # the last line may have been cut off
-        whole = header == self._columns
-        return {row[0]: row for row in rows if whole and len(row) == len(header)}
+        rows = [row for row in rows if header == self._columns and len(row) == len(header)]
+        return {_source_of(*row[:2]): row for row in rows}
 
-    @staticmethod
-    def _append(path: Path, rows: Iterable[Sequence[str]]) -> None:
-        with path.open('a', newline='') as file:
-            csv.writer(file).writerows(rows)
+
+def _append(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    with path.open('a', newline='', **_TEXT) as file:
+        csv.writer(file).writerows(rows)
+
+
+def _source_of(file: str, name: str) -> Source:
+    number = file.removeprefix('camera ')
+    return Source.of_camera(int(number)) if number.isdecimal() else Source.of_file(Path(file), name)
 
 
 def read_made_by(folder: Path) -> dict | None:
@@ -147,22 +156,22 @@ def check_place(folder: Path, names: Sequence[str]) -> None:
         InputError: If one of them is there, and no ``predict.json``.
     """
     check_folder(folder)
-    if read_made_by(folder) is None:
-        for name in names:
-            if (folder / name).exists():
-                raise InputError(
-                    f'{folder / name} was not written by this script: name another folder'
-                )
+    if read_made_by(folder) is not None:
+        return
+    for name in names:
+        if (folder / name).exists():
+            raise InputError(f'{folder / name} was not written by this script: name another folder')
 
 
 def _compare(before: dict, made: dict, folder: Path) -> None:
-    paths = ('checkpoint', 'config')  # the same file may be somewhere else
-    for key, value in made.items():
-        if key not in paths and before.get(key) != value:
-            name = key.removesuffix('_sha256')
-            was, now = (before.get(name), made[name]) if name in paths else (before.get(key), value)
-            raise InputError(
-                f'what is in {folder} was made with {name} {was}, this is {now}'
-                f'{" with another content" if was == now else ""}: name another folder, or '
-                'predict all anew with --overwrite'
-            )
+    """Refuse to add to predictions that something else has made."""
+    for key, now in made.items():
+        if not before or key in _PATHS or before.get(key) == now:
+            continue
+        name = key.removesuffix('_sha256')
+        was, now = before.get(name), made[name]
+        other = ' with another content' if was == now else ''
+        raise InputError(
+            f'what is in {folder} was made with {name} {was}, this is {now}{other}: name another '
+            'folder, or predict all anew with --overwrite'
+        )

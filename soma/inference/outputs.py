@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,14 @@ from ..io.files import InputError, atomic_path
 from .drawing import check_score
 from .inferencer import Inferencer
 from .prediction import Prediction
+from .sources import Source
 
 _CITYSCAPES = tuple(CityscapesDataset.METAINFO['classes'])
 _OF_PIXELS = ('masks', 'confidence', 'entropy')
 _SUFFIXES = {'overlays': '.jpg', 'boxes': '.json'}  # of the others: .png
 COLUMNS = ('height', 'width')  # before the numbers of the classes
 KINDS = (*_OF_PIXELS, 'overlays', 'boxes')
+FRAMES, BOXES = 'frames', 'boxes.json'
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,27 @@ class Outputs:
         """The file of an image."""
         return self.folder / kind / f'{name}{_SUFFIXES.get(kind, ".png")}'
 
+    def film(self, source: Source) -> Path:
+        """The overlays of a video."""
+        return self.folder / 'overlays' / f'{source.name}.mp4'
+
+    def table(self, source: Source) -> Path:
+        """The numbers of each frame of a video."""
+        return self.folder / FRAMES / f'{source.name}.csv'
+
+    def files(self, source: Source) -> list[Path]:
+        """What shows that a source is done; of the stills of a video the first."""
+        if source.kind == 'image':
+            return [self.place(kind, source.name) for kind in self.kinds()]
+        kinds, first = self.kinds(of_video=True), f'{source.title}/000000'
+        stills = [self.place(kind, first) for kind in kinds if kind != 'overlays']
+        return [self.table(source), *stills, *([self.film(source)] * ('overlays' in kinds))]
+
+    def clear_stills(self, source: Source) -> None:
+        """Delete the files of single frames: those to come may be of others."""
+        for kind in {*self.kinds(of_video=True)} - {'overlays'}:
+            shutil.rmtree(self.folder / kind / source.title, ignore_errors=True)
+
     def write(
         self, prediction: Prediction, name: str, title: str, kinds: Iterable[str]
     ) -> list[float]:
@@ -102,7 +125,7 @@ class Outputs:
             if kind == 'masks' and self.look.ids:
                 write_classes(prediction.labels, self.classes, place)
             elif kind in ('masks', 'boxes'):
-                prediction.save(place, title)
+                prediction.save(place, title, name)
             else:
                 with atomic_path(place) as temporary:
                     Image.fromarray(self._picture(kind, prediction)).save(temporary, quality=95)
@@ -123,20 +146,24 @@ class Outputs:
         counts = prediction.shares(self.look.score_thr)
         return [*prediction.image.shape[:2], *counts.values()]
 
+    def join_boxes(self, sources: Iterable[Source]) -> None:
+        """Put the boxes of images and frames into one file, if there are any.
 
-def join_boxes(files: Sequence[Path], path: Path) -> None:
-    """Put the boxes of several JSON files into one.
-
-    Raises:
-        WriteError: If it cannot be written.
-    """
-    with atomic_path(path) as temporary, temporary.open('w') as target:
-        target.write('[')
-        lines = chain.from_iterable(_boxes(file) for file in files)
-        for index, box in enumerate(lines):
-            target.write((',\n' if index else '\n') + json.dumps(box))
-        target.write('\n]\n')
-
-
-def _boxes(file: Path) -> Iterator[dict]:
-    yield from json.loads(file.read_text())
+        Raises:
+            WriteError: If it cannot be written.
+        """
+        files = []
+        for source in sources:
+            if (file := self.place('boxes', source.name)).is_file() and source.kind == 'image':
+                files.append(file)
+            elif source.kind != 'image':
+                files += sorted((self.folder / 'boxes' / source.title).glob('*.json'))
+        if not files:
+            return
+        with atomic_path(self.folder / BOXES) as temporary, temporary.open('w') as target:
+            comma = '['
+            for file in files:
+                for box in json.loads(file.read_text()):
+                    target.write(f'{comma}\n{json.dumps(box)}')
+                    comma = ','
+            target.write('\n]\n' if comma == ',' else '[]\n')

@@ -19,13 +19,12 @@ from ..utils.progress import track
 from .camera import Camera
 from .inferencer import Inferencer
 from .journal import SUMMARY, Journal, check_place, made_by, short
-from .outputs import COLUMNS, KINDS, Look, Outputs, join_boxes
+from .outputs import BOXES, COLUMNS, FRAMES, KINDS, Look, Outputs
 from .prediction import Prediction
 from .sources import Source, find_sources
 from .stream import ahead, predict_each
 from .video import Video, VideoWriter, import_av
 
-FRAMES, _BOXES = 'frames', 'boxes.json'
 WORKERS = 2  # threads that read, and as many that write
 
 
@@ -99,7 +98,7 @@ def plan(words: Sequence[str], folder: Path, pace: Pace) -> list[Source]:
         raise InputError('--every and --frames are for videos and cameras, there is none')
     if moving:
         import_av()
-    check_place(folder, [*KINDS, FRAMES, SUMMARY, _BOXES])
+    check_place(folder, [*KINDS, FRAMES, SUMMARY, BOXES])
     return sources
 
 
@@ -142,7 +141,7 @@ class _Run:
 
     def go(self, sources: Sequence[Source]) -> Done:
         self.journal.check_names(sources)
-        todo = [s for s in sources if not self.journal.has(s, self._files(s))]
+        todo = [s for s in sources if not self.journal.has(s, self.outputs.files(s))]
         self.done.there = len(sources) - len(todo)
         start, images = time.monotonic(), [s for s in todo if s.kind == 'image']
         moving = {s: opened for s in todo if s.kind != 'image' if (opened := self._open(s))}
@@ -153,35 +152,14 @@ class _Run:
             for _ in track(steps, total, 'predicting', 'images') if todo else ():
                 pass
         self.done.seconds = time.monotonic() - start
-        self.journal.finish()
-        if boxes := sorted((self.done.folder / 'boxes').rglob('*.json')):
-            join_boxes(boxes, self.done.folder / _BOXES)
+        self.outputs.join_boxes(self.journal.finish())
         return self.done
-
-    def _files(self, source: Source) -> list[Path]:
-        """What shows that a source is done."""
-        if source.kind == 'image':
-            return [self.outputs.place(kind, source.name) for kind in self.outputs.kinds()]
-        kinds, first = self.outputs.kinds(of_video=True), f'{source.title}/000000'
-        stills = [self.outputs.place(kind, first) for kind in kinds if kind != 'overlays']
-        return [
-            self._table(source),
-            *([self._film(source)] if 'overlays' in kinds else []),
-            *stills,
-        ]
-
-    def _film(self, source: Source) -> Path:
-        return self.done.folder / 'overlays' / f'{source.name}.mp4'
-
-    def _table(self, source: Source) -> Path:
-        return self.done.folder / FRAMES / f'{source.name}.csv'
 
     def _open(self, source: Source) -> Video | Camera | None:
         if source.kind == 'camera':
-            if self._table(source).exists() and not self.pace.overwrite:
-                raise InputError(
-                    f'{self._table(source)} is there: name another folder, or give --overwrite'
-                )
+            table = self.outputs.table(source)
+            if table.exists() and not self.pace.overwrite:
+                raise InputError(f'{table} is there: name another folder, or give --overwrite')
             return Camera(source.path, self.pace.every, self.pace.frames)
         try:
             return Video(source.path, self.pace.every, self.pace.frames)
@@ -217,7 +195,7 @@ class _Run:
             return source, outcome
 
         pairs = zip(sources, self._each(source.path for source in sources), strict=True)
-        for source, numbers in ahead(write, pairs, WORKERS, 2 * WORKERS):
+        for source, numbers in ahead(write, pairs, WORKERS, WORKERS):
             if isinstance(numbers, InputError):
                 self.done.failures.append(str(numbers))
             else:
@@ -238,8 +216,9 @@ class _Run:
                 yield image
 
         count, total, writer = 0, 0, None
+        self.outputs.clear_stills(source)
         with ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self._table(source)))
+            temporary = stack.enter_context(atomic_path(self.outputs.table(source)))
             table = csv.writer(stack.enter_context(temporary.open('w', newline='')))
             table.writerow(['frame', 'seconds', *COLUMNS, *self.model.classes])
             for outcome in self._each(images()):
@@ -247,7 +226,7 @@ class _Run:
                     raise outcome
                 index, pts = times.popleft()
                 if not count and 'overlays' in kinds:
-                    temporary = stack.enter_context(atomic_path(self._film(source)))
+                    temporary = stack.enter_context(atomic_path(self.outputs.film(source)))
                     sound = source.path if source.kind == 'video' else None
                     film = (frames.time_base, frames.rate, sound)
                     size = outcome.image.shape[:2]

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.structures import InstanceData
 from PIL import Image
 
 from ..evaluation.predictions import Boxes, write_boxes
 from ..io.files import atomic_path
+from ..models.probabilities import class_probabilities
 from .drawing import draw_result
+
+_ROWS = 64  # of an image whose probabilities are in memory at once
 
 
 @dataclass(frozen=True)
@@ -68,21 +72,43 @@ class Prediction:
         whole = 1 if self.boxes is not None else self.labels.size
         return {name: count / whole for name, count in zip(self.classes, counts, strict=False)}
 
-    def save(self, path: str | os.PathLike, name: str | None = None) -> None:
+    def save(
+        self, path: str | os.PathLike, name: str | None = None, identity: str | None = None
+    ) -> None:
         """Write the class of each pixel as PNG, or boxes as JSON much as COCO's results are.
 
         Args:
             path: The file.
             name: Of the image, as boxes tell it; that of the file if None.
+            identity: The image's id, as boxes tell it; its name without a suffix if None.
 
         Raises:
             WriteError: If it cannot be written.
         """
         if self.boxes is not None:
             name = name or Path(path).name
+            identity = identity or str(Path(name).with_suffix(''))
             boxes = np.concatenate([self.boxes, self.scores[:, None]], 1)
-            image = Boxes(name, self.labels, boxes, Path(name).stem)
+            image = Boxes(name, self.labels, boxes, identity)
             write_boxes([image], self.classes, Path(path))
             return
         with atomic_path(path) as temporary:
             Image.fromarray(self.labels).save(temporary, 'PNG')
+
+
+def confidence_maps(model: torch.nn.Module, scores: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """The largest probability and the entropy at each pixel, which tell how sure a segmentor is.
+
+    Args:
+        model: The segmentor.
+        scores: What it gives an image, shape ``(classes, h, w)``.
+
+    Returns:
+        As ``scores`` and ``entropy`` of a :class:`Prediction`.
+    """
+    maps = []
+    for rows in scores.split(_ROWS, 1):
+        shares = class_probabilities(model, rows)
+        entropy = torch.special.entr(shares).sum(0) / np.log(max(2, len(shares)))
+        maps.append(torch.stack([shares.max(0).values, entropy]))
+    return tuple(torch.cat(maps, 1).cpu().numpy())

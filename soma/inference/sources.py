@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 
+from ..datasets import image_files
 from ..io.files import InputError
 
-IMAGES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
+IMAGES = image_files.SUFFIXES
 VIDEOS = (
     *('.avi', '.flv', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.webm'),
     '.wmv',
@@ -38,6 +39,16 @@ class Source:
         path = Path(self.name)
         return self.name if self.kind == 'camera' else str(path.with_name(self.path.name))
 
+    @classmethod
+    def of_file(cls, path: Path, name: str) -> Source:
+        """A source whose kind its suffix tells."""
+        return cls(path, name, 'image' if path.suffix.lower() in IMAGES else 'video')
+
+    @classmethod
+    def of_camera(cls, number: int) -> Source:
+        """The camera of a number."""
+        return cls(number, f'camera{number}', 'camera')
+
     def __str__(self) -> str:
         return f'camera {self.path}' if self.kind == 'camera' else str(self.path)
 
@@ -45,24 +56,14 @@ class Source:
 def list_files(path: str | os.PathLike, suffixes: Collection[str]) -> list[Path]:
     """List the files at a path: itself, or those in a folder and its subfolders, sorted.
 
-    Links are followed, into each folder once.
+    Links are followed; hidden files and folders are left out.
 
     Raises:
-        PermissionError: If the folder may not be read.
+        PermissionError: If a folder may not be read.
     """
     path = Path(path)
-    files = list(_walk(path)) if path.is_dir() else [path]
-    return sorted(file for file in files if file.suffix.lower() in suffixes and file.is_file())
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    os.listdir(folder)  # os.walk() would say nothing
-    seen = {os.path.realpath(folder)}
-    for root, folders, names in os.walk(folder, followlinks=True):
-        real = {name: os.path.realpath(os.path.join(root, name)) for name in folders}
-        folders[:] = [name for name in sorted(folders) if real[name] not in seen]
-        seen.update(real.values())
-        yield from (Path(root, name) for name in names)
+    files = [path / name for name in image_files.list_files(path)] if path.is_dir() else [path]
+    return [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
 
 
 def list_images(path: str | os.PathLike, suffix: str | None = None) -> list[Path]:
@@ -121,7 +122,7 @@ def find_sources(words: Sequence[str], left_out: Sequence[Path] = ()) -> list[So
     for word in words:
         paths = [Path(word)]
         if word.isdecimal() and not paths[0].exists():
-            cameras.append(Source(int(word), f'camera{int(word)}', 'camera'))
+            cameras.append(Source.of_camera(int(word)))
             continue
         if not paths[0].exists() and has_magic(word):
             fitting = sorted(glob(word, recursive=True), key=lambda path: (path.count('/'), path))
@@ -135,8 +136,7 @@ def find_sources(words: Sequence[str], left_out: Sequence[Path] = ()) -> list[So
         alone = len(words) == 1 and len(paths) == 1 and paths[0].is_dir()
         tops += [os.path.abspath(path if alone else path.parent) for path in paths]
     names = short_names([*files.values()], Path(os.path.commonpath(tops))) if files else {}
-    kinds = {file: 'image' if file.suffix.lower() in IMAGES else 'video' for file in names}
-    found = [Source(file, name, kinds[file]) for file, name in names.items()]
+    found = [Source.of_file(file, name) for file, name in names.items()]
     return sorted([*found, *dict.fromkeys(cameras)], key=lambda source: source.kind != 'image')
 
 

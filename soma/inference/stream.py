@@ -19,6 +19,7 @@ from .prediction import Prediction
 
 T, R = TypeVar('T'), TypeVar('R')
 _ERRORS = (ArithmeticError, RuntimeError, ValueError, cv2.error)
+_PIXELS = 16_000_000  # of a batch, at most: the scores of all classes at each are in memory
 
 
 class Prepared(NamedTuple):
@@ -34,15 +35,17 @@ class Prepared(NamedTuple):
     sample: dict
     name: str = ''
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of what the model sees; one of several views fits no other."""
-        inputs = self.sample['inputs']
-        return tuple(inputs.shape) if isinstance(inputs, torch.Tensor) else (id(self.sample),)
+    def fits(self, batch: Sequence[Prepared]) -> bool:
+        """Whether it can go through the model with others; one of several views cannot."""
+        inputs, first = self.sample['inputs'], batch[0].sample['inputs']
+        pixels = sum(image.shape[0] * image.shape[1] for image, *_ in (*batch, self))
+        return (
+            isinstance(inputs, torch.Tensor) and inputs.shape == first.shape and pixels <= _PIXELS
+        )
 
 
 class Predictor(Protocol):
-    """What :class:`~soma.inference.Inferencer` does in two steps."""
+    """What :class:`~soma.inference.Inferencer`, which imports from here, does in two steps."""
 
     def prepare(self, image: AnyImage) -> Prepared:
         """Read an image and put it through the pipeline; runs in several threads."""
@@ -63,7 +66,8 @@ def predict_each(
     Args:
         model: It prepares and runs.
         images: As for :meth:`Inferencer.predict`.
-        batch_size: How many of one size, one after the other, go through the model at once.
+        batch_size: How many of one size, one after the other, go through the model at once;
+            fewer if they have more than 16 million pixels together.
         confidence: Whether a segmentor says how sure it is of each pixel.
         workers: Threads that read images while the model works; 0 for none.
 
@@ -74,7 +78,7 @@ def predict_each(
     ready = ahead(partial(_prepare, model), images, workers, workers + batch_size)
     for prepared in ready:
         failed = isinstance(prepared, InputError)
-        if batch and (failed or len(batch) == batch_size or prepared.shape != batch[0].shape):
+        if batch and (failed or len(batch) == batch_size or not prepared.fits(batch)):
             yield from _run(model, batch, confidence)
             batch = []
         if failed:

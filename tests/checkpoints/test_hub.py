@@ -141,6 +141,8 @@ def test_a_shared_model_predicts_as_the_trained_one(
     assert (names['prediction'].labels == expected.predict(image).labels).all()
     assert names['model'].classes == expected.classes
     assert open_checkpoint(NAME).card.method == 'SoMA'
+    by_name = Inferencer(names['model'].config, NAME, 'cpu', str(public_file))
+    assert by_name.checkpoint.is_file() and by_name.base == public_file
     assert find_adapter(NAME, hub.commit).is_file()
     with pytest.raises(FileNotFoundError, match='needs these pretrained weights, name their file'):
         Inferencer.from_pretrained(NAME, device='cpu')

@@ -5,6 +5,7 @@ import mmcv
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import RUNNERS
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
@@ -20,11 +21,13 @@ from soma.io.checkpoint_files import CheckpointError, read_checkpoint, write_che
 from soma.io.files import InputError
 
 
-@pytest.fixture
-def checkpoint(tiny_config, build_runner):
+@pytest.fixture(scope='module')
+def checkpoint(make_tiny, tmp_path_factory):
+    config = make_tiny(tmp_path_factory.mktemp('inferencer') / 'work')
     # long enough to predict more than one class
-    build_runner(tiny_config, {'train_cfg.max_iters': 16, 'param_scheduler': None}).train()
-    return f'{tiny_config.work_dir}/iter_16.pth'
+    config.merge_from_dict({'train_cfg.max_iters': 16, 'param_scheduler': None})
+    RUNNERS.build(config).train()
+    return f'{config.work_dir}/iter_16.pth'
 
 
 class Stripes:
@@ -52,7 +55,9 @@ def test_predictions_equal_those_of_a_test(tiny_config, build_runner, checkpoint
 
     options = {'load_from': checkpoint}
     build_runner(tiny_config, options, after_test_iter=remember).test()
+    before = tiny_config.to_dict()
     inferencer = Inferencer(tiny_config, checkpoint, 'cpu')
+    assert tiny_config.to_dict() == before
     assert not any(isinstance(m, SoMALayer) for m in inferencer.model.modules())
     assert not inferencer.model.training
     assert len(inferencer.classes) == 19 and inferencer.palette.shape == (19, 3)
@@ -62,16 +67,7 @@ def test_predictions_equal_those_of_a_test(tiny_config, build_runner, checkpoint
         assert labels.dtype == np.uint8 and labels.shape == expected.shape == (48, 80)
         assert (labels == expected).mean() > 0.999  # merging rounds
         assert len(np.unique(labels)) > 1
-        # an array in between changes nothing for files
         assert (inferencer(mmcv.imread(file)) == labels).all()
-        assert (inferencer(file) == labels).all()
-
-
-def test_the_config_is_left_as_it_was(tiny_config, checkpoint, street_data):
-    before = tiny_config.to_dict()
-    inferencer = Inferencer(tiny_config, checkpoint, 'cpu')
-    inferencer(mmcv.imread(str(street_data / 'images' / '00000.png')))
-    assert tiny_config.to_dict() == before
 
 
 @pytest.mark.parametrize(
@@ -141,7 +137,8 @@ def test_the_classes_of_the_card(tiny_config, checkpoint, tmp_path):
 
 
 def test_the_objects_of_a_test(tiny_detector, build_runner, box_data):
-    build_runner(tiny_detector, {'default_hooks.checkpoint.interval': 2}).train()
+    options = {'default_hooks.checkpoint.interval': 2, 'train_cfg.val_interval': 3}
+    build_runner(tiny_detector, options).train()
     checkpoint = f'{tiny_detector.work_dir}/iter_2.pth'
     tested = {}
 
@@ -155,7 +152,7 @@ def test_the_objects_of_a_test(tiny_detector, build_runner, box_data):
     assert not any(isinstance(m, SoMALayer) for m in inferencer.model.modules())
     assert len(tested) == 6
     for file, expected in tested.items():
-        for image in (file, mmcv.imread(file), file):
+        for image in (file, mmcv.imread(file)):
             result = inferencer(image)
             assert result.bboxes.shape == (30, 4) and isinstance(result.bboxes, np.ndarray)
             np.testing.assert_allclose(result.scores, expected.scores, atol=1e-4)

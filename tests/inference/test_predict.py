@@ -48,7 +48,7 @@ def test_all_forms_of_an_image_give_one_prediction(trained, street_data):
 def test_confidence_and_entropy_are_of_the_probabilities(trained, street_data):
     inferencer = Inferencer(*trained, 'cpu')
     prediction = inferencer.predict(street_data / 'images/00000.png', confidence=True)
-    sample = inferencer._of_files({'img_path': str(street_data / 'images/00000.png')})
+    sample = inferencer.prepare(street_data / 'images/00000.png').sample
     with torch.no_grad():
         (result,) = inferencer.model.test_step({k: [v] for k, v in sample.items()})
     shares = result.seg_logits.data.softmax(0)

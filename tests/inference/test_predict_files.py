@@ -30,6 +30,7 @@ class Bright:
     """Stands for an Inferencer: class 1 where an image is bright in red, else class 0."""
 
     detects = tta = amp = False
+    base = None
     classes, palette = ('dark', 'red'), np.array([(0, 0, 255), (255, 255, 0)], np.uint8)
 
     def __init__(self, folder):
@@ -134,6 +135,11 @@ def test_other_settings_and_other_files_are_refused(images, tmp_path):
         run(model, images, out, opacity=0.5)
     with pytest.raises(InputError, match=r'predicted of \S+images/a.png, in the place of'):
         run(model, images / 'sub', out)
+    model.base = tmp_path / 'base.pth'
+    model.base.write_text('pretrained')
+    with pytest.raises(InputError, match=r'made with base None, this is \S+base.pth: name another'):
+        run(model, images, out)
+    model.base = None
     model.checkpoint.write_text('others')
     with pytest.raises(InputError, match=r'model.pth with another content: name another folder'):
         run(model, images, out)
@@ -188,9 +194,13 @@ def test_boxes_are_json_and_counts_are_of_sure_ones(images, tmp_path):
     assert [box['file_name'] for box in boxes[::2]] == ['a.png', 'b.jpg', 'sub/a.png']
     assert boxes[0]['bbox'] == [1, 2, 10, 20] and boxes[0]['category'] == 'red'
     assert boxes[0]['score'] == pytest.approx(0.9) and boxes[0]['image_id'] == 'a'
+    assert boxes[-1]['image_id'] == 'sub/a'
     assert {(row['dark'], row['red']) for row in table(tmp_path / 'out/summary.csv')} == {
         ('0', '1')
     }
+    # of what was predicted before, nothing is mixed in
+    run(Boxes(tmp_path), images / 'a.png', tmp_path / 'out', Pace(overwrite=True))
+    assert len(json.loads((tmp_path / 'out/boxes.json').read_text())) == 2
     with pytest.raises(InputError, match='the model finds boxes: it has no masks to save'):
         run(Boxes(tmp_path), images, tmp_path / 'other', kinds=('masks',))
 
@@ -202,6 +212,7 @@ def test_sources(images, tmp_path, monkeypatch):
     (images / 'linked').symlink_to(tmp_path / 'far')
     (images / 'circle').symlink_to(images)
     (images / 'notes.txt').touch()
+    (images / '._a.png').touch()  # as macOS writes them
 
     def names(*words, left_out=()):
         sources = find_sources([str(word) for word in words], left_out)
@@ -220,7 +231,7 @@ def test_sources(images, tmp_path, monkeypatch):
         '0': 'no image or video at 0',
         'nowhere.png': "there is no file or folder 'nowhere.png': name an image, a video",
         'nowhere/*.png': "no file fits 'nowhere/[*].png'",
-        'images/notes.txt': r'no image or video at images/notes.txt \(looked for .bmp',
+        'images/notes.txt': r'no image or video at images/notes.txt \(looked for .png',
     }.items():
         with pytest.raises(InputError, match=message):
             find_sources([word])
@@ -327,6 +338,8 @@ def test_a_phone_video_is_upright_and_can_be_cut_short(tmp_path):
     assert done.images == 10 and (out / 'confidence/phone.mp4/000009.png').is_file()
     masks = sorted(path.name for path in (out / 'masks/phone.mp4').iterdir())
     assert masks == [f'{index:06d}.png' for index in range(10)]
+    run(Bright(tmp_path), path, out, Pace(frames=2, overwrite=True), kinds=('masks',))
+    assert len([*(out / 'masks/phone.mp4').iterdir()]) == 2
 
 
 def test_a_video_that_cannot_be_read_stops_no_other(images, tmp_path, monkeypatch):
@@ -367,6 +380,28 @@ def test_a_camera_runs_until_it_is_interrupted(tmp_path, monkeypatch):
     assert run(Bright(tmp_path), '1', tmp_path / 'none').failures == [
         'there is no camera 1, or it is in use'
     ]
+
+
+def test_names_of_files_need_not_be_text(tmp_path):
+    path = tmp_path / os.fsdecode(b'caf\xe9.png')
+    Image.new('RGB', (8, 8)).save(path)
+    for there in (0, 1):
+        done = run(Bright(tmp_path), tmp_path, tmp_path / 'out')
+        assert (done.there, done.images) == (there, 1 - there)
+
+
+def test_large_images_go_through_the_model_in_small_batches(tmp_path):
+    class Counts(Bright):
+        sizes = ()
+
+        def run(self, batch, confidence=False):
+            self.sizes += (len(batch),)
+            return [image for image, *_ in batch]
+
+    model = Counts(tmp_path)
+    small, large = np.zeros((8, 8, 3), np.uint8), np.zeros((2000, 3000, 3), np.uint8)
+    assert len([*predict_each(model, [small] * 5 + [large] * 5, batch_size=4)]) == 10
+    assert model.sizes == (4, 1, 2, 2, 1)
 
 
 def test_few_images_are_in_memory_at_once(tmp_path):
