@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.structures import BaseDataElement, InstanceData
+from mmseg.models.segmentors import BaseSegmentor
 
 from ..checkpoints.open import load_plain, open_checkpoint
 from ..evaluation.prepare import use_tta
@@ -92,7 +92,7 @@ class Inferencer:
                 'a few-shot model segments by support images, and not an image alone: test it on '
                 'episodes with tools/test.py'
             )
-        self.detects = isinstance(plain, BaseDetector)
+        self.detects = not isinstance(plain, BaseSegmentor)
         card = load_plain(model, checkpoint, base, force, left_out)
         if compile:
             getattr(plain, 'backbone', plain).compile()
