@@ -1,5 +1,5 @@
 # Source: the toy GTA (make_toy_streets.py data/toy)
-_base_ = '../../../../../configs/_base_/datasets/crop_512x512.py'
+_base_ = '../../../../../configs/_base_/datasets/sources.py'
 
 train_pipeline = [*_base_.train_pipeline]
 train_pipeline[2:4] = [
