@@ -82,6 +82,7 @@ SAME = {
     'extract_soma_weights.py': [
         '--checkpoint f.pth --out a.pth',
         '--final_ckpt f.pth --soma_ckpt a.pth',
+        'f.pth --out a.pth',
     ],
     'merge_soma_weights.py': [
         '--base b.pth --adapter a.pth --out m.pth',

@@ -9,7 +9,7 @@ from soma.utils.cli import ScriptParser, add_trust, command
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ScriptParser(__doc__)
-    parser.add_file('checkpoint', 'training checkpoint', '--final_ckpt', place=False)
+    parser.add_file('checkpoint', 'training checkpoint', '--final_ckpt')
     parser.add_file('out', 'file to write (.safetensors, .pth)', '--soma_ckpt', place=False)
     parser.add_argument(
         '--part',

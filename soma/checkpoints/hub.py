@@ -14,7 +14,7 @@ from ..utils.config_text import parse_config
 from .checkpoint import Checkpoint
 from .extract import adapter_of
 from .licences import licence_data
-from .model_card import Sharing, model_card, read_report
+from .model_card import Sharing, model_card, read_scores
 from .model_use import published_base
 from .open import write_with_card
 from .shared_card import shared_card
@@ -39,7 +39,7 @@ def write_shared(
         folder: Where to; it may exist.
         repo: Name that the model has on the hub, ``'user/name'``.
         licence: The hub's name of a licence, such as ``'apache-2.0'``, or the address of its text.
-        report: The ``domains_test.json`` of ``tools/test.py``, for the scores.
+        report: The ``domains_test.json`` of ``tools/test.py``, or its work dir, for the scores.
         base_model: Name of the pretrained model on the hub; of DINOv2's it is known.
 
     Returns:
@@ -54,7 +54,7 @@ def write_shared(
     for name in filter(None, (repo, base_model)):
         _check_name(name)
     licence_data(licence)
-    scores = None if report is None else read_report(report)
+    scores = None if report is None else read_scores(report)
     check_folder(folder)
     extracted = adapter_of(checkpoint)
     trained_on = _domains(extracted)

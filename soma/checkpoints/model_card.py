@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..adapters.card import BaseCard
 from ..io.files import InputError
 from ..io.hub import ADAPTER_FILE
 from ..io.public import WEIGHTS
+from ..io.reports import REPORT, find_report, read_report
 from ..utils.config_text import parse_config
 from ..utils.version import __version__
 from .checkpoint import Checkpoint
@@ -28,7 +27,7 @@ class Sharing:
     Attributes:
         repo: Name of the model on the hub, ``'user/name'``.
         licence: As for :func:`~.licences.licence_data`.
-        report: Scores by domain, as :func:`read_report` reads them; None without.
+        report: Scores by domain, as :func:`read_scores` reads them; None without.
         trained_on: Names of the domains that it was trained on.
         base_model: Name of the pretrained model on the hub.
     """
@@ -40,15 +39,15 @@ class Sharing:
     base_model: str | None = None
 
 
-def read_report(path: str | os.PathLike) -> dict:
-    """Read the ``domains_test.json`` of ``tools/test.py``.
+def read_scores(path: str | os.PathLike) -> dict:
+    """Read the ``domains_test.json`` of ``tools/test.py``, or of a work dir the newest one.
 
     Raises:
         FileNotFoundError: If there is no such file.
         InputError: If it is none.
     """
+    report = read_report(file := find_report(path))
     try:
-        report = json.loads(Path(path).read_text())
         average = f'm{report["score"]}'
         scores = {name: domain[average] for name, domain in report['domains'].items()}
         scores['mean'] = report['mean'][average]
@@ -59,7 +58,7 @@ def read_report(path: str | os.PathLike) -> dict:
             return report
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
-    raise InputError(f'{path} is no report of scores: take the domains_test.json of tools/test.py')
+    raise InputError(f'{file} is no {REPORT}')
 
 
 def model_card(checkpoint: Checkpoint, sharing: Sharing, size: int) -> str:

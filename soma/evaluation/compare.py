@@ -10,14 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from ..io.files import InputError, check_folder, read_json
+from ..io.files import InputError, check_folder
+from ..io.reports import REPORT, find_report, read_report
 from ..utils.tables import save_bars
 from .domain_metric import cell, table_of
 from .page import Cell, Section, save_page
 from .pictures import png_uri
 from .plots import save_changes
-
-_KINDS = {'score': str, 'domains': dict, 'mean_over': list, 'mean': dict}
 
 
 class Comparison(NamedTuple):
@@ -47,42 +46,17 @@ class Comparison(NamedTuple):
         return changes
 
 
-def find_report(path: str | os.PathLike) -> Path:
-    """The newest report of a test below a work dir, without one that of a validation.
-
-    Args:
-        path: The work dir, or the report itself.
-
-    Raises:
-        FileNotFoundError: If there is no such file or folder.
-        InputError: If the folder has no report.
-    """
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f'{path} does not exist: name a report or a work dir')
-    if path.is_file():
-        return path
-    for pattern in ('domains_test.json', 'domains_iter_*.json'):
-        if files := [*path.rglob(pattern)]:
-            return max(files, key=lambda file: (file.stat().st_mtime_ns, str(file)))
-    # with a metric's prefix: there may be several of one test, and --corruptions makes many
-    if named := min(path.rglob('domains_test_*.json'), default=None):
-        raise InputError(f'{path} has no domains_test.json: name a report, such as {named}')
-    raise InputError(f'{path} has no domains_test.json: test with the hook DomainReportHook')
-
-
-def read_report(path: Path) -> dict:
+def read_scores(path: Path) -> dict:
     """Read what :class:`~soma.evaluation.DomainReportHook` has written.
 
     Raises:
         InputError: If it is something else.
     """
-    what = 'report of a test (domains_test.json)'
-    report = read_json(path, what, _KINDS)
+    report = read_report(path)
     try:
         _numbers(report)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
-        raise InputError(f'{path} is no {what}') from error
+        raise InputError(f'{path} is no {REPORT}') from error
     return report
 
 
@@ -106,7 +80,7 @@ def compare(
         InputError: If one is no report, they are of different data, or the names do not fit.
     """
     files = [find_report(path) for path in paths]
-    reports = [read_report(file) for file in files]
+    reports = [read_scores(file) for file in files]
     if len(files) < 2:
         raise InputError('name two tests or more')
     names = _names(paths, names)

@@ -146,4 +146,4 @@ def _panels(count: int, size: tuple[float, float], **options: bool) -> tuple:
 
 def _save(figure, path: Path) -> None:
     with atomic_path(path) as temporary:
-        figure.savefig(temporary)
+        figure.savefig(temporary, bbox_inches='tight')

@@ -75,7 +75,7 @@ class Done:
         total = self.there + self.sources + len(self.failures)
         text = f'{self.there} of {total} were there, ' if self.there else ''
         rate = self.images / self.seconds if self.seconds else 0
-        text += f'{self.images} images in {self.seconds:.1f} s, {rate:.1f} images/s'
+        text += f'{self.images} images in {self.seconds:.1f} s, {rate:.3g} images/s'
         return f'{text}: {self.folder}'
 
 

@@ -50,13 +50,15 @@ def save_bars(
         axes.bar(np.arange(len(ticks)) + offset, values, width, label=name)
     if line:
         axes.axhline(line[1], color='black', linestyle='--', linewidth=1, label=line[0])
-    if not log:
-        axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for the legend
+    with_legend = len(series) > 1 or line is not None
+    if with_legend and not log:
+        axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # room for it
     axes.set_xticks(range(len(ticks)), ticks, rotation=45, ha='right')
     axes.set_ylabel(unit)
     axes.set_title(title, fontsize='medium')
     axes.set_xlim(-0.6, len(ticks) - 0.4)
     axes.grid(axis='y', alpha=0.3)
-    axes.legend(fontsize='small', ncols=max(1, min(len(axes.containers) + len(axes.lines), 8)))
+    if with_legend:
+        axes.legend(fontsize='small', ncols=max(1, min(len(axes.containers) + len(axes.lines), 8)))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, bbox_inches='tight')

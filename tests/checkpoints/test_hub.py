@@ -315,7 +315,7 @@ def test_other_names_are_refused(trained, tmp_path, name):
 def test_what_is_no_report_or_no_adapter_is_refused(trained, tmp_path):
     for content in ('[]', '{"score": "IoU", "domains": {"a": {}}}', 'x'):
         (tmp_path / 'r.json').write_text(content)
-        with pytest.raises(InputError, match=r'r\.json is no report of scores'):
+        with pytest.raises(InputError, match=r'r\.json is no report of a test'):
             write_shared(trained[0], tmp_path, NAME, 'mit', tmp_path / 'r.json')
     write_checkpoint({'state_dict': {'a.weight': torch.ones(2)}}, tmp_path / 'plain.pth')
     with pytest.raises(InputError, match=r'plain\.pth holds no adapter'):

@@ -4,8 +4,9 @@ import json
 import pytest
 from PIL import Image
 
-from soma.evaluation.compare import compare, find_report
+from soma.evaluation.compare import compare
 from soma.io.files import InputError
+from soma.io.reports import find_report
 
 CLASSES = ('road', 'sky', 'car')
 
