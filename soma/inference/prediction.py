@@ -70,7 +70,9 @@ class Prediction:
         labels = self.labels if self.boxes is None else self.labels[self.scores >= score_thr]
         counts = np.bincount(labels.ravel(), minlength=len(self.classes))
         whole = 1 if self.boxes is not None else self.labels.size
-        return {name: count / whole for name, count in zip(self.classes, counts, strict=False)}
+        return {
+            name: float(count / whole) for name, count in zip(self.classes, counts, strict=False)
+        }
 
     def save(
         self, path: str | os.PathLike, name: str | None = None, identity: str | None = None

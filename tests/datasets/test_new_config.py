@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from soma.datasets.prepare.own_boxes import find_coco, read_boxes
 from soma.datasets.prepare.own_data import assign_splits, draw_split
 from soma.datasets.prepare.scan import find_pairs, split_of
 from soma.io.files import InputError
-from soma.utils.config import load_config
+from soma.utils.config import REPOSITORY, load_config
 
 
 def write(path, values=((0, 1), (2, 255))):
@@ -380,3 +381,19 @@ def test_splits_are_words():
     assert split_of(Path('valid/_annotations.coco.json')) == 'val'
     assert split_of(Path('training_notes/a.json')) == 'train'
     assert split_of(Path('restrained.json')) == ''
+
+
+def test_the_config_of_the_guide_tests_on_another_domain(tmp_path):
+    for root in (tmp_path / 'leaves', tmp_path / 'leaves_night'):
+        for index in range(2):
+            write(root / f'images/{index}.jpg', np.zeros((4, 6, 3)))
+            write(root / f'masks/{index}.png', np.arange(24).reshape(4, 6) % 3)
+    write_config(tmp_path / 'leaves', tmp_path / 'my_leaves.py', Recipe('soma'))
+    text = (REPOSITORY / 'docs/user_guides/own_data.md').read_text()
+    (code,) = re.findall(r'```python\n# my_leaves_night\.py\n(.*?)```', text, re.DOTALL)
+    (tmp_path / 'my_leaves_night.py').write_text(code)
+    data = load_config(tmp_path / 'my_leaves_night.py').test_dataloader.dataset
+    data.update(data_root=str(tmp_path / 'leaves_night'), pipeline=[])
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        dataset = DATASETS.build(data)
+    assert (dataset.domain, len(dataset)) == ('night', 2)
