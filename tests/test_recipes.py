@@ -16,7 +16,8 @@ from soma.io.files import InputError
 
 
 @pytest.mark.parametrize('script', ['plain', 'accelerated'])
-def test_training_loops(example, script):
+def test_training_loops(example, script, monkeypatch):
+    monkeypatch.delenv('LOCAL_RANK', raising=False)  # a script that ran here before has set it
     example('../user_guides/training_loops.md')
     check_training(script)
 
