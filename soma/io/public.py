@@ -187,7 +187,11 @@ def find_weights(path: str | os.PathLike) -> str | os.PathLike:
     file = local_file(path)
     if file is path or (os.path.isfile(file) and noted_sha256(file)):  # compared when it is read
         return file
-    return str(fetch_weights(os.fspath(path), Path(file).parent))
+    try:
+        return str(fetch_weights(os.fspath(path), Path(file).parent))
+    except InputError as error:
+        hint = 'a file elsewhere is named by its path, as --base or as checkpoint of init_cfg'
+        raise type(error)(f'{error}; {hint}') from error
 
 
 def fetch_weights(name: str, folder: str | os.PathLike, url: str = '') -> Path:

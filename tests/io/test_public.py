@@ -96,7 +96,8 @@ def test_without_a_network(tiny):
         read_checkpoint('tiny')
     assert str(caught.value) == (
         f'{CLOSED}/{FILE} cannot be reached ([Errno 111] Connection refused): get it elsewhere and '
-        f'put it into checkpoints as {FILE}'
+        f'put it into checkpoints as {FILE}; '
+        'a file elsewhere is named by its path, as --base or as checkpoint of init_cfg'
     )
     assert list(tiny.parent.iterdir()) == []
 

@@ -148,8 +148,6 @@ def _of_numbers(values: list[int], names: list[str]) -> tuple[dict, list[str]]:
     last = values[-1]
     if not names and values[0] == 0 and last < 2 * len(values):
         names = [f'class_{value}' for value in range(last + 1)]
-        if missing := [value for value in range(last) if value not in values]:
-            remarks.append(f'no mask has the value {_listed(missing)}')
     if last < len(names):  # they are places
         return {**dict(enumerate(names)), **ignored}, remarks
     names = names or [f'class_{value}' for value in values]

@@ -45,6 +45,8 @@ def read_masks(
         sizes, values = _read(samples, True, nproc)
     masks = find_classes(values, root, classes, table)
     remarks = [_say_alone(part.alone) for part in parts.values() if part.alone] + masks.remarks
+    if absent := [name for name, n in zip(masks.names, masks.rows.sum(0), strict=False) if not n]:
+        remarks.append(f'no mask has {", ".join(absent)}: nothing can be learned of it')
     options = dict(data_root=str(root), classes=masks.names)
     if masks.palette:
         options['palette'] = masks.palette

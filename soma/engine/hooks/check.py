@@ -170,7 +170,13 @@ def _check_order(runner: Runner) -> None:
     trained = [metas['train'].get('classes'), *(card.classes for card in _cards(runner))]
     trained = list(next(filter(None, trained), ()))
     for split, meta in metas.items():
-        for index, name in enumerate(meta.get('classes') or ()):
+        names = meta.get('classes') or ()
+        if trained and names and not {*names} & {*trained}:
+            runner.logger.warning(
+                f'{split}_dataloader: the model was trained on the classes {", ".join(trained)}, '
+                f'and is scored here as if they were {", ".join(names)}'
+            )
+        for index, name in enumerate(names):
             if name in trained and trained.index(name) != index:
                 raise InputError(
                     f'{split}_dataloader: the class {name!r} is number {index} of its data, and '
