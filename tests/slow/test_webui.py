@@ -239,7 +239,7 @@ def test_a_short_video(visit, pair, street_data, tmp_path):
     page = visit(Site(pair))
     upload(page, tmp_path / 'street.mp4')
     page.wait_for_selector('.legend li')
-    page.wait_for_function('document.querySelector("#clip video").readyState >= 2')
+    page.wait_for_function('document.querySelector("#clip video")?.readyState >= 2')
     width, length = page.evaluate(
         '(video => [video.videoWidth, video.duration])(document.querySelector("#clip video"))'
     )
