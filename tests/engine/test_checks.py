@@ -10,10 +10,11 @@ from mmengine.registry import DATASETS
 from torch import nn
 from torch.utils.data import IterableDataset
 
+from soma.adapters.card import Card
 from soma.datasets import DomainDataset
 from soma.engine import SomaRunner
 from soma.engine.checks import check_config, schedule_remark
-from soma.engine.hooks.check import check_classes
+from soma.engine.hooks.check import _check_order, check_classes
 from soma.io.files import InputError
 
 CASES = [
@@ -191,3 +192,15 @@ def test_an_error_of_training_itself_keeps_its_traceback(tiny_config, build_runn
 def test_schedules_that_end_elsewhere_are_remarked(ends, remark):
     text = schedule_remark([SimpleNamespace(by_epoch=False, end=end) for end in ends], 8)
     assert text is remark if remark is None else remark in text
+
+
+def test_scores_of_other_classes_are_told_of(tiny_config, build_runner, monkeypatch):
+    runner, warnings = build_runner(tiny_config), []
+    assert runner.test_loop.dataloader.dataset.metainfo['classes'][0] == 'road'
+    monkeypatch.setattr(runner.logger, 'warning', warnings.append)
+    for classes, count in ((('soil', 'leaf'), 1), (('road', 'leaf'), 0), (None, 0)):
+        warnings.clear()
+        runner.model.loaded_card = Card(classes=classes)
+        _check_order(runner)
+        assert len(warnings) == count
+        assert not count or 'trained on the classes soil, leaf, and is scored' in warnings[0]
