@@ -54,7 +54,9 @@ def main() -> None:
     from soma.inference.predict import run_predict
 
     with command(args.trust):
-        run_predict(args)
+        done = run_predict(args)
+        print(done)
+        done.check()
 
 
 if __name__ == '__main__':

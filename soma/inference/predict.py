@@ -71,12 +71,26 @@ class Done:
     seconds: float = 0
     failures: list[str] = field(default_factory=list)
 
+    @property
+    def total(self) -> int:
+        """Number of sources."""
+        return self.there + self.sources + len(self.failures)
+
     def __str__(self) -> str:
-        total = self.there + self.sources + len(self.failures)
-        text = f'{self.there} of {total} were there, ' if self.there else ''
+        text = f'{self.there} of {self.total} were there, ' if self.there else ''
         rate = self.images / self.seconds if self.seconds else 0
         text += f'{self.images} images in {self.seconds:.1f} s, {rate:.3g} images/s'
         return f'{text}: {self.folder}'
+
+    def check(self) -> None:
+        """Name the sources that could not be predicted.
+
+        Raises:
+            InputError: If there are any.
+        """
+        if self.failures:
+            failures = '; '.join(self.failures)
+            raise InputError(f'{len(self.failures)} of {self.total} failed: {failures}')
 
 
 def plan(words: Sequence[str], folder: Path, pace: Pace) -> list[Source]:
@@ -246,13 +260,12 @@ class _Run:
         self.journal.add(source, [count, *(total / count)])
 
 
-def run_predict(args: argparse.Namespace) -> None:
-    """Do what the arguments of ``tools/predict.py`` ask for, and print what was done.
+def run_predict(args: argparse.Namespace) -> Done:
+    """Do what the arguments of ``tools/predict.py`` ask for.
 
     Raises:
         FileNotFoundError: If a file does not exist.
-        InputError: As for :func:`plan`, :func:`predict` and the model; or at the end, if some
-            sources failed.
+        InputError: As for :func:`plan`, :func:`predict` and the model.
     """
     config = load_config(args.config) if args.config else None
     look = Look(args.save and tuple(args.save), args.ids, args.score_thr, args.opacity)
@@ -264,8 +277,4 @@ def run_predict(args: argparse.Namespace) -> None:
         model = Inferencer.from_pretrained(args.checkpoint, **options)
     else:
         model = Inferencer(config, args.checkpoint, **options)
-    done = predict(model, sources, Path(args.out), look, pace)
-    print(done)
-    if done.failures:
-        failures = '; '.join(done.failures)
-        raise InputError(f'{len(done.failures)} of {len(sources)} failed: {failures}')
+    return predict(model, sources, Path(args.out), look, pace)

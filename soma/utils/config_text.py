@@ -56,11 +56,7 @@ def parse_config(text: str, source: str) -> Config:
                 case _:
                     _refuse(node, source)
         return Config(values)
-    except (
-        TypeError,
-        KeyError,
-        RecursionError,
-    ) as error:  # no keys of a config
+    except (TypeError, KeyError, RecursionError) as error:  # no keys of a config
         raise InputError(f'{source}: its config cannot be used ({error})') from error
 
 
