@@ -29,7 +29,7 @@ test: dev ## run the tests, in two processes
 
 test-slow: ## run the tests that take long or need a browser (Debian: apt-get install chromium)
 	@$(PYTHON) tools/install.py --extra dev-slow --torch-spec '$(TORCH_SPEC)'
-	.venv/bin/python -m pytest tests/slow
+	.venv/bin/python -m pytest -m slow -o norecursedirs='.*' -n 2 --dist loadfile
 
 benchmark: install ## measure against the plain way, write docs/benchmarks.md
 	.venv/bin/python benchmarks/run.py

@@ -8,6 +8,8 @@ import pytest
 
 from soma.utils.config import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def benchmark(monkeypatch):

@@ -199,6 +199,7 @@ def test_tokens_and_scales_of_rein_do_not_decay(path):
     assert {rates[id(parameter)] for parameter in parameters.values()} == {rate}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', ['soma', 'frozen', 'full'])
 def test_training_goes_on_from_the_model_before(method, small, build_runner, tmp_path):
     name = f'configs/{method}/{method}_dinov2-L_mask2former_{{}}2cbm_1024x1024.py'
@@ -237,6 +238,7 @@ def test_nights_fog_india_and_muses(small, build_runner):
     assert scores == [*names, 'mean']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('tta', [False, True], ids=['once', 'augmented'])
 @pytest.mark.parametrize('path', SERVERS, ids=lambda path: path.stem)
 def test_predictions_for_servers(path, tta, small, build_runner, tmp_path):
@@ -251,6 +253,7 @@ def test_predictions_for_servers(path, tta, small, build_runner, tmp_path):
     assert sorted(file.name for file in (tmp_path / 'shown').rglob('*.png')) == result
 
 
+@pytest.mark.slow
 def test_tensorboard_has_a_curve_a_domain(small, build_runner, tmp_path):
     path = REPOSITORY / 'configs/soma/soma_dinov2-L_semfpn_gta2cbm_512x512.py'
     config = small(path)

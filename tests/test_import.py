@@ -156,6 +156,7 @@ ORDERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('order', 'missing'), ORDERS.items())
 def test_any_order_of_imports_registers_what_can_be(python, order, missing):
     program = f'import json, sys; {order}\n{MISSING}\nprint(json.dumps(missing()))'

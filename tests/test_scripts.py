@@ -210,6 +210,7 @@ def test_a_shared_adapter_gives_the_same_results(
     assert '12 layers of rank 4: peft.pth' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_same_scripts_for_detectors(tiny_detector, run_here, box_data, tmp_path, monkeypatch):
     here, config_file = tmp_path / 'elsewhere', tmp_path / 'det.py'
     load, resize, pad, annotations, pack = tiny_detector.test_pipeline

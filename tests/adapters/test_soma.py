@@ -215,6 +215,7 @@ def test_gradients_under_autocast_and_checkpointing(tokens):
                 assert (parameter.grad - expected).norm() <= tolerance * expected.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.__version__ < '2.4', reason='compiles no needs_input_grad')
 @pytest.mark.parametrize('tokens', [4, 40])
 def test_torch_compile_gives_the_same(tokens):

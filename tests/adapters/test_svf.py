@@ -35,7 +35,7 @@ def rebuilt(layer):
     return matrix.view_as(layer.weight)
 
 
-@pytest.mark.parametrize('network', ['resnet50', 'dinov2'])
+@pytest.mark.parametrize('network', [pytest.param('resnet50', marks=pytest.mark.slow), 'dinov2'])
 def test_a_whole_network_is_decomposed_and_rebuilt(network):
     if network == 'resnet50':
         model, x = torchvision.models.resnet50().eval(), torch.randn(1, 3, 64, 64)

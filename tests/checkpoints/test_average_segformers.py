@@ -80,6 +80,7 @@ def deltas(file):
     return {name: low_rank_delta(tensors, settings).double() for name, tensors in layers.items()}
 
 
+@pytest.mark.slow
 def test_adapters_on_a_segformer_are_averaged(segformers, run_here, tmp_path):
     base = MODELS.build(dict(MIT, type='mmseg.MixVisionTransformer'))
     write_checkpoint({'state_dict': base.state_dict()}, tmp_path / 'mit.pth')

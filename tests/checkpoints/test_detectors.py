@@ -108,11 +108,11 @@ def assert_same(model, expected, what=''):
 @pytest.mark.parametrize(
     'kind, hook',
     [
-        ('faster_rcnn', 'whole'),
+        pytest.param('faster_rcnn', 'whole', marks=pytest.mark.slow),
         ('faster_rcnn', 'ema'),
         ('dino', 'adapter'),
-        ('dino', 'ema'),
-        ('deformable_detr', 'whole'),
+        pytest.param('dino', 'ema', marks=pytest.mark.slow),
+        pytest.param('deformable_detr', 'whole', marks=pytest.mark.slow),
     ],
     indirect=['kind'],
 )
@@ -170,6 +170,7 @@ def test_the_card_says_what_the_file_is(adapter, base, kind):
         assert {'conv1.weight', 'layer4.1.bn2.bias'} <= set(card['base']['names'])
 
 
+@pytest.mark.slow
 def test_averages(config, build_runner, plain_model, base, tmp_path):
     files = []
     for seed in (0, 1):
@@ -239,6 +240,7 @@ def test_the_average_of_a_shared_parameter_is_one(config, build_runner):
         assert all(torch.equal(state[first], state[name]) for name in others if first in state)
 
 
+@pytest.mark.slow
 def test_resumed_is_as_uninterrupted(config, build_runner):
     options = {**HOOKS['ema'], 'default_hooks.checkpoint.interval': 1}
     build_runner(config, options).train()

@@ -286,6 +286,7 @@ def test_onnx(tiny_config, build_runner, run_here, config_file, tmp_path, capsys
     assert (torch.from_numpy(scores) - expected).abs().max() <= 1e-3
 
 
+@pytest.mark.slow
 def test_onnx_of_mask2former(tmp_path):
     config = load_config(SMALL / 'small_mask2former.py')
     config.model.backbone.update(init_cfg=None, img_size=64)

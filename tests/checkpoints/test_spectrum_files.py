@@ -51,6 +51,7 @@ def analyze(run_here, tmp_path, capsys):
     return analyze
 
 
+@pytest.mark.slow
 def test_every_file_of_a_training_has_the_same_drift(
     train, analyze, converted, public_file, tmp_path
 ):

@@ -261,6 +261,7 @@ def test_another_folder_holds_all_that_the_configs_read(data, tmp_path, name):
     assert sum(path.is_file() for path in (tmp_path / folder).resolve().rglob('*')) > 0
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_finishes_on_the_next_run(data, tmp_path):
     shutil.copytree(data / 'gta' / 'images', tmp_path / 'images')
     (tmp_path / 'labels').mkdir()

@@ -88,6 +88,7 @@ def config_file(tiny_config, tmp_path):
     return tmp_path / 'config.py'
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_test_as_one(
     tiny_config, config_file, build_runner, detector, run_tools, public_file, port, tmp_path
 ):

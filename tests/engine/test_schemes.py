@@ -133,6 +133,7 @@ def test_unknown_names_are_mmengines_to_complain_about(server, names, files):
         CheckpointLoader.load_checkpoint(f'{server}/nowhere.pth')
 
 
+@pytest.mark.slow
 def test_a_plain_script_of_mmdet_loads_torchvisions_weights(server, tmp_path):
     """In a fresh process, that only its config tells of this package."""
     (tmp_path / 'config.py').write_text(

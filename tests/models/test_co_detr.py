@@ -102,6 +102,7 @@ def test_every_parameter_gets_a_gradient(model, counts, amp):
         assert not [name for name, value in values.items() if value == 0 and 'loss' in name]
 
 
+@pytest.mark.slow
 def test_it_learns(model, images):
     model = copy.deepcopy(model)
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -101,6 +101,7 @@ def test_without_mmcv_nothing_happens(monkeypatch):
     assert 'mmcv._ext' not in sys.modules
 
 
+@pytest.mark.slow
 @stand_in
 def test_mmdet_and_mmseg_import_with_it():
     python(

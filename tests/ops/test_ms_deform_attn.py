@@ -116,6 +116,7 @@ def test_points_that_are_not_numbers_add_nothing():
     assert output[:, 0].abs().sum() == 0 and output.isfinite().all()
 
 
+@pytest.mark.slow
 def test_compiled():
     inputs = tensors()
     compiled = torch.compile(attend_without_mmcv, backend='aot_eager')

@@ -4,9 +4,12 @@ import importlib
 
 import numpy as np
 import onnxruntime
+import pytest
 import torch
 
 from soma.inference import Inferencer
+
+pytestmark = pytest.mark.slow
 
 
 def test_export(example, tiny_config, build_runner, run_here, street_data, monkeypatch):

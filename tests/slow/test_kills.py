@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 # What a run of three iterations with a validation does; the best are those of two rules.
 BOUNDARIES = (
     'before replace iter_2.pth',

@@ -9,6 +9,8 @@ from nbclient import NotebookClient
 from soma.io.checkpoint_files import read_checkpoint
 from soma.utils.config import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = REPOSITORY / 'docs' / 'notebooks'
 
 

@@ -8,6 +8,8 @@ import pytest
 from mmengine.config import Config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+pytestmark = pytest.mark.slow
+
 SCORES = ('citys_mIoU', 'fog_mIoU', 'mean_mIoU')
 
 

@@ -8,6 +8,8 @@ from training_loops import check_training
 
 from soma.adapters import load_adapter
 
+pytestmark = pytest.mark.slow
+
 
 def test_lightning(example):
     pytest.importorskip('lightning')

@@ -23,6 +23,8 @@ from soma.inference.webui.models import Model, Site, find_media, load_models
 from soma.inference.webui.server import serving
 from soma.utils.config import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip('gradio', reason="the page needs gradio: pip install -e '.[web]'")
 sync_api = pytest.importorskip('playwright.sync_api', reason='needs playwright: pip install it')
 CHROMIUM = shutil.which('chromium') or shutil.which('google-chrome')

@@ -82,6 +82,7 @@ def test_training_has_the_configs_hooks(config_file):
         measure('train', Settings(config_file, options={'custom_hooks': hooks}))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(config_file, tmp_path):
     (tmp_path / 'x.pth').write_bytes(b'x')
     with pytest.raises(CheckpointError, match=r'x\.pth is damaged'):

@@ -35,6 +35,7 @@ def ran(monkeypatch):
     return names
 
 
+@pytest.mark.slow
 def test_comparison_runs_resumes_and_reports(compare, ran, tmp_path):
     comparison = compare(('mean', 'soma', 'last2'))
     assert run_comparison(comparison, 1) == {}

@@ -110,6 +110,7 @@ def test_what_fails_is_named(tmp_path, monkeypatch):
     assert not (tmp_path / 'summary.json').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('task', DEMOS)
 def test_panels_show_the_image_the_ground_truth_and_each_method(task, toy, tmp_path, monkeypatch):
     monkeypatch.chdir(toy)

@@ -32,6 +32,7 @@ def test_same_seed_same_image(domain):
     assert not np.array_equal(first.image, rendering(domain, 4).image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('domain', STYLES)
 def test_every_class_appears_often_enough(domain):
     shares = []

@@ -86,6 +86,7 @@ def short(toy, tmp_path, monkeypatch, no_charts):
     return load
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'name',
     [
