@@ -295,6 +295,6 @@ def main(args: argparse.Namespace) -> int:
     out = Path(args.out or args.root)
     with command():
         summary = convert_yolo(args.root, out, args.nproc)
-    show_summary(args.dataset, summary, out)
-    print(f"for a config: DomainCocoDataset, data_root='{out}', data_prefix=dict(img='')")
+    console = show_summary(args.dataset, summary, out)
+    console.print(f"for a config: DomainCocoDataset, data_root='{out}', data_prefix=dict(img='')")
     return 1 if summary.failures else 0
