@@ -81,7 +81,7 @@ def save_bars(
         axes.bar(np.arange(len(ticks)) + offset, values, width, label=name)
     if line:
         axes.axhline(line[1], color='black', linestyle='--', linewidth=1, label=line[0])
-    if '%' in unit:
+    if unit.endswith('(%)'):
         axes.set_ylim(top=min(100, axes.get_ylim()[1]))
     axes.set_xticks(range(len(ticks)), ticks, rotation=45, ha='right')
     axes.set_ylabel(unit)
