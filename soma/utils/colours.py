@@ -8,16 +8,11 @@ from functools import cache
 import cv2
 import numpy as np
 
-# Okabe's and Ito's without their black, which those who see fewer colours can tell apart, too.
-_FIRST = [
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-]
+# Okabe's and Ito's, which the colour-blind can tell apart, too; without their black.
+_FIRST = (
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)),
+    *((0, 114, 178), (213, 94, 0), (204, 121, 167)),
+)
 _BACKGROUND = 70, 70, 70
 _DARKEST = 40  # lightness, 0 to 100
 

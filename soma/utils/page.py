@@ -56,7 +56,7 @@ class Section(NamedTuple):
         totals: Rows below, which are not sorted.
         plots: Addresses of images.
         legend: Names and CSS colours.
-        groups: Pictures of images.
+        groups: Thumbnails of images.
     """
 
     heading: str
