@@ -304,7 +304,9 @@ def run_here(tmp_path, monkeypatch, build_runner):
         monkeypatch.setenv('LOCAL_RANK', '0')
         (tmp_path / 'elsewhere').mkdir(exist_ok=True)
         monkeypatch.chdir(tmp_path / 'elsewhere')
-        runpy.run_path(str(Path(__file__).parent.parent / 'tools' / script), run_name='__main__')
+        file = Path(__file__).parents[1] / 'tools' / script
+        monkeypatch.syspath_prepend(file.parent)  # as of any script
+        runpy.run_path(str(file), run_name='__main__')
 
     return run
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -126,13 +127,18 @@ print(json.dumps(dict(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_command_line_needs_no_torch():
+def test_the_command_line_and_a_comparison_of_tests_need_no_torch():
     program = """
 import json, sys
 import soma.utils.cli, soma.utils.config, soma.io.files
+sys.path.append('tools/analysis_tools')
+import comparison
+with soma.utils.cli.command():
+    pass
 print(json.dumps([name for name in ('torch', 'mmengine', 'cv2') if name in sys.modules]))
 """
-    done = subprocess.run([sys.executable, '-c', program], capture_output=True, check=True)
+    options = dict(cwd=Path(__file__).parents[1], capture_output=True, check=True)
+    done = subprocess.run([sys.executable, '-c', program], **options)
     assert json.loads(done.stdout) == []
 
 

@@ -1,6 +1,9 @@
 """Look at what a model, or two side by side, see in images, on a page in the browser."""
 
 import argparse
+import sys
+import threading
+from contextlib import suppress
 
 from soma.utils.cli import ScriptParser, add_base, add_checkpoint, add_trust, command
 
@@ -39,7 +42,12 @@ def main() -> None:
     args = parse_args()
     # here, so that --help need not wait
     from soma.inference.webui.models import Site, find_media, load_models
-    from soma.inference.webui.server import check_address, import_gradio, serve
+    from soma.inference.webui.server import (
+        check_address,
+        import_gradio,
+        is_of_this_machine,
+        serving,
+    )
     from soma.utils.jobs import interrupt_on_signals
 
     interrupt_on_signals()  # so that temporary files are removed
@@ -51,7 +59,13 @@ def main() -> None:
         if args.compare:
             files.append((args.compare_config or args.config, args.compare))
         models = load_models(files, args.base, args.force, args.device)
-        serve(Site(models, media, args.max_pixels, args.max_mb), args.host, args.port)
+        site = Site(models, media, args.max_pixels, args.max_mb)
+        if not is_of_this_machine(args.host):
+            everyone = 'everyone who reaches this machine can use the page, without a password'
+            sys.stderr.write(f'warning: at {args.host} {everyone}\n')
+        with serving(site, args.host, args.port) as address, suppress(KeyboardInterrupt):
+            print(f'{address} shows {" and ".join(site.titles)}; Ctrl-C ends it', flush=True)
+            threading.Event().wait()
 
 
 if __name__ == '__main__':

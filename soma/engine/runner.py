@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
-from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ..adapters.card import Card
 from ..adapters.describe import check_adapter
@@ -33,7 +33,8 @@ from ..io.files import CheckpointError, InputError, atomic_path
 from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
 from ..utils.config_errors import naming_keys
-from ..utils.noise import is_not_noise
+from ..utils.machine import within_cores
+from ..utils.noise import is_no_detail, is_not_noise
 from ..utils.num_classes import write_num_classes
 from ..utils.version import __version__
 from .checks import check_config
@@ -133,10 +134,16 @@ class SomaRunner(Runner):
             super().dump_config()
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build the logger; without lines of mmengine that every run would show."""
+        """Build the logger, without noise, and on the console without details."""
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(is_not_noise)
+        logger.handlers[0].addFilter(is_no_detail)  # the others are files
         return logger
+
+    @staticmethod
+    def build_dataloader(dataloader: DataLoader | dict, *args, **kwargs) -> DataLoader:
+        """Build a data loader, as mmengine does, with at most a worker a core."""
+        return Runner.build_dataloader(within_cores(dataloader), *args, **kwargs)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Wrap the model for several processes, on CPU without a device."""
@@ -152,19 +159,12 @@ class SomaRunner(Runner):
             }
         return super().wrap_model(model_wrapper_cfg, model)
 
-    def register_hooks(
-        self,
-        default_hooks: dict[str, Hook | dict | None] | None = None,
-        custom_hooks: list[Hook | dict] | None = None,
-    ) -> None:
-        """Register the hooks: three before those of the config, two after them.
-
-        The order of all hooks stands in :mod:`soma.engine.hooks`.
-        """
+    def register_hooks(self, *args, **kwargs) -> None:
+        """Register the hooks of all runs (:mod:`soma.engine.hooks`) around those of the config."""
         self.register_hook(CheckHook())
         self.register_hook(SeedHook())
         self.register_hook(FiniteLossHook())
-        super().register_hooks(default_hooks, custom_hooks)
+        super().register_hooks(*args, **kwargs)
         self.register_hook(CardHook())
         self.register_hook(MissedValidationHook())
 

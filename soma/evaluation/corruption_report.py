@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from ..utils.tables import save_bars
-from .domain_metric import cell
+from ..utils.tables import cell, save_bars
 
 
 class CorruptionPlan(NamedTuple):

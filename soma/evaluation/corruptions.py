@@ -133,7 +133,7 @@ def run_corruptions(runner: Runner, plan: CorruptionPlan) -> dict:
         report = before
     for hook in runner.hooks:
         if isinstance(hook, DomainReportHook):
-            hook.page = False  # whose pictures would be those of clean images
+            hook.page = False  # whose images would be those of clean images
     tests = [pair for pair in (_CLEAN, *plan.pairs) if pair_key(*pair) not in report['scores']]
     start = time.monotonic()
     for index, pair in enumerate(tests):

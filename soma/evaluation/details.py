@@ -112,13 +112,13 @@ class Recorder:
             those of the predictions, and calibration is left out.
 
     Attributes:
-        pictures: What to draw, by domain and path.
+        thumbnails: What to draw, by domain and path.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.calibrates = not any(isinstance(part, BaseTTAModel) for part in model.modules())
-        self.pictures: dict[tuple[str, str], Maps | BoxSets] = {}
+        self.thumbnails: dict[tuple[str, str], Maps | BoxSets] = {}
 
     def add_maps(self, sample: dict, maps: Maps, counts: np.ndarray) -> ImageScore:
         """Keep a segmented image, whose confusion matrix is ``counts``.
@@ -126,7 +126,7 @@ class Recorder:
         Returns:
             Its mIoU over the classes that its ground truth has.
         """
-        self.pictures[sample['domain'], sample['img_path']] = maps
+        self.thumbnails[sample['domain'], sample['img_path']] = maps
         score = mean(Scores.of(counts).iou[counts.sum(1) > 0])
         return ImageScore(sample['img_path'], score, f'mIoU {score:.1f}')
 
@@ -152,7 +152,7 @@ class Recorder:
         Returns:
             Minus the number of boxes that are missed or false.
         """
-        self.pictures[sample['domain'], sample['img_path']] = boxes
+        self.thumbnails[sample['domain'], sample['img_path']] = boxes
         missed, false = len(boxes.gt_labels) - int(boxes.right.sum()), int(boxes.wrong.sum())
         return ImageScore(sample['img_path'], -missed - false, f'{missed} missed, {false} false')
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import nn
 
 from ..io.files import InputError, check_folder
-from ..utils.tables import as_text
+from ..utils.tables import as_text, cell, table_of
 from .details import DetectionDetails, Recorder, SegmentationDetails
 from .scores import mean
 
@@ -212,27 +212,6 @@ class DomainMetric(BaseMetric):
         return {name: round(value, 2) for name, value in metrics.items()}
 
 
-def table_of(report: Mapping) -> tuple[list[str], list[list], list[list]]:
-    """Columns, rows of classes, and rows of what they come to, the mean over classes first.
-
-    A row is a name, a number for each domain (NaN for none) and, of several domains, their mean.
-    """
-    domains, chosen, score = report['domains'], report['mean_over'], report['score']
-    columns = ['class', *domains]
-    if several := len(domains) > 1:
-        columns.append('mean' if len(chosen) == len(domains) else f'mean of {len(chosen)}')
-    rows = []
-    for label in next(iter(domains.values()))[score]:
-        values = np.array([domain[score][label] for domain in domains.values()], float)
-        known = [value for name, value in zip(domains, values, strict=True) if name in chosen]
-        rows.append([label, *values, *[mean(known)] * several])
-    totals = [
-        [key, *np.array([*(domain[key] for domain in domains.values()), *[value] * several], float)]
-        for key, value in report['mean'].items()
-    ]
-    return columns, rows, totals
-
-
 def _table(report: Mapping) -> Table:
     columns, rows, totals = table_of(report)
     table = Table(columns[0])
@@ -252,8 +231,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return None if np.isnan(value) else float(value)
     return value
-
-
-def cell(value: float) -> str:
-    """A score in a table."""
-    return '-' if np.isnan(value) else f'{value:.2f}'

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from ..datasets.labels import IGNORE
 from ..io.files import InputError, check_folder
-from ..utils.tables import as_text
+from ..utils.tables import as_text, cell
 from .domain_iou import to_numpy, write_classes
-from .domain_metric import cell, plain
+from .domain_metric import plain
 from .scores import Scores, confusion_matrix, mean
 
 

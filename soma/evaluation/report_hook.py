@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +15,8 @@ from mmengine.runner import Runner
 
 from ..io.files import write_json
 from ..models.build import plain_model
-from ..utils.tables import save_bars
-from .domain_metric import DomainMetric, table_of
+from ..utils.tables import save_bars, table_of
+from .domain_metric import DomainMetric
 from .results import Results, save_results, save_table
 
 
@@ -77,12 +78,18 @@ class DomainReportHook(Hook):
     def _write_page(self, runner: Runner, results: Results, prefix: str | None) -> None:
         page = _path(runner, 'report', prefix).with_suffix('.html')
         stem = _path(runner, 'domains_test', prefix)
-        save_results(stem, page, results, [*_facts(runner).items()])
+        facts = {name: _without_folders(text) for name, text in _facts(runner).items()}
+        save_results(stem, page, results, [*facts.items()])
         runner.logger.info(f'all results on a page: {page}')
 
 
 def _path(runner: Runner, name: str, prefix: str | None) -> Path:
     return Path(runner.log_dir, '_'.join(filter(None, (name, prefix))))
+
+
+def _without_folders(text: str) -> str:
+    """A list as text in which whole paths, which may be private, are only names."""
+    return ', '.join(Path(p).name if os.path.isabs(p) else p for p in text.split(', '))
 
 
 def _facts(runner: Runner) -> dict[str, str]:

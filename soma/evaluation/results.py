@@ -13,13 +13,14 @@ from mmengine.dist import all_gather_object
 
 from ..io.files import atomic_path
 from ..utils.colours import colours_of
-from . import pictures
+from ..utils.page import Cell, Group, Section, png_uri, save_page, short_paths
+from ..utils.tables import cell, table_of
+from . import thumbnails
 from .details import BoxSets, DetectionDetails, Maps, SegmentationDetails, choose
-from .domain_metric import DomainMetric, cell, table_of
-from .page import Cell, Group, Section, save_page
+from .domain_metric import DomainMetric
 from .plots import save_confusion, save_curves, save_reliability
 
-Pictures = Mapping[tuple[str, str], Maps | BoxSets]
+Thumbnails = Mapping[tuple[str, str], Maps | BoxSets]
 
 
 class Results(NamedTuple):
@@ -28,14 +29,14 @@ class Results(NamedTuple):
     Attributes:
         report: Its ``report``.
         details: Its ``details``.
-        pictures: Of the images that :func:`~soma.evaluation.details.choose` takes.
+        thumbnails: What to draw of the images that :func:`~soma.evaluation.details.choose` takes.
         classes: Their names.
         palette: Their RGB colours, shape ``(classes, 3)``, uint8.
     """
 
     report: Mapping
     details: Mapping[str, SegmentationDetails | DetectionDetails]
-    pictures: Pictures
+    thumbnails: Thumbnails
     classes: Sequence[str]
     palette: np.ndarray
 
@@ -48,9 +49,9 @@ class Results(NamedTuple):
             for images in choose(part.images)
             for image in images
         }
-        own = {key: value for key, value in metric.recorder.pictures.items() if key in chosen}
+        own = {key: value for key, value in metric.recorder.thumbnails.items() if key in chosen}
         gathered = {k: v for part in all_gather_object(own) for k, v in part.items()}
-        metric.recorder.pictures.clear()
+        metric.recorder.thumbnails.clear()
         meta = metric.dataset_meta
         return cls(metric.report, metric.details, gathered, meta['classes'], colours_of(meta))
 
@@ -86,11 +87,11 @@ def save_results(
         f'{name} ({part["images"]} images)' for name, part in report['domains'].items()
     )
     facts = [*facts, ('tested on', tested), ('mean over', ', '.join(report['mean_over']))]
-    table = Section('Classes', f'{report["score"]} in percent.', columns, *cells)
-    chart = Section('Chart', plots=[pictures.png_uri(stem.with_suffix('.png'))])
-    plots = _plots(stem, results)
+    sections = [Section('Classes', f'{report["score"]} in percent.', columns, *cells)]
+    if len(report['domains']) > 1:  # of one it would repeat the table
+        sections.append(Section('Chart', plots=[png_uri(stem.with_suffix('.png'))]))
     title = f'{average} {tiles[0][1]}: {facts[0][1]}'
-    save_page(page, title, tiles, facts, [table, chart, *plots, _images(results)])
+    save_page(page, title, tiles, facts, [*sections, *_plots(stem, results), _images(results)])
 
 
 def _plots(stem: Path, results: Results) -> list[Section]:
@@ -99,7 +100,7 @@ def _plots(stem: Path, results: Results) -> list[Section]:
     def section(name: str, save, values: Mapping, heading: str, text: str) -> Section:
         path = stem.with_name(f'{stem.name}_{name}.png')
         save(path, values)
-        return Section(heading, text, plots=[pictures.png_uri(path)])
+        return Section(heading, text, plots=[png_uri(path)])
 
     if isinstance(next(iter(details.values())), DetectionDetails):
         curves = {name: part.curves for name, part in details.items()}
@@ -122,18 +123,20 @@ def _plots(stem: Path, results: Results) -> list[Section]:
 
 
 def _images(results: Results) -> Section:
-    """Pictures of the worst images of each domain, and of those in the middle."""
+    """Thumbnails of the worst images of each domain, and of those in the middle."""
     segments = isinstance(next(iter(results.details.values())), SegmentationDetails)
-    draw = pictures.draw_maps if segments else pictures.draw_box_sets
-    titles = pictures.SEGMENTED if segments else pictures.DETECTED
+    draw = thumbnails.draw_maps if segments else thumbnails.draw_box_sets
+    titles = thumbnails.SEGMENTED if segments else thumbnails.DETECTED
     groups = []
     for domain, part in results.details.items():
+        paths = [image.path for image in part.images]
+        names = dict(zip(paths, short_paths(paths), strict=True))
         for heading, images in zip(('worst', 'median'), choose(part.images), strict=True):
             rows = []
             for image in images:
-                panels = draw(image.path, results.pictures[domain, image.path], results.palette)
-                caption = f'{image.text} · {image.path}'
-                rows.append((caption, [*map(pictures.jpeg_uri, panels)]))
+                panels = draw(image.path, results.thumbnails[domain, image.path], results.palette)
+                caption = f'{image.text} · {names[image.path]}'
+                rows.append((caption, [*map(thumbnails.jpeg_uri, panels)]))
             if rows:
                 groups.append(Group(f'{domain}: the {heading} images', titles, rows))
     what = 'mIoU over the classes that the image has' if segments else 'missed and false boxes'

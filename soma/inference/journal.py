@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..io.download import file_sha256
 from ..io.files import InputError, atomic_path, check_folder, write_json
 from ..utils.version import __version__
 from .inferencer import Inferencer
@@ -31,20 +32,12 @@ def made_by(model: Inferencer, **settings: object) -> dict:
     return {
         **settings,
         'checkpoint': str(model.checkpoint),
-        'checkpoint_sha256': _digest(model.checkpoint),
+        'checkpoint_sha256': file_sha256(model.checkpoint),
         'base': model.base and str(model.base),
-        'base_sha256': model.base and _digest(model.base),
+        'base_sha256': model.base and file_sha256(model.base),
         'config': str(model.config.filename or 'that of the checkpoint'),
         'config_sha256': hashlib.sha256(config.encode()).hexdigest(),
     }
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 class Journal:

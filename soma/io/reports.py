@@ -32,7 +32,9 @@ def find_report(path: str | os.PathLike) -> Path:
     # with a metric's prefix: there may be several of one test, and --corruptions makes many
     if named := min(path.rglob('domains_test_*.json'), default=None):
         raise InputError(f'{path} has no domains_test.json: name a report, such as {named}')
-    raise InputError(f'{path} has no domains_test.json: test with the hook DomainReportHook')
+    raise InputError(
+        f'{path} has no domains_test.json: python tools/test.py CONFIG CHECKPOINT writes it there'
+    )
 
 
 def read_report(path: str | os.PathLike) -> dict:

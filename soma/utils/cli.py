@@ -10,7 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from ..io.files import InputError
@@ -262,10 +262,13 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
         SystemExit: With the message of such an exception, an ``InputError`` or an ``OSError``; with
             130 when the user interrupts. ``SOMA_DEBUG=1`` shows the traceback.
     """
-    from ..io.unpickle import trust_files  # here, so that --help need not wait for torch
+    trusting = nullcontext()
+    if trust:
+        from ..io.unpickle import trust_files  # here, since not all that works needs torch
 
+        trusting = trust_files()
     try:
-        with trust_files(trust), without_warnings():
+        with trusting, without_warnings():
             yield
     except KeyboardInterrupt:
         sys.stderr.write('interrupted\n')

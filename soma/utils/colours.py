@@ -3,17 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import cv2
 import numpy as np
 
+# Okabe's and Ito's, which the colour-blind can tell apart, too; without their black.
+_FIRST = (
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)),
+    *((0, 114, 178), (213, 94, 0), (204, 121, 167)),
+)
+_BACKGROUND = 70, 70, 70
+_DARKEST = 40  # lightness, 0 to 100
+
 
 def colours_of(meta: Mapping) -> np.ndarray:
-    """The RGB colours ``(classes, 3)`` of a dataset's classes; drawn at random if it has none."""
+    """The RGB colours ``(classes, 3)`` of a dataset's classes, distinct ones if it has none."""
     classes, palette = meta['classes'], meta.get('palette')
     if not palette or len(palette) != len(classes):
-        palette = np.random.default_rng(0).integers(0, 256, (len(classes), 3))
-    return np.array(palette, np.uint8)
+        others = iter(distinct_colours(len(classes)))
+        palette = [_BACKGROUND if name == 'background' else next(others) for name in classes]
+    return np.array(palette, np.uint8).reshape(-1, 3)
+
+
+@cache
+def distinct_colours(count: int) -> np.ndarray:
+    """RGB colours ``(count, 3)`` that are bright and far apart; a few begin as more of them do.
+
+    After some that are known, each is the one of a grid that is farthest (in CIELAB) from all
+    before it.
+    """
+    levels = np.arange(0, 256, 17)
+    grid = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(-1, 3)
+    colours = np.concatenate([_FIRST, grid]).astype(np.uint8)
+    places = cv2.cvtColor(colours[None] / np.float32(255), cv2.COLOR_RGB2LAB)[0]
+    nearest = np.where(places[:, 0] < _DARKEST, -1, np.inf)
+    order = []
+    for index in range(count):
+        order.append(index if index < len(_FIRST) else nearest.argmax())
+        nearest = np.minimum(nearest, np.square(places - places[order[-1]]).sum(1))
+    return colours[order]
 
 
 def colour_overlay(

@@ -15,6 +15,8 @@ _WARNED = (
     'The shape of value will convert',  # of PixelData
     'Default ``avg_non_ignore`` is False',
     'The draw is False',  # of mmseg's visualization hook
+    'For binary segmentation, we suggest',
+    "'pin_memory' argument is set as true but no accelerator",
 )
 _LOGGED = (
     '"FileClient" will be deprecated',
@@ -24,6 +26,8 @@ _LOGGED = (
     'The prefix is not set in metric class Episode',
     'resumed key: loop_stage is not defined',  # of a training that stopped early
 )
+# For whoever looks into the file of the log.
+_DETAILS = ('Hooks will be executed', 'optimizer group ')
 
 
 @contextmanager
@@ -45,6 +49,11 @@ def without_warnings() -> Iterator[None]:
 def is_not_noise(record: logging.LogRecord) -> bool:
     """Filter for a logger that drops such lines."""
     return not record.getMessage().startswith(_LOGGED)
+
+
+def is_no_detail(record: logging.LogRecord) -> bool:
+    """Filter for a console, which drops what most do not need to know."""
+    return not record.getMessage().startswith(_DETAILS)
 
 
 class _Filtered:

@@ -68,12 +68,16 @@ def test_what_the_others_see_and_do(tiny_config, build_runner):
     assert card == {**runner.card.to_dict(), 'iteration': 4} and card['method'] == 'SoMA'
 
 
-def test_the_log_names_the_hooks_and_the_file_of_the_config(tiny_config, build_runner, tmp_path):
+def test_the_log_names_the_hooks_and_the_file_of_the_config(
+    tiny_config, build_runner, tmp_path, capsys
+):
     tiny_config.dump(tmp_path / 'tiny.py')
     runner = build_runner(Config.fromfile(tmp_path / 'tiny.py'), {'log_level': 'INFO'})
     (log,) = tmp_path.glob('work/*/*.log')
     text = log.read_text()
     assert 'SeedHook (HIGHEST), FiniteLossHook (HIGHEST), RuntimeInfoHook (VERY_HIGH)' in text
+    console = capsys.readouterr().out
+    assert 'SeedHook' not in console and 'seed 0; the whole config' in console
     file = tmp_path / 'work/tiny.py'
     assert f'seed 0; the whole config is in {file}\n' in text and file.is_file()
     assert text.count('\n') < 12 and 'paramwise_cfg' not in text

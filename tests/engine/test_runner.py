@@ -6,6 +6,7 @@ from mmengine.logging import HistoryBuffer
 from timm.models.vision_transformer import VisionTransformer
 
 from soma.adapters import SoMALayer
+from soma.engine import SomaRunner
 from soma.io.checkpoint_files import (
     CheckpointError,
     read_checkpoint,
@@ -239,6 +240,13 @@ def test_a_trained_checkpoint_gives_the_metrics_of_training(tiny_config, build_r
 def test_a_url_is_refused(tiny_config, build_runner, url):
     with pytest.raises(ValueError, match='no local file: download it first'):
         build_runner(tiny_config, {'load_from': url}).train()
+
+
+def test_a_loader_has_at_most_a_worker_a_core(tiny_config, monkeypatch):
+    monkeypatch.setattr('soma.utils.machine.cores', lambda: 2)
+    for asked, given in ((4, 2), (1, 1)):
+        options = dict(tiny_config.train_dataloader, num_workers=asked)
+        assert SomaRunner.build_dataloader(options, seed=0).num_workers == given
 
 
 def test_a_missing_checkpoint_is_named(tiny_config, build_runner):

@@ -43,7 +43,7 @@ def collate(batch):
 def test_the_best_checkpoint_is_kept_and_the_report_written(tmp_path):
     images = Images()
     for domain in ('DC', 'NC'):
-        made = DetDataSample(metainfo=dict(img_path='x.jpg', domain=domain))
+        made = DetDataSample(metainfo=dict(img_path=f'{tmp_path}/x.jpg', domain=domain))
         boxes = dict(bboxes=torch.tensor([[0.0, 0, 9, 9]]), labels=torch.tensor([2]))
         made.gt_instances, made.ignored_instances = InstanceData(**boxes), InstanceData()
         images.append((len(images), made))
@@ -84,8 +84,12 @@ def test_the_best_checkpoint_is_kept_and_the_report_written(tmp_path):
     assert report['score'] == 'AP' and report['mean_over'] == ['NC']
     assert report['domains']['DC']['AP'] == dict(bus=None, car=None, person=0, rider=None)
     assert Image.open(folder / 'domains_iter_2.png').width > 500
+    runner.message_hub.update_info('tested', dict(checkpoint=f'{tmp_path}/a.pth, b/b.pth'))
     runner.test()
     assert (folder / 'domains_test.json').exists() and (folder / 'domains_test.png').exists()
     assert (folder / 'domains_test.csv').read_text().startswith('class,DC,NC,mean\nbus,,,\n')
-    assert [file.name for file in folder.glob('*.html')] == ['report.html']
+    (page,) = folder.glob('*.html')
+    text = page.read_text()
+    assert page.name == 'report.html' and '>a.pth, b/b.pth<' in text and '>Chart<' in text
+    assert str(tmp_path) not in text
     assert (folder / 'domains_test_curves.png').exists()

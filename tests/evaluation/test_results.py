@@ -13,9 +13,9 @@ from voc_images import META as BOX_META
 from voc_images import build, sample
 
 from soma.evaluation.details import BoxSets, ImageScore, Maps, choose
-from soma.evaluation.page import Cell, Section, save_page
-from soma.evaluation.pictures import draw_box_sets, draw_maps
-from soma.evaluation.results import Results, save_table
+from soma.evaluation.results import Results, save_results, save_table
+from soma.evaluation.thumbnails import draw_box_sets, draw_maps
+from soma.utils.page import Cell, Section, save_page
 
 PALETTE = np.array([[200, 0, 0], [0, 200, 0], [0, 0, 200]], np.uint8)
 META = dict(classes=['a', 'b', 'c'], palette=PALETTE.tolist())
@@ -57,14 +57,14 @@ def test_details_do_not_depend_on_the_number_of_processes(tmp_path):
                 name: (part.confusion.tolist(), part.calibration.ece, sorted(part.images))
                 for name, part in results.details.items()
             }
-            self.report['pictures'] = sorted((k, v.packed) for k, v in results.pictures.items())
+            self.report['thumbnails'] = sorted((k, v.packed) for k, v in results.thumbnails.items())
             return metrics
 
     alone = Reporting()
     alone.process({}, images)
     alone.evaluate(7)
     assert [len(part) for part in alone.report['fog'][2:]] == [4]
-    assert len(alone.report['pictures']) == 7
+    assert len(alone.report['thumbnails']) == 7
     for results in evaluate_in_two(Reporting, images, tmp_path):
         for _, _, report, _ in results:
             assert report == alone.report
@@ -98,14 +98,14 @@ def test_the_worst_and_the_median_are_chosen():
     assert [image.score for image in median] == [10]  # the others are among the worst
 
 
-def test_pictures_show_what_is_wrong(tmp_path):
+def test_thumbnails_show_what_is_wrong(tmp_path):
     Image.new('RGB', (8, 4), (100, 100, 100)).save(tmp_path / 'x.png')
     label, prediction = np.zeros((4, 8), np.int64), np.zeros((4, 8), np.int64)
     label[0], prediction[:, 4:] = -1, 2
     maps = Maps.of(label, prediction, -1)
     image, truth, predicted, wrong = draw_maps(str(tmp_path / 'x.png'), maps, PALETTE)
-    assert (image == 100).all() and (truth[0] == 100).all()
-    assert truth[1, 0].tolist() == [165, 35, 35] and predicted[1, 7].tolist() == [35, 35, 165]
+    assert (image == 100).all() and (truth[0] == 155).all()  # grey where nothing is labelled
+    assert (truth[1:] == PALETTE[0]).all() and (predicted[:, 4:] == PALETTE[2]).all()
     red = wrong[..., 0] > wrong[..., 1].astype(int) + 50
     assert red.sum() == 12 and red[1:, 4:].all() and (wrong[0] < 50).all()
     large = Maps.of(np.zeros((500, 1000), np.uint8), np.zeros((500, 1000), np.int64), 255)
@@ -127,7 +127,11 @@ def test_boxes_show_what_is_missed(tmp_path):
     ]
     recall, precision = results.details['DC'].curves['bus']
     assert recall.tolist() == [0.5, 0.5] and precision.tolist() == [1, 0.5]
-    ((_, sets),) = results.pictures.items()
+    page = tmp_path / 'report.html'
+    save_results(tmp_path / 'domains_test', page, results, [('config', 'x')])
+    text = page.read_text()
+    assert '1 false · x.jpg<' in text and 'folder' not in text and '>Chart<' not in text
+    ((_, sets),) = results.thumbnails.items()
     assert isinstance(sets, BoxSets)
     Image.new('RGB', (40, 40)).save(tmp_path / 'x.png')
     *_, errors = draw_box_sets(str(tmp_path / 'x.png'), sets, np.zeros((4, 3), np.uint8))

@@ -3,6 +3,7 @@ import pytest
 from mmengine.structures import InstanceData
 
 from soma.inference import colour_overlay, draw_boxes, side_by_side, stack_rows
+from soma.utils.colours import colours_of
 
 PALETTE = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 250)], np.uint8)
 
@@ -25,6 +26,16 @@ def test_colours_are_where_the_labels_say():
             colour = PALETTE[labels[y, x]]
             assert (full[y, x] == colour).all()
             assert np.abs(half[y, x] - (colour / 2 + image[y, x] / 2)).max() <= 0.5
+
+
+def test_classes_without_colours_get_bright_ones_that_differ():
+    colours = colours_of(dict(classes=[*map(str, range(100))])).astype(int)
+    assert colours[:2].tolist() == [[230, 159, 0], [86, 180, 233]]
+    away = np.abs(colours[:, None] - colours).sum(-1) + 999 * np.eye(100)
+    assert colours.max(1).min() >= 100 and away.min() >= 30
+    assert (colours_of(dict(classes=[*map(str, range(30))])) == colours[:30]).all()
+    binary = colours_of(dict(classes=['background', 'leaf'], palette=PALETTE.tolist()))  # of three
+    assert binary.tolist() == [[70, 70, 70], [230, 159, 0]]
 
 
 def test_no_opacity_shows_the_image():

@@ -22,7 +22,12 @@ from soma.inference.webui.models import (
     open_image,
 )
 from soma.inference.webui.page import Shown, show
-from soma.inference.webui.server import check_address, import_gradio, is_of_this_machine
+from soma.inference.webui.server import (
+    allowed_hosts,
+    check_address,
+    import_gradio,
+    is_of_this_machine,
+)
 from soma.inference.webui.views import (
     Look,
     boxes_html,
@@ -245,6 +250,7 @@ def test_gradio_that_is_missing_and_a_port_in_use_are_said_in_one_line(monkeypat
             check_address(host, port)
     hosts = ('127.0.0.1', '::1', 'localhost', '0.0.0.0', 'my.machine')
     assert [is_of_this_machine(host) for host in hosts] == [True, True, True, False, False]
+    assert [allowed_hosts(host) == ['*'] for host in hosts] == [False, False, False, True, True]
 
 
 def test_of_a_video_the_first_seconds_are_shown(tmp_path):

@@ -113,7 +113,10 @@ def plain_checkpoint(config, path):
     """Write the model of a config with random weights, all of them and without an adapter."""
     config = copy.deepcopy(config)
     use_plain_model(config)
-    write_checkpoint({'state_dict': build_model(config).state_dict()}, path)
+    state = build_model(config).state_dict()
+    if (levels := state.get('level_embed')) is not None:  # DINO leaves it as the memory was
+        levels.normal_()
+    write_checkpoint({'state_dict': state}, path)
     return path
 
 

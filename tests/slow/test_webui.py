@@ -10,6 +10,7 @@ import socket
 import sys
 import urllib.error
 import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -269,6 +270,11 @@ def test_the_server_leaves_nothing_and_asks_nobody(pair, monkeypatch, tmp_path):
     with serving(Site(pair[:1]), port=port) as address:
         assert [path.name[:11] for path in (tmp_path / 'temporary').iterdir()] == ['soma_webui_']
         assert urllib.request.urlopen(address).status == 200
+        for host, code in ((f'localhost:{port}', 200), (f'elsewhere.example:{port}', 400)):
+            connection = HTTPConnection('127.0.0.1', port)
+            connection.request('GET', '/config', headers=dict(Host=host))
+            assert connection.getresponse().status == code
+            connection.close()
     assert sorted(tmp_path.rglob('*')) == [tmp_path / 'home', tmp_path / 'temporary']
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(address)

@@ -3,7 +3,7 @@ import warnings
 
 import pytest
 
-from soma.utils.noise import is_not_noise, without_prints, without_warnings
+from soma.utils.noise import is_no_detail, is_not_noise, without_prints, without_warnings
 
 
 def test_other_prints_pass(capsys):
@@ -21,7 +21,7 @@ def test_other_prints_pass(capsys):
 
 
 def test_other_warnings_pass():
-    noise = 'torch.meshgrid: in an upcoming release, it will be required'
+    noise = 'For binary segmentation, we suggest using`out_channels = 1` to define'
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         with without_warnings():
@@ -42,4 +42,6 @@ def test_other_warnings_pass():
 )
 def test_other_lines_of_the_log_pass(message, passes):
     record = logging.LogRecord('mmengine', logging.WARNING, 'file', 1, message, None, None)
-    assert is_not_noise(record) == passes
+    assert is_not_noise(record) == passes and is_no_detail(record)
+    record.msg = 'optimizer group 0: lr=1, 8 parameters'
+    assert is_not_noise(record) and not is_no_detail(record)

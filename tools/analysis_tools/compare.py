@@ -18,7 +18,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Compare, print the table."""
     args = parse_args()
-    from soma.evaluation.compare import compare  # here, so that --help need not wait
+    from comparison import compare  # here, so that --help need not wait
+
     from soma.utils.tables import as_text
 
     with command():

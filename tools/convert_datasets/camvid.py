@@ -6,6 +6,6 @@ from soma.utils.cli import parse_conversion
 
 if __name__ == '__main__':
     args = parse_conversion('camvid', __doc__, subset=False)
-    from soma.datasets.prepare.convert import main  # here, so that --help need not wait
+    from conversion import main  # here, so that --help need not wait
 
     sys.exit(main(args))

@@ -1,11 +1,25 @@
 """Make COCO's JSON of YOLO's boxes, or of the polygons around them: a file a split."""
 
 import sys
+from pathlib import Path
 
-from soma.utils.cli import parse_conversion
+from soma.utils.cli import command, parse_conversion
+
+
+def main() -> int:
+    """Convert, print; returns 1 if an image was left out."""
+    args = parse_conversion('yolo', __doc__, subset=False)
+    from conversion import print_summary  # here, so that --help need not wait
+
+    from soma.datasets.prepare.convert_yolo import convert_yolo
+
+    out = Path(args.out or args.root)
+    with command():
+        summary = convert_yolo(args.root, out, args.nproc)
+    print_summary(args.dataset, summary, out)
+    print(f"for a config: DomainCocoDataset, data_root='{out}', data_prefix=dict(img='')")
+    return 1 if summary.failures else 0
+
 
 if __name__ == '__main__':
-    args = parse_conversion('yolo', __doc__, subset=False)
-    from soma.datasets.prepare.convert_yolo import main  # here, so that --help need not wait
-
-    sys.exit(main(args))
+    sys.exit(main())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import time
@@ -11,15 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from rich.console import Console
-
 from ...io.files import InputError, check_folder, write_json
-from ...utils.cli import command
 from ...utils.parallel import run_parallel
-from ...utils.tables import as_text
-from ..lists import parse_subset, write_subset
 from .convert_files import Job, run_job
-from .counts import Counts, counts_table
+from .counts import Counts
 from .layouts import LAYOUTS
 
 REPORT = 'conversion.json'
@@ -156,42 +150,3 @@ def link_folder(link: Path, folder: Path) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
     link.unlink(missing_ok=True)
     link.symlink_to(folder.resolve(), target_is_directory=True)
-
-
-def show_summary(name: str, summary: Summary, out: Path) -> Console:
-    """Print what a conversion did; returns where it was printed."""
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    console.print(as_text(counts_table({name: summary.counts})))
-    for title, files in (('failed', summary.failures), ('odd', summary.remarks)):
-        for path, reason in list(files.items())[:10]:
-            console.print(f'{title}: {path} {reason}')
-        if len(files) > 10:
-            console.print(f'... {len(files) - 10} more: {out / REPORT}')
-    console.print(str(summary))
-    return console
-
-
-def main(args: argparse.Namespace) -> int:
-    """Run a conversion script.
-
-    Args:
-        args: What :func:`soma.utils.cli.parse_conversion` returned.
-
-    Returns:
-        The exit code: 1 if a file could not be converted.
-    """
-    name, subset, seed = args.dataset, args.subset, args.seed
-    with command():
-        subset = subset and parse_subset(subset)
-    out = Path(args.out or args.root)
-    with command(False, ImportError):
-        summary = convert_dataset(name, args.root, out, args.nproc)
-    console = show_summary(name, summary, out)
-    if summary.failures:
-        console.print('tools/check_data.py CONFIG --fix-list writes lists without what failed')
-    if subset:
-        with command():
-            place = Path(args.root), *LAYOUTS[name].train, out
-            path = write_subset(subset, summary.images, *place, 1 if seed is None else seed)
-        console.print(f'images in {path}: {len(path.read_text().splitlines())}')
-    return 1 if summary.failures else 0

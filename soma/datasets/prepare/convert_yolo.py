@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -17,11 +16,10 @@ import yaml
 from PIL import Image
 
 from ...io.files import InputError, atomic_path, check_folder, write_json
-from ...utils.cli import command
 from ...utils.parallel import run_parallel
 from ..image_files import list_files, without_suffix
 from ..label_files import shown_size, why_unreadable
-from .convert import REPORT, Summary, link_folder, show_summary
+from .convert import REPORT, Summary, link_folder
 from .counts import Counts
 
 SPLITS = ('train', 'val', 'valid', 'test')
@@ -284,17 +282,3 @@ def _write(
     with atomic_path(path) as temporary:
         temporary.write_text(text)
     return True
-
-
-def main(args: argparse.Namespace) -> int:
-    """Run the script, with the arguments that ``parse_conversion`` returned.
-
-    Returns:
-        The exit code: 1 if an image was left out.
-    """
-    out = Path(args.out or args.root)
-    with command():
-        summary = convert_yolo(args.root, out, args.nproc)
-    show_summary(args.dataset, summary, out)
-    print(f"for a config: DomainCocoDataset, data_root='{out}', data_prefix=dict(img='')")
-    return 1 if summary.failures else 0

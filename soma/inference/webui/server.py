@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
@@ -61,6 +59,17 @@ def is_of_this_machine(host: str) -> bool:
     return host == 'localhost'
 
 
+def allowed_hosts(host: str) -> list[str]:
+    """The names by which a browser may ask for what is served at an address.
+
+    On this machine alone they are its own: a page from elsewhere, whose name is made to lead here,
+    cannot read what is shown.
+    """
+    if not is_of_this_machine(host):
+        return ['*']
+    return ['localhost', '127.0.0.1', '[::1]', host]
+
+
 @contextmanager
 def serving(site: Site, host: str = '127.0.0.1', port: int = 7860) -> Iterator[str]:
     """Serve a page as long as the body runs.
@@ -77,7 +86,11 @@ def serving(site: Site, host: str = '127.0.0.1', port: int = 7860) -> Iterator[s
         InputError: If gradio is not installed, or nothing can be served there.
     """
     gr = import_gradio()
+    from starlette.middleware import Middleware  # which gradio needs, too
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
     check_address(host, port)
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts(host))
     with tempfile.TemporaryDirectory(prefix='soma_webui_') as folder:
         work = Path(folder).resolve()
         # uploads and all that gradio keeps
@@ -88,6 +101,7 @@ def serving(site: Site, host: str = '127.0.0.1', port: int = 7860) -> Iterator[s
             _, address, _ = blocks.launch(
                 server_name=host,
                 server_port=port,
+                app_kwargs=dict(middleware=[hosts]),
                 max_file_size=site.max_mb * 10**6,
                 # nothing from outside, nothing to outside
                 allowed_paths=[str(work)],
@@ -108,17 +122,3 @@ def serving(site: Site, host: str = '127.0.0.1', port: int = 7860) -> Iterator[s
                 yield address
             finally:
                 blocks.close(verbose=False)
-
-
-def serve(site: Site, host: str, port: int) -> None:
-    """Serve a page until the user interrupts.
-
-    Raises:
-        InputError: As for :func:`serving`.
-    """
-    if not is_of_this_machine(host):
-        everyone = 'everyone who reaches this machine can use the page, without a password'
-        sys.stderr.write(f'warning: at {host} {everyone}\n')
-    with serving(site, host, port) as address, suppress(KeyboardInterrupt):
-        print(f'{address} shows {" and ".join(site.titles)}; Ctrl-C ends it', flush=True)
-        threading.Event().wait()

@@ -1,4 +1,4 @@
-"""Several tests of the same data side by side."""
+"""What ``compare.py`` shows of several tests of the same data: a table, charts and a page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from ..io.files import InputError, check_folder
-from ..io.reports import REPORT, find_report, read_report
-from ..utils.tables import save_bars
-from .domain_metric import cell, table_of
-from .page import Cell, Section, save_page
-from .pictures import png_uri
-from .plots import save_changes
+from soma.io.files import InputError, check_folder
+from soma.io.reports import REPORT, find_report, read_report
+from soma.utils.page import Cell, Section, png_uri, save_page, short_paths
+from soma.utils.tables import cell, panels, save_bars, save_figure, table_of
 
 
 class Comparison(NamedTuple):
@@ -93,7 +90,7 @@ def compare(
     values = np.stack([_numbers(report, reports[0]) for report in reports])
     made = Comparison(names, reports[0]['score'], columns[1:], classes, totals, values)
     _draw(out, made)
-    _save_page(out, made, [*zip(names, map(str, files), strict=True)])
+    _save_page(out, made, [*zip(names, short_paths(files), strict=True)])
     return _table(made), out / 'compare.html'
 
 
@@ -161,11 +158,49 @@ def _draw(out: Path, made: Comparison) -> None:
     bars = dict(zip(made.names, made.values[:, count], strict=True))
     title = f'{average} of each domain'
     save_bars(out / 'domains.png', bars, made.columns, f'{average} (%)', title)
-    panels = {
+    domains = {
         f'{made.score}, {column}': made.values[:, :count, index]
         for index, column in enumerate(made.columns)
     }
-    save_changes(out / 'classes.png', panels, made.classes, made.names)
+    _save_changes(out / 'classes.png', domains, made.classes, made.names)
+
+
+def _save_changes(
+    path: Path, domains: Mapping[str, np.ndarray], classes: Sequence[str], names: Sequence[str]
+) -> None:
+    """Draw the score of each class in several tests, an arrow from the first test to each.
+
+    Args:
+        path: The PNG file.
+        domains: Scores in percent ``(tests, classes)`` by domain; NaN is left out.
+        classes: Their names.
+        names: Of the tests.
+    """
+    from matplotlib import colormaps
+    from matplotlib.lines import Line2D
+
+    colours = colormaps['tab10'].colors
+    height = max(2.2, 0.27 * len(classes) * max(1, 0.6 * (len(names) - 1)) + 1)
+    figure, parts = panels(len(domains), (4.6, height), sharey=True)
+    for axes, (domain, scores) in zip(parts, domains.items(), strict=True):
+        for test, values in enumerate(scores[1:], 1):
+            places = np.arange(len(classes)) + 0.24 * (test - len(names) / 2)
+            colour = colours[test % len(colours)]
+            axes.scatter(scores[0], places, color=colours[0], s=24, zorder=4)
+            axes.scatter(values, places, color=colour, s=24, zorder=4)
+            arrow = dict(arrowstyle='-|>', color=colour, shrinkA=3, shrinkB=3, mutation_scale=9)
+            for start, end, place in zip(scores[0], values, places, strict=True):
+                if abs(end - start) > np.ptp(axes.get_xlim()) / 25:  # no room between nearer dots
+                    axes.annotate('', (end, place), (start, place), arrowprops=arrow)
+        axes.set_yticks(range(len(classes)), classes, fontsize=8)
+        axes.set(title=domain, xlabel='%', ylim=(len(classes) - 0.4, -0.6))
+        axes.grid(alpha=0.3)
+    dots = [
+        Line2D([], [], color=colours[i % len(colours)], marker='o', linestyle='', label=name)
+        for i, name in enumerate(names)
+    ]
+    figure.legend(handles=dots, loc='outside upper center', ncols=4, fontsize='small')
+    save_figure(figure, path)
 
 
 def _save_page(out: Path, made: Comparison, files: Sequence[tuple[str, str]]) -> None:

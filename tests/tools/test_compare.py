@@ -2,9 +2,9 @@ import copy
 import json
 
 import pytest
+from comparison import compare
 from PIL import Image
 
-from soma.evaluation.compare import compare
 from soma.io.files import InputError
 from soma.io.reports import find_report
 
@@ -77,5 +77,7 @@ def test_what_cannot_be_compared_is_refused(write, tmp_path):
     with pytest.raises(FileNotFoundError, match='nowhere does not exist: name a report'):
         find_report(tmp_path / 'nowhere')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(InputError, match=r'empty has no domains_test'):
+    with pytest.raises(
+        InputError, match=r'empty has no domains_test\.json: python tools/test\.py CONFIG CHECK'
+    ):
         find_report(tmp_path / 'empty')

@@ -1,17 +1,16 @@
-"""Small pictures of an image, its ground truth, its prediction, and where that is wrong."""
+"""Thumbnails of an image, its ground truth, its prediction, and where that is wrong."""
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import mmcv
 import numpy as np
 from PIL import Image, ImageDraw
 
 from ..utils.colours import colour_overlay
+from ..utils.page import data_uri
 from .details import SIDE, BoxSets, Maps
 
 SEGMENTED = ('image', 'ground truth', 'prediction', 'wrong in red, unlabelled in black')
@@ -21,7 +20,7 @@ _BLACK = (0, 0, 0)
 
 
 def draw_maps(path: str, maps: Maps, palette: np.ndarray) -> list[np.ndarray]:
-    """Draw what ``SEGMENTED`` names.
+    """Draw what ``SEGMENTED`` names, classes in the colours of the legend alone.
 
     Args:
         path: The image's file.
@@ -29,15 +28,15 @@ def draw_maps(path: str, maps: Maps, palette: np.ndarray) -> list[np.ndarray]:
         palette: RGB colours, shape ``(classes, 3)``, uint8.
 
     Returns:
-        Pictures of shape ``(h, w, 3)``, uint8.
+        Thumbnails of shape ``(h, w, 3)``, uint8.
     """
     label, prediction = maps.unpack()
     image = _read(path, label.shape[::-1])
     grey = np.repeat(image.mean(2, keepdims=True) * 0.45 + 110, 3, 2).astype(np.uint8)
     kinds = np.where(label == prediction, 2, 0)  # wrong, not counted, right: without a colour
     kinds[label == np.iinfo(label.dtype).max] = 1
-    overlays = [colour_overlay(image, values, palette, 0.65) for values in (label, prediction)]
-    return [image, *overlays, colour_overlay(grey, kinds, [_RED, _BLACK], 0.85)]
+    flat = [colour_overlay(grey, values, palette, 1) for values in (label, prediction)]
+    return [image, *flat, colour_overlay(grey, kinds, [_RED, _BLACK], 0.85)]
 
 
 def draw_box_sets(path: str, sets: BoxSets, palette: np.ndarray) -> list[np.ndarray]:
@@ -92,17 +91,8 @@ def _read(path: str, size: Sequence[int] | None = None) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(tuple(size), Image.Resampling.BOX))
 
 
-def jpeg_uri(picture: np.ndarray) -> str:
-    """A picture as the address of an ``<img>``, with the picture in it."""
+def jpeg_uri(thumbnail: np.ndarray) -> str:
+    """A thumbnail as the address of an ``<img>``, with all of it in there."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, 'jpeg', quality=80)
-    return _uri(file.getvalue(), 'jpeg')
-
-
-def png_uri(path: Path) -> str:
-    """The same of a PNG file."""
-    return _uri(path.read_bytes(), 'png')
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
+    Image.fromarray(thumbnail).save(file, 'jpeg', quality=80)
+    return data_uri(file.getvalue(), 'jpeg')

@@ -1,9 +1,11 @@
-"""Writes a page of results that stands alone: tables, plots and pictures in one HTML file."""
+"""Writes a page of results that stands alone: tables, plots and images in one HTML file."""
 
 from __future__ import annotations
 
+import base64
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +38,7 @@ class Cell(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Rows of pictures, each with a caption; a title a column."""
+    """Rows of images, each with a caption; a title a column."""
 
     heading: str
     titles: Sequence[str]
@@ -52,9 +54,9 @@ class Section(NamedTuple):
         columns: Titles of a table.
         rows: Of the table, by name.
         totals: Rows below, which are not sorted.
-        plots: Addresses of pictures.
+        plots: Addresses of images.
         legend: Names and CSS colours.
-        groups: Pictures of images.
+        groups: Thumbnails of images.
     """
 
     heading: str
@@ -89,3 +91,20 @@ def save_page(
     text = template.render(title=title, tiles=tiles, facts=facts, sections=sections)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding='utf-8')
+
+
+def short_paths(paths: Iterable[str | os.PathLike]) -> list[str]:
+    """Files as seen from the deepest folder that has them all; where that is may be private."""
+    paths = [os.path.abspath(path) for path in paths]
+    root = os.path.commonpath([*map(os.path.dirname, paths)])
+    return [os.path.relpath(path, root) for path in paths]
+
+
+def png_uri(path: Path) -> str:
+    """A PNG file as the address of an ``<img>``, with the file in it."""
+    return data_uri(path.read_bytes(), 'png')
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """The same of the content of a file, of the kind ``png`` or ``jpeg``."""
+    return f'data:image/{kind};base64,{base64.b64encode(content).decode()}'
