@@ -442,7 +442,7 @@ def test_options_must_be_pairs(capsys):
 def test_a_missing_config_is_named():
     with pytest.raises(FileNotFoundError, match=r'no config file nowhere\.py'):
         load_config('nowhere.py')
-    with pytest.raises(InputError, match='^configs is a folder: name a config file'):
+    with pytest.raises(InputError, match=r'^configs is a folder: name a config file'):
         load_config('configs')
 
 

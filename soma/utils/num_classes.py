@@ -1,4 +1,4 @@
-"""Writes the one ``num_classes`` at the top of a config into all of its heads."""
+"""Writes the one ``num_classes`` of a config into all of its heads; compares them with data."""
 
 from __future__ import annotations
 
@@ -51,6 +51,38 @@ def write_num_classes(config: Config | Mapping, options: Mapping | None = None) 
         _write_weights(head, place, before, count)
     if not heads and not _is_panoptic(model, count):
         raise InputError(f'num_classes = {count}, but the model has no head with classes')
+
+
+def check_heads(model: Mapping, meta: Mapping, place: str) -> None:
+    """Check that the heads of a model's config tell as many classes apart as data has.
+
+    Arguments and errors are those of :func:`check_count`.
+    """
+    if meta.get('classes') and 'language_model' not in model:  # whose classes are words
+        for head, config in _heads(model, 'model'):
+            check_count(head, config.get('num_classes'), meta, place)
+
+
+def check_count(head: str, count: object, meta: Mapping, place: str) -> None:
+    """Check that a head tells as many classes apart as data has.
+
+    Args:
+        head: Its dotted key.
+        count: Its ``num_classes``; what is no number passes.
+        meta: What the data says of itself, with ``classes``.
+        place: Where the config has the data.
+
+    Raises:
+        InputError: If it is another number.
+    """
+    names = [*meta['classes']]
+    kinds = ('classes', 'thing_classes', 'stuff_classes')
+    if isinstance(count, int) and count not in {len(meta[kind]) for kind in kinds if kind in meta}:
+        listed = ', '.join([*names[:3], '...'] if len(names) > 3 else names)
+        raise InputError(
+            f'{head}.num_classes is {count}, but the data of {place} has {len(names)} classes: '
+            f'{listed}; write num_classes = {len(names)} at the top of the config'
+        )
 
 
 def _heads(node: object, place: str) -> Iterator[tuple[str, dict]]:
