@@ -134,11 +134,6 @@ class DomainSamples:
                 'docs/user_guides/datasets.md says what belongs there'
             )
 
-    def full_init(self) -> None:
-        """List the samples; as :meth:`check_root`."""
-        self.check_root()
-        super().full_init()
-
     def prepare_data(self, idx: int) -> dict | None:
         """Load a sample and put it through the pipeline, as :meth:`run_pipeline`."""
         return self.run_pipeline(self.get_data_info(idx), self.pipeline)

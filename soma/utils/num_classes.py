@@ -44,23 +44,13 @@ def write_num_classes(config: Config | Mapping, options: Mapping | None = None) 
                 f'{key}={value}, but num_classes = {count} at the top of the config is that of all '
                 f'heads: change it there, or by --cfg-options num_classes={value}'
             )
-    heads = dict(_heads(model, 'model'))
+    heads = dict(heads_of(model))
     for place, head in heads.items():
         before = head.get('num_classes')
         head['num_classes'] = count
         _write_weights(head, place, before, count)
     if not heads and not _is_panoptic(model, count):
         raise InputError(f'num_classes = {count}, but the model has no head with classes')
-
-
-def check_heads(model: Mapping, meta: Mapping, place: str) -> None:
-    """Check that the heads of a model's config tell as many classes apart as data has.
-
-    Arguments and errors are those of :func:`check_count`.
-    """
-    if meta.get('classes') and 'language_model' not in model:  # whose classes are words
-        for head, config in _heads(model, 'model'):
-            check_count(head, config.get('num_classes'), meta, place)
 
 
 def check_count(head: str, count: object, meta: Mapping, place: str) -> None:
@@ -85,7 +75,7 @@ def check_count(head: str, count: object, meta: Mapping, place: str) -> None:
         )
 
 
-def _heads(node: object, place: str) -> Iterator[tuple[str, dict]]:
+def heads_of(node: object, place: str = 'model') -> Iterator[tuple[str, dict]]:
     """Dotted key and config of each head with classes, those in other heads too."""
     items = node.items() if isinstance(node, Mapping) else enumerate(node)
     for key, value in items:
@@ -99,7 +89,7 @@ def _heads(node: object, place: str) -> Iterator[tuple[str, dict]]:
             borders = 'boundary_threshold' in value  # mmseg's STDCHead
             if ('num_classes' in value or of_classes) and not borders:
                 yield inner, value
-        yield from _heads(value, inner)
+        yield from heads_of(value, inner)
 
 
 def _is_panoptic(model: Mapping, count: int) -> bool:

@@ -18,7 +18,7 @@ from mmseg.datasets import BaseSegDataset
 
 from ...io.files import InputError
 from ...utils.config import each_dataset
-from ...utils.num_classes import check_heads
+from ...utils.num_classes import check_count, heads_of
 from ...utils.parallel import run_parallel
 from ..coco_files import CocoFile
 from ..image_files import find_images, list_files, without_suffix
@@ -231,10 +231,12 @@ def _list_pairs(part: Part, config: Mapping, model: Mapping, counts_by_domain: b
 
 def _check_heads(part: Part, model: Mapping, meta: Mapping) -> None:
     """Note heads that are for another number of classes than the data has."""
-    try:
-        check_heads(model, meta, part.places[0].split('.')[0])
-    except InputError as error:
-        part.faults.append(Fault('classes', part.places[0], str(error)))
+    of_words = 'language_model' in model or not meta.get('classes')
+    for head, config in () if of_words else heads_of(model):
+        try:
+            check_count(head, config.get('num_classes'), meta, part.places[0].split('.')[0])
+        except InputError as error:
+            part.faults.append(Fault('classes', part.places[0], str(error)))
 
 
 def _labels_without_image(dataset: BaseSegDataset, images: str, labels: str) -> list[Fault]:
