@@ -36,7 +36,7 @@ def repository(tmp_path, monkeypatch):
         (root / file).touch()
     (root / 'config.py').write_text(
         "load_from = 'checkpoints/all.pth'\n"
-        "init_cfg = dict(checkpoint='checkpoints/base.pth', note='data/gta')\n"
+        "model = dict(init_cfg=dict(checkpoint='checkpoints/base.pth', note='data/gta'))\n"
         "datasets = [dict(data_root='data/gta'), (dict(data_root='data/fog'),),"
         " dict(data_root='data/rain')]\n"
     )
@@ -347,8 +347,8 @@ def test_there_are_configs():
 def test_what_is_only_in_the_repository_is_taken_from_there(repository):
     config = load_config(repository / 'config.py')
     assert config.load_from == str(repository / 'checkpoints/all.pth')
-    assert config.init_cfg.checkpoint == str(repository / 'checkpoints/base.pth')
-    assert config.init_cfg.note == 'data/gta'
+    assert config.model.init_cfg.checkpoint == str(repository / 'checkpoints/base.pth')
+    assert config.model.init_cfg.note == 'data/gta'
     first, (second,), third = config.datasets
     assert first.data_root == str(repository / 'data/gta')
     assert second.data_root == str(repository / 'data/fog')
@@ -363,10 +363,14 @@ def test_the_current_folder_comes_first(repository):
 
 
 def test_options_replace_values_before_paths_are_resolved(repository):
-    options = {'init_cfg.checkpoint': 'checkpoints/all.pth', 'work_dir': 'out', 'model.key': 3}
+    options = {
+        'model.init_cfg.checkpoint': 'checkpoints/all.pth',
+        'work_dir': 'out',
+        'model.key': 3,
+    }
     config = load_config(repository / 'config.py', options)
-    assert config.init_cfg.checkpoint == str(repository / 'checkpoints/all.pth')
-    assert config.init_cfg.note == 'data/gta'
+    assert config.model.init_cfg.checkpoint == str(repository / 'checkpoints/all.pth')
+    assert config.model.init_cfg.note == 'data/gta'
     assert config.work_dir == 'out' and config.model.key == 3
 
 
@@ -381,7 +385,7 @@ def test_variables_may_be_named_like_keys(tmp_path):
 
 
 def test_options_that_nothing_reads_are_refused(repository):
-    for key in ('find_unused_parameters', 'train_cfg.max_iters', 'init_cfg.note'):
+    for key in ('find_unused_parameters', 'train_cfg.max_iters', 'model.init_cfg.note'):
         load_config(repository / 'config.py', {key: 1})
     with pytest.raises(InputError, match="nothing reads the key 'trian_cfg': is it 'train_cfg'"):
         load_config(repository / 'config.py', {'trian_cfg.max_iters': 1})
@@ -393,31 +397,37 @@ def test_options_of_the_test_data_are_told_from_others():
     assert without_keys(None, TEST_DATA) == {}
 
 
-def test_a_variable_replaces_what_was_made_of_it_and_nothing_else(tmp_path, monkeypatch):
-    said = []
-    monkeypatch.setattr('mmengine.logging.print_log', lambda text, **_: said.append(text))
-    (tmp_path / 'config.py').write_text(
-        "data_root, fold = 'gta', 0\n"
-        "parts = [dict(data_root=data_root), dict(data_root='fog')]\n"
-        'train_dataloader = dict(dataset=dict(fold=fold, dataset=dict(datasets=parts)))\n'
-        "test_dataloader = dict(dataset=dict(data_root='fog', fold=1))\n"
+def test_a_config_is_evaluated_with_other_values_of_its_variables(tmp_path):
+    (tmp_path / 'base.py').write_text(
+        'iters = 4000\n'
+        'fold, shots = 0, 1\n'
+        'own = dict(fold=fold)\n'
+        'train_cfg = dict(max_iters=iters, val_interval=max(100, iters // 10))\n'
+        "train_dataloader = dict(dataset=dict(data_root='fog', iters=4000))\n"
     )
-    config = load_config(tmp_path / 'config.py', {'data_root': 'else', 'fold': 2})
-    loaders = config.train_dataloader, config.test_dataloader
-    assert [dict(data) for x in loaders for _, data in each_dataset(x.dataset, '')] == [
-        dict(data_root='else'),
-        dict(data_root='fog'),
-        dict(data_root='fog', fold=1),
-    ]
-    places = [place for place, _ in each_dataset(config.train_dataloader.dataset, 'x', True)]
-    assert places == ['x', 'x.dataset', 'x.dataset.datasets.0', 'x.dataset.datasets.1']
-    assert (config.train_dataloader.dataset.fold, config.fold) == (2, 2)
-    assert not said
-    text = (tmp_path / 'config.py').read_text().replace('fold=fold', 'fold=1')
-    (tmp_path / 'config.py').write_text(text)
-    config = load_config(tmp_path / 'config.py', {'fold': 2})
-    assert config.train_dataloader.dataset.fold == 1
-    assert len(said) == 1 and 'fold is a variable of' in said[0]
+    (tmp_path / 'config.py').write_text(
+        "_base_ = './base.py'\nparam_scheduler = [dict(end=_base_.iters)]\n"
+    )
+    config = load_config(tmp_path / 'config.py', {'iters': 2000, 'train_cfg.val_begin': 3})
+    assert config.iters == config.train_cfg.max_iters == config.param_scheduler[0].end == 2000
+    assert (config.train_cfg.val_interval, config.train_cfg.val_begin) == (200, 3)
+    assert config.train_dataloader.dataset == dict(data_root='fog', iters=4000)
+    assert load_config(tmp_path / 'config.py').iters == 4000
+    for key in ('fold', 'own.fold'):  # of several at once, and a part of one
+        message = rf'{key}: {key.split(".")[0]} is a variable of .*config\.py: write it there'
+        with pytest.raises(InputError, match=message):
+            load_config(tmp_path / 'config.py', {key: 2})
+    with pytest.raises(InputError, match="nothing reads the key '_base_'"):
+        load_config(tmp_path / 'config.py', {'_base_': 'x'})
+
+
+def test_datasets_are_named_one_by_one():
+    data = dict(dataset=dict(datasets=[dict(data_root='gta'), dict(dataset=dict(a=1))]))
+    places = dict(each_dataset(data, 'x'))
+    assert places == {
+        'x.dataset.datasets.0': dict(data_root='gta'),
+        'x.dataset.datasets.1.dataset': dict(a=1),
+    }
 
 
 def test_options_must_be_pairs(capsys):
@@ -432,6 +442,8 @@ def test_options_must_be_pairs(capsys):
 def test_a_missing_config_is_named():
     with pytest.raises(FileNotFoundError, match=r'no config file nowhere\.py'):
         load_config('nowhere.py')
+    with pytest.raises(InputError, match=r'^configs is a folder: name a config file'):
+        load_config('configs')
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_file('out', 'config to write, such as my_data.py', place=False)
     parser.add_argument('--method', default='soma', help='folder of configs/ (%(default)s)')
     parser.add_argument('--arch', default='small', help='small, base or large (%(default)s)')
+    parser.add_argument(
+        '--base', metavar='WEIGHTS', help="pretrained weights of that size (default: DINOv2's)"
+    )
     parser.add_argument('--head', help='of masks: semfpn, mask2former or linear (semfpn)')
     parser.add_argument('--classes', nargs='+', metavar='NAME', help='names of the classes')
     parser.add_argument(
@@ -38,7 +41,7 @@ def main() -> None:
     from soma.utils.tables import as_text
 
     with command():
-        recipe = Recipe(args.method, args.arch, args.head, args.iters)
+        recipe = Recipe(args.method, args.arch, args.head, args.iters, args.base)
         data = write_config(
             Path(args.data), Path(args.out), recipe, args.classes, args.val_split, args.nproc
         )

@@ -129,7 +129,7 @@ def _results(report: Mapping | None) -> list:
             task_type=_TASKS[report['score']][0],
             dataset_type=name,
             dataset_name=text,
-            dataset_split='test',
+            dataset_split=_split(report),
             metric_type=_TASKS[report['score']][1],
             metric_name=f'm{report["score"]}',
             metric_value=round(score, 2),
@@ -143,7 +143,11 @@ def _scores(report: Mapping | None) -> str:
         return '## Scores\n\nNone were given.'
     table = [f'| domain | m{report["score"]} (%) |', '| --- | ---: |']
     table += [f'| {_cell(text)} | {score:.2f} |' for _, text, score in rows]
-    return '\n'.join(['## Scores', '', *table])
+    return '\n'.join(['## Scores', '', f'Of the {_split(report)} images.', '', *table])
+
+
+def _split(report: Mapping) -> str:
+    return str(report.get('split', 'test'))
 
 
 def _summary(checkpoint: Checkpoint, sharing: Sharing, size: int) -> str:

@@ -152,8 +152,9 @@ class DomainDataset(DomainSamples, CityscapesDataset):
         """List the samples as mmseg makes them, with the ``domain``.
 
         Raises:
-            FileNotFoundError: If there is no image, or no file that is to list them.
+            FileNotFoundError: If there is no image, no file that is to list them, or no data root.
         """
+        self.check_root()
         images, labels = (self.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
         pairs = self._listed() if self.ann_file else [*self.images().items()]
         if not pairs:

@@ -120,6 +120,20 @@ class DomainSamples:
             )
         return palette
 
+    def check_root(self) -> None:
+        """Make sure that the data are where the config says.
+
+        Raises:
+            FileNotFoundError: If ``data_root`` is no folder.
+        """
+        root, below = self.data_root, filter(None, self.data_prefix.values())
+        is_local = root and not self.backend_args and '://' not in root
+        if is_local and not any(map(os.path.isdir, (root, *below))):
+            raise FileNotFoundError(
+                f'no folder {root} (data_root of the domain {self.domain}); '
+                'docs/user_guides/datasets.md says what belongs there'
+            )
+
     def prepare_data(self, idx: int) -> dict | None:
         """Load a sample and put it through the pipeline, as :meth:`run_pipeline`."""
         return self.run_pipeline(self.get_data_info(idx), self.pipeline)

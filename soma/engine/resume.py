@@ -8,7 +8,9 @@ import re
 import zipfile
 from pathlib import Path
 
+from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
+from mmengine.runner import Runner
 
 from ..io.checkpoint_files import CheckpointError, read_checkpoint
 from ..io.files import InputError
@@ -27,6 +29,27 @@ def only_file(path: str | os.PathLike) -> str:
         names = ', '.join(file.name for file in files) or 'none'
         raise InputError(f'load_from={path} must fit one file, it fits {names}: name the file')
     return str(files[0])
+
+
+def warn_of_earlier(runner: Runner) -> None:
+    """Warn that a training which starts anew does so beside the checkpoints of another."""
+    hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
+    for hook in [] if runner._resume else hooks:
+        folder = Path(runner.work_dir)
+        folder = Path(hook.out_dir, folder.name) if hook.out_dir else folder
+        pattern = re.compile(''.join(name_pattern(hook)))
+        if earlier := sorted(f.name for f in folder.glob('*') if pattern.fullmatch(f.name)):
+            runner.logger.warning(
+                f'{folder} holds checkpoints of an earlier run ({", ".join(earlier)}): this one '
+                'starts anew beside them and will replace those of the same name; to go on from '
+                'them, stop it and add --resume'
+            )
+
+
+def name_pattern(hook: CheckpointHook) -> tuple[str, str]:
+    """Regular expressions of the names of a hook's checkpoints, and of their suffix."""
+    stem, suffix = map(re.escape, os.path.splitext(hook.filename_tmpl))
+    return re.sub(r'\\\{.*?\\\}', r'\\d+', rf'(best_.+_)?{stem}(-\w{{8}})?'), suffix
 
 
 def newest_checkpoint(work_dir: str | os.PathLike) -> str | None:

@@ -29,7 +29,7 @@ from ..adapters.split import split_together
 from ..checkpoints.heads import choose_heads
 from ..checkpoints.open import open_for_training
 from ..io.checkpoint_files import load_strictly
-from ..io.files import CheckpointError, InputError, atomic_path
+from ..io.files import CheckpointError, InputError, atomic_path, check_folder
 from ..models.build import base_prefix, plain_model
 from ..ops.install import install_attention
 from ..utils.config_errors import naming_keys
@@ -45,7 +45,7 @@ from .hooks.missed_validation import MissedValidationHook
 from .hooks.seed import SeedHook
 from .hooks.training_only import without_training_hooks
 from .lock import is_locked, locked
-from .resume import newest_checkpoint, only_file
+from .resume import newest_checkpoint, only_file, warn_of_earlier
 
 
 def _leave_group() -> None:
@@ -79,11 +79,12 @@ class SomaRunner(Runner):
         """Check a config, then build the runner from it.
 
         Raises:
-            InputError: If something is wrong with the config.
+            InputError: If something is wrong with the config, or with its work dir.
         """
         write_num_classes(cfg)
         check_config(cfg)
         with naming_keys(cfg):
+            check_folder(cfg['work_dir'])
             return super().from_cfg(cfg)
 
     def train(self) -> nn.Module:
@@ -99,6 +100,7 @@ class SomaRunner(Runner):
             )
         with naming_keys(self.cfg), ExitStack() as self._folders:
             self.hold(self.work_dir)
+            warn_of_earlier(self)
             return super().train()
 
     def hold(self, folder: str) -> None:

@@ -45,8 +45,8 @@ def prepare_test(
         use_test_data(config, args.test_data, options)
     if not config.get('test_evaluator'):
         raise InputError(f'{args.config} has no test_evaluator: name other data with --test-data')
-    for folder in filter(None, (config.work_dir, args.show_dir)):
-        check_folder(folder)
+    if args.show_dir:
+        check_folder(args.show_dir)
     _write_predictions(config, args.out)
     if args.show_dir or args.show:
         draw = dict(out_dir=args.show_dir, show=args.show, wait_time=args.wait_time)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mmengine.runner import Runner
 
 from ..io.files import write_json
 from ..models.build import plain_model
+from ..utils.config import each_dataset
 from ..utils.tables import save_bars, table_of
 from .domain_metric import DomainMetric
 from .results import Results, save_results, save_table
@@ -68,8 +70,9 @@ class DomainReportHook(Hook):
         for metric in evaluator.metrics:
             if report := getattr(metric, 'report', None):
                 path = _path(runner, name, metric.prefix)
+                split = facts['split'] if facts else 'validation'
                 tested = {'tested': facts} if facts else {}
-                write_json({**report, **tested}, path.with_suffix('.json'))
+                write_json({**report, 'split': split, **tested}, path.with_suffix('.json'))
                 save_chart(path.with_suffix('.png'), report)
                 if facts:
                     save_table(path.with_suffix('.csv'), report)
@@ -101,8 +104,18 @@ def _facts(runner: Runner) -> dict[str, str]:
         'config': str(runner.cfg.filename or runner.experiment_name),
         **runner.message_hub.runtime_info.get('tested', {}),  # as the script has told
         'model': ', '.join(names),
+        'split': _tested_split(runner.cfg),
         'date': f'{datetime.now():%Y-%m-%d %H:%M}',
     }
+
+
+def _tested_split(config: Mapping) -> str:
+    """``'validation'`` if a config tests on the images that it validates on, else ``'test'``."""
+    splits = []
+    for name in ('val_dataloader', 'test_dataloader'):
+        parts = each_dataset((config.get(name) or {}).get('dataset'), '')
+        splits.append([{k: v for k, v in part.items() if k != 'pipeline'} for _, part in parts])
+    return 'validation' if splits[0] == splits[1] else 'test'
 
 
 def save_chart(path: Path, report: dict) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from difflib import get_close_matches
 from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 from ..io.files import InputError
 from .num_classes import write_num_classes
@@ -40,27 +42,22 @@ TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
 _PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
 
 
-def each_dataset(
-    config: Mapping | None, place: str, wrappers: bool = False
-) -> Iterator[tuple[str, Mapping]]:
+def each_dataset(config: Mapping | None, place: str) -> Iterator[tuple[str, Mapping]]:
     """Dotted key and config of each dataset, those in ``ConcatDataset`` ... one by one.
 
     Args:
         config: The ``dataset`` of a data loader.
         place: Its dotted key.
-        wrappers: Whether to name ``ConcatDataset`` ..., too, before what they hold.
     """
     if not config:
         return
-    children = None
     if 'datasets' in config:
-        children = {f'{place}.datasets.{i}': child for i, child in enumerate(config['datasets'])}
+        for index, child in enumerate(config['datasets']):
+            yield from each_dataset(child, f'{place}.datasets.{index}')
     elif 'dataset' in config:
-        children = {f'{place}.dataset': config['dataset']}
-    if wrappers or children is None:
+        yield from each_dataset(config['dataset'], f'{place}.dataset')
+    else:
         yield place, config
-    for inner, child in (children or {}).items():
-        yield from each_dataset(child, inner, wrappers)
 
 
 def test_dataset(config: Mapping) -> Mapping:
@@ -79,9 +76,8 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
 
     Args:
         path: The file.
-        options: Values that replace the file's, by dotted key (``--cfg-options``). One for a
-            variable of the file is one for the datasets that have an argument of its name with its
-            value, too (``fold=2``).
+        options: Values that replace the file's, by dotted key (``--cfg-options``). The file and
+            its bases are evaluated with those of their variables (``fold=2``).
 
     Returns:
         The config. ``work_dir`` defaults to ``work_dirs/<name of the file>``.
@@ -92,19 +88,18 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     """
     from mmengine.config import Config
 
-    path = Path(path)
+    path, options, known = Path(path), dict(options or {}), _known_keys()
+    if path.is_dir():
+        raise InputError(f'{path} is a folder: name a config file (tools/new_config.py writes one)')
     if not path.is_file():
         raise FileNotFoundError(f'no config file {path}')
     try:
-        config = Config.fromfile(str(path))
+        with _evaluated_with(without_keys(options, known | {'_base_'})) as evaluated:
+            config = Config.fromfile(str(path))
     except Exception as error:  # a config is Python, which can raise anything
         reason = f'{type(error).__name__}: {error}'.partition('\n')[0]
         raise InputError(f'{path} cannot be read: {reason}') from error
-    options = dict(options or {})
-    _check_keys(config, options, path)
-    for key, value in options.items():
-        for data in _made_of(config, key):
-            data[key] = value
+    _check_keys(config, [key for key in options if key not in evaluated], known, path)
     try:
         config.merge_from_dict(options)
     except (KeyError, TypeError, AttributeError) as error:  # a place that is not there
@@ -120,16 +115,47 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     return config
 
 
-def _check_keys(config: Config, options: Iterable[str], path: Path) -> None:
-    """Refuse keys at the top that nothing reads.
+@contextmanager
+def _evaluated_with(options: Mapping) -> Iterator[set[str]]:
+    """Have mmengine evaluate config files with other values of their variables.
 
-    A config may have variables of its own there, so that only a new one of an option, and one of
-    the file that is almost a known key, is an error.
+    Args:
+        options: The values by name.
+
+    Yields:
+        The names that a file gave a value to, and that have the other one instead.
     """
-    from mmengine.logging import print_log
+    from mmengine.config.config import RemoveAssignFromAST
+
+    evaluated = set()
+
+    class Replacing(RemoveAssignFromAST):
+        def visit_Module(self, module: ast.Module) -> ast.AST:
+            for node in module.body:
+                match node:
+                    case ast.Assign(targets=[ast.Name(id=name)]) if name in options:
+                        value = ast.parse(repr(options[name]), mode='eval').body
+                        node.value = ast.copy_location(value, node.value)
+                        evaluated.add(name)
+            return self.generic_visit(ast.fix_missing_locations(module))
+
+    with patch('mmengine.config.config.RemoveAssignFromAST', Replacing):
+        yield evaluated
+
+
+def _known_keys() -> set[str]:
+    """The keys at the top of a config that something reads."""
     from mmengine.runner import Runner
 
-    known = {*inspect.signature(Runner.__init__).parameters, *_OTHER_KEYS} - {'self', 'cfg'}
+    return {*inspect.signature(Runner.__init__).parameters, *_OTHER_KEYS} - {'self', 'cfg'}
+
+
+def _check_keys(config: Config, options: Iterable[str], known: set[str], path: Path) -> None:
+    """Refuse keys at the top that nothing reads, and options that come too late.
+
+    A config may have variables of its own there, so that of the file one that is almost a known
+    key is an error.
+    """
     for key in config:
         close = get_close_matches(key, known, 1, 0.9)
         if close and not key.startswith(tuple(known)):  # as test_dataloader2 does
@@ -142,24 +168,7 @@ def _check_keys(config: Config, options: Iterable[str], path: Path) -> None:
             close = get_close_matches(top, known | config.keys(), 1)
             hint = f': is it {close[0]!r}?' if close else ''
             raise InputError(f'--cfg-options {key}: nothing reads the key {top!r}{hint}')
-        if _made_of(config, key):
-            continue
-        print_log(
-            f'--cfg-options {key}: {top} is a variable of {path}; what was made of it there stays',
-            logger='current',
-            level=logging.WARNING,
-        )
-
-
-def _made_of(config: Config, variable: str) -> list[Mapping]:
-    """The datasets that have an argument with the name and the value of a variable."""
-    loaders = [config.get(f'{split}_dataloader') or {} for split in ('train', 'val', 'test')]
-    return [
-        data
-        for loader in loaders
-        for _, data in each_dataset(loader.get('dataset'), '', wrappers=True)
-        if variable in config and variable in data and data[variable] == config[variable]
-    ]
+        raise InputError(f'--cfg-options {key}: {top} is a variable of {path}: write it there')
 
 
 def without_keys(options: Mapping | None, keys: Iterable[str]) -> dict:

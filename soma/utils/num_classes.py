@@ -1,4 +1,4 @@
-"""Writes the one ``num_classes`` at the top of a config into all of its heads."""
+"""Writes the one ``num_classes`` of a config into all of its heads; compares them with data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def write_num_classes(config: Config | Mapping, options: Mapping | None = None) 
                 f'{key}={value}, but num_classes = {count} at the top of the config is that of all '
                 f'heads: change it there, or by --cfg-options num_classes={value}'
             )
-    heads = dict(_heads(model, 'model'))
+    heads = dict(heads_of(model))
     for place, head in heads.items():
         before = head.get('num_classes')
         head['num_classes'] = count
@@ -53,7 +53,29 @@ def write_num_classes(config: Config | Mapping, options: Mapping | None = None) 
         raise InputError(f'num_classes = {count}, but the model has no head with classes')
 
 
-def _heads(node: object, place: str) -> Iterator[tuple[str, dict]]:
+def check_count(head: str, count: object, meta: Mapping, place: str) -> None:
+    """Check that a head tells as many classes apart as data has.
+
+    Args:
+        head: Its dotted key.
+        count: Its ``num_classes``; what is no number passes.
+        meta: What the data says of itself, with ``classes``.
+        place: Where the config has the data.
+
+    Raises:
+        InputError: If it is another number.
+    """
+    names = [*meta['classes']]
+    kinds = ('classes', 'thing_classes', 'stuff_classes')
+    if isinstance(count, int) and count not in {len(meta[kind]) for kind in kinds if kind in meta}:
+        listed = ', '.join([*names[:3], '...'] if len(names) > 3 else names)
+        raise InputError(
+            f'{head}.num_classes is {count}, but the data of {place} has {len(names)} classes: '
+            f'{listed}; write num_classes = {len(names)} at the top of the config'
+        )
+
+
+def heads_of(node: object, place: str = 'model') -> Iterator[tuple[str, dict]]:
     """Dotted key and config of each head with classes, those in other heads too."""
     items = node.items() if isinstance(node, Mapping) else enumerate(node)
     for key, value in items:
@@ -67,7 +89,7 @@ def _heads(node: object, place: str) -> Iterator[tuple[str, dict]]:
             borders = 'boundary_threshold' in value  # mmseg's STDCHead
             if ('num_classes' in value or of_classes) and not borders:
                 yield inner, value
-        yield from _heads(value, inner)
+        yield from heads_of(value, inner)
 
 
 def _is_panoptic(model: Mapping, count: int) -> bool:

@@ -233,6 +233,7 @@ def test_the_page_has_the_metadata_of_the_hub(trained, shared):
     )
     assert {'soma', 'semantic-segmentation'} <= {*data.tags} and data.model_name == 'streets'
     scores = {result.dataset_name: result.metric_value for result in data.eval_results}
+    assert {result.dataset_split for result in data.eval_results} == {'validation'}
     expected = {name: round(domain['mIoU'], 2) for name, domain in report['domains'].items()}
     assert scores == {**expected, 'mean of citys, fog': round(report['mean']['mIoU'], 2)}
     assert {result.metric_type for result in data.eval_results} == {'mean_iou'}

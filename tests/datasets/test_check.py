@@ -11,7 +11,9 @@ from mmengine.registry import MODELS
 from PIL import Image
 from raw_data import write_raw_data
 
-from soma.datasets.prepare.check import smallest_side
+from soma.datasets.prepare.check import Part, smallest_side
+from soma.datasets.prepare.check_files import Fault
+from soma.datasets.prepare.check_report import fault_lines
 from soma.datasets.prepare.convert import convert_dataset
 from soma.utils.config import load_config
 
@@ -102,10 +104,10 @@ def spoil(data):
         path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
         return str(path)
 
-    def exif(path):
+    def exif(path, orientation):
         with Image.open(path) as image:
             tag = image.getexif()
-            tag[0x0112] = 6
+            tag[0x0112] = orientation
             image.save(path, exif=tag)
         return str(path)
 
@@ -124,7 +126,8 @@ def spoil(data):
     change(label(3), np.transpose)
     planted[str(image(3))] = 'transposed'
     jpegs = sorted((data / 'bdd100k/images/10k/val').glob('*.jpg'))
-    turned = exif(jpegs[0])
+    exif(jpegs[0], 6)  # its mask lies as it is shown or as it is stored: the sizes tell
+    turned = exif(jpegs[2], 3)
     planted[change(label(4), wrong_value)] = 'values'
     planted[change(label(5), lambda array: array.astype(np.uint16) + 300)] = 'values'
     planted[cut(image(6))] = 'unreadable'
@@ -165,8 +168,33 @@ def test_an_empty_domain_is_found(data, run_here):
     code, report = check(run_here, data)
     assert code == 1
     (fault,) = report['val bdd']['faults']
-    assert fault['kind'] == 'empty' and fault['file'] == str(data / 'bdd100k')
+    assert (fault['kind'], fault['file']) == ('empty', 'val_dataloader.dataset.datasets.0')
     assert 'domain bdd' in fault['text']
+
+
+def test_moved_data_and_heads_for_other_classes_are_found(data, run_here):
+    (data / 'list.txt').write_text('00001\n00002\n')
+    train_on(data, data_root='/nowhere', ann_file=str(data / 'list.txt'))
+    head = ['model.decode_head.type=FCNHead', 'model.decode_head.num_classes=20']
+    code, report = check(run_here, data, '--cfg-options', *head)
+    (moved,), (other,) = (part['faults'] for part in report.values())
+    assert code == 1 and moved['text'].startswith(
+        'no folder /nowhere (data_root of the domain gta)'
+    )
+    assert other['text'] == (
+        'model.decode_head.num_classes is 20, but the data of val_dataloader has 19 classes: road, '
+        'sidewalk, building, ...; write num_classes = 19 at the top of the config'
+    )
+
+
+def test_what_is_harmless_is_told_once():
+    faults = [Fault('turned', f'{i}.jpg', 'is turned', False) for i in range(12)]
+    faults += [Fault('sizes', f'{i}.jpg', 'differs') for i in range(4)]
+    assert fault_lines([Part('train a', [], faults=faults)]) == [
+        *(f'error: {i}.jpg: differs' for i in range(3)),
+        'error: train a: sizes: 1 more, see report.json',
+        'warning: 0.jpg: is turned (12 such in train a, see report.json)',
+    ]
 
 
 def test_good_pairs_are_listed_and_used(data, run_here, capsys):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from soma.datasets.label_reader import LabelError
 from soma.datasets.prepare.mask_classes import count_values, find_classes, read_table
-from soma.datasets.prepare.new_config import Recipe, methods, write_config
+from soma.datasets.prepare.new_config import Recipe, _test_pipelines, methods, write_config
 from soma.datasets.prepare.own_boxes import find_coco, read_boxes
 from soma.datasets.prepare.own_data import assign_splits, draw_split
 from soma.datasets.prepare.scan import find_pairs, split_of
@@ -204,12 +204,23 @@ def leaves(tmp_path):
 @pytest.mark.parametrize('method', ['soma', 'full', 'rein'])
 def test_a_config_is_written_for_each_method(leaves, tmp_path, method):
     head = 'mask2former' if method == 'rein' else None
-    data = write_config(leaves, tmp_path / 'own.py', Recipe(method, head=head, iters=100))
+    (tmp_path / 'base.pth').touch()
+    recipe = Recipe(method, head=head, iters=300, base=os.path.relpath(tmp_path / 'base.pth'))
+    data = write_config(leaves, tmp_path / 'own.py', recipe)
     assert (data.counts['train'].total, data.counts['val'].total) == (4, 1)
     config = load_config(tmp_path / 'own.py')
     assert config.num_classes == config.model.decode_head.num_classes == 3
-    assert config.train_cfg.max_iters == 100 and config.train_cfg.val_interval == 10
-    assert {s.end for s in config.param_scheduler} == {100}
+    assert config.train_cfg.max_iters == 300 and config.train_cfg.val_interval == 100
+    hooks = config.default_hooks
+    assert (hooks.checkpoint.interval, hooks.logger.interval) == (100, 30)
+    assert {s.end for s in config.param_scheduler} == {300}
+    assert config.model.backbone.init_cfg.checkpoint == str(tmp_path / 'base.pth')
+    resize = dict(type='Resize', scale=(1024, 512), keep_ratio=True)
+    tested = config.test_dataloader.dataset.pipeline
+    assert tested == config.test_pipeline and tested[1] == config.tta_pipeline[1] == resize
+    steps = [step.type for step in config.tta_pipeline]
+    assert steps == ['LoadImageFromFile', 'Resize', 'TestTimeAug']
+    assert '# No folder test: ' in (tmp_path / 'own.py').read_text()
     published = load_config(f'configs/{method}/{method}_dinov2-L_mask2former_gta2cbm_512x512.py')
     adapters = [c.model.backbone.get('adapter') or {} for c in (config, published)]
     assert adapters[0].get('type') == adapters[1].get('type')
@@ -304,9 +315,17 @@ def test_boxes_of_coco_make_a_detector(tmp_path):
     parts = [json.loads((tmp_path / f'own_{s}.json').read_text()) for s in ('train', 'val')]
     assert [len(part['images']) for part in parts] == [4, 1]
     assert [len(part['annotations']) for part in parts] == [8, 2]
-    for sample in first_samples(tmp_path / 'own.py').values():
+    assert config.param_scheduler[0].end == 150
+    transforms = config.tta_pipeline[1].transforms
+    assert [step.scale for step in transforms[0]] == [(512, 512), (640, 640)]
+    assert len(transforms) == 4
+    samples = first_samples(tmp_path / 'own.py')
+    assert samples['test']['inputs'].shape == (3, 512, 512)
+    for sample in (samples['val'], samples['test']):  # one to train on is cut by chance
         boxes = sample['data_samples'].gt_instances
         assert sorted(boxes.labels.tolist()) == [0, 1] and len(boxes.bboxes) == 2
+    with pytest.raises(InputError, match=r'0\.jpg is a file: give the folder of all images'):
+        write_config(root / 'images/0.jpg', tmp_path / 'other.py', Recipe('soma'))
     with pytest.raises(InputError, match='leave --head out'):
         write_config(root, tmp_path / 'other.py', Recipe('soma', head='linear'))
     with pytest.raises(InputError, match="no category 'plum': it has apple, pear"):
@@ -359,12 +378,34 @@ def test_other_folders_get_a_hint(tmp_path, names, message):
         ('own.py', dict(method='sgd'), 'method must be one of bitfit, dora.*sgd'),
         ('own.py', dict(arch='huge'), 'arch must be one of small, base, large'),
         ('own.py', dict(iters=3), 'iters must be at least 10'),
+        ('own.py', dict(base='x.pth'), r"no file x\.pth, and nothing public is called 'x\.pth'"),
+        ('own.py', dict(base='dinov2_vitb14'), 'dinov2_vitb14 does not fit --arch small'),
     ],
 )
 def test_wrong_arguments_are_refused(leaves, tmp_path, out, recipe, message):
     with pytest.raises(InputError, match=message):
         write_config(leaves, tmp_path / out, Recipe(**{'method': 'soma', **recipe}))
     assert not [p for p in tmp_path.iterdir() if p != leaves]
+
+
+@pytest.mark.parametrize(
+    ('size', 'has_boxes', 'scale'),
+    [
+        ((300, 200), False, (1024, 512)),
+        ((600, 900), False, (1200, 600)),
+        ((4032, 3024), False, (2048, 1024)),
+        ((600, 900), True, (900, 900)),
+        ((4032, 3024), True, None),  # that of the base
+    ],
+)
+def test_the_scale_of_tests_follows_the_images(size, has_boxes, scale):
+    codes = [*_test_pipelines({size: 3, (100, 150): 8}, has_boxes).values()]
+    assert (f'scale={scale}' in codes[0]) if scale else not codes
+
+
+def test_weights_are_a_file_or_a_name_of_their_size():
+    assert Recipe('soma', 'base').weights() == 'dinov2_vitb14'
+    assert Recipe('soma', base='dinov2_vits14_reg').weights() == 'dinov2_vits14_reg'
 
 
 def test_nothing_is_written_over(leaves, tmp_path):

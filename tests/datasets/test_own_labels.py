@@ -186,7 +186,8 @@ def test_a_photo_and_labels_that_lie_as_it_is_stored(tmp_path, tag):
     assert np.array_equal(data[1]['gt_seg_map'], turn(LABELS, tag))
     config = Config(dict(train_dataloader=dict(dataset=config_of(tmp_path))))
     (part,) = check_config(config)
-    assert not part.breaks and {fault.kind for fault in part.faults} == {'turned'}
+    told = [fault.kind for fault in part.faults]  # where the sizes do not tell
+    assert not part.breaks and told == (['turned'] * 2 if tag < 5 else [])
 
 
 def test_turns_are_those_of_pillow():

@@ -86,12 +86,16 @@ def test_a_folder_that_cannot_be_written_to_is_named():
 
 def test_checkpoints_of_an_earlier_run_are_named(tiny_config, build_runner, capsys):
     options = {'default_hooks.checkpoint.type': 'AdapterCheckpointHook'}
+    # beyond the end, where both happen all the same
+    options |= {'train_cfg.val_interval': 100, 'default_hooks.checkpoint.interval': 100}
+    options['default_hooks.checkpoint.save_best'] = 'mean_mIoU'
     build_runner(tiny_config, options).train()
     assert 'earlier run' not in capsys.readouterr().out
     Path(tiny_config.work_dir, 'iter_x.pth').touch()  # a user's own
     build_runner(tiny_config, options).train()
-    line = 'work holds checkpoints of an earlier run (iter_4.pth): this one starts anew and will '
-    assert line in capsys.readouterr().out
+    line = 'work holds checkpoints of an earlier run (best_mean_mIoU_iter_4.pth, iter_4.pth): this '
+    log = capsys.readouterr().out
+    assert line in log.splitlines()[0] and log.count(line) == 1
     build_runner(tiny_config, options | {'resume': True}).train()
     assert 'earlier run' not in capsys.readouterr().out
 

@@ -13,6 +13,7 @@ from PIL import Image
 from two_processes import evaluate_in_two
 
 from soma.evaluation import confusion_matrix
+from soma.evaluation.report_hook import _tested_split
 from soma.io.files import InputError
 
 CITYSCAPES = CityscapesDataset.METAINFO['classes']
@@ -311,6 +312,9 @@ def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
     report = json.loads((folder / 'domains_test.json').read_text())
     assert report['domains']['fog']['ECE'] > 0
     assert report['tested']['model'] == 'WindowEncoderDecoder, DINOv2, FCNHead'
+    assert report['split'] == 'validation'
+    runner.cfg.test_dataloader.dataset.datasets[0].domain = 'rain'
+    assert _tested_split(runner.cfg) == 'test'
     assert (folder / 'domains_test.csv').read_text().startswith('class,citys,fog,mean\nroad,')
     for name in ('confusion', 'reliability'):
         assert Image.open(folder / f'domains_test_{name}.png').width > 500

@@ -23,7 +23,10 @@ TRAIN = [
     ('@tiny.py --resume @adapter.safetensors', 'holds no state of training to resume from'),
     ('@tiny.py --resume @text.pth', r'text\.pth is damaged or no checkpoint'),
     ('@tiny.py --resume @bomb.pth', r'bomb\.pth .* wants to call .*mkdir.* --trust'),
-    ('@tiny.py --work-dir @tiny.py', r'tiny\.py'),
+    (
+        '@tiny.py --work-dir @tiny.py',
+        r'nothing can be written to the folder .*tiny\.py \(File exists',
+    ),
     ('@tiny.py --launcher slurm', 'launcher slurm needs srun'),
     ('@tiny.py --launcher mpi', 'launcher mpi needs mpirun'),
 ]
@@ -102,7 +105,10 @@ TRAIN_OPTIONS = [
     ),
     ('load_from=@short.pth', r'short\.pth has other heads .*bias is missing there'),
     ('train_dataloader.dataset.type=Data', r'train_dataloader\.dataset: Data is not in'),
-    ('train_dataloader.dataset.data_root=@nowhere', r'no \*\.png in .*nowhere'),
+    (
+        'train_dataloader.dataset.data_root=@nowhere',
+        r'no folder .*nowhere \(data_root of the domain gta\)',
+    ),
     ('train_dataloader.dataset.img_suffix=.gif', r'no \*\.gif in'),
     ('train_dataloader.dataset.ann_file=@nowhere.txt', r'no list .*nowhere\.txt'),
     ('train_dataloader.dataset.ann_file=@data/lists/none.txt', r'none\.txt'),

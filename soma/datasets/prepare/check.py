@@ -18,6 +18,7 @@ from mmseg.datasets import BaseSegDataset
 
 from ...io.files import InputError
 from ...utils.config import each_dataset
+from ...utils.num_classes import check_count, heads_of
 from ...utils.parallel import run_parallel
 from ..coco_files import CocoFile
 from ..image_files import find_images, list_files, without_suffix
@@ -78,7 +79,7 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
     parts: dict[str, Part] = {}
     names: Counter[str] = Counter()
     with DefaultScope.overwrite_default_scope(config.get('default_scope', 'mmseg')):
-        smallest = smallest_side(config.get('model', {}).get('backbone', {}))
+        model = config.get('model') or {}
         for split in ('train', 'val', 'test'):
             loader = f'{split}_dataloader'
             data = (config.get(loader) or {}).get('dataset')
@@ -93,7 +94,7 @@ def check_config(config: Config, nproc: int = 1) -> list[Part]:
                     names[name] += 1
                     part = Part(f'{name} {names[name]}' if names[name] > 1 else name, [place])
                     counts_by_domain = 'Domain' in str(config.get(f'{split}_evaluator'))
-                    parts[key] = _list_pairs(part, content, smallest, counts_by_domain)
+                    parts[key] = _list_pairs(part, content, model, counts_by_domain)
     if not parts:
         raise InputError('the config has no train, val or test data to check')
     work = [(part, index) for part in parts.values() for index in range(len(part.pairs))]
@@ -185,18 +186,22 @@ def _list_boxes(
         part.faults.append(Fault('no boxes', dataset.ann_file, text, not dataset.test_mode))
 
 
-def _list_pairs(part: Part, config: Mapping, smallest: int, counts_by_domain: bool) -> Part:
+def _list_pairs(part: Part, config: Mapping, model: Mapping, counts_by_domain: bool) -> Part:
     """List the samples of a dataset, and label maps that belong to none."""
+    smallest = smallest_side(model.get('backbone', {}))
     try:
         lazy = {'pipeline': [], 'serialize_data': False, 'lazy_init': True}
         dataset = DATASETS.build({**config, **lazy})
+        if hasattr(dataset, 'check_root'):
+            dataset.check_root()
+        _check_heads(part, model, getattr(dataset, 'metainfo', None) or {})
         if hasattr(dataset, 'list_files') or hasattr(dataset, 'read_file'):  # of mmdet
             _list_boxes(part, dataset, config.get('indices'), smallest)
             return part
         if isinstance(dataset, BaseSegDataset):
             dataset.full_init()
     except FileNotFoundError as error:
-        part.faults.append(Fault('empty', str(config.get('data_root', '')), str(error)))
+        part.faults.append(Fault('empty', part.places[0], str(error)))
         return part
     except (InputError, AssertionError) as error:  # mmseg asserts that a list is there
         part.faults.append(Fault('unusable', part.places[0], str(error)))
@@ -222,6 +227,16 @@ def _list_pairs(part: Part, config: Mapping, smallest: int, counts_by_domain: bo
     if labels is not None and not dataset.ann_file and os.path.isdir(labels):
         part.faults += _labels_without_image(dataset, images, labels)
     return part
+
+
+def _check_heads(part: Part, model: Mapping, meta: Mapping) -> None:
+    """Note heads that are for another number of classes than the data has."""
+    of_words = 'language_model' in model or not meta.get('classes')
+    for head, config in () if of_words else heads_of(model):
+        try:
+            check_count(head, config.get('num_classes'), meta, part.places[0].split('.')[0])
+        except InputError as error:
+            part.faults.append(Fault('classes', part.places[0], str(error)))
 
 
 def _labels_without_image(dataset: BaseSegDataset, images: str, labels: str) -> list[Fault]:

@@ -92,8 +92,7 @@ def check_box_pair(pair: BoxPair) -> tuple[list[Fault], np.ndarray | None]:
     faults += check_smallest(pair.image, sizes[1], pair.smallest)
     if boxes is None:
         return faults, None
-    if stated is not None:
-        faults += check_sizes(pair.image, *sizes, stated)
+    faults += check_sizes(pair.image, *sizes, stated)
     good, oddities = tidy_boxes(boxes, sizes[1], pair.classes)
     # The others are left out while reading, clipped or filtered by the pipelines.
     faults += [

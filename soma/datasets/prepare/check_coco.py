@@ -80,8 +80,7 @@ def check_coco_pair(pair: CocoPair) -> tuple[list[Fault], np.ndarray | None]:
         return [unreadable(pair.image, error)], None
     size = sizes[1]
     faults = check_smallest(pair.image, size, pair.smallest)
-    if pair.entry.size is not None:
-        faults += check_sizes(pair.image, *sizes, pair.entry.size)
+    faults += check_sizes(pair.image, *sizes, pair.entry.size)
     boxes = [box for box in pair.entry.boxes if pair.names[box.category] in pair.classes]
     good, odd = sort_boxes(boxes, size)
     # The others are left out while reading, clipped or filtered by the pipelines.

@@ -62,7 +62,9 @@ def check_pair(pair: Pair) -> tuple[list[Fault], np.ndarray | None]:
     else:
         faults = check_smallest(pair.image, shown, pair.smallest)
     if pair.label is not None and not pair.label.exists():
-        text = f'its labels {pair.label} are missing: tools/convert_datasets makes them'
+        text = f'its labels {pair.label} are missing'
+        if pair.label.stem.endswith('TrainIds'):
+            text += ': tools/convert_datasets makes them'
         faults.append(Fault('no label', str(pair.image), text))
     elif pair.label is not None:
         try:
@@ -108,11 +110,16 @@ def check_smallest(image: Path, size: tuple[int, int], smallest: int) -> list[Fa
     return [Fault('too small', str(image), text)]
 
 
-def check_sizes(image: Path, stored: tuple, shown: tuple, tag: int, labels: tuple) -> list[Fault]:
-    """Compare sizes, which are width and height; images are loaded as they are to be shown."""
+def check_sizes(
+    image: Path, stored: tuple, shown: tuple, tag: int, labels: tuple | None
+) -> list[Fault]:
+    """Compare sizes, which are width and height; images are loaded as they are to be shown.
+
+    Where these do not tell that the labels of a turned image are turned, too, this is told of.
+    """
     file = str(image)
-    if shown == labels:
-        if tag == 1:
+    if labels in (None, shown):
+        if tag == 1 or (labels and stored != shown):
             return []
         text = f'is turned when it is loaded (EXIF orientation {tag}); are its labels, too?'
         return [Fault('turned', file, text, False)]

@@ -32,17 +32,23 @@ def parts_table(parts: list[Part]) -> Table:
 
 
 def fault_lines(parts: list[Part], limit: int = 3) -> list[str]:
-    """Name the first faults of each kind in each dataset, those that break training first."""
+    """Name the first faults of each kind in each dataset, those that break training first.
+
+    Of those that do not, one is named, with their number.
+    """
     kinds: dict[tuple, list[Fault]] = {}
     for part in parts:
         for fault in part.faults:
             kinds.setdefault((not fault.breaks, part.name, fault.kind), []).append(fault)
     lines = [f'warning: {part.name}: {note}' for part in parts for note in part.notes]
     for (harmless, name, kind), faults in sorted(kinds.items()):
-        level = 'warning' if harmless else 'error'
-        lines += [f'{level}: {fault.file}: {fault.text}' for fault in faults[:limit]]
+        if harmless:
+            more = f' ({len(faults)} such in {name}, see report.json)' if len(faults) > 1 else ''
+            lines.append(f'warning: {faults[0].file}: {faults[0].text}{more}')
+            continue
+        lines += [f'error: {fault.file}: {fault.text}' for fault in faults[:limit]]
         if len(faults) > limit:
-            lines.append(f'{level}: {name}: {kind}: {len(faults) - limit} more, see report.json')
+            lines.append(f'error: {name}: {kind}: {len(faults) - limit} more, see report.json')
     return lines
 
 

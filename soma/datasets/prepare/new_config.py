@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS
 from yapf.yapflib import yapf_api
 
 from ...io.files import InputError, atomic_path, check_folder
+from ...io.public import WEIGHTS, named_weights
 from ...utils.config import REPOSITORY, load_config, path_from
 from .own_boxes import find_coco, read_boxes
 from .own_data import OwnData
@@ -37,12 +38,14 @@ class Recipe:
         arch: Size of the backbone.
         head: What predicts, of a segmentor; ``semfpn`` if None.
         iters: Number of steps.
+        base: Pretrained weights, a file or a public name; those of the size if None.
     """
 
     method: str
     arch: str = 'small'
     head: str | None = None
     iters: int = 4000
+    base: str | None = None
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -57,6 +60,25 @@ class Recipe:
                 raise InputError(f'{name} must be one of {listed}, got {value!r}')
         if self.iters < 10:
             raise InputError(f'iters must be at least 10, got {self.iters}')
+        self.weights()
+
+    def weights(self) -> str:
+        """The pretrained weights as a config names them.
+
+        Raises:
+            InputError: If there are none of that name, or those are of another network.
+        """
+        name = ARCHS[self.arch][2]
+        base = self.base or name
+        if (file := Path(base).expanduser()).is_file():
+            return str(file.resolve())
+        try:
+            named_weights(base)
+        except InputError as error:
+            raise InputError(f'no file {base}, and {error}') from error
+        if base in WEIGHTS and base not in (name, f'{name}_reg'):
+            raise InputError(f'{base} does not fit --arch {self.arch}, as {name} does')
+        return base
 
 
 def methods() -> list[str]:
@@ -90,7 +112,8 @@ def write_config(
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        InputError: If ``out`` is no new ``.py`` file, or the folder has nothing to train on.
+        InputError: If ``out`` is no new ``.py`` file, or the folder is none or has nothing to train
+            on.
     """
     if out.suffix != '.py' or not out.stem.isidentifier():
         raise InputError(f'{out} must be called like a file of Python, such as my_data.py')
@@ -98,6 +121,8 @@ def write_config(
     if not 0 < val_split < 1:
         raise InputError(f'val_split must be between 0 and 1, got {val_split}')
     if not root.is_dir():
+        if root.exists():
+            raise InputError(f'{root} is a file: give the folder of all images and masks or JSON')
         raise FileNotFoundError(f'no folder {root}')
     check_folder(out.parent)
     root, out = root.resolve(), out.resolve()
@@ -128,6 +153,12 @@ class _Code(str):
     __slots__ = ()
 
 
+_NO_TEST = {
+    '# No folder test: a test is on the images that choose the best checkpoint\n'
+    'test_dataloader': _Code('val_dataloader')
+}
+
+
 def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool) -> str:
     """The text of the config."""
     letter, *_ = ARCHS[recipe.arch]
@@ -141,10 +172,12 @@ def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool)
     )
     kind = 'DomainCocoDataset' if has_boxes else 'DomainDataset'
     dataset, loaders = dict(type=kind, domain=root.name, **data.options), {}
+    pipelines = _test_pipelines(data.sizes, has_boxes)
     for split, options in data.splits.items():
         DATASETS.build({**dataset, **options, 'lazy_init': True})  # refuses what it cannot use
-        pipeline = 'train_pipeline' if split == 'train' else 'test_pipeline'
-        options = _arguments({**options, 'pipeline': _Code(f'_base_.{pipeline}')})
+        pipeline = 'test_pipeline' if pipelines else '_base_.test_pipeline'
+        pipeline = _Code('_base_.train_pipeline' if split == 'train' else pipeline)
+        options = _arguments({**options, 'pipeline': pipeline})
         loaders[split] = dict(dataset=_Code(f'dict(own_data, {options})'))
     batch = min(2 if has_boxes else 4, data.counts['train'].total)
     statements = {
@@ -152,9 +185,10 @@ def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool)
         'num_classes': len(data.classes),
         'iters': recipe.iters,
         'own_data': dataset,
+        **pipelines,
         'train_dataloader': dict(batch_size=batch, **loaders['train']),
         'val_dataloader': loaders['val'],
-        'test_dataloader': loaders.get('test', _Code('val_dataloader')),
+        **({'test_dataloader': loaders['test']} if 'test' in loaders else _NO_TEST),
         **_training(recipe, has_boxes),
     }
     images = sum(data.sizes.values())
@@ -165,11 +199,34 @@ def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool)
     return yapf_api.FormatCode('\n'.join([title, *lines, '']), style_config=style)[0]
 
 
+def _test_pipelines(sizes: Iterable[tuple[int, int]], has_boxes: bool) -> dict[str, _Code]:
+    """Pipelines to test images of some sizes, with a comment; none if they are the base's."""
+    what, of = ('side', max) if has_boxes else ('short side', min)
+    largest = max(map(of, sizes), default=1024)  # a JSON file need not say sizes
+    side = min(1024, max(512, largest))
+    tta = '[*test_pipeline[:2], _base_.tta_pipeline[1]]'
+    test = f'dict(_base_.test_pipeline[1], scale=({2 * side}, {side})), *_base_.test_pipeline[2:]'
+    if has_boxes:
+        if side == 1024:
+            return {}
+        test = f'dict(_base_.test_pipeline[1], scale=({side}, {side})), '
+        test += f'dict(_base_.test_pipeline[2], size=({side}, {side})), *_base_.test_pipeline[3:]'
+        larger = 5 * side // 4  # as in the base
+        sizes = f'[test_pipeline[1], dict(test_pipeline[1], scale=({larger}, {larger}))]'
+        tta = f'[_base_.tta_pipeline[0], dict(_base_.tta_pipeline[1], transforms=[{sizes}, '
+        tta += '*_base_.tta_pipeline[1].transforms[1:]])]'
+    comment = f'# By the largest {what} of these images, {largest} pixels: from 512 to 1024\n'
+    test = f'[_base_.test_pipeline[0], {test}]'
+    return {f'{comment}test_pipeline': _Code(test), 'tta_pipeline': _Code(tta)}
+
+
 def _training(recipe: Recipe, has_boxes: bool) -> dict:
     """What of a config is the method's: its published one, scaled to the network and the steps."""
-    _, depth, weights = ARCHS[recipe.arch]
+    depth, weights = ARCHS[recipe.arch][1], recipe.weights()
     published = load_config(CONFIGS / _PUBLISHED.format(recipe.method))
     backbone, model = dict(init_cfg=dict(checkpoint=weights)), {}
+    if weights == f'{ARCHS[recipe.arch][2]}_reg':
+        backbone['registers'] = 4
     if (frozen := published.model.backbone.get('frozen_blocks')) is not None:
         backbone['frozen_blocks'] = max(0, depth - _BLOCKS + frozen)
     if adapter := dict(published.model.backbone.get('adapter') or {}):
@@ -183,12 +240,15 @@ def _training(recipe: Recipe, has_boxes: bool) -> dict:
     schedule = Config.fromfile(CONFIGS / '_base_/schedules' / _schedule(has_boxes))
     others = [s for s in published.param_scheduler if not s.type.endswith('LR')]
     hooks = [h for h in published.custom_hooks if 'EMA' in h.type and not has_boxes]
-    interval = _Code('iters // 10')
+    interval = _Code('max(100, iters // 10)')  # after the last step, too
+    shown = _Code('min(50, max(1, iters // 10))')
     result = dict(
         model=dict(backbone=backbone, **model),
         train_cfg=dict(max_iters=_Code('iters'), val_interval=interval),
         param_scheduler=[_steps(dict(s)) for s in [*schedule.param_scheduler, *others]],
-        default_hooks=dict(checkpoint=dict(interval=interval, max_keep_ckpts=1)),
+        default_hooks=dict(
+            checkpoint=dict(interval=interval, max_keep_ckpts=1), logger=dict(interval=shown)
+        ),
     )
     rate = published.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult
     if rate != schedule.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult:
@@ -216,7 +276,9 @@ def _steps(part: dict) -> dict:
 def _share(steps: int) -> int | _Code:
     if steps == 0:
         return 0
-    return _Code('iters' if steps == _STEPS else f'int({steps / _STEPS:g} * iters)')
+    share = f'int({steps / _STEPS:g} * iters)'
+    # a warm-up has its two ends
+    return _Code('iters' if steps == _STEPS else f'max(2, {share})' if steps < 8000 else share)
 
 
 def _code(value: object) -> str:

@@ -17,6 +17,7 @@ from ...adapters.pretrained import base_hash, base_of
 from ...io.checkpoint_files import read_checkpoint, write_checkpoint
 from ...io.files import InputError, atomic_path
 from ...models.build import base_prefix, plain_model
+from ..resume import name_pattern
 
 
 @HOOKS.register_module()
@@ -77,24 +78,15 @@ class AdapterCheckpointHook(CheckpointHook):
             self._follow(runner, kept)
 
     def _tidy(self, runner: Runner) -> None:
-        """Remove what a killed run has left half written; name the checkpoints of another run."""
+        """Remove what a killed run has left half written."""
         if not is_main_process():
             return
-        stem, suffix = map(re.escape, os.path.splitext(self.filename_tmpl))
-        name = re.sub(r'\\\{.*?\\\}', r'\\d+', rf'(best_.+_)?{stem}(-\w{{8}})?')
+        name, suffix = name_pattern(self)
         half = re.compile(rf'\.({name}\.\d+{suffix}|last_checkpoint\.\d+)')
         for folder in {Path(self.out_dir), Path(runner.work_dir)}:
             for file in folder.glob('.*'):
                 if half.fullmatch(file.name):
                     file.unlink()
-        files = Path(self.out_dir).glob('*')
-        earlier = sorted(f.name for f in files if re.fullmatch(name + suffix, f.name))
-        if earlier and not runner._resume:
-            runner.logger.warning(
-                f'{self.out_dir} holds checkpoints of an earlier run ({", ".join(earlier)}): this '
-                'one starts anew and will replace those of the same name; to go on from them, '
-                'stop it and add --resume'
-            )
 
     def _follow(self, runner: Runner, kept: list[int]) -> None:
         """Make the folder what the checkpoint to resume from says, unless it is from another."""

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 from ...adapters.card import Card
 from ...io.files import InputError
 from ...models.build import plain_model
+from ...utils.num_classes import check_count
 from ..checks import schedule_remark
 from ..saved_state import differences, fit_state, training_facts
 
@@ -102,22 +103,13 @@ def check_classes(model: nn.Module, dataset: Dataset, place: str) -> None:
         InputError: If a head is for another number, or it or the padding ignores another label.
     """
     meta = getattr(dataset, 'metainfo', None) or {}
-    classes, ignored = meta.get('classes'), getattr(dataset, 'ignore_index', None)
-    if classes is None or hasattr(model, 'language_model'):
+    ignored = getattr(dataset, 'ignore_index', None)
+    if meta.get('classes') is None or hasattr(model, 'language_model'):
         return
-    counts = {
-        len(meta[key]) for key in ('classes', 'thing_classes', 'stuff_classes') if key in meta
-    }
     for name, module in model.named_modules():
         if not _HEADS.fullmatch(name) or not _is_of_classes(name, module):
             continue
-        count = getattr(module, 'num_classes', None)
-        if isinstance(count, int) and count not in counts:
-            raise InputError(
-                f'model.{name}.num_classes is {count}, but the data of {place} has {len(classes)} '
-                f'classes: {", ".join(list(classes)[:3])} ...; write num_classes = {len(classes)} '
-                'at the top of the config'
-            )
+        check_count(f'model.{name}', getattr(module, 'num_classes', None), meta, place)
         if ignored is not None and getattr(module, 'ignore_index', ignored) != ignored:
             raise InputError(
                 f'model.{name}.ignore_index is {module.ignore_index}, that of the data of {place} '
