@@ -239,7 +239,7 @@ class SomaRunner(Runner):
             else:
                 self.logger.info(f'no checkpoint in {self.work_dir}: training starts anew')
         if self._load_from is not None:
-            self._load_from = only_file(self._load_from)
+            self._load_from = only_file(self._load_from, self._resume)
         super().load_or_resume()
 
     def load_checkpoint(
