@@ -185,7 +185,7 @@ def test_a_shared_adapter_gives_the_same_results(
     )
     assert '8, rank 4' in capsys.readouterr().out
     tests = {
-        'final': ['work/iter_4.pth'],
+        'final': ['work'],  # its last checkpoint
         'average': ['average.pth', '--backbone', 'base.pth'],  # of twice the same
         'adapter': ['a.safetensors', '--backbone', 'base.pth'],
         'published': ['a.safetensors'],  # the base is the one of the config, converted on the fly
