@@ -152,6 +152,13 @@ def test_an_interrupt_is_no_traceback(capsys):
     with pytest.raises(SystemExit, match='130'), command():
         raise KeyboardInterrupt
     assert capsys.readouterr().err == 'interrupted\n'
+    with pytest.raises(SystemExit, match='130'), command():
+        raise KeyboardInterrupt('go on')
+    assert capsys.readouterr().err == 'interrupted; go on\n'
+    full = torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has')
+    message = r'^error: the GPU.s memory is full \(CUDA out of memory. Tried to allocate 2.00 GiB\)'
+    with pytest.raises(SystemExit, match=rf'{message}: take fewer .*--batch 1.*--amp'), command():
+        raise full
 
 
 @pytest.mark.parametrize('script', ['train.py', 'test.py', 'visualize.py'])
@@ -185,7 +192,7 @@ def test_a_shared_adapter_gives_the_same_results(
     )
     assert '8, rank 4' in capsys.readouterr().out
     tests = {
-        'final': ['work/iter_4.pth'],
+        'final': ['work'],  # its last checkpoint
         'average': ['average.pth', '--backbone', 'base.pth'],  # of twice the same
         'adapter': ['a.safetensors', '--backbone', 'base.pth'],
         'published': ['a.safetensors'],  # the base is the one of the config, converted on the fly

@@ -48,12 +48,12 @@ def main() -> None:
     print(as_text(counts_table(data.counts)))
     print('\n'.join(data.lines()))
     tools = shlex.quote(path_from(REPOSITORY / 'tools', Path.cwd()))
-    config, best = shlex.quote(args.out), f'work_dirs/{Path(args.out).stem}/best_*.pth'
+    config, trained = shlex.quote(args.out), shlex.quote(f'work_dirs/{Path(args.out).stem}')
     print(f'{args.out} is written. Next:')
     print(f'  python {tools}/check_data.py {config}')
     print(f'  python {tools}/train.py {config}')
-    print(f'  python {tools}/test.py {config} {best}')
-    print(f'  python {tools}/predict.py {config} {best} NEW_IMAGES')
+    print(f'  python {tools}/test.py {config} {trained}')
+    print(f'  python {tools}/predict.py {config} {trained} NEW_IMAGES')
 
 
 if __name__ == '__main__':

@@ -50,10 +50,13 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Find the images, load the model, predict."""
     args = parse_args()
-    # here, so that --help need not wait
-    from soma.inference.predict import run_predict
-
     with command(args.trust):
+        # here, so that --help need not wait
+        from soma.utils.jobs import interrupt_on_signals
+
+        interrupt_on_signals()  # so that no temporary file stays
+        from soma.inference.predict import run_predict
+
         done = run_predict(args)
         print(done)
         done.check()

@@ -144,7 +144,7 @@ def check_base(
     if force or card.base is None or card.base.hash is None:
         return
     known = _about(card.base)
-    advice = 'give it those' + ('' if force is None else ', or force it (--force)')
+    advice = 'give it those' + ('' if force is None else ', or force it (force=True, --force)')
     base = as_trained(base, card)
     if (digest := base_hash(base)) != card.base.hash:
         rounded = any(value.dtype == torch.bfloat16 for value in base.values())

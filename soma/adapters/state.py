@@ -34,7 +34,7 @@ def card_from_tensors(
     if alpha is not None:
         check_alpha(alpha)
         if adapter is None or 'alpha' not in adapter[1].settings:
-            raise ValueError('there is no adapter that has an alpha: leave --alpha out')
+            raise ValueError('there is no adapter that has an alpha: leave alpha (--alpha) out')
     if adapter is None:
         return card
     method, recognised = adapter

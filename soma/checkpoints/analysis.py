@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..io.files import CheckpointError
 from .checkpoint import Checkpoint
+from .complete import with_known_base
 from .drift import Drift, SpectrumSummary, drift, spectra
 from .matrices import unmatched, weight_matrices
 from .open import open_checkpoint
@@ -66,8 +67,8 @@ def analyze_file(
         checkpoint.check_folds('compared with its base')
     files = [checkpoint, *([] if against is None else [open_checkpoint(against)])]
     if (base or force) and not any(map(_lacks_base, files)):
-        name = '--force' if base is None else '--base'
-        raise CheckpointError(f'{path} holds its pretrained weights: leave {name} out')
+        name = 'force' if base is None else 'base'
+        raise CheckpointError(f'{path} holds its pretrained weights: leave {name} (--{name}) out')
     matrices = matrices_of(checkpoint, base or against, layers, force)
     summaries = spectra(matrices, rank)
     if against is None:
@@ -97,9 +98,8 @@ def matrices_of(
         ValueError: If no layer fits.
     """
     if _lacks_base(checkpoint):
-        if base is None:
-            raise checkpoint.no_base()
-        checkpoint = checkpoint.with_base(base, force)
+        given = base is not None
+        checkpoint = checkpoint.with_base(base, force) if given else with_known_base(checkpoint)
     weights = checkpoint.plain()
     try:
         return weight_matrices(weights, layers, checkpoint.card.prefix)

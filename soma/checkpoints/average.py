@@ -173,7 +173,7 @@ def _check_same(
     if len(hashes) > 1 and not force:
         raise CheckpointError(
             f'{first.path} and {other.path} were trained on different pretrained weights: their '
-            'changes do not add up; pass --force to average them all the same'
+            'changes do not add up; average them all the same with force=True (--force)'
         )
     settings = [card.settings for card in cards]
     if settings[0] != settings[1] and not _low_rank_layers(first):

@@ -18,12 +18,10 @@ from ..io.files import CheckpointError
 from ..io.tensors import check_finite
 from ..models.backbones.dinov2_names import REQUIRED
 from ..models.backbones.dinov2_weights import (
-    PUBLISHED_PATCH,
     check_not_converted,
     convert_dinov2,
     read_pretrained,
 )
-from ..models.build import build_backbone
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ class Checkpoint:
                 checkpoint without an adapter that lacks none.
         """
         if self.base_names and self.card.method is None:
-            raise CheckpointError(f'{self.path} holds all its weights: leave --base out')
+            raise CheckpointError(f'{self.path} holds all its weights: leave base (--base) out')
         weights = {self.card.prefix + n: v for n, v in self.read_base(file, force).items()}
         trained = {n: value for n, value in self.tensors.items() if n not in self.base_names}
         return replace(self, tensors={**weights, **trained})
@@ -161,55 +159,12 @@ class Checkpoint:
         ]
         return replace(base or BaseCard(), names=names) if names else base
 
-    def complete(
-        self,
-        base: str | os.PathLike | None,
-        force: bool,
-        lacks_base: bool | None = None,
-        config: str | os.PathLike | None = None,
-    ) -> Checkpoint:
-        """Add the pretrained weights if a file of them is given.
-
-        Args:
-            base: As for :meth:`with_base`.
-            force: As for :meth:`with_base`.
-            lacks_base: Whether it needs them; if None, where it has none.
-            config: Config file of the model, for :meth:`made_for`.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            CheckpointError: As for :meth:`with_base` and :meth:`made_for`; if no file is given
-                where one is needed, or ``force`` or ``config`` is of no use; if the file is a
-                published one, and nothing says the sizes to convert it to.
-        """
-        if base is None:
-            if lacks_base or (lacks_base is None and not self.base_names):
-                raise self.no_base()
-            self.check_force(base, force)
-            if config is not None:
-                raise CheckpointError(f'{self.path} has its base: leave --config out')
-            return self
-        made = self
-        if config is not None:
-            if self.card.base and self.card.base.tells_sizes:
-                raise CheckpointError(f'{self.path} says its sizes: leave --config out')
-            model, left_out = build_backbone(config)
-            made = self.made_for(model, left_out.prefix)
-        completed = made.with_base(base, force)
-        kernel = completed.tensors.get(f'{self.card.prefix}patch_embed.proj.weight')
-        is_published = kernel is not None and kernel.shape[-1] == PUBLISHED_PATCH
-        if is_published and not (made.card.base and made.card.base.tells_sizes):
-            raise CheckpointError(
-                f'{base} has patches of {PUBLISHED_PATCH} pixels, as published, and {self.path} '
-                'does not say its sizes: name its config (--config), or convert the file first '
-                '(tools/convert_models/convert_dinov2.py)'
-            )
-        return completed
-
     def check_force(self, base: str | os.PathLike | None, force: bool) -> None:
         """Raise a ``CheckpointError`` if there is no base to be forced on it."""
         if force and base is None:
-            raise CheckpointError(f'{self.path} is used without another base: leave --force out')
+            raise CheckpointError(
+                f'{self.path} is used without another base: leave force (--force) out'
+            )
 
     def with_weights(self, weights: Mapping[str, Tensor]) -> Checkpoint:
         """Add the pretrained weights that a model has, by their names in it.
@@ -296,5 +251,5 @@ class Checkpoint:
         file = self.card.base and self.card.base.file
         hint = f' (in training it was {file})' if file else ''
         return CheckpointError(
-            f'{self.path} holds no pretrained weights: name their file with --base{hint}'
+            f'{self.path} holds no pretrained weights: name their file as base (--base){hint}'
         )

@@ -83,5 +83,5 @@ def _check_targets(card: Card, targets: Sequence[str], path: str | os.PathLike) 
     if adapted != named:
         raise CheckpointError(
             f'{path} has its adapter in {" ".join(sorted(adapted))}, not in '
-            f'{" ".join(sorted(named))}: all of it is extracted, without --target_modules'
+            f'{" ".join(sorted(named))}: all of it is extracted, without targets (--target_modules)'
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from dataclasses import replace
@@ -20,6 +21,7 @@ from .open import write_with_card
 from .shared_card import shared_card
 
 FILES = (ADAPTER_FILE, 'README.md')
+logger = logging.getLogger(__name__)
 
 
 def write_shared(
@@ -36,7 +38,7 @@ def write_shared(
 
     Args:
         checkpoint: Training checkpoint or adapter file.
-        folder: Where to; it may exist.
+        folder: Where to; what is written over there is logged.
         repo: Name that the model has on the hub, ``'user/name'``.
         licence: The hub's name of a licence, such as ``'apache-2.0'``, or the address of its text.
         report: The ``domains_test.json`` of ``tools/test.py``, or its work dir, for the scores.
@@ -60,6 +62,9 @@ def write_shared(
     trained_on = _domains(extracted)
     extracted = replace(extracted, card=shared_card(extracted.card, checkpoint))
     paths = [Path(folder).expanduser() / name for name in FILES]
+    if before := [path.name for path in paths if path.is_file()]:
+        logger.warning('%s had %s, which is written over', folder, ' and '.join(before))
+    _say_scores_go(folder, paths[1], report)
     write_with_card(extracted.tensors, extracted.card, paths[0])
     base_model = base_model or published_base(extracted.card.base)
     sharing = Sharing(repo, licence, scores, trained_on, base_model)
@@ -103,6 +108,7 @@ def push_to_hub(
             address = api.create_repo(repo, private=private, exist_ok=True)
             if private and not api.repo_info(repo).private:
                 raise InputError(f'{address} is public: make it private there, or name another')
+            _say_scores_go(address, _page_of(repo), report)
             api.upload_folder(
                 repo_id=repo,
                 folder_path=folder,
@@ -115,9 +121,28 @@ def push_to_hub(
             reason = ' '.join(str(error).split())[:200]
             raise InputError(
                 f'{repo} is not put on the hub ({reason}): hf auth login with a token that may '
-                'write, or write the files into a folder (--to FOLDER) to upload them later'
+                'write, or write the files into a folder (write_shared, --to) to upload them later'
             ) from error
     return str(address)
+
+
+def _page_of(repo: str) -> Path | None:
+    """The page that a model has on the hub; None of a new one."""
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(repo, FILES[1]))
+    except network_errors():
+        return None
+
+
+def _say_scores_go(where: object, page: Path | None, report: str | os.PathLike | None) -> None:
+    """Log that a page, if there is one, had scores and gets none."""
+    if report is not None or page is None or not page.is_file():
+        return
+    if '\nmodel-index:' in page.read_text(errors='replace'):
+        text = '%s had scores on its page and has none now: give the report (--report) for them'
+        logger.warning(text, where)
 
 
 def _check_name(name: str) -> None:

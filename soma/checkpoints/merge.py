@@ -8,6 +8,7 @@ from dataclasses import replace
 from ..adapters.card import Card
 from ..adapters.state import merge_state
 from ..io.files import CheckpointError, check_output
+from .complete import complete
 from .open import open_checkpoint, write_with_card
 
 
@@ -47,9 +48,9 @@ def merge_files(
         raise CheckpointError(f'{adapter} holds no adapter to merge')
     if not keep_adapter:
         checkpoint.check_folds(
-            'merged (but --keep-adapter writes it beside the pretrained weights)'
+            'merged (but keep_adapter, --keep-adapter, writes it beside the pretrained weights)'
         )
-    checkpoint = checkpoint.complete(base, force, config=config)
+    checkpoint = complete(checkpoint, base, force, config)
     checkpoint.check_values()
     card, tensors = checkpoint.card, checkpoint.tensors
     try:  # also with keep_adapter, to know that it fits

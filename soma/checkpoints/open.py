@@ -26,8 +26,11 @@ from ..io.files import CheckpointError
 from ..io.hub import find_adapter
 from ..models.backbones.mit_names import from_segformer
 from ..models.build import LeftOut, plain_model
+from ..utils.config import metainfo_of
 from .checkpoint import Checkpoint
 from .co_detr_names import from_co_detr_release
+from .complete import with_known_base
+from .heads import check_classes, has_other_heads
 
 # From the names of public releases to those of this package; other names stay as they are.
 RENAMINGS = (from_release, from_co_detr_release, from_segformer)
@@ -41,7 +44,8 @@ def open_checkpoint(
     Its tensors are read from the disk only when they are used; the file must stay as it is.
 
     Args:
-        path: The file, or the name of a model on the Hugging Face Hub, ``'user/name'``.
+        path: The file, a folder with it or the name of a model on the Hugging Face Hub
+            (:func:`~soma.io.hub.find_adapter`).
         part: ``'state_dict'`` or ``'ema_state_dict'``; whichever there is, in this order, if None.
         alpha: Scale times rank of an adapter whose file does not say; by default the rank, as in
             the release.
@@ -53,14 +57,14 @@ def open_checkpoint(
         FileNotFoundError: If there is no such file.
         CheckpointError: If it cannot be used, its card is wrong or tells of an adapter that it
             lacks, a value of the adapter is not finite, or ``alpha`` is given and is of no use.
-        InputError: If it cannot be fetched.
+        InputError: If it cannot be found or fetched.
     """
     path = find_adapter(path)
     content = read_checkpoint(path, mmap=True)
     card = read_card(card_of(content), path)
     if alpha is not None and card.method is not None:
         known = card.settings.get('alpha', f'none, that of {card.method}')
-        raise CheckpointError(f'{path} says that its alpha is {known}: leave --alpha out')
+        raise CheckpointError(f'{path} says that its alpha is {known}: leave alpha (--alpha) out')
     tensors = state_dict_of(content, path, part)
     if part == 'ema_state_dict' and 'state_dict' in content:  # it lacks what is frozen
         tensors = {**state_dict_of(content, path, 'state_dict'), **tensors}
@@ -144,9 +148,9 @@ def load_plain(
     Args:
         model: A model without adapters but those that cannot be folded, possibly wrapped for
             several processes or for test-time augmentation.
-        path: The checkpoint.
-        base: File of the pretrained weights; that of ``left_out`` if ``path`` lacks them and this
-            is None.
+        path: As for :func:`open_checkpoint`.
+        base: File of the pretrained weights; if ``path`` lacks them and this is None, that of
+            ``left_out``, or that of the card (:func:`~.complete.with_known_base`).
         force: As for :meth:`Checkpoint.with_base`.
         left_out: What :func:`~soma.models.build.use_plain_model` has taken out of the config.
 
@@ -156,15 +160,22 @@ def load_plain(
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If a file cannot be used, does not fit the model or is of another method
-            than the config's, or one of ``base`` and ``force`` is of no use.
+            or number of classes than the config's, or one of ``base`` and ``force`` is of no use.
     """
     model, left_out = plain_model(model), left_out or LeftOut()
     checkpoint = open_checkpoint(path)
     _check_method(checkpoint, left_out.method)
-    if lacks_base := _lacks_base(checkpoint, model):
-        base = base or left_out.pretrained
-    checkpoint = checkpoint.made_for(model, left_out.prefix).complete(base, force, lacks_base)
-    load_strictly(model, checkpoint.plain(), path)
+    if has_other_heads(model, checkpoint):
+        check_classes(checkpoint, left_out.data and metainfo_of(left_out.data).get('classes'))
+    lacks_base = _lacks_base(checkpoint, model)
+    checkpoint = checkpoint.made_for(model, left_out.prefix)
+    if base is not None:
+        checkpoint = checkpoint.with_base(base, force)
+    elif lacks_base:
+        checkpoint = with_known_base(checkpoint, left_out.pretrained, force)
+    else:
+        checkpoint.check_force(base, force)
+    load_strictly(model, checkpoint.plain(), checkpoint.path)
     model.loaded_card = checkpoint.card
     return checkpoint.card
 

@@ -14,15 +14,26 @@ from mmengine.runner import Runner
 
 from ..io.checkpoint_files import CheckpointError, read_checkpoint
 from ..io.files import InputError
+from ..io.hub import checkpoint_in
 from ..utils.config import matching_files
 
 
-def only_file(path: str | os.PathLike) -> str:
-    """The file whose name is that of ``path``, which may be a pattern such as ``best_*.pth``.
+def only_file(path: str | os.PathLike, resume: bool = False) -> str:
+    """The file that a path means to start from.
+
+    Args:
+        path: A file, a pattern such as ``best_*.pth``, or a work dir, for its best checkpoint
+            (:func:`~soma.io.hub.checkpoint_in`).
+        resume: Whether to go on from it: then a work dir is for its newest one.
 
     Raises:
-        InputError: If none or several fit the pattern.
+        InputError: If none or several fit the pattern, or the work dir has none.
     """
+    if Path(path).is_dir():
+        file = newest_checkpoint(path) if resume else checkpoint_in(path)
+        if file is None:
+            raise InputError(f'no checkpoint to resume from in {path}')
+        return str(file)
     if '*' not in Path(path).name:
         return str(path)
     if len(files := matching_files(path)) != 1:

@@ -241,7 +241,7 @@ class SomaRunner(Runner):
             else:
                 self.logger.info(f'no checkpoint in {self.work_dir}: training starts anew')
         if self._load_from is not None:
-            self._load_from = only_file(self._load_from)
+            self._load_from = only_file(self._load_from, self._resume)
         super().load_or_resume()
 
     def load_checkpoint(
@@ -279,7 +279,9 @@ class SomaRunner(Runner):
             opened = opened.with_weights({name: value.clone() for name, value in base.items()})
         tensors = opened.tensors
         if not self._resume and isinstance(self._train_loop, BaseLoop):
-            tensors = choose_heads(model, tensors, filename, self.cfg.get('load_heads', True))
+            data = getattr(self.train_dataloader.dataset, 'metainfo', None) or {}
+            load = self.cfg.get('load_heads', True)
+            tensors = choose_heads(model, opened, load, data.get('classes'))
         checkpoint = {**opened.content, 'state_dict': tensors}  # hooks look for it there
         model.loaded_card = opened.card
         if self._resume and not {'meta', 'message_hub', 'optimizer'} <= checkpoint.keys():

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from ..engine.checks import check_config
 from ..io.files import InputError, check_folder
+from ..io.hub import checkpoint_in
 from ..models.build import LeftOut, use_plain_model
 from ..utils.cli import config_from
 from ..utils.config import TEST_DATA, each_dataset, load_config, without_keys
@@ -24,7 +25,7 @@ def prepare_test(
     """Make the config that the arguments of ``tools/test.py`` ask for.
 
     Args:
-        args: The arguments.
+        args: The arguments, in which a folder becomes the checkpoint that it means.
         models: How many models predict together; a single one, and no ensemble, if None.
         operation: How they do, as for :class:`~soma.models.segmentors.SegmentorEnsemble`.
 
@@ -35,6 +36,10 @@ def prepare_test(
         FileNotFoundError: If there is no such config file.
         InputError: If the arguments do not fit the config, or a folder cannot be written to.
     """
+    if 'checkpoint' in args:
+        args.checkpoint = checkpoint_in(args.checkpoint)
+    if 'checkpoints' in args:
+        args.checkpoints = [*map(checkpoint_in, args.checkpoints)]
     options = args.cfg_options
     if args.test_data:
         args.cfg_options = without_keys(options, TEST_DATA)
@@ -63,7 +68,7 @@ def say_what_is_tested(runner: Runner, args: argparse.Namespace) -> None:
     """Log what the arguments of a test ask for, and let the report have it."""
     names = 'checkpoint', 'checkpoints', 'operation', 'base', 'test_data', 'tta'
     facts = {name: value for name in names if (value := getattr(args, name, None))}
-    facts = {n: ', '.join(v) if isinstance(v, list) else str(v) for n, v in facts.items()}
+    facts = {n: ', '.join(map(str, v)) if isinstance(v, list) else str(v) for n, v in facts.items()}
     runner.message_hub.update_info('tested', facts)
     runner.logger.info('; '.join(f'{name}: {value}' for name, value in facts.items()))
 

@@ -30,8 +30,6 @@ from .pipeline import test_classes, test_steps
 from .prediction import Prediction, confidence_maps
 from .stream import Prepared, predict_each
 
-_SUFFIXES = ('.safetensors', '.pth', '.pt')  # of checkpoints
-
 
 class Inferencer:
     """Segments images, or finds objects in them, with the pipeline that a config tests with.
@@ -40,11 +38,12 @@ class Inferencer:
 
     Args:
         config: File or config, of a segmentor or a detector.
-        checkpoint: Training checkpoint, adapter file or merged file, or the name of a model on the
-            Hugging Face Hub; adapters are folded in.
+        checkpoint: Training checkpoint, adapter file or merged file, or a folder or the name of a
+            model on the Hugging Face Hub (:func:`~soma.io.hub.find_adapter`); adapters are folded
+            in.
         device: Where to run; the first GPU, or the CPU without one, if None.
-        base: File of the pretrained weights of an adapter; the one of the config's ``init_cfg``
-            if None.
+        base: File of the pretrained weights of an adapter; if None, that of the config's
+            ``init_cfg``, or the one that the checkpoint names.
         force: Accept other pretrained weights than those that the adapter was trained on.
         amp: Compute in bfloat16 where that is exact enough.
         compile: Compile the backbone, which takes its time at the first image of each size.
@@ -110,17 +109,16 @@ class Inferencer:
         That config is read as data, and builds registered classes only: a file cannot run code.
 
         Args:
-            path: A checkpoint, a folder with one, or the name of a model on the Hugging Face Hub,
-                ``'user/name'``.
+            path: As ``checkpoint`` of the class.
             revision: Branch, tag or commit of a model on the hub.
             **options: As for the class.
 
         Raises:
             FileNotFoundError: If there is no such file.
-            InputError: As for the class; if there are several files in the folder, the file tells
-                of no config or of one that could do more than predict, or cannot be fetched.
+            InputError: As for the class; if the file tells of no config or of one that could do
+                more than predict, or cannot be fetched.
         """
-        file = _only_checkpoint(Path(find_adapter(path, revision)))
+        file = find_adapter(path, revision)
         text = open_checkpoint(file).card.config
         if text is None:
             raise InputError(
@@ -131,12 +129,6 @@ class Inferencer:
         try:
             with only_registered():
                 return cls(config, file, **options)
-        except FileNotFoundError as error:
-            if options.get('base'):
-                raise
-            raise FileNotFoundError(
-                f'{error}: {file} needs these pretrained weights, name their file as base'
-            ) from error
         except InputError:
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -238,17 +230,6 @@ class Inferencer:
 def _file(path: str | os.PathLike) -> Path:
     """The file that a path or the name of public weights means."""
     return Path(local_file(path)).expanduser()
-
-
-def _only_checkpoint(path: Path) -> Path:
-    """The checkpoint at a path: itself, or the only one in a folder."""
-    if not path.is_dir():
-        return path
-    files = [file for file in sorted(path.iterdir()) if file.suffix in _SUFFIXES]
-    if len(files) != 1:
-        names = ', '.join(file.name for file in files) or 'none'
-        raise InputError(f'{path} must have one checkpoint, it has {names}: name the file')
-    return files[0]
 
 
 def find_device(name: str | None = None) -> torch.device:

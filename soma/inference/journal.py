@@ -148,7 +148,7 @@ def check_place(folder: Path, names: Sequence[str]) -> None:
     Raises:
         InputError: If one of them is there, and no ``predict.json``.
     """
-    check_folder(folder)
+    check_folder(folder, make=False)
     if read_made_by(folder) is not None:
         return
     for name in names:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS
 
 from ..io.files import InputError
-from ..utils.config import test_dataset
+from ..utils.config import metainfo_of, test_dataset
 
 
 def test_steps(config: Config) -> list[dict]:
@@ -41,5 +40,4 @@ def test_classes(config: Config) -> dict:
     """
     if not (dataset := test_dataset(config)):
         raise InputError('neither the checkpoint nor a test_dataloader names the classes: add one')
-    with DATASETS.switch_scope_and_registry(None) as registry:
-        return registry.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo
+    return metainfo_of(dataset)

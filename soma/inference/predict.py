@@ -59,7 +59,8 @@ class Done:
         folder: Where the files are.
         there: Sources that were predicted before.
         sources: Sources that were predicted.
-        images: Images and frames that were predicted.
+        images: Images among them.
+        frames: Frames of the others.
         seconds: How long it took.
         failures: Why each of the others was not.
     """
@@ -68,6 +69,7 @@ class Done:
     there: int = 0
     sources: int = 0
     images: int = 0
+    frames: int = 0
     seconds: float = 0
     failures: list[str] = field(default_factory=list)
 
@@ -77,10 +79,17 @@ class Done:
         return self.there + self.sources + len(self.failures)
 
     def __str__(self) -> str:
-        text = f'{self.there} of {self.total} were there, ' if self.there else ''
-        rate = self.images / self.seconds if self.seconds else 0
-        text += f'{self.images} images in {self.seconds:.1f} s, {rate:.3g} images/s'
-        return f'{text}: {self.folder}'
+        counts = {'images': self.images, 'frames': self.frames}
+        counts = {name: count for name, count in counts.items() if count}
+        parts = [f'{self.there} of {self.total} were there already'] if self.there else []
+        if counts:
+            rate = sum(counts.values()) / max(self.seconds, 1e-9)
+            done = (f'{n} {name if n > 1 else name[:-1]}' for name, n in counts.items())
+            rate = f'{rate:.3g} {" and ".join(counts)}/s'
+            parts.append(f'{" and ".join(done)} in {self.seconds:.1f} s, {rate}')
+        else:
+            parts.append('nothing was predicted' if self.failures else 'nothing to do')
+        return f'{", ".join(parts)}: {self.folder}'
 
     def check(self) -> None:
         """Name the sources that could not be predicted.
@@ -136,8 +145,15 @@ def predict(
     Raises:
         InputError: If the folder holds something of another model or other settings, if the model
             cannot give what is wanted, or a file cannot be written.
+        KeyboardInterrupt: If the user interrupts; it tells what goes on.
     """
-    return _Run(model, folder, look, pace).go(sources)
+    run = _Run(model, folder, look, pace)
+    try:
+        return run.go(sources)
+    except KeyboardInterrupt as error:
+        done = f'{run.done.there + run.done.sources} of {len(sources)} are done'
+        same = f'the same command{" without --overwrite" * pace.overwrite}'
+        raise KeyboardInterrupt(f'{done}, {same} goes on where it stopped') from error
 
 
 class _Run:
@@ -163,7 +179,8 @@ class _Run:
         total = None if None in counts else sum(counts)
         self.journal.begin(todo)
         with closing(self._all(images, moving)) as steps:  # if interrupted, nothing half is left
-            for _ in track(steps, total, 'predicting', 'images') if todo else ():
+            unit = 'frames' if moving and not images else 'images'
+            for _ in track(steps, total, 'predicting', unit) if todo else ():
                 pass
         self.done.seconds = time.monotonic() - start
         self.outputs.join_boxes(self.journal.finish())
@@ -251,13 +268,13 @@ class _Run:
                     writer.write(self.outputs.overlay(outcome), pts)
                 table.writerow([index, f'{float(pts * frames.time_base):.6g}', *short(numbers)])
                 count, total = count + 1, total + np.array(numbers)
-                self.done.images += 1
                 yield
             if not count:
                 raise InputError(f'{source} has no frames')
             if writer is not None:
                 writer.finish(frames.end, cut=self.pace.frames is not None)
         self.journal.add(source, [count, *(total / count)])
+        self.done.frames += count
 
 
 def run_predict(args: argparse.Namespace) -> Done:

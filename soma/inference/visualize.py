@@ -50,7 +50,7 @@ def plan_drawings(
             raise InputError(
                 f'{place} would be written over: choose another folder than {save_dir}'
             )
-    check_folder(save_dir)
+    check_folder(save_dir, make=False)
     return places
 
 

@@ -41,7 +41,8 @@ def check_output(
         CheckpointError: If it is a directory, one of the inputs or of another kind.
         InputError: If nothing can be written to its folder.
     """
-    from .public import local_file  # which imports from here
+    from .hub import checkpoint_in  # which imports from here, as the next does
+    from .public import local_file
 
     path = Path(path).expanduser()
     if path.is_dir():
@@ -49,22 +50,28 @@ def check_output(
     if path.suffix not in suffixes:
         raise CheckpointError(f'{path} must end in {" or ".join(suffixes)}')
     for file in filter(None, inputs):
-        file = Path(local_file(file)).expanduser()
+        file = Path(checkpoint_in(local_file(file))).expanduser()
         if path.exists() and file.exists() and path.samefile(file):
             raise CheckpointError(f'{path} is read too: name another file to write')
     check_folder(path.parent)
 
 
-def check_folder(path: str | os.PathLike) -> None:
+def check_folder(path: str | os.PathLike, make: bool = True) -> None:
     """Make a folder, and make sure that files can be written into it, before the work is done.
+
+    Args:
+        path: The folder.
+        make: Whether to make it; else it is enough that it can be made.
 
     Raises:
         InputError: If they cannot.
     """
     folder = Path(path).expanduser()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise InputError(

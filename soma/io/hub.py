@@ -1,7 +1,9 @@
-"""Adapter files of the Hugging Face Hub, by the name of their model there."""
+"""Checkpoints by other names: of a model on the Hugging Face Hub, of a folder."""
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import re
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 from .files import InputError
 
 ADAPTER_FILE = 'adapter.safetensors'
+_SUFFIXES = ('.safetensors', '.pth', '.pt')  # of checkpoints
 _PART = r'[A-Za-z0-9][\w.-]*'
 _MODEL = re.compile(rf'{_PART}/{_PART}')
 
@@ -24,26 +27,27 @@ def is_model_name(path: str | os.PathLike) -> bool:
 
 
 def find_adapter(path: str | os.PathLike, revision: str | None = None) -> str | os.PathLike:
-    """Fetch the adapter file of a model that is named as on the hub.
+    """Find the checkpoint that a folder means, or fetch that of a model named as on the hub.
 
-    Only ``adapter.safetensors`` is fetched, which cannot hold code, and once: it is kept in the
-    cache of ``huggingface_hub``.
+    Of the hub, only ``adapter.safetensors`` is fetched, which cannot hold code, and once: it is
+    kept in the cache of ``huggingface_hub``.
 
     Args:
-        path: ``'user/name'``; anything else is returned as it is.
+        path: A folder, as for :func:`checkpoint_in`, or ``'user/name'``; anything else is returned
+            as it is.
         revision: Branch, tag or commit of the model; the newest if None.
 
     Returns:
         The local file.
 
     Raises:
-        InputError: If there is no such model, file or revision, or no network; or a revision is
-            given for what is no name of a model.
+        InputError: As for :func:`checkpoint_in`; if there is no such model, file or revision, or no
+            network; or a revision is given for what is no name of a model.
     """
     if not is_model_name(path):
         if revision is not None:
             raise InputError(f'{path} is no name of a model on the hub: leave revision out')
-        return path
+        return checkpoint_in(path)
     import huggingface_hub  # here, since it takes its time
     from huggingface_hub import errors
 
@@ -75,6 +79,41 @@ def find_adapter(path: str | os.PathLike, revision: str | None = None) -> str | 
         ) from error
     except (*network_errors(), errors.HFValidationError) as error:
         raise InputError(f'{address} cannot be fetched: {error}'.partition('\n')[0]) from error
+
+
+def checkpoint_in(path: str | os.PathLike) -> str | os.PathLike:
+    """The checkpoint that a folder means; anything else is returned as it is.
+
+    That is the best one of a work dir (the newest ``best_*.pth``), else its last one (as
+    ``last_checkpoint`` says), which is logged; of another folder the only one.
+
+    Raises:
+        InputError: If the folder has none, or several without such names.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return path
+    files = [file for file in sorted(folder.glob('[!.]*')) if file.suffix in _SUFFIXES]
+    if best := [file for file in files if file.match('best_*.pth')]:
+        file = max(best, key=lambda file: file.stat().st_mtime_ns)
+        _log_once(f'{folder}: its best checkpoint {file.name} is taken')
+        return file
+    if (pointer := folder / 'last_checkpoint').is_file():
+        named = Path(pointer.read_text().strip())
+        for file in (folder / named.name, named):  # a copied folder has its own
+            if file.is_file():
+                _log_once(f'{folder}: its last checkpoint {file.name} is taken, none is the best')
+                return file
+    if len(files) != 1:
+        names = ', '.join(file.name for file in files) or 'none'
+        raise InputError(f'the folder {folder} must have one checkpoint, it has {names}: name one')
+    return files[0]
+
+
+@functools.cache
+def _log_once(line: str) -> None:
+    """Log what a user should see, once though a file may be looked for several times."""
+    logging.getLogger(__name__).warning(line)
 
 
 def _is_reached(address: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from mmengine.config import Config
@@ -15,7 +16,7 @@ from ..adapters.base import parse_adapter
 from ..io.checkpoint_files import pretrained_file, pretrained_prefix
 from ..io.files import InputError
 from ..ops.install import install_attention
-from ..utils.config import load_config
+from ..utils.config import load_config, test_dataset
 from ..utils.config_errors import naming_keys
 
 
@@ -26,11 +27,13 @@ class LeftOut(NamedTuple):
         pretrained: The file of pretrained weights that the backbone would have loaded.
         method: The ``type`` of its adapter.
         prefix: What the names of the backbone start with in the file, if the config says it.
+        data: The first dataset that the config tests on, if it names one.
     """
 
     pretrained: str | None = None
     method: str | None = None
     prefix: str = ''
+    data: Mapping | None = None
 
 
 def use_plain_model(config: Config) -> LeftOut:
@@ -61,7 +64,8 @@ def use_plain_model(config: Config) -> LeftOut:
         backbone = inner
     backbone.pop('base_dtype', None)
     source = backbone.pop('init_cfg', None)
-    return LeftOut(pretrained_file(source), adapter and adapter.method, pretrained_prefix(source))
+    method, prefix = adapter and adapter.method, pretrained_prefix(source)
+    return LeftOut(pretrained_file(source), method, prefix, test_dataset(config) or None)
 
 
 def build_model(config: Config) -> nn.Module:

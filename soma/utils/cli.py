@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ..io.files import InputError
 from .config import load_config
+from .messages import is_out_of_memory, one_line
 from .noise import without_warnings
 from .stopping import seconds
 
@@ -127,7 +128,7 @@ def add_config(parser: ScriptParser) -> None:
 
 def add_checkpoint(
     parser: ScriptParser,
-    help: str = 'training checkpoint, adapter file or merged file',
+    help: str = 'training checkpoint, adapter file, merged file or the work dir of a training',
     required: bool = True,
 ) -> None:
     """Add ``--checkpoint``, with ``--adapter`` as another name, of a file of any kind."""
@@ -259,8 +260,9 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
         *errors: Further exceptions whose message is meant for users.
 
     Raises:
-        SystemExit: With the message of such an exception, an ``InputError`` or an ``OSError``; with
-            130 when the user interrupts. ``SOMA_DEBUG=1`` shows the traceback.
+        SystemExit: With the message of such an exception, an ``InputError``, an ``OSError`` or that
+            of a GPU whose memory is full; with 130 when the user interrupts, and what the exception
+            then says. ``SOMA_DEBUG=1`` shows the traceback.
     """
     trusting = nullcontext()
     if trust:
@@ -270,26 +272,11 @@ def command(trust: bool = False, *errors: type[Exception]) -> Iterator[None]:
     try:
         with trusting, without_warnings():
             yield
-    except KeyboardInterrupt:
-        sys.stderr.write('interrupted\n')
+    except KeyboardInterrupt as error:
+        sys.stderr.write('; '.join(['interrupted', *map(str, error.args)]) + '\n')
         raise SystemExit(130) from None
-    except (InputError, OSError, *errors) as error:
-        if os.environ.get('SOMA_DEBUG'):
+    except (InputError, OSError, RuntimeError, *errors) as error:
+        known = isinstance(error, (InputError, OSError, *errors)) or is_out_of_memory(error)
+        if not known or os.environ.get('SOMA_DEBUG'):
             raise
         raise SystemExit(f'error: {one_line(error)}') from error
-
-
-def one_line(error: Exception) -> str:
-    """The message of an exception in one line, of characters that a terminal only shows.
-
-    One of a data loader's worker is its traceback, whose last line is the message.
-    """
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    if 'Original Traceback' in text:
-        text = text.rstrip().rpartition('\n')[2].partition(': ')[2]
-    return printable(' '.join(text.split())) or type(error).__name__
-
-
-def printable(text: str) -> str:
-    """A text whose control characters, such as a terminal's escape codes, are written out."""
-    return ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

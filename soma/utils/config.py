@@ -66,6 +66,14 @@ def test_dataset(config: Mapping) -> Mapping:
     return next((dataset for _, dataset in each_dataset(data, '')), {})
 
 
+def metainfo_of(dataset: Mapping) -> dict:
+    """The classes and colours of the config of a dataset, whose files need not be there."""
+    from mmengine.registry import DATASETS
+
+    with DATASETS.switch_scope_and_registry(None) as registry:
+        return registry.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo
+
+
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
     """Read a config file.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 from rich.progress import (
@@ -13,23 +15,29 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
 T = TypeVar('T')
 
 
-class _Speed(ProgressColumn):
-    """Steps per second, in a unit."""
+class TimeLeft(ProgressColumn):
+    """The time left, and steps per second in a unit: by the mean of all steps, from the first on.
 
-    def __init__(self, unit: str) -> None:
+    rich's own column forgets a step after 30 seconds.
+    """
+
+    def __init__(self, unit: str | None) -> None:
         super().__init__()
         self.unit = unit
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f'{speed:.1f} {self.unit}/s' if speed else '')
+        """Write both, as far as they are known."""
+        mean, left = task.fields['mean'], '-:--:--'
+        if mean and task.total is not None:
+            left = timedelta(seconds=round(max(0, mean * task.total - task.elapsed)))
+        speed = f' {1 / mean:.3g} {self.unit}/s' if mean and self.unit else ''
+        return Text(f'left {left}{speed}')
 
 
 def track(
@@ -48,9 +56,12 @@ def track(
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn('left'),
-        TimeRemainingColumn(),
-        *([_Speed(unit)] if unit else []),
+        TimeLeft(unit),
     )
     with Progress(*columns) as progress:
-        yield from progress.track(steps, total=total, description=title)
+        task = progress.add_task(title, total=total, mean=0.0)
+        start = time.monotonic()
+        for count, step in enumerate(steps, 1):
+            yield step
+            mean = (time.monotonic() - start) / count
+            progress.update(task, completed=count, mean=mean)

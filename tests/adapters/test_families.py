@@ -412,7 +412,7 @@ def test_peft_of_convolutions_and_of_attention(tmp_path):
     export_peft(files[1], tmp_path / 'peft', files[0], 'same')
     exported = PeftModel.from_pretrained(plain, tmp_path / 'peft').eval()
     torch.testing.assert_close(output(exported), after, rtol=1e-4, atol=1e-5)
-    with pytest.raises(CheckpointError, match=r'with --base$'):
+    with pytest.raises(CheckpointError, match=r'as base \(--base\)$'):
         export_peft(files[1], tmp_path / 'no_base', base_model='same')
     for family, layer in (('torchvision ViT', 'in_proj'), ('torchvision Swin', 'proj')):
         trained(family)

@@ -177,7 +177,7 @@ def test_an_alpha_that_is_none_is_refused(alpha, message):
 
 def test_an_alpha_that_is_of_no_use_is_refused():
     assert card_from_tensors(soma_state(), 4).settings['alpha'] == 4.0
-    with pytest.raises(ValueError, match='no adapter that has an alpha: leave --alpha out'):
+    with pytest.raises(ValueError, match='no adapter that has an alpha: leave alpha'):
         card_from_tensors({'weight': torch.ones(1)}, 4)
 
 

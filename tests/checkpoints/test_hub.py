@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import re
 import shutil
 import threading
@@ -22,8 +23,8 @@ from soma.checkpoints.model_use import public_name, published_base
 from soma.checkpoints.shared_card import shared_card
 from soma.inference import Inferencer
 from soma.io.checkpoint_files import read_checkpoint, write_checkpoint
-from soma.io.files import InputError
-from soma.io.hub import find_adapter
+from soma.io.files import CheckpointError, InputError, check_output
+from soma.io.hub import ADAPTER_FILE, find_adapter
 from soma.utils.config import REPOSITORY
 from soma.utils.config_text import parse_config
 
@@ -111,7 +112,7 @@ def guide(**names):
 
 
 def test_a_shared_model_predicts_as_the_trained_one(
-    trained, hub, monkeypatch, street_data, public_file
+    trained, hub, monkeypatch, street_data, public_file, tmp_path, caplog
 ):
     uploaded = []
 
@@ -121,7 +122,8 @@ def test_a_shared_model_predicts_as_the_trained_one(
 
     def upload(self, repo_id, folder_path, allow_patterns, commit_message):
         assert sorted(allow_patterns) == sorted(path.name for path in Path(folder_path).iterdir())
-        uploaded.append(shutil.copytree(folder_path, hub.root / repo_id))
+        shutil.copytree(folder_path, hub.root / repo_id, dirs_exist_ok=True)
+        uploaded.append(hub.root / repo_id)
 
     monkeypatch.setattr(HfApi, 'create_repo', create)
     monkeypatch.setattr(HfApi, 'upload_folder', upload)
@@ -144,8 +146,22 @@ def test_a_shared_model_predicts_as_the_trained_one(
     by_name = Inferencer(names['model'].config, NAME, 'cpu', str(public_file))
     assert by_name.checkpoint.is_file() and by_name.base == public_file
     assert find_adapter(NAME, hub.commit).is_file()
-    with pytest.raises(FileNotFoundError, match='needs these pretrained weights, name their file'):
+    message = rf'^\S+{ADAPTER_FILE} needs pretrained weights \(in training \S+\): '
+    message += r'.*; or name your file as base \(--base\)$'
+    with pytest.raises(FileNotFoundError, match=message):
         Inferencer.from_pretrained(NAME, device='cpu')
+    monkeypatch.chdir(tmp_path)
+    others = {name: value + 1 for name, value in read_checkpoint(public_file).items()}
+    write_checkpoint(others, public_file.name)  # which are not taken
+    with pytest.raises(FileNotFoundError, match=message):
+        Inferencer.from_pretrained(NAME, device='cpu')
+    shutil.copy(public_file, tmp_path)
+    alone = Inferencer.from_pretrained(NAME, device='cpu')
+    for name, value in alone.model.state_dict().items():
+        assert torch.equal(value, expected.model.state_dict()[name])
+    assert 'had' not in caplog.text
+    push_to_hub(trained[0], NAME, 'mit')
+    assert f'{NAME} had scores on its page and has none now: give the report' in caplog.text
     monkeypatch.setattr(huggingface_hub.constants, 'HUGGINGFACE_CO_URL_TEMPLATE', CLOSED)
     assert find_adapter(NAME).is_file()  # without a network, what was fetched
 
@@ -277,7 +293,7 @@ def converted(like, public_file):
     return model
 
 
-def test_the_script_writes_a_folder(trained, run_here, tmp_path, capsys):
+def test_the_script_writes_a_folder(trained, run_here, tmp_path, capsys, caplog):
     arguments = [trained[0], NAME, '--to', tmp_path / 'out', '--licence']
     text = 'https://example.org/licences/own-1'
     run_here('push_to_hub.py', *arguments, text, '--base-model', 'facebook/dinov2-small')
@@ -288,6 +304,9 @@ def test_the_script_writes_a_folder(trained, run_here, tmp_path, capsys):
     assert data.base_model == 'facebook/dinov2-small' and data.base_model_relation == 'adapter'
     assert (data.license, data.license_name, data.license_link) == ('other', 'own-1', text)
     assert data.eval_results is None
+    assert not caplog.text
+    run_here('push_to_hub.py', *arguments, 'mit')
+    assert f'out had {ADAPTER_FILE} and README.md, which is written over' in caplog.text
     with pytest.raises(SystemExit, match="error: 'nice' is no licence that the hub knows"):
         run_here('push_to_hub.py', *arguments, 'nice')
 
@@ -351,10 +370,39 @@ def test_without_a_network_one_line_says_what_to_do(trained, monkeypatch, tmp_pa
 
 def test_paths_are_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path('user/name').mkdir(parents=True)
+    Path('user').mkdir()
+    Path('user/name').touch()
     paths = ('user/name', 'work_dirs/final.pth', './a/b', '/a/b', 'timm/vit', Path('a/b'))
     for path in paths:
         assert find_adapter(path) == path
+
+
+def test_a_work_dir_is_its_best_checkpoint_or_its_last(tmp_path, caplog):
+    def touch(name, age):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (age, age))
+        return tmp_path / name
+
+    with pytest.raises(InputError, match=r'must have one checkpoint, it has none: name one'):
+        find_adapter(tmp_path)
+    only = touch('adapter.safetensors', 9)
+    touch('.adapter.1.safetensors', 9)
+    assert find_adapter(str(tmp_path)) == only
+    last = touch('iter_2.pth', 1)
+    with pytest.raises(InputError, match=r'it has adapter\.safetensors, iter_2\.pth: name one'):
+        find_adapter(tmp_path)
+    assert not caplog.text
+    (tmp_path / 'last_checkpoint').write_text('/nowhere/work/iter_2.pth')  # it has moved
+    assert find_adapter(tmp_path) == last
+    best = touch('best_mIoU_iter_3.pth', 3)
+    touch('best_mIoU_iter_9.pth', 2)  # of an older training
+    assert find_adapter(tmp_path) == best == find_adapter(tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f'{tmp_path}: its last checkpoint iter_2.pth is taken, none is the best',
+        f'{tmp_path}: its best checkpoint best_mIoU_iter_3.pth is taken',
+    ]
+    with pytest.raises(CheckpointError, match=r'best_mIoU_iter_3\.pth is read too'):
+        check_output(best, [tmp_path])
 
 
 def test_licences():

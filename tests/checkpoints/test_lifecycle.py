@@ -1,6 +1,7 @@
 """Train, extract, merge, test: the same logits all along; and the original release's files."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ from soma.io.checkpoint_files import (
     write_checkpoint,
 )
 from soma.models import DINOv2
-from soma.models.build import use_plain_model
+from soma.models.build import LeftOut, use_plain_model
 
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 HOOKS = [dict(type='BlockFreezeHook')]
@@ -314,8 +315,28 @@ def test_the_base_may_have_other_names(converted, adapter, plain_model, tmp_path
     assert torch.equal(logits(ours, x), logits(theirs, x))
 
 
-def test_an_adapter_alone_asks_for_its_base(adapter, plain_model):
-    with pytest.raises(CheckpointError, match='no pretrained weights: name their file with --base'):
+def test_an_adapter_alone_finds_the_base_of_its_card_or_asks(
+    adapter, converted, plain_model, tmp_path, monkeypatch
+):
+    load_plain(named := plain_model(), adapter, converted)
+    others = {name: value + 1 for name, value in read_state_dict(converted).items()}
+    write_checkpoint(others, other := tmp_path / 'other.pth')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'checkpoints').mkdir()
+    card_names = Path(converted)
+    for moved in (card_names, tmp_path / 'checkpoints' / card_names.name):
+        Path(converted).rename(moved)
+        for config in (None, 'nowhere.pth', str(other), 'dinov2_vits14'):
+            load_plain(found := plain_model(), adapter, left_out=LeftOut(config))
+            state = found.state_dict()
+            assert all(torch.equal(state[n], v) for n, v in named.state_dict().items())
+    other.rename(moved)  # of its name, but not it
+    with pytest.raises(
+        CheckpointError, match=r'but \S+/converted\.pth holds .*; or name your file as base'
+    ):
+        load_plain(plain_model(), adapter)
+    moved.unlink()
+    with pytest.raises(CheckpointError, match='no pretrained weights: name their file as base'):
         load_plain(plain_model(), adapter)
 
 

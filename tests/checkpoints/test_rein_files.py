@@ -195,7 +195,7 @@ def test_the_releases_files(config, release, converted, build_runner, run_here, 
     base = {f'backbone.{n}': v for n, v in read_state_dict(converted).items() if n != 'mask_token'}
     model.load_state_dict({**base, **state})
     expected = logits(model, x)
-    with pytest.raises(CheckpointError, match='no pretrained weights: name their file with --base'):
+    with pytest.raises(CheckpointError, match='no pretrained weights: name their file as base'):
         load_plain(model_to_test(config), release)
     load_plain(model := model_to_test(config), release, converted)
     for ours, theirs in zip(logits(model, x), expected, strict=True):

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from soma.datasets.transforms import PackDomainInputs
 from soma.io.files import InputError
-from soma.utils.cli import one_line
+from soma.utils.messages import one_line
 
 CITYSCAPES = CityscapesDataset.METAINFO
 PIPELINE = [

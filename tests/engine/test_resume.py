@@ -43,12 +43,16 @@ def test_a_run_by_epochs_resumes_as_if_never_interrupted(tiny_config, build_runn
 
 def test_the_best_checkpoint_is_found_by_a_pattern(tmp_path):
     pattern = tmp_path / 'best_*.pth'
+    (tmp_path / 'none').mkdir()
     assert only_file(tmp_path / 'none.pth') == str(tmp_path / 'none.pth')  # others say that
     with pytest.raises(InputError, match=r'best_\*\.pth must fit one file, it fits none'):
         only_file(pattern)
     for name in ('best_mean_mIoU_iter_4.pth', 'iter_8.pth'):
         (tmp_path / name).touch()
     assert only_file(pattern) == str(tmp_path / 'best_mean_mIoU_iter_4.pth')
+    assert only_file(tmp_path) == only_file(pattern)  # the best of a work dir, but to resume
+    with pytest.raises(InputError, match='no checkpoint to resume from in'):
+        only_file(tmp_path / 'none', resume=True)
     (tmp_path / 'best_fog_mIoU_iter_8.pth').touch()
     with pytest.raises(InputError, match=r'best_fog_mIoU_iter_8\.pth, best_mean_mIoU_iter_4\.pth'):
         only_file(pattern)

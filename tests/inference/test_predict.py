@@ -106,7 +106,7 @@ def test_the_script(trained, run_here, street_data, tta, tmp_path, capsys):
     Config({**config.to_dict(), **tta}).dump('tta.py')
     run_here('predict.py', 'tta.py', file, images / '00000.png', *options, 'tta', '--tta')
     assert [*shares('tta')] == ['00000']
-    assert '1 images in ' in capsys.readouterr().out
+    assert '1 image in ' in capsys.readouterr().out
     for wrong, message in {
         'tta --tta --score-thr 0.5': 'made with score_thr 0.3, this is 0.5',
         'tta': 'made with tta True, this is False: name another folder',
@@ -121,6 +121,9 @@ def test_the_script(trained, run_here, street_data, tta, tmp_path, capsys):
             run_here('predict.py', name, file, images, *options, *wrong.split())
     Path('bad').mkdir()
     Path('bad/x.png').write_text('no image')
+    with pytest.raises(SystemExit, match=r'^error: no checkpoint at none\.pth'):
+        run_here('predict.py', config_file, 'none.pth', images, *options, 'none')
+    assert not Path('none').exists()
     with pytest.raises(SystemExit, match=r'^error: 1 of 1 failed: \S+bad/x.png cannot be read'):
         run_here('predict.py', file, 'bad', *options, 'bad_out')
 

@@ -19,11 +19,12 @@ from PIL import Image
 from soma.datasets.labels import TRAIN_TO_CITYSCAPES
 from soma.inference.images import to_bgr
 from soma.inference.outputs import KINDS, Look
-from soma.inference.predict import Pace, plan, predict
+from soma.inference.predict import Done, Pace, plan, predict
 from soma.inference.prediction import Prediction
 from soma.inference.sources import find_sources
 from soma.inference.stream import Prepared, predict_each
 from soma.io.files import InputError, WriteError
+from soma.utils.jobs import interrupt_on_signals
 
 
 class Bright:
@@ -113,13 +114,14 @@ def test_what_is_there_whole_is_left_out(images, tmp_path):
     run(model, images, out)
     first = (out / 'summary.csv').read_text()
     model.calls = 0
-    assert run(model, images, out).there == 3 and model.calls == 0
+    assert str(run(model, images, out)) == f'3 of 3 were there already, nothing to do: {out}'
+    assert model.calls == 0
     (out / 'masks/b.png').unlink()
     with (out / 'summary.csv').open('a') as file:
         file.write(f'{images}/cut.png,cut,1')  # by a stop in the middle of a line
     done = run(model, images, out)
     assert (done.there, done.images, model.calls) == (2, 1, 1)
-    assert str(done).startswith('2 of 3 were there, 1 images in ')
+    assert str(done).startswith('2 of 3 were there already, 1 image in ')
     assert (out / 'summary.csv').read_text() == first and (out / 'masks/b.png').is_file()
     Image.new('RGB', (8, 8), 'red').save(images / 'a.png')  # changed since
     os.utime(images / 'a.png', (2e9, 2e9))
@@ -304,7 +306,7 @@ def test_a_video_keeps_its_time_and_its_sound(tmp_path, name, options, every):
     done = run(Bright(tmp_path), path, out, pace=Pace(every=every, batch_size=4), opacity=1)
     expected = [options.get('times', lambda i: 40 * i)(i) / 1000 for i in range(0, 50, every)]
     times, length, first, (kind, start, seconds) = facts(out / f'overlays/{path.stem}.mp4')
-    assert times == pytest.approx(expected, abs=1e-3) and done.images == len(expected)
+    assert times == pytest.approx(expected, abs=1e-3) and done.frames == len(expected)
     assert length == pytest.approx(1.98 if 'times' in options else 2, abs=0.021)
     assert kind == ('aac' if 'sound' in options else None)
     if kind:
@@ -335,7 +337,7 @@ def test_a_phone_video_is_upright_and_can_be_cut_short(tmp_path):
     assert seconds == pytest.approx(0.4, abs=0.05)
     assert first.shape == (48, 32, 3) and first[24, 28, 0] > first[24, 4, 0]  # its top is right
     done = run(Bright(tmp_path), path, out, Pace(frames=10), kinds=('confidence',))
-    assert done.images == 10 and (out / 'confidence/phone.mp4/000009.png').is_file()
+    assert done.frames == 10 and (out / 'confidence/phone.mp4/000009.png').is_file()
     masks = sorted(path.name for path in (out / 'masks/phone.mp4').iterdir())
     assert masks == [f'{index:06d}.png' for index in range(10)]
     run(Bright(tmp_path), path, out, Pace(frames=2, overwrite=True), kinds=('masks',))
@@ -373,13 +375,50 @@ class FakeCamera:
 def test_a_camera_runs_until_it_is_interrupted(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2, 'VideoCapture', FakeCamera)
     done = run(Bright(tmp_path), '0', tmp_path / 'out')
-    assert done.images == 4 == len(facts(tmp_path / 'out/overlays/camera0.mp4')[0])
-    assert run(Bright(tmp_path), '0', tmp_path / 'short', Pace(frames=2)).images == 2
+    assert done.frames == 4 == len(facts(tmp_path / 'out/overlays/camera0.mp4')[0])
+    assert run(Bright(tmp_path), '0', tmp_path / 'short', Pace(frames=2)).frames == 2
     with pytest.raises(InputError, match=r'frames/camera0.csv is there: name another folder, or'):
         run(Bright(tmp_path), '0', tmp_path / 'out')
-    assert run(Bright(tmp_path), '1', tmp_path / 'none').failures == [
-        'there is no camera 1, or it is in use'
-    ]
+    done = run(Bright(tmp_path), '1', tmp_path / 'none')
+    assert done.failures == ['there is no camera 1, or it is in use']
+    assert str(done) == f'nothing was predicted: {tmp_path / "none"}'
+
+
+def test_what_was_done_in_words(tmp_path):
+    assert str(Done(tmp_path, 0, 2, 1, 8, 18)) == (
+        f'1 image and 8 frames in 18.0 s, 0.5 images and frames/s: {tmp_path}'
+    )
+    assert str(Done(tmp_path, 1, 1, 0, 8, 2)) == (
+        f'1 of 2 were there already, 8 frames in 2.0 s, 4 frames/s: {tmp_path}'
+    )
+
+
+def test_an_interrupted_run_says_that_it_goes_on(images, tmp_path, monkeypatch):
+    class Ended(Bright):
+        def of(self, image):
+            if image.shape == (32, 48, 3) and self.calls == 6:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().of(image)
+
+    monkeypatch.setattr(signal, 'getsignal', lambda number: signal.SIG_DFL)
+    before = [signal.signal(n, signal.SIG_DFL) for n in (signal.SIGTERM, signal.SIGHUP)]
+    interrupt_on_signals()
+    make_video(images / 'x.mp4')
+    out = tmp_path / 'out'
+    message = '3 of 4 are done, the same command goes on where it stopped'
+    with pytest.raises(KeyboardInterrupt, match=message):
+        run(Ended(tmp_path), images, out)
+    for number, handler in zip((signal.SIGTERM, signal.SIGHUP), before, strict=True):
+        signal.signal(number, handler)
+    assert len(written(out)) == 8 and not [*out.rglob('.*')]
+    done = run(Bright(tmp_path), images, out)
+    assert (done.there, done.frames, done.failures) == (3, 50, [])
+    overwrite = Pace(overwrite=True)
+    with pytest.raises(
+        KeyboardInterrupt, match=r'^0 of 4 are done, .* without --overwrite goes on'
+    ):
+        monkeypatch.setattr(Bright, 'run', lambda *_: signal.raise_signal(signal.SIGINT))
+        run(Bright(tmp_path), images, out, overwrite)
 
 
 def test_names_of_files_need_not_be_text(tmp_path):

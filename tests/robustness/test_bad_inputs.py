@@ -133,7 +133,7 @@ TEST = [
     ('@no_tensors.pth', r'no_tensors\.pth is no state dict'),
     ('@nothing.pth', r'nothing\.pth holds no parameters'),
     ('@header.safetensors', r'header\.safetensors is damaged'),
-    ('@folder.pth', r'no checkpoint at .*folder\.pth'),
+    ('@folder.pth', r'folder\.pth must have one checkpoint, it has none: name one'),
     ('@nan.pth', r'nan\.pth.*backbone.blocks.2.attn.qkv.weight'),
     ('@nan_adapter.safetensors --base @base.pth', r'nan_adapter\.safetensors.*backbone'),
     ('@adapter.safetensors --base @nan_base.pth', r'nan_base\.pth.*qkv'),
@@ -186,7 +186,7 @@ TOOLS = {
         ('--base @base.pth --adapter @nan_adapter.safetensors --out out.pth', 'nan_adapter'),
         (
             '--base @base.pth --adapter @adapter.safetensors --alpha 3 --out out.pth',
-            'leave --alpha out',
+            r'leave alpha \(--alpha\) out',
         ),
         ('--base @base.pth --adapter @card_alpha_nan.safetensors --out out.pth', 'alpha'),
         ('--base @base.pth --adapter @card_targets.safetensors --out out.pth', 'card_targets'),
@@ -295,7 +295,6 @@ TOOLS = {
     'analysis_tools/analyze_spectrum.py': [
         ('@nowhere.pth', r'nowhere\.pth'),
         ('@nan.pth', r'nan\.pth'),
-        ('@adapter.safetensors', '--base'),
         ('@merged.pth --out @tiny.py', r'folder .*tiny\.py'),
         ('@merged.pth --rank 0', 'rank'),
         ('@merged.pth --layers (', r'\('),

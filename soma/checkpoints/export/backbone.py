@@ -9,6 +9,7 @@ import torch
 from ...io.checkpoint_files import write_checkpoint
 from ...io.files import CheckpointError, check_output
 from ...models.backbones.dinov2_names import timm_names
+from ..complete import complete
 from ..open import open_checkpoint
 
 
@@ -41,7 +42,7 @@ def export_backbone(
     check_output(out, [adapter, base])
     checkpoint = open_checkpoint(adapter)
     checkpoint.check_folds(f'exported to {names}')
-    checkpoint = checkpoint.complete(base, force, config=config)
+    checkpoint = complete(checkpoint, base, force, config)
     prefix = checkpoint.card.prefix
     weights = {
         name.removeprefix(prefix): value

@@ -109,7 +109,7 @@ def export_peft(
     if base is None and base_model == SAME:
         raise CheckpointError(
             f'{adapter} does not tell linear layers from convolutions: name the file of the '
-            'pretrained weights with --base'
+            'pretrained weights as base (--base)'
         )
     saved = _saved(checkpoint, base_model)
     loras = {
@@ -192,7 +192,7 @@ def _loras(
             if base is None:
                 raise CheckpointError(
                     f'{checkpoint.path} holds trained biases, of which peft wants the change: name '
-                    'the file of the pretrained weights with --base'
+                    'the file of the pretrained weights as base (--base)'
                 )
             change = checkpoint.tensors[f'{layer}.bias'] - base[f'{name}.bias']
             biases = change.chunk(groups)
@@ -209,7 +209,7 @@ def _saved(checkpoint: Checkpoint, base_model: str) -> dict[str, Tensor]:
         raise CheckpointError(
             f'{checkpoint.path} has modules that trained whole ({card.modules_to_save[0]}), for '
             f'which {base_model} has other names: export it for the model that it was trained in '
-            f'(--base-model {SAME})'
+            f'(base_model={SAME!r}, --base-model {SAME})'
         )
     return {
         name.removeprefix(card.prefix): value

@@ -15,8 +15,8 @@ from PIL import Image
 from ...checkpoints.open import open_checkpoint
 from ...datasets.label_files import why_unreadable
 from ...io.files import InputError
-from ...utils.cli import one_line
 from ...utils.config import each_dataset, load_config
+from ...utils.messages import one_line
 from ..images import read_bgr
 from ..inferencer import Inferencer
 from ..prediction import Prediction
