@@ -51,7 +51,7 @@ def test_the_config_of_the_guide_trains_and_tests(config, build_runner, tmp_path
 
 @pytest.mark.parametrize('letter', 'SBL')
 def test_backbones_of_the_bases_fit_their_necks(letter):
-    model = load_config(REPOSITORY / f'configs/_base_/models/dinov2-{letter}_dino.py').model
+    model = load_config(REPOSITORY / f'configs/_base_/models/dinov2-{letter}_dino-4scale.py').model
     arch = model.backbone.arch
     assert arch[0].upper() == letter
     assert model.neck.in_channels == [ARCHS[arch]['embed_dim']] * 4

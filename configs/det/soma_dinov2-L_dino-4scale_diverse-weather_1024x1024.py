@@ -1,10 +1,12 @@
-# SoMA with DINO of 4 levels (strides 8 to 64): a quarter of the tokens
-_base_ = './soma_dinov2-L_dino_diverse-weather_1024x1024.py'
-
-four_levels = dict(num_levels=4)
-model = dict(
-    num_feature_levels=4,
-    neck=dict(pyramid=(2, 1, 0.5, 0.25), num_outs=4),
-    encoder=dict(layer_cfg=dict(self_attn_cfg=four_levels)),
-    decoder=dict(layer_cfg=dict(cross_attn_cfg=four_levels)),
-)
+# SoMA with DINO of 4 levels, Diverse Weather: Daytime-Clear -> all five domains
+_base_ = [
+    '../_base_/models/dinov2-L_dino-4scale.py',
+    '../_base_/datasets/diverse_weather_1024x1024.py',
+    '../_base_/schedules/adamw_det_40k.py',
+    '../_base_/default_runtime_det.py',
+]
+model = dict(backbone=dict(adapter=dict(type='SoMA', rank=16, start_block=8)))
+param_scheduler = [
+    *_base_.param_scheduler,
+    dict(type='CosineAnnealingWeightDecay', eta_min=1e-5, begin=0, end=40000, by_epoch=False),
+]

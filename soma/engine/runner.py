@@ -95,9 +95,7 @@ class SomaRunner(Runner):
                 if the config is that of a set of models.
         """
         if self.cfg.get('average') is not None:
-            raise InputError(
-                'average: this config is of a set of models; tools/train_average.py trains it'
-            )
+            raise InputError('average: tools/train_average.py trains this set of models')
         with naming_keys(self.cfg), ExitStack() as self._folders:
             self.hold(self.work_dir)
             warn_of_earlier(self)

@@ -162,7 +162,7 @@ _NO_TEST = {
 def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool) -> str:
     """The text of the config."""
     letter, *_ = ARCHS[recipe.arch]
-    head = 'dino' if has_boxes else recipe.head or 'semfpn'
+    head = 'dino-4scale' if has_boxes else recipe.head or 'semfpn'
     datasets = ['boxes_1024x1024.py'] if has_boxes else ['crop_512x512.py', 'testing.py']
     bases = (
         f'models/dinov2-{letter}_{head}.py',

@@ -1,5 +1,5 @@
-# DINOv2-B and DINO with 5 levels, 1024 x 1024
-_base_ = './dinov2-L_dino.py'
+# DINOv2-B and DINO with 4 levels, 1024 x 1024
+_base_ = './dinov2-L_dino-4scale.py'
 
 model = dict(
     backbone=dict(
