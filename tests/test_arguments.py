@@ -166,6 +166,11 @@ OPTIONS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _configs_need_not_be_there(monkeypatch):
+    monkeypatch.setattr('soma.utils.cli.check_config_file', Path)
+
+
 @pytest.fixture
 def parse(monkeypatch):
     """What a script parses of a command line; it goes no further."""
@@ -232,19 +237,21 @@ def test_help_lists_every_name(script, monkeypatch, capsys):
     assert set(expected) <= set(names)
 
 
-def test_help_needs_neither_torch_nor_mmengine():
+def test_help_and_a_missing_config_need_neither_torch_nor_mmengine():
     """In a process of its own, since here they are there already."""
     code = """
 import contextlib, io, runpy, sys
-for script in sys.argv[1:]:
-    sys.argv = [script, '--help']
+lines = {script: ['--help'] for script in sys.argv[1:]}
+for script, line in [*lines.items(), (sys.argv[1], ['nowhere.py'])]:
+    sys.argv = [script, *line]
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             runpy.run_path(script, run_name='__main__')
-        except SystemExit:
-            pass
+        except SystemExit as end:
+            message = end.code
     heavy = {'torch', 'mmengine', 'mmcv', 'cv2', 'numpy', 'timm', 'rich'} & sys.modules.keys()
     assert not heavy, (script, heavy)
+assert message == 'error: no config file nowhere.py', message
 """
     scripts = [str(TOOLS / script) for script in SAME]
     done = subprocess.run([sys.executable, '-c', code, *scripts], capture_output=True, text=True)

@@ -432,10 +432,10 @@ def test_datasets_are_named_one_by_one():
 
 def test_options_must_be_pairs(capsys):
     parser = runner_parser('x')
-    args = parser.parse_args(['config.py', '--cfg-options', 'a.b=1', 'c=[1,2]'])
+    args = parser.parse_args([__file__, '--cfg-options', 'a.b=1', 'c=[1,2]'])
     assert args.cfg_options == {'a.b': 1, 'c': [1, 2]}
     with pytest.raises(SystemExit, match='2'):
-        parser.parse_args(['config.py', '--cfg-options', 'foo'])
+        parser.parse_args([__file__, '--cfg-options', 'foo'])
     assert "--cfg-options: 'foo' is not key=value" in capsys.readouterr().err
 
 

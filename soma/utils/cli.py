@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from ..io.files import InputError
-from .config import load_config
+from .config import check_config_file, load_config
 from .messages import is_out_of_memory, one_line
 from .noise import without_warnings
 from .stopping import seconds
@@ -74,7 +74,10 @@ class ScriptParser(argparse.ArgumentParser):
             self.add_argument(f'{name}_by_place', nargs=nargs, metavar=name, help=help)
 
     def parse_args(self, args: Sequence[str] | None = None, namespace=None) -> argparse.Namespace:
-        """Parse, whatever the order of options and places is; errors end the script."""
+        """Parse, whatever the order of options and places is; errors end the script.
+
+        So does a config file that is not there, before a script imports what takes its time.
+        """
         parsed = self.parse_intermixed_args(args, namespace)
         by_place = []
         for name in self._places:
@@ -93,6 +96,9 @@ class ScriptParser(argparse.ArgumentParser):
         if missing := [name for name in free[len(by_place) :] if self._places[name]]:
             names = ', '.join(f'{name} (or --{name})' for name in missing)
             self.error(f'the following arguments are required: {names}')
+        if config := getattr(parsed, 'config', None):
+            with command():
+                check_config_file(config)
         return parsed
 
 

@@ -74,6 +74,21 @@ def metainfo_of(dataset: Mapping) -> dict:
         return registry.build({**dataset, 'pipeline': [], 'lazy_init': True}).metainfo
 
 
+def check_config_file(path: str | os.PathLike) -> Path:
+    """Make sure that there is a config file, before what reads it is imported.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        InputError: If it is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f'{path} is a folder: name a config file (tools/new_config.py writes one)')
+    if not path.is_file():
+        raise FileNotFoundError(f'no config file {path}')
+    return path
+
+
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
     """Read a config file.
 
@@ -94,13 +109,10 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
         FileNotFoundError: If there is no such file.
         InputError: If it cannot be read, an option does not fit it, or a key at its top is unknown.
     """
+    path, options = check_config_file(path), dict(options or {})
     from mmengine.config import Config
 
-    path, options, known = Path(path), dict(options or {}), _known_keys()
-    if path.is_dir():
-        raise InputError(f'{path} is a folder: name a config file (tools/new_config.py writes one)')
-    if not path.is_file():
-        raise FileNotFoundError(f'no config file {path}')
+    known = _known_keys()
     try:
         with _evaluated_with(without_keys(options, known | {'_base_'})) as evaluated:
             config = Config.fromfile(str(path))
