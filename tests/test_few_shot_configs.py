@@ -80,6 +80,7 @@ def test_there_is_a_config_for_each_setting():
     assert len(FEW_SHOT) == 2 * 2 * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', [FEW_SHOT[2], FEW_SHOT[5]], ids=lambda path: path.stem)
 def test_some_train_and_test(path, folder, tmp_path, monkeypatch, build_runner, no_charts):
     monkeypatch.chdir(folder)

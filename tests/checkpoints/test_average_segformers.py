@@ -36,6 +36,7 @@ def segformers(tiny_config, build_runner, tmp_path):
     return train
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dtypes', [(), (torch.float64, torch.bfloat16)], ids=['same', 'other'])
 def test_encoders_are_averaged_and_the_head_is_the_first(segformers, run_here, tmp_path, dtypes):
     """As ReVT does, which in its public script left tensors of other types out."""

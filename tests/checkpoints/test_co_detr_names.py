@@ -134,6 +134,7 @@ def plain(config, path):
     return model
 
 
+@pytest.mark.slow
 def test_the_same_boxes(config, model, released, tmp_path):
     """Of the file as it is, merged, and of its parts joined again."""
     expected = predictions(model)

@@ -185,6 +185,7 @@ def release(config, tmp_path):
     return tmp_path / 'rein_release.pth'
 
 
+@pytest.mark.slow
 def test_the_releases_files(config, release, converted, build_runner, run_here, tmp_path, tta):
     card = open_checkpoint(release).card
     settings = card.settings

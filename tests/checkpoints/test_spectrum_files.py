@@ -102,6 +102,7 @@ def test_the_change_of_other_methods(train, converted, method):
         assert min(total.shares) > 0.01
 
 
+@pytest.mark.slow
 def test_a_frozen_backbone_has_not_moved(train, analyze, run_here, converted, monkeypatch):
     options = {'default_hooks.checkpoint.type': 'AdapterCheckpointHook'}
     options |= {'model.backbone.adapter': None, 'model.backbone.frozen_blocks': 4}

@@ -249,6 +249,7 @@ def test_what_is_newest_in_a_copy_or_after_a_new_start(tiny_config, build_runner
     assert newest_checkpoint(elsewhere) is None
 
 
+@pytest.mark.slow
 def test_any_damage_is_passed_over(tiny_config, build_runner):
     runner = build_runner(tiny_config, HOOK)
     runner.train()

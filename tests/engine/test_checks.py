@@ -158,6 +158,7 @@ class Stream(IterableDataset):
         return len(self.parts)
 
 
+@pytest.mark.slow
 def test_a_stream_of_samples_trains_and_resumes(tiny_config, build_runner):
     loader = tiny_config.train_dataloader
     loader.sampler, loader.dataset = None, dict(type='Stream', dataset=loader.dataset)

@@ -199,5 +199,5 @@ def test_options_of_the_average_and_of_the_test_data_are_not_those_of_the_models
 
 
 def test_a_set_is_no_config_to_train_with(model_set, run_here):
-    with pytest.raises(SystemExit, match=r'average: this config is of a set'):
+    with pytest.raises(SystemExit, match=r'average: tools/train_average.py trains this set'):
         run_here('train.py', model_set())

@@ -118,6 +118,7 @@ def logits(model, x):
         return model.eval()(x, mode='tensor')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('hook', ['CheckpointHook', 'AdapterCheckpointHook'])
 def test_train_extract_merge_test(tiny_config, build_runner, public_file, tmp_path, hook):
     options = {

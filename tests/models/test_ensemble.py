@@ -133,6 +133,7 @@ def scores_and_images(folder):
     return scores, {n: np.array(Image.open(p)) for n, p in images.items()}
 
 
+@pytest.mark.slow
 def test_a_model_twice_is_tested_as_without_an_ensemble(
     adapters, config_file, tta, run_here, tmp_path, no_charts
 ):

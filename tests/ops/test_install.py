@@ -47,6 +47,7 @@ def fake_mmcv(tmp_path):
     return package
 
 
+@pytest.mark.slow
 def test_a_module_that_loads_is_left_alone(fake_mmcv):
     (fake_mmcv / '_ext.py').write_text('marker = 1')
     python(
@@ -58,6 +59,7 @@ def test_a_module_that_loads_is_left_alone(fake_mmcv):
     )
 
 
+@pytest.mark.slow
 def test_a_module_that_does_not_load_is_replaced_with_a_warning(fake_mmcv):
     (fake_mmcv / '_ext.so').write_bytes(b'built for another torch')
     python(

@@ -111,6 +111,7 @@ def test_what_is_wrong_is_said_in_one_line(run_here, tmp_path, arguments, messag
         run_here('analysis_tools/benchmark.py', *arguments)
 
 
+@pytest.mark.slow
 def test_a_detector_in_both_phases(tiny_detector, tmp_path):
     path = tmp_path / 'det.py'
     tiny_detector.custom_imports = dict(imports=['soma'])

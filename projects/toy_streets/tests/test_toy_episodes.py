@@ -42,6 +42,7 @@ def test_layout_is_that_of_voc(folder):
         write_toy_episodes(root, 1, 1)
 
 
+@pytest.mark.slow
 def test_prototypes_find_classes_never_trained_on(
     folder, tmp_path, monkeypatch, build_runner, no_charts
 ):
