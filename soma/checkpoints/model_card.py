@@ -117,7 +117,8 @@ def _rows(report: Mapping | None) -> list[tuple[str, str, float]]:
         return []
     average = f'm{report["score"]}'
     rows = [(name, name, domain[average]) for name, domain in report['domains'].items()]
-    rows.append(('mean', f'mean of {", ".join(report["mean_over"])}', report['mean'][average]))
+    if len(rows) > 1:
+        rows.append(('mean', f'mean of {", ".join(report["mean_over"])}', report['mean'][average]))
     return [row for row in rows if row[2] is not None]
 
 

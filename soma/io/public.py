@@ -190,7 +190,7 @@ def find_weights(path: str | os.PathLike) -> str | os.PathLike:
     try:
         return str(fetch_weights(os.fspath(path), Path(file).parent))
     except InputError as error:
-        hint = 'or name your file by its path, as --base or as checkpoint of init_cfg'
+        hint = 'or name your file by its path, as base (--base) or as checkpoint of init_cfg'
         raise type(error)(f'{error}; {hint}') from error
 
 

@@ -97,7 +97,7 @@ def test_without_a_network(tiny):
     assert str(caught.value) == (
         f'{CLOSED}/{FILE} cannot be reached ([Errno 111] Connection refused): get it elsewhere and '
         f'put it into checkpoints as {FILE}; '
-        'or name your file by its path, as --base or as checkpoint of init_cfg'
+        'or name your file by its path, as base (--base) or as checkpoint of init_cfg'
     )
     assert list(tiny.parent.iterdir()) == []
 
