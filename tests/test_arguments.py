@@ -167,8 +167,10 @@ OPTIONS = {
 
 
 @pytest.fixture(autouse=True)
-def _configs_need_not_be_there(monkeypatch):
+def _only_parse(monkeypatch):
+    """Configs need not be there, what lies beside a script is found."""
     monkeypatch.setattr('soma.utils.cli.check_config_file', Path)
+    monkeypatch.syspath_prepend(TOOLS / 'convert_datasets')
 
 
 @pytest.fixture
@@ -243,7 +245,7 @@ def test_help_and_a_missing_config_need_neither_torch_nor_mmengine():
 import contextlib, io, runpy, sys
 lines = {script: ['--help'] for script in sys.argv[1:]}
 for script, line in [*lines.items(), (sys.argv[1], ['nowhere.py'])]:
-    sys.argv = [script, *line]
+    sys.argv, sys.path[0] = [script, *line], script.rpartition('/')[0]
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             runpy.run_path(script, run_name='__main__')

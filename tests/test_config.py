@@ -402,6 +402,13 @@ def test_a_config_is_evaluated_with_other_values_of_its_variables(tmp_path):
         'iters = 4000\n'
         'fold, shots = 0, 1\n'
         'own = dict(fold=fold)\n'
+        'fixed = 3\n'  # of which nothing is made
+        'grown = 1\ngrown += 1\n'
+        'later = 1\nif later:\n    later = 2\n'
+        'train = other_name = 5\n'
+        'number = 7\n'
+        'other = 1\nsize = other * 3\n'
+        'visualizer = dict(a=grown, b=later, c=train, d=number, e=size)\n'
         'train_cfg = dict(max_iters=iters, val_interval=max(100, iters // 10))\n'
         "train_dataloader = dict(dataset=dict(data_root='fog', iters=4000))\n"
     )
@@ -413,10 +420,15 @@ def test_a_config_is_evaluated_with_other_values_of_its_variables(tmp_path):
     assert (config.train_cfg.val_interval, config.train_cfg.val_begin) == (200, 3)
     assert config.train_dataloader.dataset == dict(data_root='fog', iters=4000)
     assert load_config(tmp_path / 'config.py').iters == 4000
-    for key in ('fold', 'own.fold'):  # of several at once, and a part of one
-        message = rf'{key}: {key.split(".")[0]} is a variable of .*config\.py: write it there'
+    (tmp_path / 'token.py').write_text(
+        "_base_ = './base.py'\nparam_scheduler = [dict(end={{_base_.size}})]\nsize: int = 4\n"
+    )
+    assert load_config(tmp_path / 'token.py', {'other': 2}).param_scheduler[0].end == 6
+    for key in ('fold', 'own.fold', 'fixed', 'grown', 'later', 'size', 'train', 'number'):
+        top = key.split('.')[0]
+        message = rf'{key}: {top} is a variable of .*token\.py that no option reaches: set the keys'
         with pytest.raises(InputError, match=message):
-            load_config(tmp_path / 'config.py', {key: 2})
+            load_config(tmp_path / 'token.py', {key: float('inf') if key == 'number' else 2})
     with pytest.raises(InputError, match="nothing reads the key '_base_'"):
         load_config(tmp_path / 'config.py', {'_base_': 'x'})
 
@@ -506,14 +518,14 @@ def test_variables_of_other_test_data_are_replaced_there_too(config_file, tmp_pa
     text += "test_evaluator = dict(type='DomainIoUMetric')\n"
     (tmp_path / 'other.py').write_text(text)
     with config_file.open('a') as file:
-        file.write('\nfold = 0\n')
+        file.write('\nfold = 0\nrandomness = dict(seed=fold)\n')
     line = [config_file, '--test-data', tmp_path / 'other.py', '--cfg-options', 'fold=2']
     parser = runner_parser('x')
     add_test(parser)
     args = parser.parse_args([*map(str, line), 'model.backbone.img_size=16'])
     args.work_dir = str(tmp_path / 'work')
     config, _ = prepare_test(args)
-    assert config.test_dataloader.dataset.fold == config.fold == 2
+    assert config.test_dataloader.dataset.fold == config.fold == config.randomness.seed == 2
     assert config.model.backbone.img_size == 16
 
 

@@ -97,9 +97,10 @@ def matrices_of(
         CheckpointError: If it cannot be used, is missing, or is not the checkpoint's.
         ValueError: If no layer fits.
     """
-    if _lacks_base(checkpoint):
-        given = base is not None
-        checkpoint = checkpoint.with_base(base, force) if given else with_known_base(checkpoint)
+    if _lacks_base(checkpoint) and base is None:
+        checkpoint = with_known_base(checkpoint, force=force)
+    elif _lacks_base(checkpoint):
+        checkpoint = checkpoint.with_base(base, force)
     weights = checkpoint.plain()
     try:
         return weight_matrices(weights, layers, checkpoint.card.prefix)

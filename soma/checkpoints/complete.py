@@ -68,20 +68,19 @@ def with_known_base(
         force: Accept the config's, whatever they are.
 
     Raises:
-        FileNotFoundError: If the config's are missing, and no others fit.
+        OSError: If the config's are missing or cannot be read, and no others fit.
         InputError: If they are others, or cannot be fetched, or nothing says which they are.
     """
     files = [] if default is None else [default]
     if not force:
-        once: dict[str, str | os.PathLike] = {}
-        for file in (*files, *_files_of_card(checkpoint)):
-            once.setdefault(os.path.realpath(local_file(file)), file)
-        files = sorted(once.values(), key=lambda file: not os.path.isfile(local_file(file)))
+        files = [*_files_of_card(checkpoint), *files]
+        files = [*{os.path.realpath(local_file(file)): file for file in files}.values()]
+        files.sort(key=lambda file: not os.path.isfile(local_file(file)))
     failures = {}
     for file in files:
         try:
             return checkpoint.with_base(file, force)
-        except (InputError, FileNotFoundError) as error:
+        except (InputError, OSError) as error:
             failures[file] = error
     if not failures:
         raise checkpoint.no_base()
@@ -102,4 +101,4 @@ def _files_of_card(checkpoint: Checkpoint) -> list[Path]:
     if base is None or base.hash is None or not (name := Path(base.file).name):
         return []
     folders = Path(base.file).parent, Path(checkpoint.path).parent, Path(), Path('checkpoints')
-    return [folder / name for folder in folders if (folder / name).is_file()]
+    return [*filter(os.path.isfile, (folder / name for folder in folders))]

@@ -103,36 +103,31 @@ def spectrum(matrix: Tensor, rank: int = 16) -> SpectrumSummary:
     )
 
 
-def matrix_drift(base: Tensor, trained: Tensor, cut: float = 0.5, rank: int = 16) -> Drift:
+def matrix_drift(base: Tensor, trained: Tensor, rank: int = 16) -> Drift:
     """Find out how far a matrix has moved and to which components of its base.
 
     Args:
         base: Shape ``(out, in)``.
         trained: The same shape.
-        cut: Share of the components, 0 to 1, that count as principal; the others are the minor
-            ones.
         rank: Number of components in the subspaces whose overlap is taken.
 
     Returns:
         Size and place of the change, all computed in float64.
 
     Raises:
-        ValueError: If a matrix holds NaN or infinity or is zero, the shapes differ, or ``cut`` or
-            ``rank`` is out of range.
+        ValueError: If a matrix holds NaN or infinity or is zero, the shapes differ, or rank < 1.
     """
     for matrix in (base, trained):
         _check(matrix, rank)
     if base.shape != trained.shape:
         raise ValueError(f'the shapes {list(base.shape)} and {list(trained.shape)} differ')
-    if not 0 < cut < 1:
-        raise ValueError(f'cut must be between 0 and 1, got {cut}')
     base, trained = base.double(), trained.double()
     energy = base.square().sum().item()
     if not energy:
         raise ValueError('the base is zero, so nothing can be said relative to it')
     rows, columns = base.shape
     size = min(rows, columns)
-    principal = max(1, round(cut * size))  # the principal ones
+    principal = max(1, round(size / 2))  # the others are the minor ones
     isotropic = _shares(rows * columns, principal * principal, (size - principal) ** 2, size * size)
     change = trained - base
     changed = change.square().sum().item()
@@ -161,7 +156,7 @@ def spectra(matrices: Mapping[str, Tensor], rank: int = 16) -> dict[str, Spectru
 
 
 def drift(
-    base: Mapping[str, Tensor], trained: Mapping[str, Tensor], cut: float = 0.5, rank: int = 16
+    base: Mapping[str, Tensor], trained: Mapping[str, Tensor], rank: int = 16
 ) -> dict[str, Drift]:
     """Compare the matrices of two state dicts that have the same name and shape.
 
@@ -169,7 +164,6 @@ def drift(
         base: As :func:`weight_matrices` makes it.
         trained: Likewise. What cannot be compared is left out, see
             :func:`~soma.checkpoints.matrices.unmatched`.
-        cut: As for :func:`matrix_drift`.
         rank: As for :func:`matrix_drift`.
 
     Returns:
@@ -183,7 +177,7 @@ def drift(
     if not jobs:
         reasons = ', '.join(f'{name} ({reason})' for name, reason in [*skipped.items()][:3])
         raise ValueError(f'no layer can be compared: {reasons} ...')
-    return each_matrix(partial(matrix_drift, cut=cut, rank=rank), jobs, 4, 'comparing')
+    return each_matrix(partial(matrix_drift, rank=rank), jobs, 4, 'comparing')
 
 
 def total_drift(drifts: Iterable[Drift]) -> Drift:

@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 
 from ..io.files import InputError
+from ..utils.colours import colours_for
 from .label_files import is_readable, why_unreadable
 
 CHECK = 'tools/check_data.py CONFIG lists all that is wrong with the data'
@@ -106,8 +107,7 @@ class DomainSamples:
         if palette is None:
             pairs = (cls.METAINFO.get(key, ()) for key in ('classes', 'palette'))
             colours = dict(zip(*pairs, strict=False))
-            drawn = np.random.default_rng(0).integers(0, 256, (len(names), 3)).tolist()
-            return [colours.get(name, colour) for name, colour in zip(names, drawn, strict=True)]
+            return [colours.get(n, c) for n, c in zip(names, colours_for(names), strict=True)]
         if (
             not isinstance(palette, Sequence)
             or len(palette) != len(names)

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 from ..io.checkpoint_files import CheckpointError, read_checkpoint
 from ..io.files import InputError
-from ..io.hub import checkpoint_in
+from ..io.hub import checkpoint_in, last_in
 from ..utils.config import matching_files
 
 
@@ -74,14 +74,9 @@ def newest_checkpoint(work_dir: str | os.PathLike) -> str | None:
     Returns:
         The file, or None.
     """
-    folder, named = Path(work_dir), None
-    if (pointer := folder / 'last_checkpoint').is_file():
-        named = Path(pointer.read_text().strip())
-        if not any(folder.glob('*.pth')) and named.is_file():
-            folder = named.parent
-        named = folder / named.name  # a copied run has its own
-    files = list(folder.glob('[!.]*.pth'))
-    after = (0, -1) if named not in files else _age(named)
+    last = last_in(work_dir)
+    files = list((last.parent if last else Path(work_dir)).glob('[!.]*.pth'))
+    after = _age(last) if last else (0, -1)
 
     def order(file: Path) -> tuple:
         # The time alone would be wrong in a copy, the step alone after a new start.

@@ -79,8 +79,7 @@ class Done:
         return self.there + self.sources + len(self.failures)
 
     def __str__(self) -> str:
-        counts = {'images': self.images, 'frames': self.frames}
-        counts = {name: count for name, count in counts.items() if count}
+        counts = {n: c for n, c in (('images', self.images), ('frames', self.frames)) if c}
         parts = [f'{self.there} of {self.total} were there already'] if self.there else []
         if counts:
             rate = sum(counts.values()) / max(self.seconds, 1e-9)

@@ -101,12 +101,11 @@ def refuse_broken(name: str | os.PathLike) -> Iterator[None]:
         raise CheckpointError(f'{name} is damaged or no checkpoint: {reason}') from error
 
 
-def read_state_dict(path: str | os.PathLike, map_location: str = 'cpu') -> dict[str, Tensor]:
+def read_state_dict(path: str | os.PathLike) -> dict[str, Tensor]:
     """Read the parameters of a checkpoint file, whatever it wraps them in.
 
     Args:
         path: As for :func:`read_checkpoint`.
-        map_location: Device of the tensors.
 
     Returns:
         Tensors by name, without a ``module.`` prefix.
@@ -115,7 +114,7 @@ def read_state_dict(path: str | os.PathLike, map_location: str = 'cpu') -> dict[
         FileNotFoundError: If there is no such file.
         CheckpointError: If the file is damaged or holds something else than named tensors.
     """
-    return state_dict_of(read_checkpoint(path, map_location), path)
+    return state_dict_of(read_checkpoint(path), path)
 
 
 def state_dict_of(

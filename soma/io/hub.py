@@ -6,9 +6,10 @@ import functools
 import logging
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
-from .files import InputError
+from .files import CheckpointError, InputError
 
 ADAPTER_FILE = 'adapter.safetensors'
 _SUFFIXES = ('.safetensors', '.pth', '.pt')  # of checkpoints
@@ -33,8 +34,7 @@ def find_adapter(path: str | os.PathLike, revision: str | None = None) -> str | 
     kept in the cache of ``huggingface_hub``.
 
     Args:
-        path: A folder, as for :func:`checkpoint_in`, or ``'user/name'``; anything else is returned
-            as it is.
+        path: ``'user/name'``, or as for :func:`checkpoint_in`.
         revision: Branch, tag or commit of the model; the newest if None.
 
     Returns:
@@ -84,30 +84,59 @@ def find_adapter(path: str | os.PathLike, revision: str | None = None) -> str | 
 def checkpoint_in(path: str | os.PathLike) -> str | os.PathLike:
     """The checkpoint that a folder means; anything else is returned as it is.
 
-    That is the best one of a work dir (the newest ``best_*.pth``), else its last one (as
-    ``last_checkpoint`` says), which is logged; of another folder the only one.
+    That is the best one of a work dir (the newest ``best_*.pth``, but of no earlier training than
+    ``last_checkpoint``), else its last one, which is logged; of another folder the only one.
 
     Raises:
-        InputError: If the folder has none, or several without such names.
+        InputError: If the folder has none, the best of several scores, or several of other names.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
         return path
-    files = [file for file in sorted(folder.glob('[!.]*')) if file.suffix in _SUFFIXES]
-    if best := [file for file in files if file.match('best_*.pth')]:
+    last = last_in(folder)
+    files = sorted((last.parent if last else folder).glob('[!.]*'))
+    files = [file for file in files if file.suffix in _SUFFIXES]
+    best = [file for file in files if file.match('best_*.pth') and not _is_earlier(file, last)]
+    if len({re.sub(r'_[^_]+_\d+(-\w+)?$', '', file.stem) for file in best}) > 1:
+        files = best  # of several scores
+    elif best:
         file = max(best, key=lambda file: file.stat().st_mtime_ns)
         _log_once(f'{folder}: its best checkpoint {file.name} is taken')
         return file
-    if (pointer := folder / 'last_checkpoint').is_file():
-        named = Path(pointer.read_text().strip())
-        for file in (folder / named.name, named):  # a copied folder has its own
-            if file.is_file():
-                _log_once(f'{folder}: its last checkpoint {file.name} is taken, none is the best')
-                return file
+    elif last:
+        _log_once(f'{folder}: its last checkpoint {last.name} is taken, that training has no best')
+        return last
     if len(files) != 1:
         names = ', '.join(file.name for file in files) or 'none'
         raise InputError(f'the folder {folder} must have one checkpoint, it has {names}: name one')
     return files[0]
+
+
+def last_in(work_dir: str | os.PathLike) -> Path | None:
+    """The last checkpoint of a training, as ``last_checkpoint`` in its work dir tells, if any.
+
+    A copied work dir has its own; one without checkpoints tells where they are.
+    """
+    folder, pointer = Path(work_dir), Path(work_dir, 'last_checkpoint')
+    if not pointer.is_file():
+        return None
+    named = Path(pointer.read_text().strip())
+    if any(folder.glob('*.pth')) or not os.path.isfile(named):
+        named = folder / named.name
+    return named if os.path.isfile(named) else None
+
+
+def _is_earlier(best: Path, last: Path | None) -> bool:
+    """Whether a best checkpoint is of an earlier training than the last one of its folder."""
+    from .checkpoint_files import read_checkpoint  # here, since it loads torch
+
+    if last is None or best.stat().st_mtime_ns >= last.stat().st_mtime_ns:
+        return False
+    with suppress(CheckpointError, KeyError):
+        info = read_checkpoint(last, mmap=True)['message_hub']['runtime_info']
+        files = (file for key, file in info.items() if key.startswith('best_ckpt'))
+        return best.name not in {Path(file).name for file in files if file}
+    return False  # nobody knows
 
 
 @functools.cache

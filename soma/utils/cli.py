@@ -143,12 +143,11 @@ def add_checkpoint(
 
 def add_base(
     parser: ScriptParser,
-    help: str = "pretrained weights of an adapter (default: the config's)",
-    required: bool = False,
+    help: str = "pretrained weights of an adapter (default: the config's, or as its file tells)",
 ) -> None:
     """Add ``--base`` under all of its names, and ``--force``."""
     names = ('--backbone', '--backbone_ckpt', '--pretrained')
-    parser.add_file('base', help, *names, place=False, required=required)
+    parser.add_file('base', help, *names, place=False, required=False)
     parser.add_argument('--force', action='store_true', help='accept other pretrained weights')
 
 
@@ -228,33 +227,6 @@ def config_from(args: argparse.Namespace) -> Config:
     config.launcher = args.launcher
     config.work_dir = args.work_dir or config.work_dir
     return config
-
-
-def parse_conversion(name: str, description: str, subset: bool = True) -> argparse.Namespace:
-    """Read the command line of a script that converts a dataset.
-
-    Args:
-        name: Of the dataset.
-        description: Text at the top of ``--help``.
-        subset: Whether it can list a part of the training images.
-
-    Returns:
-        The arguments, with the name as ``dataset``.
-    """
-    parser = ScriptParser(description)
-    parser.set_defaults(dataset=name, subset=None, seed=None)
-    parser.add_file('root', f'folder of the dataset, such as data/{name}')
-    parser.add_file('out', 'folder to write below (default: root)', place=False, required=False)
-    add_nproc(parser)
-    if subset:
-        parser.add_argument(
-            '--subset', help='also write a list of some training images: 1/16, or your own list'
-        )
-        parser.add_argument('--seed', type=int, help='seed of the fraction (default: 1)')
-    args = parser.parse_args()
-    if args.seed is not None and (args.subset is None or os.path.isfile(args.subset)):
-        parser.error('--seed belongs to --subset with a fraction')
-    return args
 
 
 @contextmanager

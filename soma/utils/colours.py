@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 import cv2
@@ -21,14 +21,19 @@ def colours_of(meta: Mapping) -> np.ndarray:
     """The RGB colours ``(classes, 3)`` of a dataset's classes, distinct ones if it has none."""
     classes, palette = meta['classes'], meta.get('palette')
     if not palette or len(palette) != len(classes):
-        others = iter(distinct_colours(len(classes)))
-        palette = [_BACKGROUND if name == 'background' else next(others) for name in classes]
+        palette = colours_for(classes)
     return np.array(palette, np.uint8).reshape(-1, 3)
 
 
+def colours_for(classes: Sequence[str]) -> list[list[int]]:
+    """Distinct RGB colours of classes; a background's is grey."""
+    others = iter(_distinct(len(classes)).tolist())
+    return [[*_BACKGROUND] if name == 'background' else next(others) for name in classes]
+
+
 @cache
-def distinct_colours(count: int) -> np.ndarray:
-    """RGB colours ``(count, 3)`` that are bright and far apart; a few begin as more of them do.
+def _distinct(count: int) -> np.ndarray:
+    """RGB colours ``(count, 3)`` that are bright and far apart; the first of more are the same.
 
     After some that are known, each is the one of a grid that is farthest (in CIELAB) from all
     before it.

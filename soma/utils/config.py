@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from glob import escape, glob
 from pathlib import Path
@@ -111,8 +113,9 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
     """
     path, options = check_config_file(path), dict(options or {})
     from mmengine.config import Config
+    from mmengine.runner import Runner
 
-    known = _known_keys()
+    known = {*inspect.signature(Runner.__init__).parameters, *_OTHER_KEYS} - {'self', 'cfg'}
     try:
         with _evaluated_with(without_keys(options, known | {'_base_'})) as evaluated:
             config = Config.fromfile(str(path))
@@ -139,42 +142,45 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
 def _evaluated_with(options: Mapping) -> Iterator[set[str]]:
     """Have mmengine evaluate config files with other values of their variables.
 
-    Args:
-        options: The values by name.
-
     Yields:
-        The names that a file gave a value to, and that have the other one instead.
+        At the end the names of those that replaced all values of a variable that a file reads.
     """
     from mmengine.config.config import RemoveAssignFromAST
 
-    evaluated = set()
+    values, replaced, read, kept = {}, set(), set(), set()
+    for name, option in options.items():
+        with suppress(ValueError, SyntaxError):  # no literal, such as inf
+            ast.literal_eval(code := ast.parse(repr(option), mode='eval'))
+            values[name] = code.body
 
     class Replacing(RemoveAssignFromAST):
         def visit_Module(self, module: ast.Module) -> ast.AST:
+            written = Counter()
             for node in module.body:
                 match node:
-                    case ast.Assign(targets=[ast.Name(id=name)]) if name in options:
-                        value = ast.parse(repr(options[name]), mode='eval').body
-                        node.value = ast.copy_location(value, node.value)
-                        evaluated.add(name)
+                    case ast.Assign(targets=[ast.Name(id=name)]) if name in values:
+                        node.value = ast.copy_location(values[name], node.value)
+                        written[name] -= 1
+                        replaced.add(name)
+            for node in ast.walk(module):
+                match node:
+                    case ast.Name(id=name, ctx=ast.Store()):
+                        written[name] += 1
+                    case ast.Name(id=name) | ast.Attribute(attr=name) | ast.Constant(str(name)):
+                        # mmengine writes _KEY_1a2b3c for {{_base_.KEY}}
+                        read.add(re.sub(r'^_(\w+)(\.[\w.]+)?_[0-9a-f]{6}$', r'\1', name))
+            kept.update(+written)
             return self.generic_visit(ast.fix_missing_locations(module))
 
     with patch('mmengine.config.config.RemoveAssignFromAST', Replacing):
-        yield evaluated
-
-
-def _known_keys() -> set[str]:
-    """The keys at the top of a config that something reads."""
-    from mmengine.runner import Runner
-
-    return {*inspect.signature(Runner.__init__).parameters, *_OTHER_KEYS} - {'self', 'cfg'}
+        yield replaced
+    replaced.intersection_update(read - kept)
 
 
 def _check_keys(config: Config, options: Iterable[str], known: set[str], path: Path) -> None:
     """Refuse keys at the top that nothing reads, and options that come too late.
 
-    A config may have variables of its own there, so that of the file one that is almost a known
-    key is an error.
+    A config may have variables of its own: one that is almost a known key is an error.
     """
     for key in config:
         close = get_close_matches(key, known, 1, 0.9)
@@ -188,7 +194,10 @@ def _check_keys(config: Config, options: Iterable[str], known: set[str], path: P
             close = get_close_matches(top, known | config.keys(), 1)
             hint = f': is it {close[0]!r}?' if close else ''
             raise InputError(f'--cfg-options {key}: nothing reads the key {top!r}{hint}')
-        raise InputError(f'--cfg-options {key}: {top} is a variable of {path}: write it there')
+        raise InputError(
+            f'--cfg-options {key}: {top} is a variable of {path} that no option reaches: set the '
+            'keys that are made of it, or write it there'
+        )
 
 
 def without_keys(options: Mapping | None, keys: Iterable[str]) -> dict:

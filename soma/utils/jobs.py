@@ -165,7 +165,7 @@ def _finish(run: _Running, status: int, finish: Finish, failed: dict[str, str]) 
 
 
 def interrupt_on_signals() -> None:
-    """Let the end of a terminal or a polite kill end the jobs too, as Ctrl-C does."""
+    """Let the end of a terminal or a polite kill end all in order, as Ctrl-C does."""
     for name in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(name) is signal.SIG_DFL:
             signal.signal(name, signal.default_int_handler)

@@ -19,8 +19,8 @@ def cores() -> int:
 def within_cores(loader: T) -> T:
     """The config of a data loader, with no more workers than there are cores.
 
-    More only wait for each other. Samples of a training are seeded by their place, whoever loads
-    them (:mod:`soma.engine.seeding`).
+    More only wait for each other; of several processes each has so many. Samples of a training are
+    seeded by their place, whoever loads them (:mod:`soma.engine.seeding`).
     """
     if not isinstance(loader, dict) or (asked := loader.get('num_workers', 0)) <= cores():
         return loader

@@ -397,12 +397,35 @@ def test_a_work_dir_is_its_best_checkpoint_or_its_last(tmp_path, caplog):
     best = touch('best_mIoU_iter_3.pth', 3)
     touch('best_mIoU_iter_9.pth', 2)  # of an older training
     assert find_adapter(tmp_path) == best == find_adapter(tmp_path)
-    assert [record.getMessage() for record in caplog.records] == [
-        f'{tmp_path}: its last checkpoint iter_2.pth is taken, none is the best',
-        f'{tmp_path}: its best checkpoint best_mIoU_iter_3.pth is taken',
-    ]
     with pytest.raises(CheckpointError, match=r'best_mIoU_iter_3\.pth is read too'):
         check_output(best, [tmp_path])
+    os.utime(last, (4, 4))  # not whole, so that it does not tell
+    assert find_adapter(tmp_path) == best
+    for name, expected in ((best.name, best), ('best_mIoU_iter_1.pth', last)):
+        info = dict(best_score=1.0, best_ckpt=f'/elsewhere/{name}')
+        torch.save(dict(message_hub=dict(runtime_info=info)), last)
+        assert find_adapter(tmp_path) == expected  # of the training of the last, or of another
+    touch('best_fog_mIoU_iter_3.pth', 2**40)
+    touch(best.name, 2**40)
+    with pytest.raises(InputError, match=r'it has best_fog\S+, best_mIoU_iter_3\.pth: name one'):
+        find_adapter(tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f'{tmp_path}: its last checkpoint iter_2.pth is taken, that training has no best',
+        f'{tmp_path}: its best checkpoint best_mIoU_iter_3.pth is taken',
+    ]
+
+
+def test_a_work_dir_whose_checkpoints_are_elsewhere_has_the_best_of_them(tmp_path):
+    work, out = tmp_path / 'work', tmp_path / 'out[1]'
+    for folder in (work, out):
+        folder.mkdir()
+    for name in ('best_mIoU_iter_2.pth', 'iter_2.pth'):
+        (out / name).touch()
+    (work / 'last_checkpoint').write_text(f'{out}/iter_2.pth')
+    assert find_adapter(work) == out / 'best_mIoU_iter_2.pth'
+    (work / 'iter_4.pth').touch()
+    (work / 'last_checkpoint').write_text('x' * 300)  # no name that a file may have
+    assert find_adapter(work) == work / 'iter_4.pth'
 
 
 def test_licences():

@@ -68,10 +68,10 @@ def test_a_change_is_found_where_it_was_made(left, right, part, transposed):
     assert (found.leading < 1 - 1e-7) == turned and found.leading > 0.99
 
 
-def test_the_cut_and_the_subspaces():
+def test_the_subspaces():
     base, U, V = matrix_of([4.0, 3.0, 2.0, 1.0], 4, 4)
     swapped = base + U[:, [0, 3]] @ torch.diag(torch.tensor([-4.0, 4.0]).double()) @ V[:, [0, 3]].T
-    found = matrix_drift(base, swapped, cut=0.75, rank=1)  # values 0, 3, 2, 5 of the same vectors
+    found = matrix_drift(base, swapped, rank=1)  # values 0, 3, 2, 5 of the same vectors
     assert found.shares == pytest.approx((0.5, 0.5, 0, 0), abs=1e-9)
     assert (found.leading, found.trailing) == pytest.approx((0, 0), abs=1e-9)
     assert matrix_drift(base, swapped, rank=4).leading == pytest.approx(1)
@@ -181,8 +181,6 @@ def test_what_cannot_be_analysed_is_named():
         spectrum(one, 0)
     with pytest.raises(ValueError, match=r'\[3, 3\] and \[3, 2\] differ'):
         matrix_drift(one, other)
-    with pytest.raises(ValueError, match=r'cut must be between 0 and 1, got 1\.5'):
-        matrix_drift(one, one, cut=1.5)
     with pytest.raises(ValueError, match='the base is zero'):
         matrix_drift(0 * one, one)
     base = {'a': one, 'b': one, 'c': 0 * one, 'd': one}

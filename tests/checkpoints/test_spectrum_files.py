@@ -112,8 +112,10 @@ def test_a_frozen_backbone_has_not_moved(train, analyze, run_here, converted, mo
     assert len(found['drift']) == 24 and found['total_drift']['change'] == 0
     found, *_ = analyze(final)  # with the file that the card names
     assert len(found['spectra']) == 24
-    monkeypatch.setattr('soma.checkpoints.complete._files_of_card', lambda checkpoint: [])
     message = rf'name their file as base \(--base\) \(in training it was {converted}\)'
+    with pytest.raises(SystemExit, match=message):  # of which base?
+        run_here('analysis_tools/analyze_spectrum.py', final, '--force')
+    monkeypatch.setattr('soma.checkpoints.complete._files_of_card', lambda checkpoint: [])
     with pytest.raises(SystemExit, match=message):
         run_here('analysis_tools/analyze_spectrum.py', final)
 

@@ -136,6 +136,8 @@ def test_names_of_cityscapes_may_stand_among_others(tmp_path):
         assert np.array_equal(load(tmp_path, classes=names), LABELS)
     mixed = dict(classes=None, metainfo=dict(classes=['road', 'quay', 'car']))
     assert np.array_equal(load(tmp_path, **mixed), LABELS)
+    meta = DATASETS.build(config_of(tmp_path, **mixed)).metainfo  # theirs, and a bright one
+    assert meta['palette'] == [[128, 64, 128], [86, 180, 233], [0, 0, 142]]
     chosen = load(tmp_path, classes=None, metainfo=dict(classes=['building', 'road']))
     assert chosen.tolist() == [[1, 255, 0, 255], [0, 0, 1, 255]]
 

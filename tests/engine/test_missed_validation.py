@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 
 from soma.io.checkpoint_files import read_checkpoint
 from soma.io.files import InputError
+from soma.io.hub import checkpoint_in
 
 
 class Killed(Exception):
@@ -96,6 +97,7 @@ def test_a_best_file_is_neither_orphaned_nor_replaced_by_a_worse(train, left, tm
     assert left() == [best, 'iter_2.pth', 'iter_4.pth']
     info = read_checkpoint(tmp_path / 'work' / 'iter_4.pth')['message_hub']['runtime_info']
     assert info['best_score'] == 0.7 and Path(info['best_ckpt']).name == best
+    assert checkpoint_in(tmp_path / 'work').name == best  # though the last is newer
 
 
 def test_a_best_file_that_was_decided_is_written(train, left, tmp_path):

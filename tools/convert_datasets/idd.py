@@ -2,10 +2,7 @@
 
 import sys
 
-from soma.utils.cli import parse_conversion
+from conversion import main
 
 if __name__ == '__main__':
-    args = parse_conversion('idd', __doc__)
-    from conversion import main  # here, so that --help need not wait
-
-    sys.exit(main(args))
+    sys.exit(main('idd', __doc__))

@@ -3,14 +3,15 @@
 import sys
 from pathlib import Path
 
-from soma.utils.cli import command, parse_conversion
+from conversion import parse_args, print_summary
+
+from soma.utils.cli import command
 
 
 def main() -> int:
     """Convert, print; returns 1 if an image was left out."""
-    args = parse_conversion('yolo', __doc__, subset=False)
-    from conversion import print_summary  # here, so that --help need not wait
-
+    args = parse_args('yolo', __doc__, subset=False)
+    # here, so that --help need not wait
     from soma.datasets.prepare.convert_yolo import convert_yolo
 
     out = Path(args.out or args.root)

@@ -31,7 +31,7 @@ def parts_table(parts: list[Part]) -> Table:
     return table
 
 
-def fault_lines(parts: list[Part], limit: int = 3) -> list[str]:
+def fault_lines(parts: list[Part]) -> list[str]:
     """Name the first faults of each kind in each dataset, those that break training first.
 
     Of those that do not, one is named, with their number.
@@ -46,9 +46,9 @@ def fault_lines(parts: list[Part], limit: int = 3) -> list[str]:
             more = f' ({len(faults)} such in {name}, see report.json)' if len(faults) > 1 else ''
             lines.append(f'warning: {faults[0].file}: {faults[0].text}{more}')
             continue
-        lines += [f'error: {fault.file}: {fault.text}' for fault in faults[:limit]]
-        if len(faults) > limit:
-            lines.append(f'error: {name}: {kind}: {len(faults) - limit} more, see report.json')
+        lines += [f'error: {fault.file}: {fault.text}' for fault in faults[:3]]
+        if len(faults) > 3:
+            lines.append(f'error: {name}: {kind}: {len(faults) - 3} more, see report.json')
     return lines
 
 

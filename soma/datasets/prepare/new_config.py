@@ -277,7 +277,7 @@ def _share(steps: int) -> int | _Code:
     if steps == 0:
         return 0
     share = f'int({steps / _STEPS:g} * iters)'
-    # a warm-up has its two ends
+    # A warm-up must have a first and a last step, however short the training is.
     return _Code('iters' if steps == _STEPS else f'max(2, {share})' if steps < 8000 else share)
 
 

@@ -81,7 +81,7 @@ def assign_splits(
     return {**{name: (source, indices) for name, indices in drawn.items()}, **splits}
 
 
-def draw_split(rows: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
+def draw_split(rows: np.ndarray, share: float) -> np.ndarray:
     """Choose images to validate on.
 
     Of 100 draws the one is taken in which the most classes are on both sides, and then the one in
@@ -90,7 +90,6 @@ def draw_split(rows: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
     Args:
         rows: Pixels or boxes of each class, shape ``(images, classes)``.
         share: What part of the images to choose, at least one and not all.
-        seed: Of the draws.
 
     Returns:
         Whether each image was chosen, shape ``(images,)``.
@@ -101,7 +100,7 @@ def draw_split(rows: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
     if len(rows) < 2:
         raise InputError('there is one image: add another, to validate on')
     count = min(max(1, round(len(rows) * share)), len(rows) - 1)
-    rng, best = np.random.default_rng(seed), None
+    rng, best = np.random.default_rng(0), None
     total = np.maximum(rows.sum(0), 1)
     for _ in range(100):
         chosen = np.zeros(len(rows), bool)

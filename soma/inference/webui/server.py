@@ -65,9 +65,8 @@ def allowed_hosts(host: str) -> list[str]:
     On this machine alone they are its own: a page from elsewhere, whose name is made to lead here,
     cannot read what is shown.
     """
-    if not is_of_this_machine(host):
-        return ['*']
-    return ['localhost', '127.0.0.1', '[::1]', host]
+    names = ['localhost', '127.0.0.1', '[::1]', host]
+    return names if is_of_this_machine(host) else ['*']
 
 
 @contextmanager
