@@ -6,6 +6,7 @@ import argparse
 import copy
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -37,6 +38,8 @@ def prepare_test(
         InputError: If the arguments do not fit the config, or a folder cannot be written to.
     """
     if 'checkpoint' in args:
+        if not args.work_dir and Path(args.checkpoint, 'last_checkpoint').is_file():
+            args.work_dir = args.checkpoint  # results belong beside what they are of
         args.checkpoint = checkpoint_in(args.checkpoint)
     if 'checkpoints' in args:
         args.checkpoints = [*map(checkpoint_in, args.checkpoints)]

@@ -20,11 +20,12 @@ _MODEL = re.compile(rf'{_PART}/{_PART}')
 def is_model_name(path: str | os.PathLike) -> bool:
     """Whether it has the form of a model's name, ``user/name``, and is no file or folder here.
 
-    What begins with ``timm/`` are pretrained weights.
+    What begins with ``timm/`` are pretrained weights, with ``work_dirs/`` or ``checkpoints/`` files.
     """
     if not isinstance(path, str) or not _MODEL.fullmatch(path) or os.path.exists(path):
         return False
-    return not path.endswith(('.pth', '.pt', '.safetensors', '.py')) and path[:5] != 'timm/'
+    is_local = path.endswith(('.pth', '.pt', '.safetensors', '.py'))
+    return not is_local and path.split('/')[0] not in ('timm', 'work_dirs', 'checkpoints')
 
 
 def find_adapter(path: str | os.PathLike, revision: str | None = None) -> str | os.PathLike:
@@ -108,7 +109,8 @@ def checkpoint_in(path: str | os.PathLike) -> str | os.PathLike:
         return last
     if len(files) != 1:
         names = ', '.join(file.name for file in files) or 'none'
-        raise InputError(f'the folder {folder} must have one checkpoint, it has {names}: name one')
+        advice = 'name one' if files else 'train first, or name a file'
+        raise InputError(f'the folder {folder} must have one checkpoint, it has {names}: {advice}')
     return files[0]
 
 

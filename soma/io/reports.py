@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from .files import InputError, read_json
+
+logger = logging.getLogger(__name__)
 
 REPORT = 'report of a test (domains_test.json)'
 _KINDS = {'score': str, 'domains': dict, 'mean_over': list, 'mean': dict}
@@ -28,7 +31,10 @@ def find_report(path: str | os.PathLike) -> Path:
         return path
     for pattern in ('domains_test.json', 'domains_iter_*.json'):
         if files := [*path.rglob(pattern)]:
-            return max(files, key=lambda file: (file.stat().st_mtime_ns, str(file)))
+            file = max(files, key=lambda file: (file.stat().st_mtime_ns, str(file)))
+            if file.name != 'domains_test.json':
+                logger.warning('%s has no test: its validation %s is taken', path, file.name)
+            return file
     # with a metric's prefix: there may be several of one test, and --corruptions makes many
     if named := min(path.rglob('domains_test_*.json'), default=None):
         raise InputError(f'{path} has no domains_test.json: name a report, such as {named}')

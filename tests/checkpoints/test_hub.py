@@ -383,7 +383,7 @@ def test_a_work_dir_is_its_best_checkpoint_or_its_last(tmp_path, caplog):
         os.utime(tmp_path / name, (age, age))
         return tmp_path / name
 
-    with pytest.raises(InputError, match=r'must have one checkpoint, it has none: name one'):
+    with pytest.raises(InputError, match=r'must have one checkpoint, it has none: train first'):
         find_adapter(tmp_path)
     only = touch('adapter.safetensors', 9)
     touch('.adapter.1.safetensors', 9)

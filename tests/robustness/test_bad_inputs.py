@@ -133,7 +133,7 @@ TEST = [
     ('@no_tensors.pth', r'no_tensors\.pth is no state dict'),
     ('@nothing.pth', r'nothing\.pth holds no parameters'),
     ('@header.safetensors', r'header\.safetensors is damaged'),
-    ('@folder.pth', r'folder\.pth must have one checkpoint, it has none: name one'),
+    ('@folder.pth', r'folder\.pth must have one checkpoint, it has none: train first'),
     ('@nan.pth', r'nan\.pth.*backbone.blocks.2.attn.qkv.weight'),
     ('@nan_adapter.safetensors --base @base.pth', r'nan_adapter\.safetensors.*backbone'),
     ('@adapter.safetensors --base @nan_base.pth', r'nan_base\.pth.*qkv'),

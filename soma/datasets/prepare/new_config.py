@@ -255,7 +255,9 @@ def _training(recipe: Recipe, has_boxes: bool) -> dict:
         keys = dict(backbone=dict(lr_mult=rate))
         result['optim_wrapper'] = dict(paramwise_cfg=dict(custom_keys=keys))
     if hooks:
-        extra = ', '.join(_code(_steps(dict(hook))) for hook in hooks)
+        # The published 0.0002 of 40,000 steps would hardly leave the start in fewer.
+        scaled = [{**_steps(dict(hook)), 'momentum': _Code('8 / iters')} for hook in hooks]
+        extra = ', '.join(map(_code, scaled))
         result['custom_hooks'] = _Code(f'[*_base_.custom_hooks, {extra}]')
     return result
 
