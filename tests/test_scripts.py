@@ -204,6 +204,8 @@ def test_a_shared_adapter_gives_the_same_results(
         options = ['--work-dir', name, '--cfg-options', f'experiment_name={name}']
         run_here('test.py', config_file, *arguments, *options)
         result[name] = metrics_of(here / name)['mean_mIoU']
+    run_here('test.py', config_file, 'work', '--cfg-options', 'experiment_name=beside')
+    assert not (here / 'work_dirs').exists()  # a test of a work dir writes there
     assert result['final'] > 0
     assert result == pytest.approx({name: result['final'] for name in tests}, abs=0.05)
     image = street_data / 'images' / '00000.png'

@@ -20,7 +20,7 @@ _MODEL = re.compile(rf'{_PART}/{_PART}')
 def is_model_name(path: str | os.PathLike) -> bool:
     """Whether it has the form of a model's name, ``user/name``, and is no file or folder here.
 
-    What begins with ``timm/`` are pretrained weights, with ``work_dirs/`` or ``checkpoints/`` files.
+    ``timm/...`` are pretrained weights, ``work_dirs/...`` and ``checkpoints/...`` files.
     """
     if not isinstance(path, str) or not _MODEL.fullmatch(path) or os.path.exists(path):
         return False

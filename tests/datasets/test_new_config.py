@@ -214,6 +214,9 @@ def test_a_config_is_written_for_each_method(leaves, tmp_path, method):
     hooks = config.default_hooks
     assert (hooks.checkpoint.interval, hooks.logger.interval) == (100, 30)
     assert {s.end for s in config.param_scheduler} == {300}
+    averages = [hook for hook in config.custom_hooks if 'EMA' in hook.type]
+    assert all(hook.momentum == 0.0002 * 40000 / 300 for hook in averages)
+    assert bool(averages) == (method == 'soma')
     assert config.model.backbone.init_cfg.checkpoint == str(tmp_path / 'base.pth')
     resize = dict(type='Resize', scale=(1024, 512), keep_ratio=True)
     tested = config.test_dataloader.dataset.pipeline

@@ -81,3 +81,9 @@ def test_what_cannot_be_compared_is_refused(write, tmp_path):
         InputError, match=r'empty has no domains_test\.json: python tools/test\.py CONFIG CHECK'
     ):
         find_report(tmp_path / 'empty')
+
+
+def test_a_validation_in_the_place_of_a_test_is_told_of(write, tmp_path, caplog):
+    write('a', report(), 'domains_iter_40.json')
+    assert find_report(tmp_path / 'a').name == 'domains_iter_40.json'
+    assert 'a has no test: its validation domains_iter_40.json is taken' in caplog.text
