@@ -62,6 +62,7 @@ class StopHook(Hook):
         self._over = True
         try:
             if self._signal:  # whatever has become of the exception
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # loaders' workers may have it, too
                 reason, code = f'stopped by {signal.Signals(self._signal).name}', self._signal + 128
             elif isinstance(error, SystemExit) and self._begun and self._main:
                 reason, code = error.code or self._done, error.code or 0
