@@ -130,8 +130,8 @@ class DomainSamples:
         is_local = root and not self.backend_args and '://' not in root
         if is_local and not any(map(os.path.isdir, (root, *below))):
             raise FileNotFoundError(
-                f'no folder {root} (data_root of the domain {self.domain}); '
-                'docs/user_guides/datasets.md says what belongs there'
+                f'no folder {root} (data_root of the domain {self.domain}): name where the data '
+                'are; docs/user_guides/datasets.md says what belongs there'
             )
 
     def prepare_data(self, idx: int) -> dict | None:
