@@ -15,7 +15,7 @@ from ..models.probabilities import class_probabilities
 from .calibration import Calibration, confidence_counts
 from .scores import Scores, mean
 
-SIDE = 360  # pixels of a picture's longer side
+SIDE = 360  # pixels of an image's longer side
 SURE = 0.3  # score from which a detection counts as shown
 _WORST, _MEDIAN = 10, 5
 _PIXELS = 2**18  # of an image whose confidence is counted

@@ -6,14 +6,13 @@ import argparse
 import copy
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..engine.checks import check_config
 from ..io.files import InputError, check_folder
-from ..io.hub import checkpoint_in
+from ..io.hub import checkpoint_in, last_in
 from ..models.build import LeftOut, use_plain_model
 from ..utils.cli import config_from
 from ..utils.config import TEST_DATA, each_dataset, load_config, without_keys
@@ -38,7 +37,7 @@ def prepare_test(
         InputError: If the arguments do not fit the config, or a folder cannot be written to.
     """
     if 'checkpoint' in args:
-        if not args.work_dir and Path(args.checkpoint, 'last_checkpoint').is_file():
+        if not args.work_dir and last_in(args.checkpoint):
             args.work_dir = args.checkpoint  # results belong beside what they are of
         args.checkpoint = checkpoint_in(args.checkpoint)
     if 'checkpoints' in args:

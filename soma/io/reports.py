@@ -15,7 +15,7 @@ _KINDS = {'score': str, 'domains': dict, 'mean_over': list, 'mean': dict}
 
 
 def find_report(path: str | os.PathLike) -> Path:
-    """The newest report of a test below a work dir, without one that of a validation.
+    """The newest report of a test below a work dir; without one, that of a validation, logged.
 
     Args:
         path: The work dir, or the report itself.

@@ -72,11 +72,11 @@ def predict_clip(
         for count, frame in enumerate(video, 1):
             every = [m.inferencer.predict(frame.image, confidence=True) for m in site.models]
             predictions = look.select(every)
-            picture = np.hstack([look.draw(prediction) for prediction in predictions])
+            drawn = np.hstack([look.draw(prediction) for prediction in predictions])
             if writer is None:
-                film = VideoWriter(temporary, picture.shape[:2], video.time_base, video.rate)
+                film = VideoWriter(temporary, drawn.shape[:2], video.time_base, video.rate)
                 writer = stack.enter_context(film)
-            writer.write(picture, frame.pts)
+            writer.write(drawn, frame.pts)
             for total, prediction in zip(shares, predictions, strict=True):
                 total.update(prediction.shares())
             differ.append(difference(predictions))
