@@ -15,7 +15,7 @@ from soma.adapters import SoMALayer
 from soma.engine.amp import use_amp
 from soma.evaluation.prepare import prepare_test, use_test_data, use_tta
 from soma.io.files import InputError
-from soma.models.backbones.dinov2_options import ARCHS
+from soma.models.backbones.dinov2 import ARCHS
 from soma.models.build import build_model
 from soma.utils.cli import add_test, runner_parser
 from soma.utils.config import REPOSITORY, TEST_DATA, each_dataset, load_config, without_keys

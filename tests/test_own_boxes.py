@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from small_configs import dicts, make_short, shrink_detector
 
-from soma.models.backbones.dinov2_options import ARCHS
+from soma.models.backbones.dinov2 import ARCHS
 from soma.utils.config import REPOSITORY, load_config
 
 

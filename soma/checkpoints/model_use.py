@@ -6,7 +6,7 @@ import re
 
 from ..adapters.card import BaseCard, Card
 from ..io.public import WEIGHTS
-from ..models.backbones.dinov2_options import ARCHS
+from ..models.backbones.dinov2 import ARCHS
 
 _SOMA = """## Use
 

@@ -4,6 +4,6 @@ from ..registration import register
 
 register()
 
-from .backbones import DINOv2
+from .backbones import DINOv2, TimmPyramid, TimmVisionTransformer
 
-__all__ = ['DINOv2']
+__all__ = ['DINOv2', 'TimmPyramid', 'TimmVisionTransformer']

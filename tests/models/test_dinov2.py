@@ -191,7 +191,7 @@ def test_merge_after_training(public_file):
 def test_random_weights_are_warned_of_once(caplog, monkeypatch):
     records = []
     monkeypatch.setattr(
-        'soma.models.backbones.dinov2.print_log',
+        'soma.models.backbones.vit.print_log',
         lambda text, **kwargs: records.append((text, kwargs)),
     )
     model = build(adapter=SOMA)

@@ -5,7 +5,7 @@ import torch
 from mmengine.config import Config
 from mmseg.structures import SegDataSample
 
-from soma.models.backbones.dinov2_options import ARCHS
+from soma.models.backbones.dinov2 import ARCHS
 from soma.models.build import build_model
 from soma.utils.config import REPOSITORY, load_config
 from soma.utils.num_classes import write_num_classes

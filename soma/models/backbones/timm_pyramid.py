@@ -1,0 +1,108 @@
+"""Hierarchical networks of timm as plain backbones, for ``AdaptedBackbone`` or as they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import BaseModule
+from mmengine.registry import MODELS
+from torch import Tensor
+
+from ...adapters.base import is_count
+from ...io.checkpoint_files import load_strictly, pretrained_file, pretrained_prefix
+from ...io.public import find_weights
+from .timm_network import HEADS, become, create_network, enlarge, give_memory, plain
+from .timm_weights import read_timm_weights
+
+
+@MODELS.register_module()
+class TimmPyramid(BaseModule):
+    """A network of timm that returns the maps of its stages, such as strides 4, 8, 16 and 32.
+
+    ConvNeXt (of DINOv3, too), Swin, Hiera of SAM 2 and the others of timm. It computes with timm's
+    ``forward_intermediates``, and parameters have timm's names.
+
+    Args:
+        model_name: As for ``timm.create_model``, such as ``'convnext_large'``.
+        out_indices: The stages; all by default.
+        with_cp: Recompute the blocks in the backward pass, to save memory.
+        model_args: Further options of ``timm.create_model``.
+        init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
+            the backbone's keys. The file is timm's or an official one of the family.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        out_indices: Sequence[int] | None = None,
+        with_cp: bool = False,
+        model_args: Mapping | None = None,
+        init_cfg: Mapping | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        init_cfg, model_args = self.init_cfg, dict(model_args or {})
+        try:
+            network = create_network(model_name, model_args, on_meta=bool(init_cfg))
+            stages = len(network.feature_info)
+            out_indices = range(stages) if out_indices is None else out_indices
+            known = isinstance(out_indices, Sequence) and all(is_count(i, 0) for i in out_indices)
+            if not known or not out_indices or not sorted({*out_indices}) == list(out_indices):
+                raise ValueError(f'out_indices must ascend, got {out_indices!r}')
+            if out_indices[-1] >= stages:
+                raise ValueError(f'out_indices must be below {stages}, got {out_indices!r}')
+        except ValueError as error:
+            raise ValueError(f'TimmPyramid: {error}') from error
+        if with_cp:
+            network.set_grad_checkpointing()
+        become(self, network)
+        self.init_cfg, self._is_init = init_cfg, False
+        self.arch, self.timm_options = model_name, model_args
+        self.out_indices = tuple(out_indices)
+        self.stride = max(info['reduction'] for info in self.feature_info)
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.partition('.')[0] not in HEADS)
+        give_memory(self, torch.float32)
+
+    def init_weights(self) -> None:
+        """Load the pretrained weights.
+
+        Raises:
+            FileNotFoundError: If the file of ``init_cfg`` does not exist.
+            CheckpointError: If it does not fit.
+        """
+        if self.is_init:
+            return
+        if (path := pretrained_file(self.init_cfg)) is not None:
+            path = find_weights(path)
+            load_strictly(self, self.read_pretrained(path, pretrained_prefix(self.init_cfg)), path)
+        self._is_init = True
+
+    def read_pretrained(self, path: str | os.PathLike, prefix: str = '') -> dict[str, Tensor]:
+        """As :meth:`TimmVisionTransformer.read_pretrained`."""
+        network = create_network(self.arch, self.timm_options, on_meta=True)
+        return read_timm_weights(path, network, prefix)
+
+    def describe(self) -> dict:
+        """What a file of pretrained weights must be made for, as plain data for its card."""
+        return {'arch': self.arch, 'timm_options': plain(self.timm_options)}
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Compute the maps of the stages.
+
+        Args:
+            image: Shape ``(n, 3, H, W)``, normalised. If H or W is no multiple of the largest
+                stride, the image is enlarged to the next one.
+
+        Returns:
+            One map for each of ``out_indices``, of shape ``(n, dim, H / stride, W / stride)``.
+        """
+        image = enlarge(image, [self.stride] * 2)
+        maps = self.forward_intermediates(
+            image, indices=list(self.out_indices), intermediates_only=True
+        )
+        return tuple(features.contiguous() for features in maps)

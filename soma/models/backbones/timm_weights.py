@@ -1,0 +1,146 @@
+"""Pretrained files of any network of timm: official ones too, with every key accounted for."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from io import StringIO
+
+import torch
+from torch import Tensor, nn
+
+from ...adapters.card import read_card
+from ...io.checkpoint_files import card_of, read_checkpoint, state_dict_of
+from ...io.files import CheckpointError
+from ...io.tensors import check_finite, some_of
+from .timm_network import HEADS
+
+# What official files have beside the backbone under its own prefix: heads, decoders and masks of
+# pretraining, and what a network computes for itself.
+_UNUSED = re.compile(
+    rf'({"|".join(HEADS)}|head_dist|head_drop|pre_logits|proj|projectors|norms|ln_post|'
+    r'decoder_\w+|lm_head|mask_token|logit_scale|logit_bias|local_cls_norm)(\..+)?'
+    r'|(.+\.)?(rope\w*|periods|bias_mask|relative_position_index|attn_mask)(\..+)?'
+)
+# What is resized, reshaped or joined, so that its memory is new.
+_REMADE = re.compile(
+    r'(.+[._])?(pos_embed|positional_embedding|proj|conv1|cls_token|\w*pos\w*|qkv)\b.*'
+)
+_BIAS = re.compile(r'((?:.+\.)?blocks\.\d+\.attn\.qkv\.bias)')
+
+
+def read_timm_weights(
+    path: str | os.PathLike, network: nn.Module, prefix: str = ''
+) -> dict[str, Tensor]:
+    """Read pretrained weights for a network of timm, whatever code has written them.
+
+    Official files are renamed and resized by timm's own filter of the network's family
+    (``checkpoint_filter_fn``); tensors that need no change are not copied.
+
+    Args:
+        path: The file, or the name of public weights.
+        network: Says what names and shapes are wanted; it may be on the meta device.
+        prefix: What the names start with in a larger file.
+
+    Returns:
+        Exactly the tensors of the network's state dict, by name.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it cannot be used, lacks some or has others than are known to be of no
+            use.
+    """
+    try:
+        content = read_checkpoint(path, mmap=True)
+    except FileNotFoundError as error:
+        message = f'{error}: download it first (docs/user_guides/weights.md)'
+        raise FileNotFoundError(message) from error
+    read_card(card_of(content), path)
+    state = _below(state_dict_of(content, path), prefix, path)
+    try:
+        weights = convert_timm(state, network)
+    except ValueError as error:
+        raise CheckpointError(f'{path} does not fit {_name(network)}: {error}') from error
+    check_finite(weights, path)
+    return weights
+
+
+def convert_timm(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Rename and resize official weights to those of a network of timm.
+
+    Args:
+        state: Tensors by the names of any code that timm's filter knows, or timm's own.
+        network: As for :func:`read_timm_weights`.
+
+    Returns:
+        As there.
+
+    Raises:
+        ValueError: If some are missing, of another shape, or left over.
+    """
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    if all(name in state and state[name].shape == shape for name, shape in shapes.items()):
+        weights = dict(state)  # as they are: another grid may have as many patches
+    else:
+        weights = _filter(state, network)
+    for name in shapes.keys() - weights.keys():  # pretraining without it has no norm at the end
+        if re.fullmatch(r'(head\.)?(fc_)?norm\.(weight|bias)', name):
+            weights[name] = torch.full(shapes[name], float(name.endswith('weight')))
+    if missing := sorted(shapes.keys() - weights.keys()):
+        raise ValueError(f'missing: {some_of(missing)}; there are {some_of([*state])}')
+    if wrong := [n for n, shape in shapes.items() if weights[n].shape != shape]:
+        name = wrong[0]
+        sizes = f'{[*weights[name].shape]} there and {[*shapes[name]]} in the model'
+        raise ValueError(f'{name} is {sizes} ({len(wrong)} such)')
+    _check_left_over(state, {name: weights[name] for name in shapes})
+    return {name: weights[name] for name in shapes}
+
+
+def _filter(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Let timm's code of the family rename and resize."""
+    kind = next(k for k in type(network).__mro__ if k.__module__.startswith('timm.models.'))
+    convert = getattr(sys.modules[kind.__module__], 'checkpoint_filter_fn', None)
+    if convert is None:
+        return dict(state)
+    try:
+        with redirect_stdout(StringIO()):  # it prints for each layer without a bias
+            return convert(dict(state), network)
+    except (AttributeError, KeyError, IndexError, RuntimeError) as error:
+        raise ValueError(f"timm's filter of {kind.__name__} fails: {error!r}") from error
+
+
+def _check_left_over(state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Raise a ``ValueError`` if a tensor is not used, and nothing says that it need not be."""
+    used = {value.untyped_storage().data_ptr() for value in weights.values()}
+    left = {n: v for n, v in state.items() if v.untyped_storage().data_ptr() not in used}
+    parts = {name.partition('.')[0] for name in state.keys() - left.keys()}
+    # With all of the backbone in one part, the others are other networks, such as that of the text.
+    (part,) = parts if len(parts) == 1 else ('',)
+    inside = {n.removeprefix(f'{part}.'): v for n, v in left.items() if n.startswith(part)}
+    over = [n for n in inside if not (_UNUSED.fullmatch(n) or _REMADE.fullmatch(n))]
+    for name, bias in state.items():
+        if not _BIAS.fullmatch(name) or f'{name}_mask' in state:
+            continue
+        kept = bias if name in left else bias.chunk(3)[1]
+        own = name.removeprefix(f'{part}.')
+        if own not in weights and kept.any():
+            over.append(name)
+    if over:
+        hint = ' (timm has twins with such biases: ..._qkvb)' if _BIAS.fullmatch(over[0]) else ''
+        raise ValueError(f'of no known use: {some_of(over)}{hint}')
+
+
+def _below(state: Mapping[str, Tensor], prefix: str, path: str | os.PathLike) -> dict[str, Tensor]:
+    """The tensors below a prefix, by their names there; all without one."""
+    prefix = prefix and prefix.rstrip('.') + '.'
+    below = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
+    if not below:
+        raise CheckpointError(f'{path}: no name starts with {prefix!r}: {some_of([*state])}')
+    return below
+
+
+def _name(network: nn.Module) -> str:
+    return getattr(network, 'pretrained_cfg', {}).get('architecture') or type(network).__name__
