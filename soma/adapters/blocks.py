@@ -10,6 +10,8 @@ from torch import nn
 
 # What stands before the patches among the tokens of a vision transformer.
 PREFIX_TOKENS = ('cls_token', 'dist_token', 'register_tokens', 'reg_token')
+# The first layers of MLPs that may be packed, and the last ones.
+_PACKED = {'fc1': 'fc2', 'w12': 'w3'}
 # How networks call their blocks; where there are two numbers, the first is that of a stage.
 _STACKS = (
     r'(?:stages|layers)\.\d+\.(?:blocks|layers)\.\d+',  # Swin, SegFormer, ConvNeXt
@@ -88,6 +90,30 @@ def number_layers(names: Iterable[str], blocks: Mapping[str, int]) -> dict[str, 
         numbers.update((between, number) for between in [*waiting, name])
         waiting = []
     return numbers
+
+
+def stacked_matrices(model: nn.Module, name: str, layer: nn.Linear) -> int:
+    """Number of matrices that are stacked in the weight of a linear layer.
+
+    Three in a ``qkv`` and two in a ``kv`` of equal parts, as many as an ``in_proj`` says, and two
+    in a packed gated MLP: its first layer has twice the outputs that its last one takes.
+
+    Args:
+        model: Where the layer is.
+        name: Its dotted name.
+        layer: The layer.
+    """
+    parent, _, leaf = name.rpartition('.')
+    if leaf in ('qkv', 'kv'):
+        attention, count = model.get_submodule(parent), len(leaf)
+        heads = getattr(attention, 'num_heads', None)
+        is_equal = getattr(attention, 'num_kv_heads', heads) in (heads, None)
+        return count if is_equal and layer.out_features % count == 0 else 1
+    if leaf in _PACKED:
+        last = getattr(model.get_submodule(parent), _PACKED[leaf], None)
+        inputs = getattr(last, 'in_features', None)
+        return 2 if inputs is not None and layer.out_features == 2 * inputs else 1
+    return getattr(layer, 'groups', 1)
 
 
 def block_width(name: str, block: nn.Module) -> int:

@@ -41,7 +41,8 @@ class BaseCard:
         file: Where they were read from.
         file_prefix: What their names start with there, if the config said it.
         names: What of a file belongs to the base; a DINOv2 says it by the sizes below.
-        arch: Name of the architecture, or its options.
+        arch: Name of the architecture, or its options; of a network of timm, its name.
+        timm_options: What else such a network is made with.
         img_size: Height and width in pixels that the position embedding is made for.
         patch_size: Side of a patch in pixels.
         registers: Number of register tokens.
@@ -57,6 +58,7 @@ class BaseCard:
     file_prefix: str = _entry(_TEXT, '')
     names: Sequence[str] | None = _entry(_TEXTS)
     arch: str | Mapping | None = _entry(_ARCH)
+    timm_options: Mapping[str, Any] | None = _entry(_DICT)
     img_size: Sequence[int] | None = _entry(_SIZE)
     patch_size: int | None = _entry(_SIDE)
     registers: int | None = _entry(_COUNT)
@@ -72,7 +74,8 @@ class BaseCard:
     @property
     def tells_sizes(self) -> bool:
         """Whether it says what to make of a file: its sizes, or what of it to take."""
-        return self.img_size is not None or self.names is not None
+        sizes = (self.img_size, self.names, self.timm_options)
+        return any(value is not None for value in sizes)
 
     def to_dict(self) -> dict:
         """Plain data, as it stands in a file."""

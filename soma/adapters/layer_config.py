@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from .base import AdapterConfig, is_count
+from .blocks import stacked_matrices
 from .layer import AdapterLayer
 from .lending import InProjection
 from .split import split_layers
 from .targets import ALL_LINEAR, AUTO, check_groups, find_layers
 
-GROUPS = {'qkv': 3}  # as in vision transformers of timm
 # What can be adapted, as what. A class that only derives from these may compute something else.
 PLAIN: dict[type[nn.Module], type[nn.Module]] = {
     nn.Linear: nn.Linear,
@@ -36,7 +36,8 @@ class LayerConfig(AdapterConfig):
             the rank. The input projection of an ``nn.MultiheadAttention`` is called ``in_proj``.
         exclude: As ``targets``: which of these stay plain.
         train_bias: Whether the biases of adapted layers train.
-        groups: How many matrices are stacked in the linear layers of a name, by its last part.
+        groups: How many matrices are stacked in the linear layers of a name, by its last part, one
+            where nothing is said; None finds it (:func:`~soma.adapters.blocks.stacked_matrices`).
         adapts: What layers it adapts, in words.
         adapts_norms: Whether normalisations are among its targets by default.
         layers: The adapted layers, one class for each plain one, all with the same tensors and
@@ -50,12 +51,14 @@ class LayerConfig(AdapterConfig):
     targets: str | Sequence[str] = AUTO
     exclude: str | Sequence[str] = ()
     train_bias: bool = False
-    groups: Mapping[str, int] = field(default_factory=lambda: dict(GROUPS))
+    groups: Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         """Check each value, as in the parent class."""
         super().__post_init__()
         groups = self.groups
+        if groups is None:
+            return
         if not isinstance(groups, Mapping) or not all(map(is_count, groups.values())):
             raise ValueError(f'groups must be whole numbers from 1 by name, got {groups!r}')
 
@@ -87,11 +90,11 @@ class LayerConfig(AdapterConfig):
         flags = {parameter: parameter.requires_grad for parameter in model.parameters()}
         try:
             layers = self.choose(find_layers(model, self))
-            if self.groups != GROUPS:
+            if self.groups is not None:
                 check_groups(self.groups, layers)
             for name, layer in layers.items():
                 try:
-                    adapted[name] = self._adapt(name, layer)
+                    adapted[name] = self._adapt(model, name, layer)
                 except ValueError:
                     if self.targets != ALL_LINEAR or (name == [*layers][-1] and not adapted):
                         raise
@@ -103,11 +106,14 @@ class LayerConfig(AdapterConfig):
             raise
         return adapted
 
-    def _adapt(self, name: str, layer: nn.Module) -> AdapterLayer:
+    def _adapt(self, model: nn.Module, name: str, layer: nn.Module) -> AdapterLayer:
         """Make the adapted layer of a plain one; an error says its name."""
         groups = 1
         if isinstance(layer, nn.Linear):
-            groups = self.groups.get(name.rpartition('.')[2], getattr(layer, 'groups', 1))
+            if self.groups is None:
+                groups = stacked_matrices(model, name, layer)
+            else:
+                groups = self.groups.get(name.rpartition('.')[2], getattr(layer, 'groups', 1))
         try:
             adapted = self.layer_class(layer).from_plain(
                 layer, groups=groups, **self.layer_options(name)

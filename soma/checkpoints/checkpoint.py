@@ -22,6 +22,7 @@ from ..models.backbones.dinov2_weights import (
     convert_dinov2,
     read_pretrained,
 )
+from ..models.backbones.timm_weights import read_timm_file
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Checkpoint:
             prefix: What their names start with in the file that its config names.
 
         Returns:
-            With the sizes of a DINOv2, or the names in another backbone, on the card.
+            With the sizes of a DINOv2, the options of a network of timm or the names in another
+            backbone on the card.
 
         Raises:
             CheckpointError: If what the file says of the model is not so.
@@ -148,8 +150,9 @@ class Checkpoint:
             )
         if hasattr(backbone, 'describe'):
             about = backbone.describe()
-            sizes = {name: about[name] for name in ('img_size', 'patch_size', 'pos_embed_interp')}
-            return replace(base or BaseCard(), **sizes)
+            names = ['img_size', 'patch_size', 'pos_embed_interp']
+            names += ['arch', 'timm_options'] if 'timm_options' in about else []
+            return replace(base or BaseCard(), **{n: about[n] for n in names if n in about})
         if base is not None and base.hash is not None:
             return base
         names = [
@@ -191,6 +194,18 @@ class Checkpoint:
             CheckpointError: If it lacks some, holds others or of another size.
         """
         card = self.card.base or BaseCard()
+        if card.timm_options is None:
+            base = self._dinov2_or_named(card, file)
+        else:
+            base = read_timm_file(file, card.arch, card.timm_options, card.file_prefix)
+        base = as_trained(base, self.card)
+        trained = self.tensors.keys() - self.base_names
+        checked = {n: value for n, value in base.items() if self.card.prefix + n not in trained}
+        check_base(replace(self.card, base=self.base), checked, file, self.path, force)
+        return base
+
+    def _dinov2_or_named(self, card: BaseCard, file: str | os.PathLike) -> dict[str, Tensor]:
+        """Read a base whose card says the sizes of a DINOv2, or names."""
         names = REQUIRED if card.names is None else card.names
         base, grid = read_pretrained(file, names=names, likely=card.file_prefix)
         base.pop('mask_token', None)
@@ -211,10 +226,6 @@ class Checkpoint:
                 base = convert_dinov2(base, card.img_size, card.patch_size, interp, grid)
             except ValueError as error:
                 raise CheckpointError(f'{file}: {error}') from error
-        base = as_trained(base, self.card)
-        trained = self.tensors.keys() - self.base_names
-        checked = {n: value for n, value in base.items() if self.card.prefix + n not in trained}
-        check_base(replace(self.card, base=self.base), checked, file, self.path, force)
         return base
 
     def plain(self) -> dict[str, Tensor]:

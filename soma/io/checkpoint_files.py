@@ -22,7 +22,7 @@ from .tensors import check_content, some_of
 from .unpickle import unpickle
 
 # Where the parameters may be, outermost first.
-_WRAPPERS = ('state_dict', 'ema_state_dict', 'model', 'teacher')
+_WRAPPERS = ('state_dict', 'ema_state_dict', 'model', 'module', 'teacher')
 
 
 def read_checkpoint(

@@ -30,7 +30,7 @@ class ReinConfig(AdapterConfig):
 
     Attributes:
         targets: Regular expression, or several, that fully match the names of the blocks. They
-            return tokens ``(N, n, c)`` or maps ``(N, c, H, W)``.
+            return tokens ``(N, n, c)``, maps ``(N, c, H, W)`` or windows' ``(N, H, W, c)``.
         exclude: As ``targets``: which of these are left alone.
         num_tokens: As for :class:`Rein`, like those that follow.
     """

@@ -129,7 +129,7 @@ class Rein(Adapter, nn.Module):
             skip: Number of first tokens that are left alone.
             module: The block.
             args: Its input.
-            out: Its output: tokens ``(N, n, c)`` or maps ``(N, c, H, W)``.
+            out: Its output: tokens ``(N, n, c)`` or maps ``(N, c, H, W)`` or ``(N, H, W, c)``.
 
         Returns:
             The features in the shape of ``out``.
@@ -138,12 +138,15 @@ class Rein(Adapter, nn.Module):
             ValueError: If ``out`` is neither, or of another width.
         """
         is_known = isinstance(out, Tensor) and out.ndim in (3, 4)
-        if not is_known or out.shape[-1 if out.ndim == 3 else 1] != self.width:
+        if not is_known or self.width not in (out.shape[-1], out.shape[1] if out.ndim == 4 else 0):
             output = tuple(out.shape) if isinstance(out, Tensor) else f'a {type(out).__name__}'
             raise ValueError(
                 f'Rein expects of block {self.blocks[block]!r} tokens (N, n, {self.width}) or maps '
-                f'(N, {self.width}, H, W), but its output is {output}: choose other targets'
+                f'(N, {self.width}, H, W) or (N, H, W, {self.width}), but its output is {output}: '
+                'choose other targets'
             )
+        if out.ndim == 4 and is_channels_last(module, out, self.width):
+            return out + self(out.flatten(1, 2), block).view(out.shape)
         if out.ndim == 4:
             change = self(out.flatten(2).transpose(1, 2), block)
             return out + change.transpose(1, 2).unflatten(2, out.shape[2:])
@@ -189,3 +192,13 @@ def check_options(num_tokens: int, rank: int | None, query_dims: int) -> None:
             raise ValueError(f'{name} must be at least {least}, got {value!r}')
     if rank is not None and not is_count(rank):
         raise ValueError(f'rank must be at least 1, or None for full tokens, got {rank!r}')
+
+
+def is_channels_last(block: nn.Module, out: Tensor, width: int) -> bool:
+    """Whether maps of a block are ``(N, H, W, c)``, as those of windowed attention.
+
+    Where the size leaves it open, they are if there is no convolution in the block.
+    """
+    if out.shape[1] == out.shape[-1] == width:
+        return not any(isinstance(module, nn.Conv2d) for module in block.modules())
+    return out.shape[-1] == width

@@ -18,6 +18,15 @@ from ...adapters.pretrained import is_block_matrix
 
 # What a backbone has no use for; with '' a network keeps all tokens and no pooling of its own.
 _NO_HEAD = {'num_classes': 0, 'global_pool': ''}
+# They would read files or fetch them; a card of any origin may name options.
+_REFUSED = {
+    'pretrained',
+    'pretrained_cfg',
+    'pretrained_cfg_overlay',
+    'checkpoint_path',
+    'cache_dir',
+}
+_DEEPEST = 1000
 _ANY_SIZE = {'dynamic_img_size': True, 'strict_img_size': False}
 # Where timm's networks keep what the maps do not depend on.
 HEADS = ('norm', 'fc_norm', 'head', 'neck', 'attn_pool')
@@ -45,6 +54,10 @@ def create_network(
         hint = f'is it one of {close}?' if close else 'timm.list_models() names them'
         raise ValueError(f'timm has no model {model_name!r}: {hint}')
     options = {**_NO_HEAD, **(options or {})}
+    if refused := sorted(options.keys() & _REFUSED):
+        raise ValueError(f'{refused[0]} is no option here: weights come by init_cfg')
+    if not options.get('depth', 1) <= _DEEPEST:
+        raise ValueError(f'depth must be up to {_DEEPEST}, got {options["depth"]!r}')
     try:
         options = {**_any_size(model_name), **options}
         with parameters_on_meta(on_meta):

@@ -14,7 +14,7 @@ from ...adapters.base import is_count
 from ...io.checkpoint_files import load_strictly, pretrained_file, pretrained_prefix
 from ...io.public import find_weights
 from .timm_network import HEADS, become, create_network, enlarge, give_memory, plain
-from .timm_weights import read_timm_weights
+from .timm_weights import read_timm_file
 
 
 @MODELS.register_module()
@@ -84,8 +84,7 @@ class TimmPyramid(BaseModule):
 
     def read_pretrained(self, path: str | os.PathLike, prefix: str = '') -> dict[str, Tensor]:
         """As :meth:`TimmVisionTransformer.read_pretrained`."""
-        network = create_network(self.arch, self.timm_options, on_meta=True)
-        return read_timm_weights(path, network, prefix)
+        return read_timm_file(path, self.arch, self.timm_options, prefix)
 
     def describe(self) -> dict:
         """What a file of pretrained weights must be made for, as plain data for its card."""

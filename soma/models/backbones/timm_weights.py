@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import sys
@@ -16,7 +17,7 @@ from ...adapters.card import read_card
 from ...io.checkpoint_files import card_of, read_checkpoint, state_dict_of
 from ...io.files import CheckpointError
 from ...io.tensors import check_finite, some_of
-from .timm_network import HEADS
+from .timm_network import HEADS, create_network
 
 # What official files have beside the backbone under its own prefix: heads, decoders and masks of
 # pretraining, and what a network computes for itself.
@@ -68,6 +69,22 @@ def read_timm_weights(
     return weights
 
 
+def read_timm_file(
+    path: str | os.PathLike, model_name: str, options: Mapping, prefix: str = ''
+) -> dict[str, Tensor]:
+    """:func:`read_timm_weights` for a network by its name and options.
+
+    Raises:
+        FileNotFoundError: As there.
+        CheckpointError: As there, or if there is no such network.
+    """
+    try:
+        network = create_network(model_name, options, on_meta=True)
+    except ValueError as error:
+        raise CheckpointError(f'{path} cannot be read for a network of timm: {error}') from error
+    return read_timm_weights(path, network, prefix)
+
+
 def convert_timm(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Rename and resize official weights to those of a network of timm.
 
@@ -86,6 +103,12 @@ def convert_timm(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, T
         weights = dict(state)  # as they are: another grid may have as many patches
     else:
         weights = _filter(state, network)
+        first = 'patch_embed.proj.weight' if hasattr(network, 'patch_embed') else 'stem.0.weight'
+        inside = [n for n in state if n.endswith(f'.{first}')]
+        if not shapes.keys() & weights.keys() and len(inside) == 1:  # part of a larger model
+            prefix = inside[0].removesuffix(first)
+            part = {n[len(prefix) :]: v for n, v in state.items() if n.startswith(prefix)}
+            return convert_timm(part, network)
     for name in shapes.keys() - weights.keys():  # pretraining without it has no norm at the end
         if re.fullmatch(r'(head\.)?(fc_)?norm\.(weight|bias)', name):
             weights[name] = torch.full(shapes[name], float(name.endswith('weight')))
@@ -105,9 +128,14 @@ def _filter(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor
     convert = getattr(sys.modules[kind.__module__], 'checkpoint_filter_fn', None)
     if convert is None:
         return dict(state)
+    known, options = inspect.signature(convert).parameters, {}
+    if 'adapt_layer_scale' in known:  # as timm does for DeiT III; others have no such names
+        options['adapt_layer_scale'] = True
+    if 'interpolation' in known and re.search('flexi|radio', _name(network)):  # as timm does
+        options |= {'interpolation': 'bilinear', 'antialias': False}
     try:
         with redirect_stdout(StringIO()):  # it prints for each layer without a bias
-            return convert(dict(state), network)
+            return convert(dict(state), network, **options)
     except (AttributeError, KeyError, IndexError, RuntimeError) as error:
         raise ValueError(f"timm's filter of {kind.__name__} fails: {error!r}") from error
 

@@ -19,7 +19,7 @@ from ...io.checkpoint_files import load_strictly
 from ...io.public import find_weights
 from ..pyramid import resize_map
 from .timm_network import HEADS, become, create_network, enlarge, give_memory, plain
-from .timm_weights import read_timm_weights
+from .timm_weights import read_timm_file
 from .vit_options import ViTOptions
 
 
@@ -164,16 +164,14 @@ class TimmVisionTransformer(nn.Module):
             FileNotFoundError: If there is no such file.
             CheckpointError: If it does not fit.
         """
-        network = create_network(self.arch, self.timm_options, on_meta=True)
-        return read_timm_weights(path, network, prefix)
+        return read_timm_file(path, self.arch, self.timm_options, prefix)
 
     def describe(self) -> dict:
         """What a file of pretrained weights must be made for, as plain data for its card."""
         about = {'arch': self.arch, 'timm_options': plain(self.timm_options)}
         if getattr(self, 'pos_embed', None) is not None:  # positions are of a grid
-            height, width = self.patch_embed.patch_size
             about['img_size'] = list(self.patch_embed.img_size)
-            about['patch_size'] = height if height == width else None
+            about['patch_size'], _ = self.patch_embed.patch_size
         return {**about, 'dtype': self.base_dtype}
 
     def frozen_names(self) -> set[str]:
