@@ -11,6 +11,7 @@ from mmengine.registry import MODELS
 from torch import Tensor
 
 from ...adapters.base import is_count
+from ...adapters.inject import adapter_state
 from ...io.checkpoint_files import load_strictly, pretrained_file, pretrained_prefix
 from ...io.public import find_weights
 from .timm_network import HEADS, become, create_network, enlarge, give_memory, plain
@@ -79,7 +80,9 @@ class TimmPyramid(BaseModule):
             return
         if (path := pretrained_file(self.init_cfg)) is not None:
             path = find_weights(path)
-            load_strictly(self, self.read_pretrained(path, pretrained_prefix(self.init_cfg)), path)
+            state = self.read_pretrained(path, pretrained_prefix(self.init_cfg))
+            # What stands beside adapted layers (tokens) is in no file of pretrained weights.
+            load_strictly(self, adapter_state(self, in_layers=False) | state, path)
         self._is_init = True
 
     def read_pretrained(self, path: str | os.PathLike, prefix: str = '') -> dict[str, Tensor]:

@@ -28,9 +28,9 @@ _UNUSED = re.compile(
 )
 # What is resized, reshaped or joined, so that its memory is new.
 _REMADE = re.compile(
-    r'(.+[._])?(pos_embed|positional_embedding|proj|conv1|cls_token|\w*pos\w*|qkv)\b.*'
+    r'(.+\.)?(\w*pos\w*|patch_embed\.proj|conv1|cls_token|class_embedding|dwconv|pwconv\d|grn)(\..+)?'
 )
-_BIAS = re.compile(r'((?:.+\.)?blocks\.\d+\.attn\.qkv\.bias)')
+_BIAS = re.compile(r'(.+\.)?blocks\.\d+\.attn\.qkv\.bias')
 
 
 def read_timm_weights(
@@ -142,23 +142,30 @@ def _filter(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor
 
 def _check_left_over(state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     """Raise a ``ValueError`` if a tensor is not used, and nothing says that it need not be."""
-    used = {value.untyped_storage().data_ptr() for value in weights.values()}
-    left = {n: v for n, v in state.items() if v.untyped_storage().data_ptr() not in used}
-    parts = {name.partition('.')[0] for name in state.keys() - left.keys()}
+    used = {_memory(value): value for value in weights.values()}
+    left = {name for name, value in state.items() if _memory(value) not in used}
+    parts = {name.partition('.')[0] for name in state.keys() - left}
     # With all of the backbone in one part, the others are other networks, such as that of the text.
     (part,) = parts if len(parts) == 1 else ('',)
-    inside = {n.removeprefix(f'{part}.'): v for n, v in left.items() if n.startswith(part)}
-    over = [n for n in inside if not (_UNUSED.fullmatch(n) or _REMADE.fullmatch(n))]
+    inside = [name.removeprefix(f'{part}.') for name in left if name.startswith(part)]
+    known = (_UNUSED, _REMADE, _BIAS)
+    over = [n for n in inside if not any(pattern.fullmatch(n) for pattern in known)]
     for name, bias in state.items():
-        if not _BIAS.fullmatch(name) or f'{name}_mask' in state:
+        # Official files of DINOv3 have zeros for a bias that the network does without.
+        if not _BIAS.fullmatch(name):
             continue
-        kept = bias if name in left else bias.chunk(3)[1]
-        own = name.removeprefix(f'{part}.')
-        if own not in weights and kept.any():
-            over.append(name)
+        if name in left:
+            over += [name] if bias.any() else []
+        elif used[_memory(bias)].shape != bias.shape and f'{name}_mask' not in state:
+            over += [name] if bias.chunk(3)[1].any() else []  # q and v have biases, k has none
     if over:
         hint = ' (timm has twins with such biases: ..._qkvb)' if _BIAS.fullmatch(over[0]) else ''
-        raise ValueError(f'of no known use: {some_of(over)}{hint}')
+        raise ValueError(f'of no known use: {some_of(sorted(over))}{hint}')
+
+
+def _memory(tensor: Tensor) -> int:
+    """Where a tensor is, which views of it share."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def _below(state: Mapping[str, Tensor], prefix: str, path: str | os.PathLike) -> dict[str, Tensor]:
