@@ -31,8 +31,9 @@ def read_checkpoint(
     """Read a checkpoint file without running any code it may hold.
 
     Args:
-        path: A file written by ``torch.save``, or ``*.safetensors``; or the name of public weights,
-            which are downloaded if need be (:func:`~.public.find_weights`).
+        path: A file written by ``torch.save``, ``*.safetensors``, or the ``*.index.json`` of one
+            in several parts; or the name of public weights, which are downloaded if need be
+            (:func:`~.public.find_weights`).
         map_location: Device of the tensors.
         mmap: Read a tensor of a ``torch.save`` file from the disk only when it is used. The file
             must stay as it is so long. Its values are the caller's to check
@@ -54,6 +55,8 @@ def read_checkpoint(
     if '://' in os.fspath(path):
         raise CheckpointError(f'{path} is no local file: download it first')
     path = Path(find_weights(path)).expanduser()
+    if path.name.endswith('.index.json'):
+        return _read_parts(path, map_location, mmap)
     if not path.is_file():
         hint = close_name(str(path))
         raise FileNotFoundError(f'no checkpoint at {path}' + (hint and f' ({hint})'))
@@ -239,6 +242,24 @@ def _system_errors() -> Iterator[None]:
         if number := re.search(r'\(os error (\d+)\)', str(error)):
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
         raise
+
+
+def _read_parts(path: Path, map_location: str | torch.device, mmap: bool) -> dict:
+    """Read the files that an index names, as those of the Hugging Face Hub do."""
+    if not path.is_file():
+        raise FileNotFoundError(f'no checkpoint at {path}')
+    with refuse_broken(path):
+        parts = json.loads(path.read_text())['weight_map']
+        files = sorted({str(name) for name in parts.values()})
+    tensors = {}
+    for name in files:
+        if Path(name).name != name or name.endswith('.index.json'):
+            raise CheckpointError(f'{path} names {name!r}, which is no file beside it')
+        content = read_checkpoint(path.with_name(name), map_location, mmap)
+        tensors |= {n: value for n, value in content.items() if parts.get(n) == name}
+    if missing := [name for name in parts if name not in tensors]:
+        raise CheckpointError(f'{path} names tensors that its files lack: {some_of(missing)}')
+    return tensors
 
 
 def _read_safetensors(path: Path, device: str | torch.device) -> dict:

@@ -1,6 +1,5 @@
 """Every method on a small twin of every family of foundation models."""
 
-
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -52,7 +51,9 @@ def backbone(family, path, config=None, **options):
         model |= {} if config is None else dict(adapter=config)
     else:
         options = dict(out_indices=[0, 1, 2], pyramid=[1] * 3, adapter=config) | options
-        model = dict(type='TimmVisionTransformer', model_name=name, model_args=model_args, **options)
+        model = dict(
+            type='TimmVisionTransformer', model_name=name, model_args=model_args, **options
+        )
         model |= dict(init_cfg=init_cfg)
     model = MODELS.build(model)
     model.init_weights()

@@ -78,9 +78,11 @@ def dinov3(state):
     official = {'mask_token': torch.zeros(1, 1, 16), 'rope_embed.periods': torch.ones(2)}
     official |= {'local_cls_norm.weight': torch.ones(16), 'local_cls_norm.bias': torch.zeros(16)}
     state = rename(state, ('reg_token', 'storage_tokens'), (r'gamma_(\d)', r'ls\1.gamma'))
-    state = rename(state, ('fc1_g', 'w1'), ('fc1_x', 'w2'), (r'mlp\.fc2', 'mlp.w3')) if any(
-        'fc1_g' in name for name in state
-    ) else state
+    state = (
+        rename(state, ('fc1_g', 'w1'), ('fc1_x', 'w2'), (r'mlp\.fc2', 'mlp.w3'))
+        if any('fc1_g' in name for name in state)
+        else state
+    )
     for block in range(3):
         place = f'blocks.{block}.attn'
         q, v = (state.pop(f'{place}.{n}_bias', torch.zeros(16)) for n in 'qv')
@@ -155,7 +157,13 @@ def sam(state):
 
 
 def mae(state):
-    return {'model': {**state, 'decoder_embed.weight': torch.zeros(4, 16), 'decoder_pos_embed': torch.zeros(1, 17, 4)}}
+    return {
+        'model': {
+            **state,
+            'decoder_embed.weight': torch.zeros(4, 16),
+            'decoder_pos_embed': torch.zeros(1, 17, 4),
+        }
+    }
 
 
 def deit3(state):

@@ -43,17 +43,18 @@ def export_backbone(
     checkpoint = open_checkpoint(adapter)
     checkpoint.check_folds(f'exported to {names}')
     checkpoint = complete(checkpoint, base, force, config)
-    prefix = checkpoint.card.prefix
+    prefix, base = checkpoint.card.prefix, checkpoint.card.base
+    is_timm = base is not None and base.timm_options is not None
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint.plain().items()
         if name.startswith(prefix)
     }
-    if 'cls_token' not in weights:
+    if ('cls_token' not in weights and not is_timm) or (is_timm and names != 'timm'):
         raise CheckpointError(f'{adapter} has another backbone than DINOv2: {sorted(weights)[:3]}')
-    if names == 'timm':
+    if names == 'timm' and not is_timm:
         weights = timm_names(weights)
-    else:  # the mask token is of no use, but their model has one
+    elif names == 'dinov2':  # the mask token is of no use, but their model has one
         weights.setdefault('mask_token', torch.zeros(1, weights['cls_token'].shape[-1]))
     write_checkpoint(weights, out)
     return len(weights)
