@@ -7,6 +7,7 @@ import re
 from ..adapters.card import BaseCard, Card
 from ..io.public import WEIGHTS
 from ..models.backbones.dinov2 import ARCHS
+from ..models.backbones.timm_network import NO_HEAD
 
 _SOMA = """## Use
 
@@ -40,10 +41,7 @@ python tools/export_adapter.py --adapter {repo} --base {base} --to timm --out ba
 
 ```python
 import torch
-from timm.models.vision_transformer import VisionTransformer
-
-backbone = VisionTransformer(
-{options})
+{layout}
 backbone.load_state_dict(torch.load('backbone.pth', weights_only=True))
 ```"""
 _PEFT = """### The adapter in peft
@@ -69,14 +67,13 @@ def use_of(card: Card, repo: str) -> str:
         card: Of the file.
         repo: Name of the model on the hub.
     """
-    parts, options = [_SOMA if card.config else _NO_CONFIG], _timm_options(card.base)
-    if options is not None and card.folds:
+    parts, layout = [_SOMA if card.config else _NO_CONFIG], _layout(card.base)
+    if layout is not None and card.folds:
         parts.append(_TIMM)
         if card.adapter.low_rank:
             parts.append(_PEFT)
-    layout = ''.join(f'    {name}={value!r},\n' for name, value in (options or {}).items())
     base = public_name(card.base) or (card.base and card.base.file) or 'BASE'
-    return '\n\n'.join(parts).format(repo=repo, base=base, options=layout)
+    return '\n\n'.join(parts).format(repo=repo, base=base, layout=layout)
 
 
 def published_base(base: BaseCard | None) -> str | None:
@@ -102,13 +99,20 @@ def public_name(base: BaseCard | None) -> str | None:
     return next((name for name, weights in WEIGHTS.items() if weights.file == base.file), None)
 
 
-def _timm_options(base: BaseCard | None) -> dict | None:
-    """Options of timm's vision transformer; None if it is another model, or not known."""
-    if base is None or base.img_size is None or base.arch is None:
+def _layout(base: BaseCard | None) -> str | None:
+    """Python that makes the backbone in timm; None if it is another one, or not known."""
+    if base is None:
         return None
+    if base.timm_options is not None:
+        options = ''.join(f', {n}={v!r}' for n, v in (NO_HEAD | dict(base.timm_options)).items())
+        return f'import timm\n\nbackbone = timm.create_model({base.arch!r}{options})'
     arch = ARCHS.get(base.arch) if isinstance(base.arch, str) else base.arch
-    plain = arch is not None and all(isinstance(value, int | float) for value in arch.values())
-    if not plain or base.registers:
+    known = base.img_size is not None and arch is not None
+    if not known or base.registers or not all(isinstance(v, int | float) for v in arch.values()):
         return None
     sizes = {'img_size': tuple(base.img_size), 'patch_size': base.patch_size}
-    return {**sizes, 'init_values': 1e-5, **arch, 'num_classes': 0}
+    options = {**sizes, 'init_values': 1e-5, **arch, 'num_classes': 0}
+    return (
+        'from timm.models.vision_transformer import VisionTransformer\n\nbackbone = '
+        'VisionTransformer(\n' + ''.join(f'    {n}={v!r},\n' for n, v in options.items()) + ')'
+    )

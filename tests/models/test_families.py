@@ -1,5 +1,7 @@
 """Every method on a small twin of every family of foundation models."""
 
+import os
+
 import pytest
 import torch
 from mmengine.registry import MODELS
@@ -15,15 +17,13 @@ from soma.adapters import (
 )
 from soma.checkpoints import merge_files
 from soma.io.checkpoint_files import write_checkpoint
+from soma.utils.config import REPOSITORY
 
 ALL = {**FAMILIES, **STAGES}
-# These hold for every method on two families and for SoMA on every family, and slowly for all.
+FAST = {(family, 'SoMA') for family in ('DINOv3', 'EVA-02', 'CLIP', 'Swin')}
+FAST |= {('SAM', method) for method in ADAPTERS}
 PAIRS = [
-    pytest.param(
-        family,
-        method,
-        marks=() if family in ('DINOv3', 'SAM') or method == 'SoMA' else pytest.mark.slow,
-    )
+    pytest.param(family, method, marks=() if (family, method) in FAST else pytest.mark.slow)
     for family in ALL
     for method in ADAPTERS
 ]
@@ -170,3 +170,22 @@ class Maps(nn.Module):
 
     def forward(self, x):
         return timm_maps(self.family, self.network, x)
+
+
+BEGIN, END = '<!-- tested: begin -->', '<!-- tested: end -->'
+
+
+def test_the_guide_shows_what_is_tested():
+    """Its table is made of the pairs above."""
+    pairs = {pair.values for pair in PAIRS}
+    rows = [['family', 'such as', *ADAPTERS], ['---', '---', *[':---:'] * len(ADAPTERS)]]
+    for family, (name, _) in ALL.items():
+        marks = ['✓' if (family, method) in pairs else '' for method in ADAPTERS]
+        rows.append([family, f'`{name}`', *marks])
+    table = '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+    page = REPOSITORY / 'docs/user_guides/foundation_models.md'
+    before, rest = page.read_text().split(BEGIN)
+    text = f'{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}'
+    if 'SOMA_WRITE_TABLES' in os.environ:
+        page.write_text(text)
+    assert page.read_text() == text

@@ -2,8 +2,10 @@
 
 import copy
 import json
+import re
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS
@@ -13,11 +15,13 @@ from timm_families import FAMILIES, OFFICIAL, STAGES, dinov3, make, openai, sam
 
 from soma.adapters import adapter_names, load_adapter, save_adapter
 from soma.checkpoints import export_backbone, load_plain, merge_files, open_checkpoint
+from soma.checkpoints.model_use import use_of
 from soma.io.checkpoint_files import read_checkpoint, read_state_dict, write_checkpoint
 from soma.io.files import CheckpointError
 from soma.models import TimmVisionTransformer
 from soma.models.backbones.timm_network import create_network
 from soma.models.build import use_plain_model
+from soma.utils.config import REPOSITORY, load_config
 
 SOMA = dict(type='SoMA', rank=2)
 ALL = {**FAMILIES, **STAGES}
@@ -234,7 +238,9 @@ def test_a_card_runs_nothing(file, tmp_path):
             merge_files(file, tmp_path / 'a.safetensors', tmp_path / 'out.pth')
 
 
-@pytest.mark.parametrize('family', ['SAM', 'DINOv3', pytest.param('Swin', marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    'family', ['SAM', *(pytest.param(f, marks=pytest.mark.slow) for f in ('DINOv3', 'Swin'))]
+)
 def test_training_resumes_exactly_and_is_tested_from_the_adapter(
     family, tiny_config, build_runner, tmp_path
 ):
@@ -268,3 +274,30 @@ def test_training_resumes_exactly_and_is_tested_from_the_adapter(
     with torch.no_grad():
         expected = whole.model.eval()(x, mode='tensor')
         torch.testing.assert_close(model.eval()(x, mode='tensor'), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_configs_of_the_guide(tmp_path):
+    guide = (REPOSITORY / 'docs/user_guides/foundation_models.md').read_text()
+    clip, convnext = re.findall(r'```python\n(.+?)```', guide, re.DOTALL)
+    (tmp_path / 'clip.py').write_text(clip.replace("'configs/", f"'{REPOSITORY}/configs/"))
+    backbone = load_config(tmp_path / 'clip.py').model.backbone
+    assert len(clip.splitlines()) - 4 <= 12 and backbone.pop('init_cfg').type == 'Pretrained'
+    backbone.model_args = dict(embed_dim=16, depth=24, num_heads=2)
+    maps = MODELS.build(backbone)(torch.randn(1, 3, 64, 64))
+    assert [m.shape for m in maps] == [(1, 16, 4, 4)] * 4
+    scope: dict = {}
+    exec(convnext, scope)
+    backbone = scope['backbone']
+    backbone['adapter'].update(rank=2)
+    backbone['backbone'].update(init_cfg=None, model_args=STAGES['ConvNeXt'][1])
+    maps = MODELS.build(backbone)(torch.randn(1, 3, 60, 64))
+    assert [m.shape[2:] for m in maps] == [(16, 16), (8, 8), (4, 4), (2, 2)]
+
+
+def test_the_page_of_a_model_makes_its_network(file, tmp_path):
+    save_adapter(build(path=file, adapter=SOMA), tmp_path / 'a.safetensors')
+    page = use_of(open_checkpoint(tmp_path / 'a.safetensors').card, 'me/model')
+    code = re.search(r'^import timm\n+(backbone = .+)$', page, re.MULTILINE)
+    scope = {'timm': timm}
+    exec(code[1], scope)
+    scope['backbone'].load_state_dict(make('DINOv3').state_dict())

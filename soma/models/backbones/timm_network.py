@@ -17,7 +17,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from ...adapters.pretrained import is_block_matrix
 
 # What a backbone has no use for; with '' a network keeps all tokens and no pooling of its own.
-_NO_HEAD = {'num_classes': 0, 'global_pool': ''}
+NO_HEAD = {'num_classes': 0, 'global_pool': ''}
 # They would read files or fetch them; a card of any origin may name options.
 _REFUSED = {
     'pretrained',
@@ -53,7 +53,7 @@ def create_network(
         close = get_close_matches(str(model_name).partition('.')[0], timm.list_models(), 3)
         hint = f'is it one of {close}?' if close else 'timm.list_models() names them'
         raise ValueError(f'timm has no model {model_name!r}: {hint}')
-    options = {**_NO_HEAD, **(options or {})}
+    options = {**NO_HEAD, **(options or {})}
     if refused := sorted(options.keys() & _REFUSED):
         raise ValueError(f'{refused[0]} is no option here: weights come by init_cfg')
     if not options.get('depth', 1) <= _DEEPEST:
