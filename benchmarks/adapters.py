@@ -10,7 +10,7 @@ from common import kept_bytes, main, take_turns
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from soma.adapters import ADAPTERS, LayerConfig, decompose_matrix, inject_adapter
+from soma.adapters import ADAPTERS, LayerConfig, decompose_matrix, inject_adapter, start_from_data
 
 WIDTH, RANK = 1024, 16
 # What peft has; its MiCA is newer than the oldest version that the tests run with.
@@ -36,6 +36,7 @@ def _ours(layer: nn.Linear, kind: str) -> nn.Module:
     model = nn.Sequential(copy.deepcopy(layer))
     low_rank = issubclass(ADAPTERS[kind], ADAPTERS['LoRA'])
     inject_adapter(model, {'type': kind, 'targets': '0', **({'rank': RANK} if low_rank else {})})
+    start_from_data(model, [torch.randn(2 * WIDTH, WIDTH)])  # those that need it
     return model
 
 

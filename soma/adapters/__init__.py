@@ -4,15 +4,20 @@ from .base import ADAPTERS, Adapter, AdapterConfig, parse_adapter, register_adap
 from .card import BaseCard, Card, read_card
 from .describe import adapter_card, base_card, check_adapter
 from .files import load_adapter, save_adapter
+from .from_data import start_from_data
 from .inject import adapter_names, adapter_state, inject_adapter, merge_adapter
 from .layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
 from .layer_config import LayerConfig
 from .low_rank import LowRankConfig, LowRankConv2d, LowRankLayer, LowRankLinear
 from .methods.bitfit import BitFitConfig
+from .methods.corda import CorDAConfig, CorDAConv2d, CorDALinear
 from .methods.dora import DoRAConfig, DoRAConv2d, DoRALinear
 from .methods.lora import LoRAConfig, LoRAConv2d, LoRALinear
+from .methods.lora_null import LoRANullConfig, LoRANullConv2d, LoRANullLinear
 from .methods.mica import MiCAConfig, MiCAConv2d, MiCALinear
 from .methods.milora import MiLoRAConfig
+from .methods.olora import OLoRAConfig, OLoRAConv2d, OLoRALinear
+from .methods.osf import OSFConfig, OSFConv2d, OSFLinear
 from .methods.pissa import PiSSAConfig
 from .methods.rein import ReinConfig, attach_rein
 from .methods.rein_tokens import Rein, StageReins
@@ -37,6 +42,9 @@ __all__ = [
     'BitFitConfig',
     'Card',
     'Components',
+    'CorDAConfig',
+    'CorDAConv2d',
+    'CorDALinear',
     'DoRAConfig',
     'DoRAConv2d',
     'DoRALinear',
@@ -44,6 +52,9 @@ __all__ = [
     'LoRAConfig',
     'LoRAConv2d',
     'LoRALinear',
+    'LoRANullConfig',
+    'LoRANullConv2d',
+    'LoRANullLinear',
     'LowRankConfig',
     'LowRankConv2d',
     'LowRankLayer',
@@ -52,6 +63,12 @@ __all__ = [
     'MiCAConv2d',
     'MiCALinear',
     'MiLoRAConfig',
+    'OLoRAConfig',
+    'OLoRAConv2d',
+    'OLoRALinear',
+    'OSFConfig',
+    'OSFConv2d',
+    'OSFLinear',
     'PiSSAConfig',
     'Rein',
     'ReinConfig',
@@ -91,5 +108,6 @@ __all__ = [
     'split_components',
     'split_layers',
     'split_together',
+    'start_from_data',
     'without_base',
 ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
 from .base import Adapter, AdapterConfig, parse_adapter
+from .from_data import waiting_layers
 from .layer import AdapterLayer
 from .lending import connect, disconnect
 from .report import AdapterReport, adapter_report
 from .saved import find_saved, is_inside, save_whole, saved_modules
+
+logger = logging.getLogger(__name__)
 
 
 def inject_adapter(
@@ -22,8 +26,9 @@ def inject_adapter(
         model: Any module; changed in place.
         config: ``dict(type='SoMA', rank=16, ...)``, or one of the dataclasses of
             :data:`~soma.adapters.ADAPTERS`, which say what options there are.
-        split: Start the adapters from the weights now. False when pretrained weights are loaded
-            later: a plain weight that is loaded into an adapted layer is split then.
+        split: Start the adapters from the weights now; those that start from data wait for
+            :func:`~soma.adapters.start_from_data`. False when pretrained weights are loaded later:
+            a plain weight that is loaded into an adapted layer is split then.
 
     Returns:
         A report of what is adapted, frozen and trained; its ``str`` is a table.
@@ -52,6 +57,12 @@ def inject_adapter(
             module.get_parameter(parameter).requires_grad_(True)
     connect(model, adapters)
     save_whole(model, saved)
+    if split and waiting_layers(model):
+        logger.warning(
+            '%s starts from data: call soma.adapters.start_from_data(model, batches) before '
+            'training',
+            config.method,
+        )
     return adapter_report(model)
 
 

@@ -43,6 +43,7 @@ from .hooks.checkpoint_card import CardHook, FormattedOnce, training_card
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.missed_validation import MissedValidationHook
 from .hooks.seed import SeedHook
+from .hooks.start_from_data import StartFromDataHook
 from .hooks.training_only import without_training_hooks
 from .lock import is_locked, locked
 from .resume import newest_checkpoint, only_file, warn_of_earlier
@@ -62,9 +63,9 @@ class SomaRunner(Runner):
 
     It reads checkpoints with ``weights_only=True`` and without a fallback, whose names and shapes
     must be the model's, and writes them whole or not at all. ``CheckHook``, ``SeedHook``,
-    ``FiniteLossHook``, ``CardHook`` and ``MissedValidationHook`` are always there. Without a GPU,
-    several processes talk through gloo. What is wrong with a config is an ``InputError`` that names
-    the key. One training at a time writes to a work dir.
+    ``FiniteLossHook``, ``StartFromDataHook``, ``CardHook`` and ``MissedValidationHook`` are always
+    there. Without a GPU, several processes talk through gloo. What is wrong with a config is an
+    ``InputError`` that names the key. One training at a time writes to a work dir.
     """
 
     checkpoint_name: str | None = None  # of the checkpoint that is being written
@@ -161,12 +162,11 @@ class SomaRunner(Runner):
 
     def register_hooks(self, *args, **kwargs) -> None:
         """Register the hooks of all runs (:mod:`soma.engine.hooks`) around those of the config."""
-        self.register_hook(CheckHook())
-        self.register_hook(SeedHook())
-        self.register_hook(FiniteLossHook())
+        for hook in (CheckHook(), SeedHook(), FiniteLossHook()):
+            self.register_hook(hook)
         super().register_hooks(*args, **kwargs)
-        self.register_hook(CardHook())
-        self.register_hook(MissedValidationHook())
+        for hook in (StartFromDataHook(), CardHook(), MissedValidationHook()):
+            self.register_hook(hook)
 
     def get_hooks_info(self) -> str:
         """Name the hooks in their order, for the log; it is the same at each moment."""

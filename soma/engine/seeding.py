@@ -17,12 +17,17 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
-_STEP, _SAMPLE = range(2)
+_STEP, _SAMPLE, _START = range(3)
 
 
 def seed_step(seed: int, rank: int, iteration: int) -> None:
     """Seed Python, numpy and torch for a training step."""
     _seed(_STEP, seed, rank, iteration)
+
+
+def seed_start(seed: int) -> None:
+    """Seed Python, numpy and torch for what comes before the first step, alike on all processes."""
+    _seed(_START, seed)
 
 
 def seed_samples(loader: DataLoader, seed: int, rank: int, consumed: Callable[[], int]) -> None:

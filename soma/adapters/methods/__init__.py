@@ -1,5 +1,19 @@
 """The methods, one file each; importing them registers them."""
 
-from . import bitfit, dora, lora, mica, milora, pissa, rein, soma, svf
+from . import bitfit, corda, dora, lora, lora_null, mica, milora, olora, osf, pissa, rein, soma, svf
 
-__all__ = ['bitfit', 'dora', 'lora', 'mica', 'milora', 'pissa', 'rein', 'soma', 'svf']
+__all__ = [
+    'bitfit',
+    'corda',
+    'dora',
+    'lora',
+    'lora_null',
+    'mica',
+    'milora',
+    'olora',
+    'osf',
+    'pissa',
+    'rein',
+    'soma',
+    'svf',
+]

@@ -1,8 +1,8 @@
 """Hooks, and when each of them has its turn.
 
 At each moment hooks are called by priority, those of one priority as they were registered.
-``SomaRunner`` registers the first three before all others and ``CardHook`` and
-``MissedValidationHook`` after them, ``tools/train.py`` the ``StopHook``; a config names the rest.
+``SomaRunner`` registers the first three before all others, and after them ``StartFromDataHook``,
+``CardHook`` and ``MissedValidationHook``; ``tools/train.py`` the ``StopHook``; a config the rest.
 
 ========== ============================ =====================================================
 priority   hook                         what depends on the order
@@ -11,6 +11,7 @@ HIGHEST    ``CheckHook``                nothing starts that would fail
 HIGHEST    ``SeedHook``                 hooks that draw before a step draw from its seed
 HIGHEST    ``FiniteLossHook``           all others get numbers, none sees a step gone wrong
 VERY_HIGH  ``WeightDecayLoggerHook``    mmengine's ``LoggerHook`` (BELOW_NORMAL) reads it
+VERY_HIGH  ``StartFromDataHook``        hooks that look at the adapter find its start
 NORMAL     ``BlockFreezeHook``
 NORMAL     ``TrainableEMAHook``         puts the average into a file before the base is left out
 VERY_LOW   ``AdapterCheckpointHook``    saves what the others made of a step
@@ -27,6 +28,7 @@ from .checkpoint_card import CardHook
 from .finite_loss import FiniteLossHook
 from .missed_validation import MissedValidationHook
 from .seed import SeedHook
+from .start_from_data import StartFromDataHook
 from .stop import StopHook
 from .trainable_ema import TrainableEMAHook
 from .weight_decay_logger import WeightDecayLoggerHook
@@ -39,6 +41,7 @@ __all__ = [
     'FiniteLossHook',
     'MissedValidationHook',
     'SeedHook',
+    'StartFromDataHook',
     'StopHook',
     'TrainableEMAHook',
     'WeightDecayLoggerHook',
