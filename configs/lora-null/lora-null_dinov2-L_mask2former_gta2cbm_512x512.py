@@ -1,0 +1,4 @@
+# LoRA-Null (arXiv 2503.02659), the null space of the inputs, GTA -> Cityscapes, BDD100K, Mapillary.
+_base_ = '../lora/lora_dinov2-L_mask2former_gta2cbm_512x512.py'
+
+model = dict(backbone=dict(adapter=dict(type='LoRANull')))
