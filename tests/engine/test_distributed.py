@@ -149,12 +149,13 @@ def test_without_gpus_norms_are_not_synchronised(monkeypatch, caplog):
 
 @pytest.fixture
 def detector(tiny_detector, tmp_path):
-    """A detector on an adapted backbone, with the spy."""
+    """A detector on a backbone with an adapter that starts from data, with the spy."""
     write_resnet(tmp_path / 'resnet.pth')
     config = copy.deepcopy(tiny_detector)
     config.model = adapted('faster_rcnn', tmp_path / 'resnet.pth')
+    config.model.backbone.adapter['type'] = 'CorDA'
     config.custom_imports = dict(imports=['soma', 'spy'])
-    config.custom_hooks.append(dict(type='SpyHook'))
+    config.custom_hooks += [dict(type=name) for name in ('StartFromDataHook', 'SpyHook')]
     config.train_cfg.update(max_iters=4, val_interval=10)
     config.default_hooks.checkpoint.interval = 4
     config.work_dir = str(tmp_path / 'detector')
