@@ -52,7 +52,7 @@ class FromDataLayer(LowRankLayer):
     def start_from_(self, parts: Components) -> None:
         """Start from the components, as in the parent class."""
         super().start_from_(parts)
-        self.is_started, self.covariance = self.covariance is not None, None
+        self.is_started = self.covariance is not None
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -81,7 +81,7 @@ def waiting_layers(model: nn.Module) -> dict[str, FromDataLayer]:
 
 @torch.no_grad()
 def start_from_data(model: nn.Module, batches: Iterable | Callable[[], Any]) -> int:
-    """Start the adapters that start from data (CorDA, LoRA-Null), once the weights are in place.
+    """Start the adapters that start from data, once the weights are in place.
 
     The model computes the batches in eval mode and without gradients, while each layer sums up its
     inputs: products in float32, their sum in float64, on the device of the layer. That is 8 bytes
@@ -102,21 +102,7 @@ def start_from_data(model: nn.Module, batches: Iterable | Callable[[], Any]) -> 
     layers = waiting_layers(model)
     if not layers:
         return 0
-    sums, counts = {}, Counter()
-    hooks = [m.register_forward_pre_hook(partial(_add, n, sums, counts)) for n, m in layers.items()]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        if callable(batches):
-            batches()
-        else:
-            for batch in batches:
-                _call(model, batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
+    sums, counts = _sum_up(model, layers, batches)
     for name in layers:
         if name not in sums:
             raise InputError(
@@ -136,6 +122,28 @@ def start_from_data(model: nn.Module, batches: Iterable | Callable[[], Any]) -> 
         for layer in layers.values():
             layer.covariance = None
     return len(layers)
+
+
+def _sum_up(
+    model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable | Callable[[], Any]
+) -> tuple[dict[str, Tensor], Counter]:
+    """Let a model compute batches; the sums of ``X^T X`` of its layers, and how many inputs."""
+    sums, counts = {}, Counter()
+    hooks = [m.register_forward_pre_hook(partial(_add, n, sums, counts)) for n, m in layers.items()]
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        if callable(batches):
+            batches()
+        else:
+            for batch in batches:
+                _call(model, batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    return sums, counts
 
 
 def _call(model: nn.Module, batch: Any) -> None:
