@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..io.files import InputError
+from .layer import RUNNING
 from .low_rank import LowRankLayer
 from .split import split_layers
 from .svd import Components
@@ -59,18 +60,34 @@ class FromDataLayer(LowRankLayer):
         if (A := state_dict.get(f'{prefix}A')) is not None:
             self.is_started = bool(A.any())
 
+    def __getattr__(self, name: str) -> Any:
+        """Find what the parent class does; the weight without a start is the pretrained one."""
+        if name != 'weight' or self.is_started:
+            return super().__getattr__(name)
+        if RUNNING.modules and RUNNING.modules[-1] is not self:
+            self._check_start()
+        return nn.Module.__getattr__(self, name)
+
     def forward(self, x: Tensor) -> Tensor:
         """Compute what the parent class does, of any shape that the plain layer takes.
 
         Raises:
             InputError: If it is to be trained without a start.
         """
-        if self.training and not self.is_started and torch.is_grad_enabled():
+        if self.is_started:
+            return super().forward(x)
+        self._check_start()
+        if isinstance(self, nn.Linear):
+            return F.linear(x, self.weight, self.bias)
+        return self._conv_forward(x, self.weight, self.bias)
+
+    def _check_start(self) -> None:
+        """Raise an ``InputError`` if it is to be trained without a start."""
+        if self.training and torch.is_grad_enabled():
             raise InputError(
                 f'adapter: {self.method} starts from data: call soma.adapters.start_from_data('
                 'model, batches) before training, or train with SomaRunner or StartFromDataHook'
             )
-        return super().forward(x)
 
 
 def waiting_layers(model: nn.Module) -> dict[str, FromDataLayer]:
@@ -96,54 +113,43 @@ def start_from_data(model: nn.Module, batches: Iterable | Callable[[], Any]) -> 
         How many layers were started.
 
     Raises:
-        InputError: If a layer got no inputs, or some that are all zero or not finite.
+        InputError: If a layer shows no inputs, or some that are all zero or not finite.
         ValueError: If a weight holds NaN or infinity.
     """
     layers = waiting_layers(model)
     if not layers:
         return 0
-    sums, counts = _sum_up(model, layers, batches)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with _Inputs(layers) as inputs:
+            if callable(batches):
+                batches()
+            else:
+                for batch in batches:
+                    _call(model, batch)
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
     for name in layers:
-        if name not in sums:
+        if name not in inputs.sums:
             raise InputError(
-                f'adapter: layer {name!r} got no inputs to start from, as another module reads its '
-                'weight or none calls it: leave it out of the targets (exclude)'
+                f'adapter: layer {name!r} shows no inputs to start from, as it did not run, or is '
+                'in an nn.MultiheadAttention: leave it out of the targets (exclude)'
             )
-        if not 0 < sums[name].trace() < math.inf:  # nor NaN
+        if not 0 < inputs.sums[name].trace() < math.inf:  # nor NaN
             raise InputError(
                 f'adapter: the inputs of layer {name!r} are all zero, or not finite: it cannot '
                 'start from them'
             )
     try:
         for name, layer in layers.items():
-            layer.covariance = sums.pop(name).div_(counts[name])
+            layer.covariance = inputs.sums.pop(name).div_(inputs.counts[name])
         split_layers(layers)
     finally:
         for layer in layers.values():
             layer.covariance = None
     return len(layers)
-
-
-def _sum_up(
-    model: nn.Module, layers: Mapping[str, nn.Module], batches: Iterable | Callable[[], Any]
-) -> tuple[dict[str, Tensor], Counter]:
-    """Let a model compute batches; the sums of ``X^T X`` of its layers, and how many inputs."""
-    sums, counts = {}, Counter()
-    hooks = [m.register_forward_pre_hook(partial(_add, n, sums, counts)) for n, m in layers.items()]
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        if callable(batches):
-            batches()
-        else:
-            for batch in batches:
-                _call(model, batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
-    return sums, counts
 
 
 def _call(model: nn.Module, batch: Any) -> None:
@@ -154,14 +160,35 @@ def _call(model: nn.Module, batch: Any) -> None:
         model(*batch) if isinstance(batch, tuple | list) else model(batch)
 
 
-def _add(name: str, sums: dict, counts: Counter, layer: nn.Module, args: tuple[Tensor]) -> None:
-    """Add ``X^T X`` of a layer's inputs to its sum: a forward pre-hook."""
-    x = args[0]
-    with torch.autocast(x.device.type, enabled=False):
-        x = x.float()
-        if isinstance(layer, nn.Conv2d):  # what the kernel, as a matrix, is multiplied with
-            x = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT
-        x = x.reshape(-1, x.shape[-1])
-        product = x.T @ x
-    counts[name] += len(x)
-    sums[name] = sums[name].add_(product) if name in sums else product.double()
+class _Inputs(TorchFunctionMode):
+    """Sums up ``X^T X`` of what is multiplied with the weights of layers, by whomever.
+
+    Attributes:
+        sums: By name of the layer, float64.
+        counts: How many inputs each is of.
+    """
+
+    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.layers = {id(layer.plain_weight): (n, layer) for n, layer in layers.items()}
+        self.sums: dict[str, Tensor] = {}
+        self.counts = Counter()
+
+    def __torch_function__(self, function, types, args=(), kwargs=None) -> Any:
+        """Look at the products, and compute."""
+        kwargs = kwargs or {}
+        if function in (F.linear, F.conv2d):
+            given = dict(zip(('input', 'weight'), args, strict=False)) | kwargs
+            if layer := self.layers.get(id(given['weight'])):
+                self._add(*layer, given['input'])
+        return function(*args, **kwargs)
+
+    def _add(self, name: str, layer: nn.Module, x: Tensor) -> None:
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            if isinstance(layer, nn.Conv2d):  # what the kernel, as a matrix, is multiplied with
+                x = F.unfold(x, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT
+            x = x.reshape(-1, x.shape[-1])
+            product = x.T @ x
+        self.counts[name] += len(x)
+        self.sums[name] = self.sums[name].add_(product) if name in self.sums else product.double()

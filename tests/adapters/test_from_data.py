@@ -80,13 +80,34 @@ def test_without_a_start_it_computes_and_does_not_train(caplog):
     start_from_data(net, [x])
     for other in (net, copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
         assert torch.equal(other(x), plain(x))
-    # other pretrained weights have another start
-    trained = copy.deepcopy(net.state_dict())
+    # other pretrained weights have another start, and an average of files has one without A0
+    trained = {n: 0 * v if n.endswith('0') else v.clone() for n, v in net.state_dict().items()}
     net.load_state_dict(Net().state_dict(), strict=False)
     assert not any(net[0].get_buffer(name).any() for name in ('A0', 'B0'))
     with pytest.raises(InputError, match='starts from data'):
         net(x)
     net.load_state_dict(trained)
+    assert start_from_data(net, [x]) == 0 and not torch.allclose(net(x), plain(x))
+
+
+class Reader(nn.Module):
+    """A module that computes with the weight of its layer, and does not call it."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv = nn.Linear(8, 12)
+
+    def forward(self, x):
+        return nn.functional.linear(input=x, weight=self.qkv.weight, bias=self.qkv.bias)
+
+
+def test_weights_that_another_module_reads(seen):
+    plain, x = Reader(), torch.randn(5, 8)
+    net = copy.deepcopy(plain)
+    inject_adapter(net, dict(type='LoRANull', rank=2, targets='qkv'))
+    with pytest.raises(InputError, match='starts from data'):
+        net(x)
+    assert start_from_data(net, [x]) == 1 and torch.allclose(seen[0], second_moment(x))
     assert torch.equal(net(x), plain(x))
 
 
@@ -99,7 +120,7 @@ def test_methods_that_need_no_data_take_none():
 @pytest.mark.parametrize(
     ('model', 'batch', 'message'),
     [
-        (nn.MultiheadAttention(8, 2), 3 * [torch.randn(3, 8)], "'(in|out)_proj' got no inputs"),
+        (nn.MultiheadAttention(8, 2), 3 * [torch.randn(3, 8)], "_proj' shows no inputs"),
         (nn.Sequential(nn.Linear(4, 4)), torch.zeros(3, 4), "of layer '0' are all zero, or not"),
         (nn.Sequential(nn.Linear(4, 4)), torch.full((3, 4), torch.nan), 'or not finite'),
     ],

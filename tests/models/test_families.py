@@ -14,6 +14,7 @@ from soma.adapters import (
     adapter_names,
     merge_adapter,
     save_adapter,
+    start_from_data,
 )
 from soma.checkpoints import merge_files
 from soma.io.checkpoint_files import write_checkpoint
@@ -105,6 +106,7 @@ def test_methods_on_families(family, method, files, images, tmp_path):
     path, config = files[family, 0], adapter(family, method)
     plain = make(family)
     model = backbone(family, path, config).eval()
+    start_from_data(model, [images])  # if it needs that
     with torch.no_grad():
         expected = timm_maps(family, plain, images)
         assert all(map(torch.equal, model(images), expected))
