@@ -1,4 +1,4 @@
-# OLoRA (arXiv 2406.01775), the first directions of a QR decomposition, GTA -> Cityscapes, BDD100K, Mapillary.
+# OLoRA (arXiv 2406.01775), a QR start, GTA -> Cityscapes, BDD100K, Mapillary.
 _base_ = '../lora/lora_dinov2-L_mask2former_gta2cbm_512x512.py'
 
 model = dict(backbone=dict(adapter=dict(type='OLoRA')))
