@@ -256,8 +256,34 @@ def test_what_cannot_be_refined_is_named():
     attach_rein(model, {'blocks.0': model.blocks[0]})
     with pytest.raises(ValueError, match='VisionTransformer has a Rein already'):
         attach_rein(model, {'blocks.1': model.blocks[1]})
-    model = convnext()
-    attach_rein(model, {'stages.0.blocks.0.mlp': model.stages[0].blocks[0].mlp})
-    message = r"'stages.0.blocks.0.mlp' tokens \(N, n, 8\) or .* its output is \(1, 12, 12, 8\)"
-    with pytest.raises(ValueError, match=message):  # maps with the channels last
-        model(torch.randn(1, 3, 48, 48))
+    model = vit()
+    model.blocks[0].mlp = nn.Sequential(model.blocks[0].mlp, nn.Flatten())
+    attach_rein(model, {'blocks.0.mlp': model.blocks[0].mlp})
+    with pytest.raises(
+        ValueError, match=r"'blocks.0.mlp' tokens \(N, n, \d+\) or .* its output is"
+    ):
+        model(torch.randn(1, 3, 32, 32))
+
+
+class One(nn.Module):
+    """A network of one block."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x):
+        return self.block(x)
+
+
+@pytest.mark.parametrize('size', [(5, 7), (8, 8)])  # of 8 x 8 only the block tells what they are
+def test_maps_with_the_channels_last(size):
+    """As the windows of SAM and Swin have them."""
+    maps = torch.randn(2, *size, 8)
+    for block, axes in ((nn.Linear(8, 8), (0, 1, 2, 3)), (nn.Conv2d(8, 8, 1), (0, 3, 1, 2))):
+        model = One(block)
+        back = (0, 1, 2, 3) if axes[1] == 1 else (0, 2, 3, 1)
+        plain = model(maps.permute(axes)).permute(back)
+        reins = attach_rein(model, {'block': block}, num_tokens=3, rank=2)
+        refined = plain + reins(plain.flatten(1, 2), 0).view(maps.shape)
+        torch.testing.assert_close(model(maps.permute(axes)).permute(back), refined)
