@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from rein_networks import NETWORKS, convnext, make_large, vit
+from rein_networks import NETWORKS, make_large, vit
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -259,9 +259,7 @@ def test_what_cannot_be_refined_is_named():
     model = vit()
     model.blocks[0].mlp = nn.Sequential(model.blocks[0].mlp, nn.Flatten())
     attach_rein(model, {'blocks.0.mlp': model.blocks[0].mlp})
-    with pytest.raises(
-        ValueError, match=r"'blocks.0.mlp' tokens \(N, n, \d+\) or .* its output is"
-    ):
+    with pytest.raises(ValueError, match="'blocks.0.mlp' tokens .* its output is"):
         model(torch.randn(1, 3, 32, 32))
 
 
