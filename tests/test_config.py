@@ -9,13 +9,14 @@ import yaml
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
-from small_configs import DETECTORS, FEW_SHOT
+from small_configs import DETECTORS, FEW_SHOT, each
 
 from soma.adapters import SoMALayer
 from soma.engine.amp import use_amp
 from soma.evaluation.prepare import prepare_test, use_test_data, use_tta
 from soma.io.files import InputError
 from soma.models.backbones.dinov2 import ARCHS
+from soma.models.backbones.timm_network import create_network
 from soma.models.build import build_model
 from soma.utils.cli import add_test, runner_parser
 from soma.utils.config import REPOSITORY, TEST_DATA, each_dataset, load_config, without_keys
@@ -46,9 +47,7 @@ def repository(tmp_path, monkeypatch):
     return root
 
 
-@pytest.mark.parametrize(
-    'path', [path for path in CONFIGS if 'revt-' not in path.stem], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize('path', each(path for path in CONFIGS if 'revt-' not in path.stem))
 def test_every_config_loads_and_leaves_are_short(path):
     config = load_config(path)
     assert config.work_dir == f'work_dirs/{path.stem}'
@@ -58,7 +57,7 @@ def test_every_config_loads_and_leaves_are_short(path):
     assert len(path.read_text().splitlines()) < 40
 
 
-@pytest.mark.parametrize('path', SEGMENTORS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', each(SEGMENTORS))
 def test_heads_fit_their_backbone(path):
     model = load_config(path).model
     backbone = model.backbone.get('backbone', model.backbone)
@@ -66,9 +65,9 @@ def test_heads_fit_their_backbone(path):
         widths = [backbone.embed_dims * heads for heads in backbone.num_heads]
     elif backbone.type == 'ResNet':
         widths = [256, 512, 1024, 2048]
-    elif backbone.type == 'TIMMBackbone':
-        assert backbone.model_name == 'convnext_large'
-        widths = [192, 384, 768, 1536]
+    elif backbone.type.startswith('Timm'):
+        network = create_network(backbone.model_name, on_meta=True)
+        widths = [info['num_chs'] for info in network.feature_info][-4:]
     else:
         assert backbone.type == 'DINOv2'
         arch = backbone.arch

@@ -13,7 +13,15 @@ from fractals import write_fractals
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from raw_data import write_raw_data
-from small_configs import DETECTORS, FEW_SHOT, dicts, make_short, without_validation
+from small_configs import (
+    DETECTORS,
+    FEW_SHOT,
+    dicts,
+    each,
+    make_short,
+    shrink_vit,
+    without_validation,
+)
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from soma.datasets.lists import write_subset
@@ -67,16 +75,15 @@ def shrink_backbone(backbone):
     if plain.type == 'ResNet':
         plain.update(base_channels=8, init_cfg=None)
         return [32, 64, 128, 256]
-    if plain.type == 'TIMMBackbone':
-        plain.update(depths=(1, 1, 2, 1), dims=(8, 8, 12, 16), init_cfg=None)
-        return [8, 8, 12, 16]
+    if plain.type == 'TimmPyramid':
+        plain.update(model_args=dict(depths=(1, 1, 2, 1), dims=(8, 8, 16, 16)), init_cfg=None)
+        if 'start_block' in backbone.get('adapter', {}):
+            backbone.adapter.start_block = 2
+        return [8, 8, 16, 16]
     if plain.type == 'SegFormerMiT':
         plain.update(embed_dims=8, num_layers=[1] * 4, init_cfg=None)
         return [8, 16, 40, 64]
-    depth = 24 if backbone.arch == 'large' else 12
-    backbone.update(arch=dict(embed_dim=16, depth=depth, num_heads=2), init_cfg=None)
-    backbone.update(img_size=32, patch_size=8)
-    return [16] * 4
+    return shrink_vit(backbone, 32)
 
 
 def shrink(config):
@@ -149,7 +156,7 @@ def tested():
     return set()
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', each(CONFIGS))
 def test_every_config_trains_and_tests(path, small, build_runner, tested):
     """Those run that bring something which no config before them had."""
     config = without_validation(small(path))
@@ -174,11 +181,11 @@ def test_every_config_trains_and_tests(path, small, build_runner, tested):
         f'{domain}_mIoU' for domain in (*DOMAINS[target], 'mean')
     ]
     assert all(0 <= value <= 100 for value in metrics.values())
+    trained = any(p.requires_grad for p in runner.model.backbone.parameters())
+    assert trained != path.stem.startswith('frozen')
 
 
-@pytest.mark.parametrize(
-    'path', [path for path in CONFIGS if path.stem.startswith('rein')], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize('path', each(path for path in CONFIGS if path.stem.startswith('rein')))
 def test_tokens_and_scales_of_rein_do_not_decay(path):
     """On the whole model, whose adapter exempts them."""
     config = load_config(path)

@@ -9,7 +9,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS, TRANSFORMS
 from raw_data import WEATHERS, write_raw_data
-from small_configs import DETECTORS, dicts, make_short, shrink_detector, without_validation
+from small_configs import DETECTORS, dicts, each, make_short, shrink_detector, without_validation
 from small_detectors import build
 from torch.nn import GroupNorm, LayerNorm
 from torch.optim import SGD
@@ -176,7 +176,7 @@ def small(folder, tmp_path, monkeypatch, no_charts):
     return load
 
 
-@pytest.mark.parametrize('path', DETECTORS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('path', each(DETECTORS))
 def test_every_config_trains_and_tests(path, small, build_runner):
     losses, sources = [], set()
 

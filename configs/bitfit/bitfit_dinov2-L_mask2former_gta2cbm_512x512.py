@@ -1,9 +1,3 @@
 # BitFit (arXiv 2106.10199), trainable biases, GTA -> Cityscapes, BDD100K, Mapillary.
-_base_ = [
-    '../_base_/models/dinov2-L_mask2former.py',
-    '../_base_/datasets/gta_512x512.py',
-    '../_base_/datasets/citys_bdd_map_512x512.py',
-    '../_base_/schedules/adamw_40k.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/models/dinov2-L_mask2former.py', '../_base_/gta2cbm_512x512.py']
 model = dict(backbone=dict(adapter=dict(type='BitFit')))

@@ -1,17 +1,12 @@
 # Rein behind the blocks of ConvNeXt-L, GTA -> Cityscapes, BDD100K, Mapillary.
-_base_ = [
-    '../_base_/models/convnext-L_mask2former.py',
-    '../_base_/datasets/gta_512x512.py',
-    '../_base_/datasets/citys_bdd_map_rein_512x512.py',
-    '../_base_/schedules/adamw_40k_rein.py',
-    '../_base_/default_runtime.py',
-]
+# Published: 57.9 mIoU on Cityscapes.
+_base_ = ['../_base_/models/convnext-L_mask2former.py', '../_base_/gta2cbm_512x512_rein.py']
 model = dict(
     backbone=dict(
         _delete_=True,
         type='AdaptedBackbone',
         backbone=_base_.model.backbone,
-        adapter=dict(type='Rein', rank=16, link=True, targets=r'.*\.stages_\d\.blocks\.\d+'),
+        adapter=dict(type='Rein', rank=16, link=True, targets=r'stages\.\d\.blocks\.\d+'),
     ),
     decode_head=dict(type='ReinMask2FormerHead'),
 )

@@ -1,11 +1,5 @@
 # Rein, GTA -> Cityscapes, BDD100K, Mapillary. Published: 64.3 mIoU on average.
-_base_ = [
-    '../_base_/models/dinov2-L_mask2former.py',
-    '../_base_/datasets/gta_512x512.py',
-    '../_base_/datasets/citys_bdd_map_rein_512x512.py',
-    '../_base_/schedules/adamw_40k_rein.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/models/dinov2-L_mask2former.py', '../_base_/gta2cbm_512x512_rein.py']
 model = dict(
     backbone=dict(adapter=dict(type='Rein', rank=16, link=True)),
     decode_head=dict(type='ReinMask2FormerHead'),

@@ -1,11 +1,5 @@
 # Rein behind the blocks of a ResNet-50, GTA -> Cityscapes, BDD100K, Mapillary.
-_base_ = [
-    '../_base_/models/r50_semfpn.py',
-    '../_base_/datasets/gta_512x512.py',
-    '../_base_/datasets/citys_bdd_map_rein_512x512.py',
-    '../_base_/schedules/adamw_40k_rein.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/models/r50_semfpn.py', '../_base_/gta2cbm_512x512_rein.py']
 model = dict(
     backbone=dict(
         _delete_=True,

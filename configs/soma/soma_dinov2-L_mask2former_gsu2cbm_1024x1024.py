@@ -4,12 +4,8 @@ _base_ = [
     '../_base_/models/dinov2-L_mask2former_1024x1024.py',
     '../_base_/datasets/gta_synthia_urbansyn_1024x1024.py',
     '../_base_/datasets/citys_bdd_map_1024x1024.py',
-    '../_base_/schedules/adamw_40k.py',
+    '../_base_/schedules/adamw_40k_annealed.py',
     '../_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(adapter=dict(type='SoMA', rank=16, start_block=8)))
-param_scheduler = [
-    *_base_.param_scheduler,
-    dict(type='CosineAnnealingWeightDecay', eta_min=1e-5, begin=0, end=40000, by_epoch=False),
-]
 custom_hooks = [*_base_.custom_hooks, dict(type='TrainableEMAHook', begin_iter=16000)]

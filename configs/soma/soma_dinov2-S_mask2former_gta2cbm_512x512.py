@@ -1,14 +1,3 @@
 # SoMA, GTA -> Cityscapes, BDD100K, Mapillary, DINOv2-S.
-_base_ = [
-    '../_base_/models/dinov2-S_mask2former.py',
-    '../_base_/datasets/gta_512x512.py',
-    '../_base_/datasets/citys_bdd_map_512x512.py',
-    '../_base_/schedules/adamw_40k.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/models/dinov2-S_mask2former.py', '../_base_/gta2cbm_512x512_soma.py']
 model = dict(backbone=dict(adapter=dict(type='SoMA', rank=16, start_block=4)))
-param_scheduler = [
-    *_base_.param_scheduler,
-    dict(type='CosineAnnealingWeightDecay', eta_min=1e-5, begin=0, end=40000, by_epoch=False),
-]
-custom_hooks = [*_base_.custom_hooks, dict(type='TrainableEMAHook', begin_iter=12000)]

@@ -1,12 +1,6 @@
 # SVF (arXiv 2206.06122) on a ResNet-50, trainable singular values in stages 2 to 4.
 # GTA -> Cityscapes, BDD100K, Mapillary.
-_base_ = [
-    '../_base_/models/r50_semfpn.py',
-    '../_base_/datasets/gta_512x512.py',
-    '../_base_/datasets/citys_bdd_map_512x512.py',
-    '../_base_/schedules/adamw_40k.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = ['../_base_/models/r50_semfpn.py', '../_base_/gta2cbm_512x512.py']
 model = dict(
     backbone=dict(
         _delete_=True,

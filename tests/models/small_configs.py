@@ -1,6 +1,7 @@
 """Configs made small; a tiny detector that trains on images with boxes."""
 
 import copy
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,47 @@ from soma.io.checkpoint_files import write_checkpoint
 from soma.models.build import build_model, use_plain_model
 from soma.utils.config import REPOSITORY, load_config
 
+# Configs on other families of backbones run slowly, but for these: a family each, methods mixed.
+OTHERS = re.compile(r'.+_(dinov3-.|eva02-.|sam-.|clip-.|siglip2-.|convnext-L-dinov3)_.+')
+FAST = (
+    'soma_dinov3-L_mask2former_gta2cbm_512x512',
+    'rein_eva02-L_mask2former_gta2cbm_512x512',
+    'frozen_sam-H_mask2former_gta2cbm_512x512',
+    'full_clip-L_mask2former_gta2cbm_512x512',
+    'frozen_siglip2-L_mask2former_gta2cbm_512x512',
+    'soma_convnext-L-dinov3_mask2former_gta2cbm_512x512',
+)
 DETECTORS = sorted((REPOSITORY / 'configs/det').glob('*.py'))
 FEW_SHOT = sorted((REPOSITORY / 'configs/svf').glob('*_prototype_*.py'))
 SMALL = Path(__file__).parent / 'configs'
+
+
+def each(paths):
+    """Config files as parameters of a test."""
+    return [
+        pytest.param(
+            path,
+            id=path.stem,
+            marks=pytest.mark.slow if OTHERS.match(path.stem) and path.stem not in FAST else (),
+        )
+        for path in paths
+    ]
+
+
+def shrink_vit(backbone, size):
+    """Make a vision transformer small, of width 16; as deep as it is, so that blocks count."""
+    small = dict(embed_dim=16, depth=24, num_heads=2)
+    if backbone.type == 'DINOv2':
+        small['depth'] = 24 if backbone.arch == 'large' else 12
+        backbone.arch = small
+    else:
+        large = [('large', 24), ('huge', 32)]
+        small['depth'] = next((n for name, n in large if name in backbone.model_name), 12)
+        if 'sam' in backbone.model_name:
+            small.update(window_size=3)
+        backbone.model_args = small
+    backbone.update(img_size=size, patch_size=8, init_cfg=None)
+    return [16] * 4
 
 
 def dicts(node):
@@ -67,10 +106,8 @@ def shrink_detector(model):
         for key in ('in_channels', 'out_channels'):
             if part.get(key) == 256:
                 part[key] = 32
-    if model.backbone.type == 'DINOv2':
-        model.backbone.update(arch=dict(embed_dim=16, depth=24, num_heads=2), init_cfg=None)
-        model.backbone.update(img_size=64, patch_size=8)
-        model.neck.in_channels = [16] * len(model.neck.in_channels)
+    if model.backbone.type in ('DINOv2', 'TimmVisionTransformer'):
+        model.neck.in_channels = shrink_vit(model.backbone, 64)
     if model.backbone.type == 'AdaptedBackbone':
         model.backbone.backbone.update(base_channels=8, init_cfg=None)
         model.neck.in_channels = [32, 64, 128, 256]

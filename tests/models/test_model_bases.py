@@ -1,10 +1,14 @@
 """The bases of models: three sizes of DINOv2, three heads."""
 
+import re
+
 import pytest
+import timm
 import torch
 from mmengine.config import Config
 from mmseg.structures import SegDataSample
 
+from soma.io.public import named_weights
 from soma.models.backbones.dinov2 import ARCHS
 from soma.models.build import build_model
 from soma.utils.config import REPOSITORY, load_config
@@ -12,6 +16,7 @@ from soma.utils.num_classes import write_num_classes
 
 BASES = REPOSITORY / 'configs/_base_/models'
 SIZES = dict(S='small', B='base', L='large')
+OTHERS = sorted(p for p in BASES.glob('*.py') if not re.match('dinov2|r50|segformer', p.stem))
 
 
 @pytest.mark.parametrize('head', ['mask2former', 'semfpn', 'linear'])
@@ -28,6 +33,24 @@ def test_widths_are_those_of_the_backbone(size, head):
     widths = (model.get('neck') or model.decode_head).in_channels
     assert (widths if head != 'linear' else [widths]) == [arch['embed_dim']] * len(outputs)
     assert head != 'linear' or model.decode_head.channels == arch['embed_dim']
+
+
+@pytest.mark.parametrize('path', OTHERS, ids=lambda path: path.stem)
+def test_bases_of_other_families(path):
+    """Normalisation and weights are those of the network."""
+    model = load_config(path).model
+    backbone, checkpoint = model.backbone, model.backbone.init_cfg.checkpoint
+    name = checkpoint.removeprefix('timm/')
+    about = timm.get_pretrained_cfg(backbone.model_name if name == checkpoint else name).to_dict()
+    assert about['architecture'] == backbone.model_name
+    if name == checkpoint:  # of the same size
+        assert re.search('vit_?(.)', checkpoint)[1] == backbone.model_name.split('_')[1][0]
+    assert named_weights(checkpoint).file
+    for name in ('mean', 'std'):
+        expected = [255 * value for value in about[name]]
+        assert model.data_preprocessor[name] == pytest.approx(expected, abs=1e-3)
+    patch = re.search(r'_patch(\d+)', backbone.model_name)
+    assert backbone.get('patch_size', patch and int(patch[1])) == (patch and 16)
 
 
 @pytest.mark.parametrize('head', ['semfpn', 'linear'])

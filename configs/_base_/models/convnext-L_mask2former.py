@@ -1,6 +1,4 @@
-# ConvNeXt-L (timm's) and Mask2Former, 512 x 512. To get the weights:
-#   python -c "import torch, mmseg.models as m; torch.save(m.TIMMBackbone(
-#       'convnext_large.fb_in22k').state_dict(), 'checkpoints/convnext_large.pth')"
+# ConvNeXt-L, pretrained on ImageNet-22k, and Mask2Former, 512 x 512
 _base_ = './dinov2-L_mask2former.py'
 
 # The maps have their strides already: nothing is to be resized.
@@ -8,10 +6,9 @@ decoder = {k: v for k, v in _base_.model.decode_head.pixel_decoder.items() if k 
 model = dict(
     backbone=dict(
         _delete_=True,
-        type='TIMMBackbone',
+        type='TimmPyramid',
         model_name='convnext_large',
-        pretrained=False,
-        init_cfg=dict(type='Pretrained', checkpoint='checkpoints/convnext_large.pth'),
+        init_cfg=dict(type='Pretrained', checkpoint='timm/convnext_large.fb_in22k'),
     ),
     decode_head=dict(
         in_channels=[192, 384, 768, 1536],

@@ -29,6 +29,7 @@ class TimmPyramid(BaseModule):
         model_name: As for ``timm.create_model``, such as ``'convnext_large'``.
         out_indices: The stages; all by default.
         with_cp: Recompute the blocks in the backward pass, to save memory.
+        frozen: Freeze all of it.
         model_args: Further options of ``timm.create_model``.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
             the backbone's keys. The file is timm's or an official one of the family.
@@ -42,6 +43,7 @@ class TimmPyramid(BaseModule):
         model_name: str,
         out_indices: Sequence[int] | None = None,
         with_cp: bool = False,
+        frozen: bool = False,
         model_args: Mapping | None = None,
         init_cfg: Mapping | None = None,
     ) -> None:
@@ -63,10 +65,10 @@ class TimmPyramid(BaseModule):
         become(self, network)
         self.init_cfg, self._is_init = init_cfg, False
         self.arch, self.timm_options = model_name, model_args
-        self.out_indices = tuple(out_indices)
+        self.out_indices, self.frozen = tuple(out_indices), frozen
         self.stride = max(info['reduction'] for info in self.feature_info)
-        for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name.partition('.')[0] not in HEADS)
+        for name in self.frozen_names():
+            self.get_parameter(name).requires_grad_(False)
         give_memory(self, torch.float32)
 
     def init_weights(self) -> None:
@@ -92,6 +94,11 @@ class TimmPyramid(BaseModule):
     def describe(self) -> dict:
         """What a file of pretrained weights must be made for, as plain data for its card."""
         return {'arch': self.arch, 'timm_options': plain(self.timm_options)}
+
+    def frozen_names(self) -> set[str]:
+        """Names of the parameters that must stay frozen: all, or those that no map depends on."""
+        names = {name for name, _ in self.named_parameters()}
+        return {name for name in names if self.frozen or name.partition('.')[0] in HEADS}
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Compute the maps of the stages.

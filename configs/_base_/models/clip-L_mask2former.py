@@ -1,0 +1,12 @@
+# CLIP-L of OpenAI and Mask2Former, 512 x 512. As in Rein's release, its patches of 14 become 16.
+_base_ = './dinov3-L_mask2former.py'
+
+model = dict(
+    data_preprocessor=dict(mean=[122.771, 116.746, 104.094], std=[68.5, 66.632, 70.323]),
+    backbone=dict(
+        model_name='vit_large_patch14_clip_quickgelu_224',
+        img_size=512,
+        patch_size=16,
+        init_cfg=dict(checkpoint='timm/vit_large_patch14_clip_quickgelu_224.openai'),
+    ),
+)

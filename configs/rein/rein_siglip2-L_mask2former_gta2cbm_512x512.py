@@ -1,0 +1,6 @@
+# Rein, GTA -> Cityscapes, BDD100K, Mapillary, SigLIP 2-L.
+_base_ = ['../_base_/models/siglip2-L_mask2former.py', '../_base_/gta2cbm_512x512_rein.py']
+model = dict(
+    backbone=dict(adapter=dict(type='Rein', rank=16, link=True)),
+    decode_head=dict(type='ReinMask2FormerHead'),
+)
