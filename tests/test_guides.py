@@ -24,6 +24,7 @@ from soma.adapters import (
 )
 from soma.checkpoints import average_files, export_peft, extract_adapter, open_checkpoint
 from soma.io.checkpoint_files import write_checkpoint
+from soma.models.backbones.timm_network import create_network
 from soma.utils.config import REPOSITORY
 
 GUIDES = REPOSITORY / 'docs' / 'advanced_guides'
@@ -74,8 +75,8 @@ def test_add_metric(example, build_runner, run_here):
     assert sorted(path.name for path in Path('masks').iterdir()) == ['citys', 'fog']
 
 
-def test_add_backbone(example, build_runner):
-    neck = dict(type='FPN', in_channels=[16] * 4, out_channels=8, num_outs=4)
+def small_fpn(widths):
+    neck = dict(type='FPN', in_channels=widths, out_channels=8, num_outs=4)
     head = dict(
         type='FPNHead',
         in_channels=[8] * 4,
@@ -85,7 +86,57 @@ def test_add_backbone(example, build_runner):
         num_classes=19,
         loss_decode=dict(type='CrossEntropyLoss'),
     )
-    folder = example('add_backbone.md', neck=neck, decode_head=head)
+    return dict(neck=neck, decode_head=head)
+
+
+def test_add_a_vision_transformer_of_timm(example, build_runner):
+    sizes = dict(embed_dim=16, depth=4, num_heads=2)
+    backbone = dict(
+        type='TimmVisionTransformer',
+        model_name='vit_small_patch16_dinov3',
+        out_indices=(0, 1, 2, 3),
+        model_args=sizes,
+        adapter=dict(type='SoMA', rank=2, start_block=1),
+        init_cfg=dict(type='Pretrained', checkpoint=''),
+    )
+    folder = example('add_backbone.md', backbone=backbone, **small_fpn([16] * 4))
+    assert len((folder / 'soma_pe.py').read_text().splitlines()) < 10
+    name = Config.fromfile('soma_pe.py').name
+    weights = create_network(name, sizes).state_dict()  # of patches of 14
+    write_checkpoint(weights, folder / f'checkpoints/{name}.fb.safetensors')
+    runner, scores = train_and_test(build_runner, 'soma_pe.py')
+    assert 'citys_mIoU' in scores and runner.model.backbone.arch == name
+    assert runner.model.backbone.patch_embed.patch_size == (16, 16)
+    assert runner.model.data_preprocessor.mean.flatten().tolist() == [127.5] * 3
+
+
+def test_add_a_hierarchical_network_of_timm(example, build_runner):
+    sizes = dict(depths=(1, 2, 4, 4), num_heads=(1, 1, 2, 2), embed_dim=8, window_size=3)
+    pyramid = dict(
+        type='TimmPyramid',
+        model_name='convnext_large',
+        model_args=sizes,
+        init_cfg=dict(type='Pretrained', checkpoint=''),
+    )
+    backbone = dict(
+        type='AdaptedBackbone', backbone=pyramid, adapter=dict(type='SoMA', rank=2, start_block=0)
+    )
+    folder = example('add_backbone.md', backbone=backbone, **small_fpn([8, 16, 32, 64]))
+    name = Config.fromfile('soma_swin.py').name
+    weights = create_network(name, sizes).state_dict()
+    write_checkpoint(weights, folder / f'checkpoints/{name}.ms_in22k.safetensors')
+    runner, scores = train_and_test(build_runner, 'soma_swin.py')
+    assert 'citys_mIoU' in scores
+    assert {n for n, p in runner.model.backbone.named_parameters() if p.requires_grad} == {
+        f'layers.3.blocks.{block}.{layer}.{tensor}'
+        for block in (1, 2, 3)
+        for layer in ('attn.qkv', 'attn.proj', 'mlp.fc1', 'mlp.fc2')
+        for tensor in ('A', 'B', 'bias')
+    }
+
+
+def test_add_backbone(example, build_runner):
+    folder = example('add_backbone.md', **small_fpn([16] * 4))
     from mixer import Mixer
 
     pretrained = Mixer()
