@@ -66,8 +66,10 @@ def test_heads_fit_their_backbone(path):
     elif backbone.type == 'ResNet':
         widths = [256, 512, 1024, 2048]
     elif backbone.type.startswith('Timm'):
-        network = create_network(backbone.model_name, on_meta=True)
-        widths = [info['num_chs'] for info in network.feature_info][-4:]
+        shallow = dict(depths=[1] * 4) if backbone.type == 'TimmPyramid' else dict(depth=1)
+        network = create_network(backbone.model_name, shallow, on_meta=True)
+        widths = [info['num_chs'] for info in network.feature_info]
+        widths *= 4 // len(widths)
     else:
         assert backbone.type == 'DINOv2'
         arch = backbone.arch
