@@ -21,7 +21,6 @@ FAST = (
     'soma_dinov3-L_mask2former_gta2cbm_512x512',
     'frozen_eva02-L_mask2former_gta2cbm_512x512',
     'rein_sam-H_mask2former_gta2cbm_512x512',
-    'frozen_clip-L_mask2former_gta2cbm_512x512',
     'soma_convnext-L-dinov3_mask2former_gta2cbm_512x512',
 )
 DETECTORS = sorted((REPOSITORY / 'configs/det').glob('*.py'))
