@@ -42,16 +42,12 @@ def each(paths):
 
 def shrink_vit(backbone, size):
     """Make a vision transformer small, of width 16; as deep as it is, so that blocks count."""
-    small = dict(embed_dim=16, depth=24, num_heads=2)
-    if backbone.type == 'DINOv2':
-        small['depth'] = 24 if backbone.arch == 'large' else 12
-        backbone.arch = small
-    else:
-        large = [('large', 24), ('huge', 32)]
-        small['depth'] = next((n for name, n in large if name in backbone.model_name), 12)
-        if 'sam' in backbone.model_name:
-            small.update(window_size=3)
-        backbone.model_args = small
+    key = 'arch' if backbone.type == 'DINOv2' else 'model_name'
+    depth = next((n for name, n in (('large', 24), ('huge', 32)) if name in backbone[key]), 12)
+    small = dict(embed_dim=16, depth=depth, num_heads=2)
+    if backbone.get('model_name', '').startswith('samvit'):
+        small.update(window_size=3)
+    backbone['arch' if key == 'arch' else 'model_args'] = small
     backbone.update(img_size=size, patch_size=8, init_cfg=None)
     return [16] * 4
 
