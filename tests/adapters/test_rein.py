@@ -259,7 +259,7 @@ def test_what_cannot_be_refined_is_named():
     model = vit()
     model.blocks[0].mlp = nn.Sequential(model.blocks[0].mlp, nn.Flatten())
     attach_rein(model, {'blocks.0.mlp': model.blocks[0].mlp})
-    with pytest.raises(ValueError, match="'blocks.0.mlp' tokens .* its output is"):
+    with pytest.raises(ValueError, match=r"'blocks.0.mlp' tokens .* its output is"):
         model(torch.randn(1, 3, 32, 32))
 
 
