@@ -127,11 +127,12 @@ class LowRankLayer(AdapterLayer):
     ) -> None:
         """Add the adapter's tensors, all zero. ``alpha`` defaults to the rank."""
         out_features, in_features = self.weight.flatten(1).shape
+        self.rank = rank
+        ranks = self._ranks()
+        check_rank(ranks['0'] or rank, out_features, in_features, self.groups)
         alpha = rank if alpha is None else alpha
         check_alpha(alpha)
-        self.rank, self.alpha = rank, float(alpha)
-        ranks = self._ranks()
-        check_rank(max(ranks.values()), out_features, in_features, self.groups)
+        self.alpha = float(alpha)
         self.train_bias = train_bias and self.bias is not None
         for ending, size in ranks.items():
             for name, shape in (

@@ -60,12 +60,17 @@ def pivoted_qr(weight: Tensor) -> PivotedQR:
         order = _choose(weight)
     else:
         order = _cholesky(gram(weight))[0]
-        factors = torch.geqrf(weight[:, order])
+        factors = torch.geqrf(_chosen(weight, order))
         R = factors[0][:columns].triu()
         if _is_pivoted(R):
             return PivotedQR(order, *factors)
         order = order[_choose(R)]
-    return PivotedQR(order, *torch.geqrf(weight[:, order]))
+    return PivotedQR(order, *torch.geqrf(_chosen(weight, order)))
+
+
+def _chosen(matrix: Tensor, order: Tensor) -> Tensor:
+    """Columns of a matrix, each in one piece, as LAPACK wants them."""
+    return matrix.T.contiguous()[order].T
 
 
 def _choose(matrix: Tensor) -> Tensor:
