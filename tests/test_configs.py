@@ -209,7 +209,7 @@ def test_the_two_adapters_of_recyclelora_learn_at_their_own_rates():
     with torch.device('meta'):
         backbone = MODELS.build(config.model.backbone)
         model = torch.nn.ModuleDict({'backbone': backbone, 'decode_head': torch.nn.Linear(2, 2)})
-    groups = build_optim_wrapper(model, config.optim_wrapper).param_groups
+    *groups, _ = build_optim_wrapper(model, config.optim_wrapper).param_groups  # mmengine's own
     names = {id(p): name.rpartition('.')[2] for name, p in model.named_parameters()}
     settings = {
         (names[id(p)], group['lr'], group['weight_decay'])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
 from .svd import check_finite, gram
@@ -89,7 +88,9 @@ def _choose(matrix: Tensor) -> Tensor:
         if best[0] <= zero:
             return torch.cat([order, squares.topk(missing).indices])
         index = index[:_CANDIDATES]
-        least = 0.0 if others == len(index) else best[-1].item()
+        least = 1e-6 * best[0].item()  # below, the Gram matrix has lost digits
+        if others > len(index):
+            least = max(least, best[-1].item())
         pivots, count = _cholesky(left[index] @ left[index].T, least)
         index = index[pivots[: max(1, min(count, missing))]]
         inside = _reflect(left, left[index].T)
@@ -121,6 +122,8 @@ def _reflect(rows: Tensor, block: Tensor) -> Tensor:
 
 def _cholesky(matrix: Tensor, least: float = 0.0) -> tuple[Tensor, int]:
     """Pivots of a Gram matrix ``(n, n)``, and how many of them have more than ``least`` left."""
+    from scipy.linalg.lapack import dpstrf  # here, since it takes its time
+
     _, pivots, count, _ = dpstrf(matrix.cpu().numpy(), tol=least)
     return torch.from_numpy(pivots - 1).long().to(matrix.device), count
 
