@@ -88,10 +88,10 @@ def test_every_file_of_a_training_has_the_same_drift(
     assert changes == {name: each['change'] > 0 for name, each in found['drift'].items()}
 
 
-@pytest.mark.parametrize('method', ['SVF', 'BitFit', 'LoRA', 'DoRA'])
+@pytest.mark.parametrize('method', ['SVF', 'BitFit', 'LoRA', 'DoRA', 'RecycleLoRA'])
 def test_the_change_of_other_methods(train, converted, method):
     adapter = {'_delete_': True, 'type': method, 'start_block': 2}
-    if method in ('LoRA', 'DoRA'):
+    if method not in ('SVF', 'BitFit'):
         adapter['rank'] = 1
     final = train(**{'model.backbone.adapter': adapter})
     total = total_drift(analyze_file(final, converted).drift.values())
@@ -100,6 +100,9 @@ def test_the_change_of_other_methods(train, converted, method):
         assert total.shares.principal + total.shares.minor == pytest.approx(1, abs=1e-4)
     elif method != 'BitFit':
         assert min(total.shares) > 0.01
+    ranks = {'LoRA': 1, 'RecycleLoRA': 5}  # of the adapter
+    if method in ranks:
+        assert total.learned.rank == ranks[method] and 0 < total.learned.used <= 1
 
 
 @pytest.mark.slow
