@@ -16,6 +16,7 @@ class Learned(NamedTuple):
 
     Attributes:
         rank: The nominal one, of the adapter; else the number of singular values above rounding.
+            ``B A - B0 A0`` may have up to twice the rank of the adapter.
         effective_rank: As that of a :class:`~soma.checkpoints.drift.SpectrumSummary`.
         principal: Overlap of the leading directions of the change with the principal components
             of the base, ``||U_D^T U_p||_F^2 / k`` of k directions, mean of the left and the right:
@@ -64,7 +65,8 @@ def learned(
         What was found; None if all of the change is rounding.
     """
     parts = decompose_matrix(change)
-    count = int((parts.S > torch.finfo(torch.float32).eps * values[0]).sum())
+    rounding = torch.finfo(torch.float32).eps * values[0]
+    count = int(parts.S.gt(rounding).sum())
     if not count:
         return None
     rank = min(rank, len(values))
