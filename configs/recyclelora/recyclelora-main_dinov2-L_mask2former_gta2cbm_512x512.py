@@ -1,4 +1,4 @@
-# RecycleLoRA's main adapter, GTA -> Cityscapes, BDD100K, Mapillary. Published: 68.63 mIoU on average.
+# RecycleLoRA's main adapter, GTA -> Cityscapes, BDD100K, Mapillary. Published: 68.63 mIoU (mean).
 _base_ = [
     '../_base_/models/dinov2-L_mask2former.py',
     '../_base_/datasets/gta_512x512.py',

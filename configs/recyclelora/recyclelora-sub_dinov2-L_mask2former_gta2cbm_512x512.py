@@ -1,4 +1,4 @@
-# RecycleLoRA's sub adapter, GTA -> Cityscapes, BDD100K, Mapillary. Published: 67.44 mIoU on average.
+# RecycleLoRA's sub adapter, GTA -> Cityscapes, BDD100K, Mapillary. Published: 67.44 mIoU (mean).
 _base_ = [
     '../_base_/models/dinov2-L_mask2former.py',
     '../_base_/datasets/gta_512x512.py',

@@ -1,4 +1,4 @@
-# RecycleLoRA (arXiv 2603.28142), GTA -> Cityscapes, BDD100K, Mapillary. Published: 68.95 mIoU on average.
+# RecycleLoRA (arXiv 2603.28142), GTA -> Cityscapes, BDD100K, Mapillary. Published: 68.95 mIoU.
 _base_ = [
     '../_base_/models/dinov2-L_mask2former.py',
     '../_base_/datasets/gta_512x512.py',

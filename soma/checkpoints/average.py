@@ -111,8 +111,8 @@ def average_files(
             state[name] = value.to(first.tensors[name])
         else:
             split, errors[name] = _split(value, layers[name], rank, first.card)
-            for key in first.card.adapter.layer_tensors():
-                state.pop(f'{name}.{key}') if key not in split else None
+            for key in set(first.card.adapter.layer_tensors()) - split.keys():
+                del state[f'{name}.{key}']
             state.update({f'{name}.{key}': factor for key, factor in split.items()})
     first.check_values(rest := [name for name, value in state.items() if value is None])
     state.update({name: first.tensors[name].clone() for name in rest})

@@ -1,4 +1,4 @@
-# The 40,000 iterations for RecycleLoRA: the main adapter learns as the head does; annealed weight decay
+# The 40,000 iterations for RecycleLoRA: one learning rate, annealed weight decay
 _base_ = './adamw_40k.py'
 
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=1.0)}))
