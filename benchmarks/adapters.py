@@ -34,8 +34,9 @@ class ThreeStepSVF(nn.Module):
 
 def _ours(layer: nn.Linear, kind: str) -> nn.Module:
     model = nn.Sequential(copy.deepcopy(layer))
-    low_rank = issubclass(ADAPTERS[kind], ADAPTERS['LoRA'])
-    inject_adapter(model, {'type': kind, 'targets': '0', **({'rank': RANK} if low_rank else {})})
+    config = ADAPTERS[kind]
+    ranks = {'rank': RANK - getattr(config, 'sub_rank', 0)}  # the same in all
+    inject_adapter(model, config(targets='0', **(ranks if config.low_rank else {})))
     start_from_data(model, [torch.randn(2 * WIDTH, WIDTH)])  # those that need it
     return model
 
@@ -98,6 +99,7 @@ def measure(token_counts: tuple[int, ...] = (1024, 4096), repeats: int = 15) -> 
                     'tokens': tokens,
                     'frozen_ms': round(1e3 * seconds['frozen'], 1),
                     'to_frozen': round(seconds[kind] / seconds['frozen'], 2),
+                    'to_soma': round(seconds[kind] / seconds['SoMA'], 2),
                     'to_other': round(seconds[kind] / seconds[other], 2) if other in ways else '',
                     'kept_MB': round(kept[kind], 1),
                     'kept_to_other': round(kept[kind] / kept[other], 2) if other in ways else '',

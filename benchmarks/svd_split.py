@@ -11,13 +11,13 @@ import torch
 from common import main
 from torch import nn
 
-from soma.adapters import SoMALayer, inject_adapter, low_rank_product, split_layers
+from soma.adapters import AdapterLayer, SoMALayer, inject_adapter, low_rank_product, split_layers
 
 RANK = 16
 SHAPES = {'qkv': (3072, 1024), 'proj': (1024, 1024), 'fc1': (4096, 1024), 'fc2': (1024, 4096)}
 
 
-def make_layers(blocks: int) -> dict[str, SoMALayer]:
+def make_layers(blocks: int, stacked: int = 3, **adapter) -> dict[str, AdapterLayer]:
     """The adapted layers of so many blocks of a ViT-L, not split yet."""
     torch.manual_seed(0)
     model = nn.ModuleDict(
@@ -29,8 +29,9 @@ def make_layers(blocks: int) -> dict[str, SoMALayer]:
     )
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.02)
-    groups = {f'qkv_{i}': 3 for i in range(blocks)}
-    inject_adapter(model, dict(type='SoMA', rank=RANK, targets='.*', groups=groups), split=False)
+    groups = {f'qkv_{i}': stacked for i in range(blocks)}
+    config = {'type': 'SoMA', 'rank': RANK, **adapter}
+    inject_adapter(model, {**config, 'targets': '.*', 'groups': groups}, split=False)
     return dict(model.items())
 
 
@@ -96,6 +97,11 @@ def measure(blocks: int = 16) -> list[dict]:
                 for part, true in zip(parts, exact, strict=False)
             ]
             rows.append({'way': name, 'seconds': seconds, 'error': f'{max(errors):.1e}'})
+    pivoted = make_layers(blocks, 1, type='RecycleLoRA', rank=RANK - 4)
+    start = time.perf_counter()
+    split_layers(pivoted)
+    way = 'pivoted QR (RecycleLoRA), qkv as one matrix'
+    rows.append({'way': way, 'seconds': time.perf_counter() - start, 'error': ''})
     name = 'the same on one core, from one block'
     rows.insert(1, {'way': name, 'seconds': on_one_core, 'error': ''})
     return [

@@ -121,6 +121,8 @@ def shrink(config):
                 part.num_heads = 2
             if 'feedforward_channels' in part:
                 part.feedforward_channels = 16
+    if 'sub_rank' in (adapter := model.backbone.get('adapter', {})):
+        adapter.rank //= 4
     config.train_dataloader.batch_size = 2
 
 
@@ -204,6 +206,30 @@ def test_tokens_and_scales_of_rein_do_not_decay(path):
     assert {decays[id(parameters[name])] for name in parameters.keys() - free} == {0.05}
     rate = config.optim_wrapper.optimizer.lr
     assert {rates[id(parameter)] for parameter in parameters.values()} == {rate}
+
+
+def test_the_two_adapters_of_recyclelora_learn_at_their_own_rates():
+    """And neither decays; the head does, and learns as the main one."""
+    path = REPOSITORY / 'configs/recyclelora/recyclelora_dinov2-L_mask2former_gta2cbm_512x512.py'
+    config = load_config(path)
+    init_default_scope('mmseg')
+    with torch.device('meta'):
+        backbone = MODELS.build(config.model.backbone)
+        model = torch.nn.ModuleDict({'backbone': backbone, 'decode_head': torch.nn.Linear(2, 2)})
+    *groups, _ = build_optim_wrapper(model, config.optim_wrapper).param_groups  # mmengine's own
+    names = {id(p): name.rpartition('.')[2] for name, p in model.named_parameters()}
+    settings = {
+        (names[id(p)], group['lr'], group['weight_decay'])
+        for group in groups
+        for p in group['params']
+    }
+    assert settings == {
+        *((name, 1e-4, 0) for name in ('A', 'B')),
+        *((name, 5e-5, 0) for name in ('A_sub', 'B_sub')),
+        *((name, 1e-4, 0.05) for name in ('weight', 'bias')),
+    }
+    sizes = [sum(p.numel() for p in group['params']) for group in groups]
+    assert sizes == [12_582_912, 1_572_864, 6]
 
 
 @pytest.mark.slow

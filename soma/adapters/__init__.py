@@ -5,7 +5,14 @@ from .card import BaseCard, Card, read_card
 from .describe import adapter_card, base_card, check_adapter
 from .files import load_adapter, save_adapter
 from .from_data import start_from_data
-from .inject import adapter_names, adapter_state, inject_adapter, merge_adapter
+from .inject import (
+    adapter_factors,
+    adapter_names,
+    adapter_state,
+    inject_adapter,
+    merge_adapter,
+    parameter_groups,
+)
 from .layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
 from .layer_config import LayerConfig
 from .low_rank import LowRankConfig, LowRankConv2d, LowRankLayer, LowRankLinear
@@ -19,11 +26,13 @@ from .methods.milora import MiLoRAConfig
 from .methods.olora import OLoRAConfig, OLoRAConv2d, OLoRALinear
 from .methods.osf import OSFConfig, OSFConv2d, OSFLinear
 from .methods.pissa import PiSSAConfig
+from .methods.recyclelora import RecycleLoRAConfig, RecycleLoRAConv2d, RecycleLoRALinear
 from .methods.rein import ReinConfig, attach_rein
 from .methods.rein_tokens import Rein, StageReins
 from .methods.soma import SoMAConfig, SoMAConv2d, SoMALayer, SoMALinear
 from .methods.svf import SVFConfig, SVFConv2d, SVFLinear, decompose
 from .pretrained import as_trained, base_hash, base_of, check_base, without_base
+from .qr import PivotedQR, pivoted_qr
 from .release import from_release
 from .report import AdapterReport, adapter_report
 from .split import split_layers, split_together
@@ -70,6 +79,10 @@ __all__ = [
     'OSFConv2d',
     'OSFLinear',
     'PiSSAConfig',
+    'PivotedQR',
+    'RecycleLoRAConfig',
+    'RecycleLoRAConv2d',
+    'RecycleLoRALinear',
     'Rein',
     'ReinConfig',
     'SVFConfig',
@@ -82,6 +95,7 @@ __all__ = [
     'Spectrum',
     'StageReins',
     'adapter_card',
+    'adapter_factors',
     'adapter_names',
     'adapter_report',
     'adapter_state',
@@ -101,7 +115,9 @@ __all__ = [
     'low_rank_product',
     'merge_adapter',
     'merge_state',
+    'parameter_groups',
     'parse_adapter',
+    'pivoted_qr',
     'read_card',
     'register_adapter',
     'save_adapter',

@@ -21,6 +21,7 @@ class Adapter:
         method: The ``type`` of the config that it was made by.
         TENSORS: Names of its own tensors in a state dict, which the plain model lacks.
         NO_DECAY: Names of parameters that weight decay would draw away from their start.
+        LR_MULT: What the learning rate of a parameter is multiplied with, by its name.
         link: Whether the model returns queries for its head beside its output.
         shared: Options of its config that a card has in the place of its own, because they make
             the adapters of a model differ.
@@ -29,6 +30,7 @@ class Adapter:
     method: str
     TENSORS: tuple[str, ...] = ()
     NO_DECAY: tuple[str, ...] = ()
+    LR_MULT: ClassVar[Mapping[str, float]] = {}
     link: bool = False
     shared: Mapping = {}
 

@@ -102,6 +102,37 @@ def adapter_names(model: nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if parameter in trained}
 
 
+def adapter_factors(model: nn.Module) -> dict[nn.Parameter, tuple[float, float]]:
+    """What the adapters of a model multiply learning rate and weight decay with, by parameter."""
+    return {
+        parameter: (adapter.LR_MULT.get(name, 1.0), float(name not in adapter.NO_DECAY))
+        for adapter in model.modules()
+        if isinstance(adapter, Adapter)
+        for name, parameter in adapter.adapter_parameters().items()
+    }
+
+
+def parameter_groups(model: nn.Module, lr: float, weight_decay: float = 0.0) -> list[dict]:
+    """Group what trains in a model for an optimizer of PyTorch, as its adapters want it.
+
+    Args:
+        model: Any module.
+        lr: Learning rate; some parameters of an adapter may have a share of it.
+        weight_decay: Of all but what an adapter exempts.
+
+    Returns:
+        Groups with ``params``, ``lr`` and ``weight_decay``.
+    """
+    factors, groups = adapter_factors(model), {}
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            groups.setdefault(factors.get(parameter, (1.0, 1.0)), []).append(parameter)
+    return [
+        {'params': members, 'lr': lr * rate, 'weight_decay': weight_decay * decay}
+        for (rate, decay), members in groups.items()
+    ]
+
+
 def adapter_state(model: nn.Module, in_layers: bool = True) -> dict[str, Tensor]:
     """The tensors of a model's state dict that its adapters have added to it, by name.
 

@@ -113,7 +113,7 @@ class LayerConfig(AdapterConfig):
             if self.groups is None:
                 groups = stacked_matrices(model, name, layer)
             else:
-                groups = self.groups.get(name.rpartition('.')[2], getattr(layer, 'groups', 1))
+                groups = self.groups.get(name.rpartition('.')[2], 1)
         try:
             adapted = self.layer_class(layer).from_plain(
                 layer, groups=groups, **self.layer_options(name)

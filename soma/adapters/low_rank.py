@@ -127,22 +127,32 @@ class LowRankLayer(AdapterLayer):
     ) -> None:
         """Add the adapter's tensors, all zero. ``alpha`` defaults to the rank."""
         out_features, in_features = self.weight.flatten(1).shape
-        check_rank(rank, out_features, in_features, self.groups)
+        self.rank = rank
+        ranks = self._ranks()
+        check_rank(ranks['0'] or rank, out_features, in_features, self.groups)
         alpha = rank if alpha is None else alpha
         check_alpha(alpha)
-        self.rank, self.alpha = rank, float(alpha)
+        self.alpha = float(alpha)
         self.train_bias = train_bias and self.bias is not None
-        start = rank if self.takes_over else 0
-        for name, shape, first in (
-            ('A', (self.groups * rank, in_features), (self.groups * start, in_features)),
-            ('B', (out_features, rank), (out_features, start)),
-        ):
-            value = self.weight.new_zeros(shape)
-            if name in self.TRAINED:
-                self.register_parameter(name, nn.Parameter(value))
-            else:
-                self.register_buffer(name, value)
-            self.register_buffer(f'{name}0', self.weight.new_zeros(first))
+        for ending, size in ranks.items():
+            for name, shape in (
+                (f'A{ending}', (self.groups * size, in_features)),
+                (f'B{ending}', (out_features, size)),
+            ):
+                value = self.weight.new_zeros(shape)
+                if name in self.TRAINED and size:
+                    self.register_parameter(name, nn.Parameter(value))
+                else:
+                    self.register_buffer(name, value)
+
+    def _ranks(self) -> dict[str, int]:
+        """The rank of each pair of factors, by what its names end in."""
+        return {'': self.rank, '0': self.rank if self.takes_over else 0}
+
+    @staticmethod
+    def joined(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """The tensors as one change, :data:`LOW_RANK`, by name."""
+        return tensors
 
     @property
     def scale(self) -> float:
@@ -160,9 +170,10 @@ class LowRankLayer(AdapterLayer):
         self.A.copy_(parts.A)
         self.B.copy_(parts.B)
 
-    @staticmethod
-    def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
+    @classmethod
+    def fold(cls, weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
         """``W + s (B A - B0 A0)``, as in the parent class."""
+        tensors = cls.joined(tensors)
         made_for = [len(tensors['B']), tensors['A'].shape[1]]
         if made_for != (shape := list(weight.flatten(1).shape)):
             raise ValueError(
@@ -172,7 +183,13 @@ class LowRankLayer(AdapterLayer):
 
     def delta(self) -> Tensor:
         """The change of the weight so far, ``s (B A - B0 A0)``, in the shape of the weight."""
-        return low_rank_delta(self.adapter_tensors(), self.settings()).view_as(self.plain_weight)
+        change = low_rank_delta(self.joined(self.adapter_tensors()), self.settings())
+        return change.view_as(self.plain_weight)
+
+    def _factors(self) -> list[Tensor]:
+        """:data:`LOW_RANK` of the change, in this order."""
+        tensors = self.joined(self.adapter_tensors())
+        return [tensors[name] for name in LOW_RANK]
 
     def settings(self) -> dict:
         """``rank`` and ``alpha``."""
@@ -185,7 +202,7 @@ class LowRankLinear(LowRankLayer, AdaptedLinearLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., in)`` to ``(..., out)``."""
         return AdaptedLinear.apply(
-            x, self.weight, self.bias, self.A, self.B, self.A0, self.B0, self.scale, self.groups
+            x, self.weight, self.bias, *self._factors(), self.scale, self.groups
         )
 
 
@@ -203,9 +220,7 @@ class LowRankConv2d(LowRankLayer, AdaptedConvLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(n, in, h, w)`` to ``(n, out, h', w')``."""
         conv = dict(stride=self.stride, padding=self.padding, dilation=self.dilation)
-        return AdaptedConv2d.apply(
-            x, self.weight, self.bias, self.A, self.B, self.A0, self.B0, self.scale, conv
-        )
+        return AdaptedConv2d.apply(x, self.weight, self.bias, *self._factors(), self.scale, conv)
 
 
 @dataclass(frozen=True)
@@ -215,9 +230,11 @@ class LowRankConfig(LayerConfig):
     Attributes:
         rank: Rank of the change, per matrix.
         alpha: The change is scaled by ``alpha / rank``; None means ``alpha = rank``.
+        rank_options: The option that is the number of columns of a tensor, by the tensor's name.
     """
 
     low_rank = True
+    rank_options: ClassVar[Mapping[str, str]] = {'B': 'rank'}
 
     rank: int = 16
     alpha: float | None = None
@@ -225,8 +242,11 @@ class LowRankConfig(LayerConfig):
     def __post_init__(self) -> None:
         """Check each value, as in the parent class."""
         super().__post_init__()
-        if not is_count(self.rank):
-            raise ValueError(f'rank must be at least 1, and whole, got {self.rank!r}')
+        ranks = {name: getattr(self, name) for name in self.rank_options.values()}
+        for name, rank in ranks.items():
+            least = int(all(other == 0 for key, other in ranks.items() if key != name))
+            if not is_count(rank, least):
+                raise ValueError(f'{name} must be at least {least}, and whole, got {rank!r}')
         if self.alpha is not None:
             check_alpha(self.alpha)
 
@@ -243,7 +263,13 @@ class LowRankConfig(LayerConfig):
             raise ValueError(f'its card has no {missing[0]}')
         config = cls(**{n: v for n, v in settings.items() if n in option_names(cls)})
         for target in targets:
-            count_groups(target, {name: state[f'{target}.{name}'] for name in LOW_RANK})
-            rank, due = state[f'{target}.B'].shape[1], config.layer_options(target)['rank']
-            if rank != due:
-                raise ValueError(f'its card says rank {due}, but {target} has rank {rank}')
+            tensors = {name: state[f'{target}.{name}'] for name in cls.layer_tensors()}
+            try:
+                groups = count_groups(target, cls.layers[0].joined(tensors))
+            except RuntimeError as error:
+                raise ValueError(f'the tensors of {target} do not belong together') from error
+            options = config.layer_options(target)
+            for name, option in cls.rank_options.items():
+                rank, due = tensors[name].shape[1], options[option]
+                if rank != due or len(tensors[f'A{name[1:]}']) != groups * due:
+                    raise ValueError(f'its card says {option} {due}, but {target} has rank {rank}')

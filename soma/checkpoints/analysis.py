@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from ..adapters.lending import parameter_name
 from ..io.files import CheckpointError
 from .checkpoint import Checkpoint
 from .complete import with_known_base
@@ -74,7 +76,8 @@ def analyze_file(
     if against is None:
         return Analysis(os.fspath(path), None, rank, summaries, {}, {})
     before = matrices_of(files[1], base, layers, force)
-    changes, left_out = drift(before, matrices, rank=rank), unmatched(before, matrices)
+    changes = drift(before, matrices, rank, nominal_ranks(checkpoint, layers))
+    left_out = unmatched(before, matrices)
     return Analysis(os.fspath(path), os.fspath(against), rank, summaries, changes, left_out)
 
 
@@ -106,6 +109,31 @@ def matrices_of(
         return weight_matrices(weights, layers, checkpoint.card.prefix)
     except ValueError as error:
         raise ValueError(f'{checkpoint.path}: {error}') from error
+
+
+def nominal_ranks(checkpoint: Checkpoint, layers: str | None = None) -> dict[str, int]:
+    """The ranks of a low-rank adapter by the name of the matrix; none of anything else.
+
+    Args:
+        checkpoint: Any checkpoint.
+        layers: As for :func:`~soma.checkpoints.matrices.weight_matrices`.
+    """
+    card = checkpoint.card
+    if card.method is None or not card.adapter.low_rank:
+        return {}
+    # Matrices of ranks in the place of weights, which get the names of these; others have a zero.
+    names = checkpoint.tensors.keys() - checkpoint.adapter_names
+    stand_ins = {name: torch.zeros(()).expand(checkpoint.tensors[name].shape) for name in names}
+    for layer, tensors in checkpoint.layers.items():
+        tensors = card.adapter.layers[0].joined(tensors)
+        rank = torch.tensor(float(tensors['B'].shape[1]))
+        name = parameter_name(layer, 'weight', names)
+        stand_ins[name] = rank.expand(len(tensors['B']), tensors['A'].shape[1])
+    try:
+        matrices = weight_matrices(stand_ins, layers, card.prefix)
+    except ValueError:  # none of them is analysed
+        return {}
+    return {name: int(matrix[0, 0]) for name, matrix in matrices.items() if matrix[0, 0]}
 
 
 def _lacks_base(checkpoint: Checkpoint) -> bool:

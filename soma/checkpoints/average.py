@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..adapters.base import parse_adapter
+from ..adapters.base import ADAPTERS, option_names, parse_adapter
 from ..adapters.card import Card
 from ..adapters.low_rank import LOW_RANK, low_rank_delta
 from ..adapters.svd import low_rank_product, split_components
@@ -110,7 +110,9 @@ def average_files(
         if name in tensors:
             state[name] = value.to(first.tensors[name])
         else:
-            split, errors[name] = _split(value, layers[name], rank)
+            split, errors[name] = _split(value, layers[name], rank, first.card)
+            for key in set(first.card.adapter.layer_tensors()) - split.keys():
+                del state[f'{name}.{key}']
             state.update({f'{name}.{key}': factor for key, factor in split.items()})
     first.check_values(rest := [name for name, value in state.items() if value is None])
     state.update({name: first.tensors[name].clone() for name in rest})
@@ -125,23 +127,24 @@ def _average_card(card: Card, about: Mapping, rank: int | None) -> Card:
     card = replace(card, average=about)
     if rank is None:
         return card
+    method = card.adapter.averages_to or card.method
     ranks = parse_adapter(card.adapter_config(['.+'])).card_options()
-    settings = {name: value for name, value in card.settings.items() if name not in ranks}
+    names = option_names(ADAPTERS[method]) - ranks.keys()
+    settings = {name: value for name, value in card.settings.items() if name in names}
     settings |= {'rank': rank, 'alpha': float(rank)}
-    return replace(card, method=card.adapter.averages_to or card.method, settings=settings)
+    return replace(card, method=method, settings=settings)
 
 
 def _split(
-    change: Tensor, layer: Mapping[str, Tensor], rank: int
+    change: Tensor, layer: Mapping[str, Tensor], rank: int, card: Card
 ) -> tuple[dict[str, Tensor], float]:
     """Split a weight change into factors for a layer; how much they lack, relative to its norm."""
     groups = _groups(layer)
     A, B = split_components(change, rank, 'principal', groups)
     norm = torch.linalg.norm(change).clamp_min(torch.finfo(change.dtype).tiny)
     error = float(torch.linalg.norm(change - low_rank_product(A, B, groups)) / norm)
-    split = {'A': A, 'B': B}
-    if len(layer['A0']):  # of this shape where there are any
-        split |= {'A0': 0 * A, 'B0': 0 * B}
+    start = rank if len(layer['A0']) and card.adapter.averages_to is None else 0
+    split = {'A': A, 'B': B, 'A0': 0 * A[: groups * start], 'B0': 0 * B[:, :start]}
     return {key: factor.to(layer[key]) for key, factor in split.items()}, error
 
 
@@ -194,7 +197,10 @@ def _low_rank_layers(checkpoint: Checkpoint) -> dict[str, dict[str, Tensor]]:
             'files (tools/merge_soma_weights.py)'
         )
     # What is no low-rank change, such as singular values, is averaged as it is.
-    return checkpoint.layers if card.method is not None and card.adapter.low_rank else {}
+    if card.method is None or not card.adapter.low_rank:
+        return {}
+    joined = card.adapter.layers[0].joined
+    return {layer: joined(tensors) for layer, tensors in checkpoint.layers.items()}
 
 
 def _floating(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, Tensor]:
@@ -248,7 +254,7 @@ def _gather(
         values = {name: [] for name in chunk}
         for file in files:
             checkpoint = open_checkpoint(file)  # what an earlier pass has read leaves the memory
-            layers = checkpoint.layers
+            layers = _low_rank_layers(checkpoint)
             for name, read in values.items():
                 if name in only_first and read:
                     read.append(read[0])
@@ -262,7 +268,7 @@ def _gather(
 
 def _chunks(checkpoint: Checkpoint, jobs: Sequence[str], count: int) -> list[list[str]]:
     """Divide the jobs into chunks of about equal size, one more than ``count`` at most."""
-    tensors, layers = checkpoint.tensors, checkpoint.layers
+    tensors, layers = checkpoint.tensors, _low_rank_layers(checkpoint)
     sizes = [
         tensors[name].nbytes
         if name in tensors

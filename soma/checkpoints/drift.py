@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .matrices import each_matrix, unmatched
+from .subspaces import Learned, effective_rank, learned, mean_learned
 
 
 class SpectrumSummary(NamedTuple):
@@ -63,6 +64,7 @@ class Drift(NamedTuple):
             the right: ``||V_r^T V'_r||_F^2 / r`` (LoRA, arXiv 2106.09685, section 7.2). 1 if they
             are the same, about r / n for random ones among n components.
         trailing: The same for the components with the smallest values.
+        learned: What the change is made of; None if nothing but rounding has changed.
     """
 
     energy: float
@@ -71,6 +73,7 @@ class Drift(NamedTuple):
     isotropic: Shares
     leading: float
     trailing: float
+    learned: Learned | None = None
 
 
 def spectrum(matrix: Tensor, rank: int = 16) -> SpectrumSummary:
@@ -90,7 +93,6 @@ def spectrum(matrix: Tensor, rank: int = 16) -> SpectrumSummary:
     values = torch.linalg.svdvals(matrix.double())
     energies = values.square()
     energy = energies.sum().item()
-    p = values / values.sum().clamp_min(torch.finfo(values.dtype).tiny)
     smallest, largest = values[-1].item(), values[0].item()
     regular = smallest > torch.finfo(values.dtype).eps * max(matrix.shape) * largest
     return SpectrumSummary(
@@ -98,18 +100,21 @@ def spectrum(matrix: Tensor, rank: int = 16) -> SpectrumSummary:
         values=tuple(values.tolist()),
         energy=energy,
         minor=energies[-rank:].sum().item() / energy if energy else 0.0,
-        effective_rank=torch.special.entr(p).sum().exp().item() if energy else 0.0,
+        effective_rank=effective_rank(values),
         condition=largest / smallest if regular else None,
     )
 
 
-def matrix_drift(base: Tensor, trained: Tensor, rank: int = 16) -> Drift:
+def matrix_drift(
+    base: Tensor, trained: Tensor, rank: int = 16, nominal: int | None = None
+) -> Drift:
     """Find out how far a matrix has moved and to which components of its base.
 
     Args:
         base: Shape ``(out, in)``.
         trained: The same shape.
         rank: Number of components in the subspaces whose overlap is taken.
+        nominal: Rank of the adapter that made the change; None if it is unknown.
 
     Returns:
         Size and place of the change, all computed in float64.
@@ -146,6 +151,7 @@ def matrix_drift(base: Tensor, trained: Tensor, rank: int = 16) -> Drift:
         isotropic=isotropic,
         leading=_overlap(before, after, slice(rank)),
         trailing=_overlap(before, after, slice(size - rank, None)),
+        learned=learned(change, *before, rank, nominal),
     )
 
 
@@ -156,7 +162,10 @@ def spectra(matrices: Mapping[str, Tensor], rank: int = 16) -> dict[str, Spectru
 
 
 def drift(
-    base: Mapping[str, Tensor], trained: Mapping[str, Tensor], rank: int = 16
+    base: Mapping[str, Tensor],
+    trained: Mapping[str, Tensor],
+    rank: int = 16,
+    nominal: Mapping[str, int] | None = None,
 ) -> dict[str, Drift]:
     """Compare the matrices of two state dicts that have the same name and shape.
 
@@ -165,6 +174,7 @@ def drift(
         trained: Likewise. What cannot be compared is left out, see
             :func:`~soma.checkpoints.matrices.unmatched`.
         rank: As for :func:`matrix_drift`.
+        nominal: Likewise, by name; a name may be missing.
 
     Returns:
         Drifts by name, in the order of ``base``. A long work shows its progress.
@@ -173,18 +183,23 @@ def drift(
         ValueError: If there is nothing to compare; else as :func:`matrix_drift`.
     """
     skipped = unmatched(base, trained)
-    jobs = {name: (base[name], trained[name]) for name in base if name not in skipped}
+    ranks = nominal or {}
+    jobs = {
+        name: (base[name], trained[name], rank, ranks.get(name))
+        for name in base
+        if name not in skipped
+    }
     if not jobs:
         reasons = ', '.join(f'{name} ({reason})' for name, reason in [*skipped.items()][:3])
         raise ValueError(f'no layer can be compared: {reasons} ...')
-    return each_matrix(partial(matrix_drift, rank=rank), jobs, 4, 'comparing')
+    return each_matrix(matrix_drift, jobs, 4.5, 'comparing')
 
 
 def total_drift(drifts: Iterable[Drift]) -> Drift:
     """Add up the drifts of several matrices.
 
     The change is that of all of them as one vector, the shares are those of its energy, and the
-    overlaps are means over the matrices.
+    overlaps and ranks are means over the matrices.
 
     Raises:
         ValueError: If there are none.
@@ -207,6 +222,7 @@ def total_drift(drifts: Iterable[Drift]) -> Drift:
         isotropic=mean('isotropic'),
         leading=sum(each.leading for each in drifts) / len(drifts),
         trailing=sum(each.trailing for each in drifts) / len(drifts),
+        learned=mean_learned(each.learned for each in drifts),
     )
 
 

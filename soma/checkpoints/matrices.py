@@ -96,13 +96,13 @@ def unmatched(base: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> dict
 
 
 def each_matrix(
-    function: Callable[..., T], jobs: Mapping[str, tuple[Tensor, ...]], cost: float, title: str
+    function: Callable[..., T], jobs: Mapping[str, tuple], cost: float, title: str
 ) -> dict[str, T]:
     """Call a function for each job, on as many threads as PyTorch has, with one core each.
 
     Args:
         function: Takes what a job holds.
-        jobs: Matrices by the name of the layer.
+        jobs: A matrix, and what else it takes, by the name of the layer.
         cost: Of a call, where the singular values of the matrix cost 1.
         title: Of the progress bar, which a work of more than two seconds shows.
 

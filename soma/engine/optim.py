@@ -14,7 +14,7 @@ from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIMIZERS
 from torch import nn
 from torch.optim import Adam, AdamW
 
-from ..adapters.base import Adapter
+from ..adapters.inject import adapter_factors
 
 
 def group_by_settings(params: list[dict], defaults: dict) -> list[dict]:
@@ -45,8 +45,9 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     Fewer groups mean fewer and larger kernels in the optimizer's step. An optimizer that can step
     in one pass over the memory (``fused``) does, unless the config says ``fused`` or ``foreach``.
-    Frozen parameters are left out, and what adapters exempt (``NO_DECAY``) does not decay. The
-    groups are logged, one line each.
+    Frozen parameters are left out; those of adapters do not decay where they are exempt
+    (``NO_DECAY``), and have their share of the learning rate (``LR_MULT``). The groups are logged,
+    one line each.
 
     Args:
         optim_wrapper_cfg: As in the parent class.
@@ -88,11 +89,17 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             return
         with _without_parameter_lines():
             super().add_params(params, module, prefix, **kwargs)
-        if self.base_wd is not None:
-            fixed = {id(p) for m in module.modules() if isinstance(m, Adapter) for p in _fixed(m)}
-            for group in params:
-                if fixed & {id(parameter) for parameter in group['params']}:
-                    group['weight_decay'] = 0.0
+        factors = adapter_factors(module)
+        for group in params:
+            lr, decay = factors.get(group['params'][0], (1.0, 1.0))
+            if lr != 1:
+                if self.base_lr is None:
+                    raise ValueError(
+                        f'optimizer: needs lr, of which the adapter takes {lr:g} times'
+                    )
+                group['lr'] = lr * group.get('lr', self.base_lr)
+            if self.base_wd is not None and decay == 0:
+                group['weight_decay'] = 0.0
         defaults = {'lr': self.base_lr, 'weight_decay': self.base_wd}
         defaults = {name: value for name, value in defaults.items() if value is not None}
         params[:] = group_by_settings(params, defaults)
@@ -103,11 +110,6 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                 f'{sum(p.numel() for p in group["params"]):,} parameters',
                 logger='current',
             )
-
-
-def _fixed(adapter: Adapter) -> list[nn.Parameter]:
-    """The parameters of an adapter that must not decay."""
-    return [p for name, p in adapter.adapter_parameters().items() if name in adapter.NO_DECAY]
 
 
 @contextmanager

@@ -49,6 +49,7 @@ TYPES |= {
     'LoRA': {'A', 'B'},
     'DoRA': {'A', 'B', 'magnitude'},
     'MiCA': {'A'},
+    'RecycleLoRA': {'A', 'B', 'A_sub', 'B_sub'},
     'SVF': {'S'},
     'BitFit': {'bias'},
 }

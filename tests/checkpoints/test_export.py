@@ -1,5 +1,6 @@
 """Exported adapters and models give, in the software that they are for, what ours gives."""
 
+import copy
 import json
 import re
 
@@ -193,6 +194,22 @@ def test_ranks_that_rise_have_one_scale_in_peft(tmp_path):
     for name, (lora,) in loras.items():
         change = net.get_submodule(name).delta()
         assert torch.allclose(3 * lora.B @ lora.A, change, atol=1e-6)
+
+
+@pytest.mark.parametrize('ranks', [(2, 1), (2, 0), (0, 1)])
+def test_two_adapters_of_a_layer_are_one_in_peft(tmp_path, ranks):
+    net = nn.Sequential(nn.Linear(8, 12))
+    write_checkpoint(net.state_dict(), tmp_path / 'base.pth')
+    plain = copy.deepcopy(net)
+    options = dict(zip(('rank', 'sub_rank'), ranks, strict=True))
+    inject_adapter(net, dict(type='RecycleLoRA', targets='0', alpha=3.0, **options))
+    for parameter in net[0].adapter_parameters().values():
+        parameter.data += torch.randn_like(parameter)
+    save_adapter(net, tmp_path / 'adapter.safetensors')
+    files = (tmp_path / 'adapter.safetensors', tmp_path / 'peft', tmp_path / 'base.pth')
+    assert export_peft(*files, 'same')['r'] == 2 * sum(ranks)
+    theirs, x = PeftModel.from_pretrained(plain, tmp_path / 'peft'), torch.randn(5, 8)
+    assert torch.allclose(theirs(x), net(x), atol=1e-5)
 
 
 def test_a_merged_backbone_in_timm(trained, tmp_path):

@@ -52,7 +52,7 @@ METHODS = {
 # The other adapters of layers, with checkpoints that leave out the base.
 OTHERS = [k for k, c in ADAPTERS.items() if issubclass(c, LayerConfig) and k != 'SoMA']
 for kind in OTHERS:
-    rank = dict(rank=2) if issubclass(ADAPTERS[kind], LowRankConfig) else {}
+    rank = dict(rank=2, alpha=2.0) if issubclass(ADAPTERS[kind], LowRankConfig) else {}
     METHODS[kind] = {
         'default_hooks.checkpoint.type': 'AdapterCheckpointHook',
         'model.backbone.adapter': dict(type=kind, start_block=2, _delete_=True, **rank),

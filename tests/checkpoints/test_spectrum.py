@@ -1,5 +1,6 @@
 """Spectra that are known by construction, and changes put where they are found."""
 
+import numpy as np
 import pytest
 import torch
 from dinov2_names import to_timm, to_transformers
@@ -88,6 +89,45 @@ def test_a_random_change_has_the_isotropic_shares(shape):
     assert found.isotropic == pytest.approx([part / 4 for part in expected])
 
 
+@pytest.mark.parametrize(
+    ('left', 'right', 'principal', 'minor'),
+    [
+        ([0, 1], [0, 1], 1, 0),
+        ([6, 7], [6, 7], 0, 1),
+        ([0, 1], [6, 7], 0.5, 0.5),
+        ([0, 4], [5, 7], 0.25, 0.25),
+        ([3, 4], [3, 4], 0, 0),
+    ],
+)
+def test_the_directions_of_a_change(left, right, principal, minor):
+    base, U, V = matrix_of([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 16, 8)
+    values = torch.tensor([3.0, 1.0]).double() / 100
+    trained = base + U[:, left] * values @ V[:, right].T
+    trained = trained.float()  # whose rounding is no direction
+    found = matrix_drift(base.float(), trained, 2).learned
+    assert found.rank == 2 and found.chance == pytest.approx((2 / 16 + 2 / 8) / 2)
+    assert found.effective_rank == pytest.approx(4 / 27**0.25, abs=1e-4)  # entropy of 3/4, 1/4
+    assert (found.principal, found.minor) == pytest.approx((principal, minor), abs=1e-4)
+    again = matrix_drift(base.float(), trained, 3, nominal=4).learned
+    assert again.used == pytest.approx(found.effective_rank / 4)
+    assert matrix_drift(base, base.float()).learned is None
+
+
+@pytest.mark.parametrize('shape', [(40, 40), (60, 30), (30, 60)])
+def test_overlaps_are_numpys_and_near_chance_at_random(shape):
+    base, change = torch.randn(shape), torch.randn(shape[0], 6) @ torch.randn(6, shape[1])
+    found = matrix_drift(base, base + change / 50, 5).learned
+    U, _, V = np.linalg.svd(base.double().numpy(), full_matrices=False)
+    D, values, E = np.linalg.svd(change.double().numpy(), full_matrices=False)
+    for part, value in ((slice(5), found.principal), (slice(-5, None), found.minor)):
+        left, right = D[:, :5].T @ U[:, part], E[:5] @ V[part].T
+        expected = ((left**2).sum() + (right**2).sum()) / 10
+        assert value == pytest.approx(expected, abs=1e-4)
+        assert value == pytest.approx(found.chance, abs=0.1)
+    p = values[:6] / values[:6].sum()
+    assert found.rank == 6 and found.used == pytest.approx(np.exp(-p @ np.log(p)) / 6, abs=1e-3)
+
+
 def test_the_total_is_the_drift_of_one_vector():
     small, large = torch.randn(6, 6), 10 * torch.randn(6, 6)
     base = {'a': small, 'b': large, 'c': torch.ones(2, 2)}
@@ -101,7 +141,12 @@ def test_the_total_is_the_drift_of_one_vector():
     weights = {name: (trained[name] - base[name]).square().sum().item() for name in base}
     minor = sum(weights[name] * found[name].shares.minor for name in base) / change.item()
     assert total.shares.minor == pytest.approx(minor)
+    assert found['c'].learned is None
+    for name in ('rank', 'minor'):
+        values = [getattr(found[key].learned, name) for key in 'ab']
+        assert getattr(total.learned, name) == pytest.approx(sum(values) / 2)
     nothing = total_drift([found['c']])
+    assert nothing.learned is None
     assert (nothing.change, nothing.shares, nothing.isotropic) == (0, Shares(), Shares())
     with pytest.raises(ValueError, match='no drift'):
         total_drift([])

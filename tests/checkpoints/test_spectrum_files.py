@@ -72,9 +72,11 @@ def test_every_file_of_a_training_has_the_same_drift(
         values = torch.linalg.svdvals(trained[name].double()).tolist()
         assert found['spectra'][name]['values'] == pytest.approx(values)
     assert found['total_drift']['change'] == total_drift(expected.values()).change
+    learned = found['drift']['blocks.3.mlp.fc2']['learned']
+    assert learned['rank'] == 2 and learned['minor'] == expected['blocks.3.mlp.fc2'].learned.minor
     row = re.search(r'^│ blocks\.3\.mlp\.fc2 .*$', printed.partition('change from')[2], re.M)[0]
     assert f'{100 * expected["blocks.3.mlp.fc2"].change:.3g}' in row
-    for image in ('spectrum.png', 'drift.png'):
+    for image in ('spectrum.png', 'drift.png', 'learned.png'):
         with Image.open(tmp_path / 'out' / image) as image:
             assert min(image.size) > 300
 
@@ -82,16 +84,19 @@ def test_every_file_of_a_training_has_the_same_drift(
     files[tmp_path / 'adapter.safetensors'] = public_file  # of other patches and images
     for file, base in files.items():
         again, *_ = analyze(file, '--against', base, '--rank', '4')
+        for drifts in (again['drift'], found['drift']):
+            for each in drifts.values():
+                (each['learned'] or {}).pop('rank', None)  # which a merged file does not tell
         assert again['drift'] == found['drift']
     swapped, *_ = analyze(converted, '--against', final, '--backbone', public_file)
     changes = {name: each['change'] > 0 for name, each in swapped['drift'].items()}
     assert changes == {name: each['change'] > 0 for name, each in found['drift'].items()}
 
 
-@pytest.mark.parametrize('method', ['SVF', 'BitFit', 'LoRA', 'DoRA'])
+@pytest.mark.parametrize('method', ['SVF', 'BitFit', 'LoRA', 'DoRA', 'RecycleLoRA'])
 def test_the_change_of_other_methods(train, converted, method):
     adapter = {'_delete_': True, 'type': method, 'start_block': 2}
-    if method in ('LoRA', 'DoRA'):
+    if method not in ('SVF', 'BitFit'):
         adapter['rank'] = 1
     final = train(**{'model.backbone.adapter': adapter})
     total = total_drift(analyze_file(final, converted).drift.values())
@@ -100,6 +105,9 @@ def test_the_change_of_other_methods(train, converted, method):
         assert total.shares.principal + total.shares.minor == pytest.approx(1, abs=1e-4)
     elif method != 'BitFit':
         assert min(total.shares) > 0.01
+    ranks = {'LoRA': 1, 'RecycleLoRA': 5}  # of which a change has up to two
+    if method in ranks:
+        assert total.learned.rank == ranks[method] and 0 < total.learned.used <= 2
 
 
 @pytest.mark.slow

@@ -14,7 +14,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--against', metavar='BASE', help='what to compare it with: any checkpoint')
     add_base(parser, 'pretrained weights of an adapter (default: what it is compared with)')
     parser.add_argument(
-        '--rank', type=int, default=16, help='components that count as minor (%(default)s)'
+        '--rank',
+        type=int,
+        default=16,
+        help='components that count as minor, and as principal (%(default)s)',
     )
     parser.add_argument(
         '--layers',
@@ -31,7 +34,7 @@ def main() -> None:
     """Analyse, print tables, write files."""
     args = parse_args()
     # here, so that --help need not wait
-    from spectrum_report import drift_table, save_analysis, spectra_table
+    from spectrum_report import drift_table, learned_table, save_analysis, spectra_table
 
     from soma.checkpoints.analysis import analyze_file
     from soma.utils.tables import as_text
@@ -49,6 +52,8 @@ def main() -> None:
         print(as_text(spectra_table(analysis), 120))
         if analysis.drift:
             print(as_text(drift_table(analysis), 120))
+        if any(drift.learned for drift in analysis.drift.values()):
+            print(as_text(learned_table(analysis), 120))
         if args.out:
             print('\n'.join(map(str, save_analysis(analysis, args.out))))
 

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from soma.checkpoints.analysis import Analysis
 from soma.checkpoints.drift import Drift, Shares, total_drift
+from soma.checkpoints.subspaces import Learned, mean_learned
 from soma.io.files import atomic_path, write_json
-from soma.utils.tables import save_bars
+from soma.utils.tables import panels, save_bars, save_figure
 
 _ROWS = 48  # more layers are shown by the block
 # The block of a layer: its name up to the first number and those that follow at once.
@@ -75,8 +76,30 @@ def drift_table(analysis: Analysis) -> Table:
     return table
 
 
+def learned_table(analysis: Analysis) -> Table:
+    """Make a table of what the change is made of: a row a matrix, or a block, and all."""
+    table = Table(title=f'directions of the change from {analysis.against}')
+    names = [name for name, drift in analysis.drift.items() if drift.learned]
+    columns = ('effective rank', 'of', 'used (%)')
+    columns += tuple(f'in the {analysis.rank} {part} (%)' for part in ('principal', 'minor'))
+    for column in (_title(names), *columns, 'by chance (%)'):
+        table.add_column(column, justify='left' if not table.columns else 'right')
+    for row, members in [*_rows(names).items(), ('all', names)]:
+        if row == 'all':
+            table.add_section()
+        each = mean_learned(analysis.drift[name].learned for name in members)
+        ranks = (f'{each.effective_rank:.1f}', f'{each.rank:.4g}')
+        shares = _percent((each.used, each.principal, each.minor, each.chance))
+        table.add_row(row, *ranks, *shares)
+    table.caption = (
+        f'of: rank of the adapter, else of the change; in the {analysis.rank} ...: overlap of as '
+        'many leading directions of the change with components of the base, mean of both sides'
+    )
+    return table
+
+
 def save_analysis(analysis: Analysis, out: str | os.PathLike) -> list[Path]:
-    """Write ``spectrum.json``, ``spectrum.png`` and, if compared, ``drift.png``.
+    """Write ``spectrum.json``, charts of the spectra and, if compared, of the change.
 
     Args:
         analysis: What to write.
@@ -102,6 +125,9 @@ def save_analysis(analysis: Analysis, out: str | os.PathLike) -> list[Path]:
     if analysis.drift:
         save_drift_chart(out / 'drift.png', analysis)
         files.append(out / 'drift.png')
+    if total and total.learned:
+        save_learned_chart(out / 'learned.png', analysis)
+        files.append(out / 'learned.png')
     return files
 
 
@@ -148,6 +174,34 @@ def save_drift_chart(path: Path, analysis: Analysis) -> None:
     save_bars(path, series, list(groups), '% of the norm of the base', title)
 
 
+def save_learned_chart(path: Path, analysis: Analysis) -> None:
+    """Draw by depth, into a PNG file, how much of its rank a change uses, and where it lies."""
+    blocks: dict[str, list[Learned]] = {}
+    for name, drift in analysis.drift.items():
+        if drift.learned:
+            blocks.setdefault(_split(name)[0], []).append(drift.learned)
+    depth = list(map(mean_learned, blocks.values()))
+    parts = {
+        f'in the {analysis.rank} principal components': [each.principal for each in depth],
+        f'in the {analysis.rank} minor components': [each.minor for each in depth],
+        'by chance': [each.chance for each in depth],
+    }
+    used = {'effective rank over rank': [each.used for each in depth]}
+    figure, both = panels(2, (max(6, 0.25 * len(blocks)), 4))
+    for axes, lines in zip(both, (used, parts), strict=True):
+        for title, values in lines.items():
+            style = dict(color='black', linestyle='--') if title == 'by chance' else {}
+            axes.plot(np.multiply(100, values), marker='.', label=title, **style)
+        axes.set_xticks(range(len(blocks)), list(blocks), rotation=45, ha='right')
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel('%')
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize='small')
+    name = Path(analysis.against).name
+    figure.suptitle(f'directions of the change from {name}, mean of a block', fontsize='medium')
+    save_figure(figure, path)
+
+
 def _split(name: str) -> tuple[str, str]:
     """Block and kind of a layer, ``('blocks.3', 'attn.q')``; one without a block has no kind."""
     match = _BLOCK.fullmatch(name)
@@ -176,5 +230,5 @@ def _percent(values: Iterable[float]) -> list[str]:
 
 
 def _plain(drift: Drift) -> dict:
-    shares = {'shares': drift.shares._asdict(), 'isotropic': drift.isotropic._asdict()}
-    return {**drift._asdict(), **shares}
+    parts = {name: getattr(drift, name) for name in ('shares', 'isotropic', 'learned')}
+    return {**drift._asdict(), **{name: part and part._asdict() for name, part in parts.items()}}

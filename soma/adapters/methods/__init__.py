@@ -1,6 +1,21 @@
 """The methods, one file each; importing them registers them."""
 
-from . import bitfit, corda, dora, lora, lora_null, mica, milora, olora, osf, pissa, rein, soma, svf
+from . import (
+    bitfit,
+    corda,
+    dora,
+    lora,
+    lora_null,
+    mica,
+    milora,
+    olora,
+    osf,
+    pissa,
+    recyclelora,
+    rein,
+    soma,
+    svf,
+)
 
 __all__ = [
     'bitfit',
@@ -13,6 +28,7 @@ __all__ = [
     'olora',
     'osf',
     'pissa',
+    'recyclelora',
     'rein',
     'soma',
     'svf',

@@ -117,7 +117,7 @@ def export_peft(
         for layer, parts in _loras(checkpoint, base, force)
         for name, lora in _rename(layer, parts, base_model)
     }
-    scale = card.settings['alpha'] / card.settings['rank']
+    scale = card.settings['alpha'] / (card.settings['rank'] or 1)
     config = _config(loras, scale, base_name)
     if card.modules_to_save:
         config['modules_to_save'] = [n.removeprefix(card.prefix) for n in card.modules_to_save]
@@ -168,10 +168,11 @@ def _loras(
     """Yield the layers with the change of each of their groups (three in a fused qkv)."""
     base = None if file is None else checkpoint.read_base(file, force)
     for layer, tensors in checkpoint.layers.items():
-        A, B, A0, B0 = (tensors[name] for name in LOW_RANK)
+        joined = checkpoint.card.adapter.layers[0].joined(tensors)
+        A, B, A0, B0 = (joined[name] for name in LOW_RANK)
         kernel = ()
         groups = len(A) // B.shape[1]
-        share = checkpoint.card.settings['rank'] / B.shape[1]  # 1 but where ranks differ
+        share = (checkpoint.card.settings['rank'] or 1) / B.shape[1]  # 1 but where ranks differ
         B, B0 = share * B, share * B0
         name = layer.removeprefix(checkpoint.card.prefix)
         if base is not None:
