@@ -1,9 +1,4 @@
-# RecycleLoRA (arXiv 2603.28142), GTA -> Cityscapes, BDD100K, Mapillary. Published: 68.95 mIoU.
-_base_ = [
-    '../_base_/models/dinov2-L_mask2former.py',
-    '../_base_/datasets/gta_512x512.py',
-    '../_base_/datasets/citys_bdd_map_512x512.py',
-    '../_base_/schedules/adamw_40k_recyclelora.py',
-    '../_base_/default_runtime.py',
-]
+# RecycleLoRA (arXiv 2603.28142), GTA -> Cityscapes, BDD100K, Mapillary.
+# Published: 68.95 mIoU on average.
+_base_ = ['../_base_/models/dinov2-L_mask2former.py', '../_base_/gta2cbm_512x512_recyclelora.py']
 model = dict(backbone=dict(adapter=dict(type='RecycleLoRA', rank=32, sub_rank=4)))
