@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .svd import check_finite, gram
 
+_BLOCK = 64  # pivots between two products with the whole matrix
 _CANDIDATES = 192  # of which the next pivots are chosen without a look at the other columns
 # The squared norm of a column that is left over is rounding below this share of the whole matrix.
 _ZERO = 1e-28
@@ -121,11 +122,26 @@ def _reflect(rows: Tensor, block: Tensor) -> Tensor:
 
 
 def _cholesky(matrix: Tensor, least: float = 0.0) -> tuple[Tensor, int]:
-    """Pivots of a Gram matrix ``(n, n)``, and how many of them have more than ``least`` left."""
-    from scipy.linalg.lapack import dpstrf  # here, since it takes its time
+    """Pivots of a Gram matrix ``(n, n)``, and how many of them have more than ``least`` left.
 
-    _, pivots, count, _ = dpstrf(matrix.cpu().numpy(), tol=least)
-    return torch.from_numpy(pivots - 1).long().to(matrix.device), count
+    Golub and Van Loan, section 4.2.8: a block of columns at a time, then the rest at once.
+    """
+    rest, left, order = matrix.clone(), matrix.diagonal().clone(), []
+    while len(order) < len(matrix):
+        block = matrix.new_zeros(_BLOCK, len(matrix))
+        for step in range(min(_BLOCK, len(matrix) - len(order))):
+            most, pivot = left.max(0)
+            if not most > least:
+                others = torch.isfinite(left).nonzero()[:, 0]
+                return torch.cat([torch.stack(order), others]) if order else others, len(order)
+            row = block[step]
+            torch.addmv(rest[pivot], block[:step].T, block[:step, pivot], alpha=-1, out=row)
+            row.div_(most.sqrt())
+            left.addcmul_(row, row, value=-1)
+            left[pivot] = -torch.inf
+            order.append(pivot)
+        rest.addmm_(block.T, block, alpha=-1)
+    return torch.stack(order), len(order)
 
 
 def _is_pivoted(R: Tensor) -> bool:
