@@ -288,7 +288,7 @@ def test_files_without_a_partner_are_told_of(leaves, tmp_path):
 
 
 def test_there_is_a_config_for_each_method():
-    assert len(methods()) == 12 and {'soma', 'frozen', 'full', 'lora', 'rein'} < {*methods()}
+    assert len(methods()) == 17 and {'soma', 'frozen', 'full', 'recyclelora'} < {*methods()}
 
 
 def write_coco(root, file, folder='images', names=('apple', 'pear')):
@@ -378,7 +378,7 @@ def test_other_folders_get_a_hint(tmp_path, names, message):
     [
         ('my-own.py', {}, r'my-own\.py must be called like a file of Python'),
         ('own.txt', {}, 'must be called'),
-        ('own.py', dict(method='sgd'), 'method must be one of bitfit, dora.*sgd'),
+        ('own.py', dict(method='sgd'), 'method must be one of bitfit, corda, dora.*sgd'),
         ('own.py', dict(arch='huge'), 'arch must be one of small, base, large'),
         ('own.py', dict(iters=3), 'iters must be at least 10'),
         ('own.py', dict(base='x.pth'), r"no file x\.pth, and nothing public is called 'x\.pth'"),

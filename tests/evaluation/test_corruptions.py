@@ -115,6 +115,7 @@ def test_scores_are_those_of_images_corrupted_before_and_are_not_computed_again(
         part.pipeline = [part.pipeline[0], resize, *part.pipeline[1:]]
     tiny_config.default_hooks.report = dict(type='DomainReportHook')
     runner = build_runner(tiny_config)
+    runner.model.init_weights()
     tested = []
     original = type(runner).test
     monkeypatch.setattr(

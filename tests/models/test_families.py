@@ -21,8 +21,8 @@ from soma.io.checkpoint_files import write_checkpoint
 from soma.utils.config import REPOSITORY
 
 ALL = {**FAMILIES, **STAGES}
-FAST = {(family, 'SoMA') for family in ('DINOv3', 'EVA-02', 'CLIP', 'Swin')}
-FAST |= {('SAM', method) for method in ADAPTERS}
+FAST = {(family, 'SoMA') for family in ('DINOv3', 'EVA-02', 'Swin', 'SAM')}
+FAST |= {('SAM', method) for method in ('CorDA', 'RecycleLoRA', 'Rein', 'SVF')}
 PAIRS = [
     pytest.param(family, method, marks=() if (family, method) in FAST else pytest.mark.slow)
     for family in ALL
