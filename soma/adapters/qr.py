@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .svd import check_finite, gram
 
-_BLOCK = 64  # pivots between two products with the whole matrix
+_BLOCK = 96  # pivots between two products with the whole matrix
 _CANDIDATES = 192  # of which the next pivots are chosen without a look at the other columns
 # The squared norm of a column that is left over is rounding below this share of the whole matrix.
 _ZERO = 1e-28
@@ -124,24 +124,34 @@ def _reflect(rows: Tensor, block: Tensor) -> Tensor:
 def _cholesky(matrix: Tensor, least: float = 0.0) -> tuple[Tensor, int]:
     """Pivots of a Gram matrix ``(n, n)``, and how many of them have more than ``least`` left.
 
-    Golub and Van Loan, section 4.2.8: a block of columns at a time, then the rest at once.
+    Golub and Van Loan, section 4.2.8: a block of pivots at a time, then the rest at once. LAPACK is
+    faster where the matrix is small; where it is large, its threads stand in each other's way.
     """
-    rest, left, order = matrix.clone(), matrix.diagonal().clone(), []
-    while len(order) < len(matrix):
-        block = matrix.new_zeros(_BLOCK, len(matrix))
-        for step in range(min(_BLOCK, len(matrix) - len(order))):
-            most, pivot = left.max(0)
-            if not most > least:
-                others = torch.isfinite(left).nonzero()[:, 0]
-                return torch.cat([torch.stack(order), others]) if order else others, len(order)
-            row = block[step]
+    if len(matrix) <= 2 * _CANDIDATES:
+        from scipy.linalg.lapack import dpstrf  # here, since it takes its time
+
+        _, pivots, count, _ = dpstrf(matrix.cpu().numpy(), tol=least)
+        return torch.from_numpy(pivots - 1).long().to(matrix.device), count
+    rest, left = matrix, matrix.diagonal().clone()
+    index, order = torch.arange(len(matrix), device=matrix.device), []
+    while len(index):
+        block, chosen = rest.new_zeros(min(_BLOCK, len(index)), len(index)), []
+        for step, row in enumerate(block):
+            pivot = int(left.argmax())
+            if not (most := left[pivot].item()) > least:
+                left[chosen] = torch.inf
+                others = index[left < torch.inf]
+                return torch.cat([*order, index[chosen], others]), sum(map(len, order)) + step
             torch.addmv(rest[pivot], block[:step].T, block[:step, pivot], alpha=-1, out=row)
-            row.div_(most.sqrt())
+            row.mul_(most**-0.5)
             left.addcmul_(row, row, value=-1)
             left[pivot] = -torch.inf
-            order.append(pivot)
-        rest.addmm_(block.T, block, alpha=-1)
-    return torch.stack(order), len(order)
+            chosen.append(pivot)
+        order.append(index[chosen])
+        keep = (left > -torch.inf).nonzero()[:, 0]
+        block, left, index = block[:, keep], left[keep], index[keep]
+        rest = rest[keep][:, keep].addmm_(block.T, block, alpha=-1)
+    return torch.cat(order), len(matrix)
 
 
 def _is_pivoted(R: Tensor) -> bool:
