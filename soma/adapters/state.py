@@ -125,12 +125,10 @@ def recognise(state: Mapping[str, Tensor]) -> tuple[str, Recognised] | None:
 
 def _refuse_unrecognised(state: Iterable[str]) -> None:
     """Raise a ``ValueError`` if a layer has the tensors of a method, which do not tell enough."""
-    tensors = {name: {*config.layer_tensors()} for name, config in ADAPTERS.items()}
+    methods = [{*config.layer_tensors()} for config in ADAPTERS.values()]
     for layer, leaves in names_by_layer(state).items():
-        fits = [name for name, its in tensors.items() if its and its <= leaves]
-        if fits:
-            method = max(fits, key=lambda name: len(tensors[name]))
+        if tensors := max((names for names in methods if names <= leaves), key=len, default=None):
             raise ValueError(
-                f'{layer} has an adapter ({method}: {", ".join(sorted(tensors[method]))}), and no '
-                'card says its options: use a file of SomaRunner or save_adapter, which have one'
+                f'{layer} has the tensors of an adapter ({", ".join(sorted(tensors))}), and no '
+                'card says of which: use a file of SomaRunner or save_adapter, which have one'
             )
