@@ -233,10 +233,11 @@ class SpectrumLayer(AdapterLayer):
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args) -> None:
         """Load; components are those of the weight that comes in, or else is there."""
-        self.is_trained = f'{prefix}{self.TENSORS[0]}' in state_dict
+        self.is_trained = False
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if self.is_trained and (f'{prefix}weight' in state_dict or not self.has_components):
-            self.unsplit = self.plain_weight.detach()
+        is_stale = f'{prefix}weight' in state_dict or not self.has_components
+        if f'{prefix}{self.TENSORS[0]}' in state_dict and is_stale:
+            self.is_trained, self.unsplit = True, self.plain_weight.detach()
             if not self.splits_later:
                 self.split_()
 
