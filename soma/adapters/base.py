@@ -248,26 +248,13 @@ def rename(state: Mapping[str, Tensor], has_card: bool) -> dict[str, Tensor]:
     return dict(state)
 
 
-def recognise(state: Mapping[str, Tensor]) -> tuple[str, Recognised] | None:
-    """Recognise the adapter in a state dict by its tensors.
-
-    Args:
-        state: Tensors by name.
-
-    Returns:
-        The method and what the tensors tell; None without an adapter.
-
-    Raises:
-        ValueError: If they are of several methods, or do not tell enough.
-    """
-    methods = {
-        name: recognised
-        for name, config in ADAPTERS.items()
-        if 'recognise' in vars(config) and (recognised := config.recognise(state)) is not None
-    }
-    if len(methods) > 1:
-        raise ValueError(f'its layers are of several methods: {sorted(methods)}; one is expected')
-    return next(iter(methods.items()), None)
+def names_by_layer(state: Iterable[str]) -> dict[str, set[str]]:
+    """The last parts of names, by what stands before."""
+    layers: dict[str, set[str]] = {}
+    for name in state:
+        layer, _, leaf = name.rpartition('.')
+        layers.setdefault(layer, set()).add(leaf)
+    return layers
 
 
 def _check_option(name: str, default: object, value: object) -> None:

@@ -19,6 +19,7 @@ from .inject import inject_adapter
 from .lending import named_layers
 from .pretrained import check_base, without_base
 from .report import AdapterReport, adapter_report
+from .split import split_together
 
 
 def save_adapter(
@@ -102,5 +103,6 @@ def load_adapter(
     wrong = [name for name, value in state.items() if shapes.get(name) != value.shape]
     if wrong:
         raise CheckpointError(f'{path} does not fit the model: {wrong[:3]} ({len(wrong)})')
-    model.load_state_dict(state, strict=False)
+    with split_together(model):
+        model.load_state_dict(state, strict=False)
     return adapter_report(model)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .base import Adapter
-from .svd import Components
+from .svd import Components, Spectrum
 
 
 class _Running(threading.local):
@@ -195,6 +195,51 @@ class AdapterLayer(Adapter):
         if not torch.is_grad_enabled():
             return self._apply_weight(x)
         return checkpoint(self._apply_weight, x, use_reentrant=False, preserve_rng_state=False)
+
+
+class SpectrumLayer(AdapterLayer):
+    """Mixed in where an adapter computes with the singular components of the weight.
+
+    They follow from the weight, so that no file holds them: they are computed again when a trained
+    adapter is loaded, on one core as at the start, or the last bits would differ.
+
+    Attributes:
+        has_components: Whether they have been computed.
+        is_trained: Whether the adapter was loaded, and only waits for them.
+    """
+
+    has_components: bool = False
+    is_trained: bool = False
+
+    def matrix(self) -> Tensor:
+        """The weight that the layer has, ``(out, in)``: its components are those of no other."""
+        return self.plain_weight.detach().flatten(1).to(getattr(self, self.TENSORS[0]))
+
+    @torch.no_grad()
+    def start_from_(self, parts: Spectrum) -> None:
+        """Keep the components, and start from them unless the adapter is trained."""
+        self.keep_components_(parts)
+        if not self.is_trained:
+            self.start_(parts)
+        self.unsplit, self.is_trained, self.has_components = None, False, True
+
+    def keep_components_(self, parts: Spectrum) -> None:
+        """Keep what the layer computes with."""
+        raise NotImplementedError
+
+    def start_(self, parts: Spectrum) -> None:
+        """Set the tensors of the adapter to their start."""
+        raise NotImplementedError
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args) -> None:
+        """Load; components are those of the weight that comes in, or else is there."""
+        self.is_trained = False
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        is_stale = f'{prefix}weight' in state_dict or not self.has_components
+        if f'{prefix}{self.TENSORS[0]}' in state_dict and is_stale:
+            self.is_trained, self.unsplit = True, self.plain_weight.detach()
+            if not self.splits_later:
+                self.split_()
 
 
 class AdaptedLinearLayer(AdapterLayer, nn.Linear):

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from .base import LARGEST, Recognised, is_count, option_names
+from .base import LARGEST, Recognised, is_count, names_by_layer, option_names
 from .functional import AdaptedConv2d, AdaptedLinear, weight_delta
 from .layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
 from .layer_config import LayerConfig
@@ -53,11 +53,7 @@ def recognise_low_rank(
         ValueError: If a layer lacks a tensor or has one of another size, or the ranks differ.
     """
     groups, ranks, train_bias = {}, {}, False
-    leaves: dict[str, set[str]] = {}
-    for name in state:
-        layer, _, leaf = name.rpartition('.')
-        leaves.setdefault(layer, set()).add(leaf)
-    for layer, names in sorted(leaves.items()):
+    for layer, names in sorted(names_by_layer(state).items()):
         if 'A0' not in names:  # ``A`` and ``B`` alone may be names of anything
             continue
         if missing := [name for name in LOW_RANK if name not in names]:

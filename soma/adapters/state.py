@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from torch import Tensor
 
-from .base import recognise
+from .base import ADAPTERS, Recognised, names_by_layer
 from .card import Card
 from .lending import parameter_name
 from .low_rank import check_alpha
@@ -97,3 +97,38 @@ def trained_names(names: Collection[str], card: Card) -> set[str]:
     biases = {parameter_name(layer, 'bias', names) for layer in layers}
     whole = {name for name in names if is_inside(name, card.modules_to_save)}
     return (biases & {*names}) | whole
+
+
+def recognise(state: Mapping[str, Tensor]) -> tuple[str, Recognised] | None:
+    """Recognise the adapter in a state dict by its tensors.
+
+    Args:
+        state: Tensors by name.
+
+    Returns:
+        The method and what the tensors tell; None without an adapter.
+
+    Raises:
+        ValueError: If they are of several methods, or do not tell enough.
+    """
+    methods = {
+        name: recognised
+        for name, config in ADAPTERS.items()
+        if 'recognise' in vars(config) and (recognised := config.recognise(state)) is not None
+    }
+    if len(methods) > 1:
+        raise ValueError(f'its layers are of several methods: {sorted(methods)}; one is expected')
+    if not methods:
+        _refuse_unrecognised(state)
+    return next(iter(methods.items()), None)
+
+
+def _refuse_unrecognised(state: Iterable[str]) -> None:
+    """Raise a ``ValueError`` if a layer has the tensors of a method, which do not tell enough."""
+    methods = [{*config.layer_tensors()} for config in ADAPTERS.values()]
+    for layer, leaves in names_by_layer(state).items():
+        if tensors := max((names for names in methods if names <= leaves), key=len, default=None):
+            raise ValueError(
+                f'{layer} has the tensors of an adapter ({", ".join(sorted(tensors))}), and no '
+                'card says of which: use a file of SomaRunner or save_adapter, which have one'
+            )

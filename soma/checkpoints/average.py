@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..adapters.base import ADAPTERS, option_names, parse_adapter
 from ..adapters.card import Card
-from ..adapters.low_rank import LOW_RANK, low_rank_delta
+from ..adapters.low_rank import low_rank_delta
 from ..adapters.svd import low_rank_product, split_components
 from ..io.files import CheckpointError, check_output
 from ..utils.progress import track
@@ -87,7 +87,7 @@ def average_files(
     first = open_checkpoint(files[0])
     layers = _low_rank_layers(first)
     tensors = _floating(first, pattern)
-    averaged = {layer for layer in layers if _finds(pattern, layer)}
+    averaged = {layer for layer in layers if _finds(pattern, layer, first)}
     if not tensors and not averaged:
         raise ValueError(f'{weights_filter!r} finds no floating tensor in {files[0]}')
     options = (pattern, force, ignore_extra)
@@ -213,9 +213,10 @@ def _floating(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, Tensor]:
     }
 
 
-def _finds(pattern: re.Pattern, layer: str) -> bool:
+def _finds(pattern: re.Pattern, layer: str, checkpoint: Checkpoint) -> bool:
     """Whether the filter finds an adapted layer, by its weight or one of the adapter's tensors."""
-    return any(pattern.match(f'{layer}.{name}') for name in ('weight', *LOW_RANK))
+    names = ('weight', *checkpoint.card.adapter.layer_tensors())
+    return any(pattern.match(f'{layer}.{name}') for name in names)
 
 
 def _groups(tensors: Mapping[str, Tensor]) -> int:
@@ -227,7 +228,7 @@ def _shapes(checkpoint: Checkpoint, pattern: re.Pattern) -> dict[str, tuple[int,
     """Shapes of what is to be averaged: tensors, and weight changes in place of their factors."""
     shapes = {name: tuple(value.shape) for name, value in _floating(checkpoint, pattern).items()}
     for layer, tensors in _low_rank_layers(checkpoint).items():
-        if _finds(pattern, layer):
+        if _finds(pattern, layer, checkpoint):
             size = (_groups(tensors), len(tensors['B']), tensors['A'].shape[1])
             shapes[f'{layer} (groups, out, in)'] = size
     return shapes

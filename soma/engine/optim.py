@@ -98,15 +98,15 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                         f'optimizer: needs lr, of which the adapter takes {lr:g} times'
                     )
                 group['lr'] = lr * group.get('lr', self.base_lr)
-            if self.base_wd is not None and decay == 0:
+            if decay == 0:  # of an optimizer's own default, too
                 group['weight_decay'] = 0.0
         defaults = {'lr': self.base_lr, 'weight_decay': self.base_wd}
         defaults = {name: value for name, value in defaults.items() if value is not None}
         params[:] = group_by_settings(params, defaults)
         for index, group in enumerate(params):
-            settings = ', '.join(f'{k}={v:g}' for k, v in group.items() if k in defaults)
+            shown = [f'{k}={group[k]:g}' for k in ('lr', 'weight_decay') if k in group]
             print_log(
-                f'optimizer group {index}: {settings}, {len(group["params"])} tensors, '
+                f'optimizer group {index}: {", ".join(shown)}, {len(group["params"])} tensors, '
                 f'{sum(p.numel() for p in group["params"]):,} parameters',
                 logger='current',
             )

@@ -1,3 +1,4 @@
+import copy
 import errno
 import logging
 import os
@@ -7,7 +8,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from soma.adapters import SoMALinear, inject_adapter, split, split_layers, split_together
+from soma.adapters import (
+    SoMALinear,
+    inject_adapter,
+    load_adapter,
+    save_adapter,
+    split,
+    split_layers,
+    split_together,
+)
 from soma.adapters.methods import soma
 
 
@@ -80,6 +89,27 @@ def test_random_components_follow_from_the_seed(tmp_path):
         split_layers(layers_of(model), tmp_path / 'base.pth')
         results.append(split_of(model))
     assert equal(*results) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('kind', ['SVF', 'OSF'])
+def test_components_that_no_file_holds_come_back_bit_for_bit(kind, tmp_path):
+    before, plain = torch.get_num_threads(), nn.Sequential(nn.Linear(384, 512))
+    model, again = copy.deepcopy(plain), copy.deepcopy(plain)
+    try:
+        torch.set_num_threads(2)
+        inject_adapter(model, dict(type=kind, targets='0'))
+        model[0].S.data += 1
+        save_adapter(model, tmp_path / 'a.safetensors')
+        load_adapter(again, tmp_path / 'a.safetensors')
+        resumed = copy.deepcopy(model)
+        with split_together(resumed):
+            resumed.load_state_dict(model.state_dict())
+    finally:
+        torch.set_num_threads(before)
+    for other in (again, resumed):
+        for (name, value), found in zip(model.named_buffers(), other.buffers(), strict=True):
+            assert torch.equal(value, found), name
+        assert torch.equal(model[0].S, other[0].S)
 
 
 def test_loaded_weights_are_split_once_and_together(calls):

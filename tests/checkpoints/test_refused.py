@@ -39,7 +39,7 @@ class Model(nn.Module):
         self.backbone, self.head = DINOv2(ARCH, 32, 8, **options), nn.Linear(16, 3)
         self.backbone.init_weights()
         if method is not None:
-            rank = {} if method == 'SVF' else dict(rank=2)
+            rank = {} if method in ('SVF', 'OSF') else dict(rank=2)
             inject_adapter(self.backbone, dict(type=method, start_block=3, **rank))
             for parameter in self.backbone.parameters():
                 if parameter.requires_grad:
@@ -207,6 +207,17 @@ def test_without_a_card_tensors_tell_the_method(make, tmp_path):
     load_plain(Model(), whole, left_out=LeftOut(None, 'PiSSA'))
     with pytest.raises(CheckpointError, match='is of SoMA, but the adapter of the config is DoRA'):
         load_plain(Model(), whole, left_out=LeftOut(None, 'DoRA'))
+
+
+@pytest.mark.parametrize(
+    ('method', 'names'),
+    [('RecycleLoRA', 'A, A0, A_sub, '), ('OSF', 'S, U, V'), ('SVF', 'S, S0')],
+)
+def test_without_a_card_tensors_that_do_not_tell_enough_are_refused(make, method, names):
+    for file in make(method):
+        write_checkpoint(read_state_dict(file), file)
+        with pytest.raises(CheckpointError, match=rf'tensors of an adapter \({names}.*no card'):
+            open_checkpoint(file)
 
 
 def test_what_a_plain_model_leaves_out():

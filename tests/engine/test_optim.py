@@ -157,19 +157,29 @@ def test_an_optimizer_without_a_fused_step():
 
 @pytest.mark.parametrize(
     ('kind', 'spared'),
-    [('SVF', {'S'}), ('DoRA', {'magnitude'}), ('SoMA', set()), ('BitFit', set())],
+    [
+        ('SVF', {'S'}),
+        ('DoRA', {'magnitude'}),
+        ('SoMA', set()),
+        ('BitFit', set()),
+        ('RecycleLoRA', {'A', 'B', 'A_sub', 'B_sub'}),
+    ],
 )
 def test_what_starts_away_from_zero_does_not_decay(kind, spared):
     model = nn.ModuleDict({'backbone': nn.Sequential(nn.Linear(4, 4)), 'head': nn.Linear(4, 2)})
-    rank = {'rank': 2} if kind in ('DoRA', 'SoMA') else {}
+    rank = {} if kind in ('SVF', 'BitFit') else {'rank': 2}
+    rank |= {'sub_rank': 1} if kind == 'RecycleLoRA' else {}
     inject_adapter(model['backbone'], dict(type=kind, targets='0', **rank))
     rules = dict(custom_keys={'backbone': dict(lr_mult=0.5, decay_mult=0.5)})
     result = settings_by_name(optimizer(GroupedOptimWrapperConstructor, model, rules), model)
     in_adapter = {name: result.pop(f'backbone.{name}') for name in adapter_names(model['backbone'])}
     assert {name.split('.')[1] for name, s in in_adapter.items() if not s['weight_decay']} == spared
     assert {s['weight_decay'] for s in in_adapter.values()} <= {0.0, 0.025}
-    assert {s['lr'] for s in in_adapter.values()} == {5e-4}
+    for name, values in in_adapter.items():
+        assert values['lr'] == (2.5e-4 if name.endswith('_sub') else 5e-4)
     assert {s['weight_decay'] for s in result.values()} == {0.05}
-    # without a decay there is none to take away
-    settings = dict(optimizer=dict(type='SGD', lr=1e-3))
-    GroupedOptimWrapperConstructor(settings)(model)
+    # AdamW's own decay, which no config says
+    settings = dict(optimizer=dict(type='AdamW', lr=1e-3))
+    result = settings_by_name(GroupedOptimWrapperConstructor(settings)(model).optimizer, model)
+    still = {name for name, s in result.items() if not s['weight_decay']}
+    assert still == {f'backbone.0.{name}' for name in spared}

@@ -4,8 +4,10 @@ import copy
 
 import pytest
 import torch
+from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner
 from small_configs import without_validation
+from torch.utils.data import BatchSampler
 
 from soma.adapters.from_data import waiting_layers
 from soma.checkpoints import extract_adapter
@@ -44,7 +46,10 @@ def same(one, two):
     return all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_a_training_starts_from_its_images_and_goes_on_exactly(config, build_runner, tmp_path):
+def test_a_training_starts_from_its_images_and_goes_on_exactly(
+    config, build_runner, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(DATA_SAMPLERS.module_dict, 'BatchSampler', BatchSampler)
     begun, first, _ = train(build_runner, config, **{'train_cfg.max_iters': 2})
     _, last, resumed = train(build_runner, config, resume=True)
     start, images, end = train(build_runner, config)
@@ -57,6 +62,11 @@ def test_a_training_starts_from_its_images_and_goes_on_exactly(config, build_run
     other = train(build_runner, config, custom_hooks=hooks, **{'train_cfg.max_iters': 1})
     assert torch.equal(other[1][0], images[0])
     assert not torch.equal(other[0][f'{NAME}.A'], start[f'{NAME}.A'])
+
+    # a batch sampler of the config's, as detectors have, is one of as many images
+    sampler = dict(type='BatchSampler', drop_last=False)
+    options = {'train_dataloader.batch_sampler': sampler, 'train_cfg.max_iters': 1}
+    assert same(train(build_runner, config, **options)[0], start)
 
     # an adapter to start from has its own start
     extract_adapter(f'{config.work_dir}/iter_4.pth', tmp_path / 'adapter.safetensors')

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from ..base import register_adapter
 from ..functional import weight_delta
-from ..layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
+from ..layer import AdaptedConvLayer, AdaptedLinearLayer, SpectrumLayer
 from ..layer_config import LayerConfig
 from ..svd import Spectrum, decompose_matrix
 
 
-class OSFLayer(AdapterLayer):
+class OSFLayer(SpectrumLayer):
     """OSF: a weight whose minor components train in full, orthogonal to the principal ones.
 
     ``W = H + U0 diag(S0) V0``, where ``H`` are the ``k`` largest components, with the singular
@@ -64,28 +63,16 @@ class OSFLayer(AdapterLayer):
         """All of the weight's singular components."""
         return decompose_matrix(self.matrix(), groups=self.groups)
 
-    def matrix(self) -> Tensor:
-        """The weight that the layer has, ``(out, in)``: its components are those of no other."""
-        return self.plain_weight.detach().flatten(1).to(self.U)
-
-    @torch.no_grad()
-    def start_from_(self, parts: Spectrum) -> None:
+    def start_(self, parts: Spectrum) -> None:
         """Start from the minor components."""
-        self.unsplit = None
-        self._keep(parts)
         minor = _halves(parts, self.U.shape[1], self.groups)[1]
         for name, value in minor._asdict().items():
             getattr(self, name).copy_(value.flatten(0, 1))
 
-    def _keep(self, parts: Spectrum) -> None:
+    def keep_components_(self, parts: Spectrum) -> None:
+        """Keep all of them."""
         for name, value in parts._asdict().items():
             getattr(self, f'{name}_all').copy_(value)
-
-    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args) -> None:
-        """Load; components are those of the weight that comes in, or else is there."""
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        if f'{prefix}U' in state_dict and (f'{prefix}weight' in state_dict or not self.S_all.any()):
-            self._keep(self.compute_split())
 
     @staticmethod
     def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..base import Recognised, is_count, register_adapter
+from ..base import is_count, register_adapter
 from ..inject import inject_adapter
-from ..layer import AdaptedConvLayer, AdaptedLinearLayer, AdapterLayer
+from ..layer import AdaptedConvLayer, AdaptedLinearLayer, SpectrumLayer
 from ..layer_config import LayerConfig
 from ..patterns import full_matches
 from ..svd import Spectrum, check_rank, decompose_matrix, low_rank_product, spectrum_rank
@@ -20,7 +20,7 @@ from ..svd import Spectrum, check_rank, decompose_matrix, low_rank_product, spec
 _CUT_MULTIPLE = 4  # of the ranks in the public code
 
 
-class SVFLayer(AdapterLayer):
+class SVFLayer(SpectrumLayer):
     """A layer whose weight is ``U diag(S) V``, of which the singular values ``S`` train.
 
     It computes with ``W + U diag(S - S0) V``, which for a decomposition of full rank is
@@ -74,31 +74,19 @@ class SVFLayer(AdapterLayer):
         """All of the weight's singular components, or the largest."""
         return decompose_matrix(self.matrix(), groups=self.groups, rank=self.rank)
 
-    def matrix(self) -> Tensor:
-        """The weight that the layer has, ``(out, in)``: ``U`` and ``V`` are those of no other."""
-        return self.plain_weight.detach().flatten(1).to(self.S)
-
-    @torch.no_grad()
-    def start_from_(self, parts: Spectrum) -> None:
+    def start_(self, parts: Spectrum) -> None:
         """Start from the singular values of the weight."""
-        self.unsplit = None
         self.S.copy_(parts.S.view_as(self.S))
         self.S0.copy_(self.S)
-        self._take_vectors(parts)
 
-    def _take_vectors(self, parts: Spectrum) -> None:
+    def keep_components_(self, parts: Spectrum) -> None:
+        """Keep the singular vectors."""
         self.U.copy_(parts.U)
         self.V.copy_(parts.V)
         matrix = self.matrix()
         rebuilt = low_rank_product(parts.S.view(-1, 1) * self.V, self.U, self.groups)
         largest = matrix.abs().max().clamp_min(torch.finfo(matrix.dtype).tiny)
         self.rebuild_error = ((rebuilt - matrix).abs().max() / largest).item()
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        """Load; singular vectors are those of the weight that comes in, or else is there."""
-        super()._load_from_state_dict(state_dict, prefix, *args)
-        if f'{prefix}S' in state_dict and (f'{prefix}weight' in state_dict or not self.V.any()):
-            self._take_vectors(self.compute_split())
 
     @staticmethod
     def fold(weight: Tensor, tensors: Mapping[str, Tensor], settings: Mapping) -> Tensor:
@@ -213,17 +201,6 @@ class SVFConfig(LayerConfig):
                 raise ValueError(
                     f'the tensors of {target} do not belong together: S {[*S]}, S0 {[*S0]}'
                 )
-
-    @classmethod
-    def recognise(cls, state: Mapping[str, Tensor]) -> Recognised | None:
-        """Singular values do not tell of what they are.
-
-        Raises:
-            ValueError: If there are any.
-        """
-        if any(name.endswith('.S0') for name in state):
-            raise ValueError('it has singular values (SVF) but no card that says of what')
-        return None
 
 
 def decompose(

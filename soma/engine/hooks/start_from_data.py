@@ -55,7 +55,8 @@ class StartFromDataHook(Hook):
             )
         backbone = model.get_submodule(base_prefix(model).rstrip('.'))
         seed_start(runner.seed)
-        order = torch.randperm(len(loader.dataset)).split(loader.batch_size or 1)[: self.batches]
+        size = getattr(loader.batch_sampler, 'batch_size', 1)  # the loader may not tell
+        order = torch.randperm(len(loader.dataset)).split(size)[: self.batches]
 
         def run() -> None:
             for indices in order:
