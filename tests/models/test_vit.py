@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import re
 
 import pytest
@@ -24,6 +25,7 @@ from soma.models.build import use_plain_model
 from soma.utils.config import REPOSITORY, load_config
 
 SOMA = dict(type='SoMA', rank=2)
+FILE = dict(type='Pretrained', checkpoint='x.pth')
 ALL = {**FAMILIES, **STAGES}
 
 
@@ -105,9 +107,10 @@ def test_recomputed_blocks_have_the_same_gradients(file):
         assert grads[0] is not None and torch.allclose(*grads, rtol=1e-5), name
 
 
-def test_a_copy_is_its_own(file):
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_copy_is_its_own(duplicate, file):
     model = build(path=file, adapter=SOMA).eval()
-    twin, x = copy.deepcopy(model), torch.randn(1, 3, 32, 32)
+    twin, x = duplicate(model), torch.randn(1, 3, 32, 32)
     with torch.no_grad():
         expected = model(x)
         assert type(twin) is type(model) and isinstance(twin, TimmVisionTransformer)
@@ -186,6 +189,10 @@ def test_files_that_do_not_fit_are_refused(family, change, message, tmp_path):
         (dict(adapter=SOMA, frozen_parameters='x'), 'leave frozen_parameters out'),
         (dict(base_dtype='float16'), "base_dtype must be one of .*, got 'float16'"),
         (dict(init_cfg=dict(type='Pretrained')), 'init_cfg must be'),
+        (dict(model_name='qwen3_vit_88m', init_cfg=FILE), 'has no list of blocks'),
+        (dict(model_args=dict(norm_layer='foo')), r"vit_small_patch16_dinov3 with .*: .*'foo'"),
+        (dict(model_args=dict(depth='3')), "depth must be up to 1000, and whole, got '3'"),
+        (dict(model_name='convit_tiny', with_cp=True), 'leave with_cp out'),
     ],
 )
 def test_bad_options_are_refused(options, message):
@@ -221,6 +228,82 @@ def test_cards_name_the_network_and_its_weights(file, tmp_path):
         for actual, expected in zip(maps, model(x), strict=True):
             torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
         export_backbone(adapter, tmp_path / 'dinov2.pth', 'dinov2', file)
+    merged = tmp_path / 'merged.pth'
+    merge_files(file, adapter, merged)
+    assert export_backbone(merged, tmp_path / 'again.pth', 'timm') == count
+    write_checkpoint({f'backbone.{n}': v for n, v in read_state_dict(merged).items()}, other)
+    for weights in (merged, other):  # the other has no card
+        with pytest.raises(CheckpointError, match='another backbone than DINOv2'):
+            export_backbone(weights, tmp_path / 'dinov2.pth', 'dinov2')
+
+
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        ('vit_tiny_r_s16_p8_224', dict(embed_dim=24)),  # it runs its stem when it is made
+        ('vit_small_patch16_rope_mixed_224', dict(embed_dim=12, num_heads=1, depth=3)),
+        ('xcit_nano_12_p16_224', dict(embed_dim=8, depth=3, num_heads=1)),
+    ],
+)
+def test_networks_of_other_kinds(name, options, tmp_path):
+    """Their patches are embedded by more than one convolution, or positions are learned."""
+    network = create_network(name, options).eval()
+    write_checkpoint(network.state_dict(), tmp_path / 'x.pth')
+    model = TimmVisionTransformer(
+        name,
+        model_args=options,
+        out_indices=[0, 2],
+        pyramid=[1, 1],
+        adapter=SOMA | dict(targets='all-linear'),
+        init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'x.pth')),
+    ).eval()
+    model.init_weights()
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        maps = network.forward_intermediates(x, indices=[0, 2], intermediates_only=True)
+        assert all(map(torch.equal, model(x), maps))
+    sum(m.sum() for m in model(x[..., :-3])).backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize('family', STAGES)
+@pytest.mark.parametrize('adapter', [None, SOMA])
+def test_stages_behind_the_last_map_do_not_train(family, adapter):
+    """Else several processes would wait for their gradients."""
+    name, model_args = STAGES[family]
+    config = dict(type='TimmPyramid', model_name=name, model_args=model_args, out_indices=[0, 1])
+    if adapter is not None:
+        config = dict(type='AdaptedBackbone', backbone=config, adapter=adapter)
+    model = MODELS.build(config)
+    model.init_weights()
+    sum(m.square().sum() for m in model(torch.randn(1, 3, 32, 32))).backward()
+    grads = [p.grad is not None for p in model.parameters() if p.requires_grad]
+    assert grads and all(grads)
+    twin = pickle.loads(pickle.dumps(model))
+    assert type(twin) is type(model) and twin.frozen_names() == model.frozen_names()
+
+
+def test_a_frozen_pyramid_keeps_its_statistics():
+    model = MODELS.build(dict(type='TimmPyramid', model_name='test_resnet', frozen=True)).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model(torch.randn(2, 3, 32, 32))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(init_cfg=dict(type='Pretrained', chekpoint='x')), 'init_cfg must be'),
+        (dict(init_cfg=dict(type='Xavier', layer='Linear')), 'init_cfg must be'),
+        (dict(with_cp='no'), "with_cp must be one of .*, got 'no'"),
+        (dict(model_name='pit_ti_224', with_cp=True), 'leave with_cp out'),
+        (dict(out_indices=[1, 0]), 'out_indices must ascend'),
+    ],
+)
+def test_bad_options_of_a_pyramid_are_refused(options, message):
+    options = dict(model_name='convnext_atto') | options
+    with pytest.raises(ValueError, match=f'^TimmPyramid: .*{message}'):
+        MODELS.build(dict(type='TimmPyramid', **options))
 
 
 def test_a_card_runs_nothing(file, tmp_path):
