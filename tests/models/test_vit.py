@@ -243,6 +243,10 @@ def test_cards_name_the_network_and_its_weights(file, tmp_path):
         ('vit_tiny_r_s16_p8_224', dict(embed_dim=24)),  # it runs its stem when it is made
         ('vit_small_patch16_rope_mixed_224', dict(embed_dim=12, num_heads=1, depth=3)),
         ('xcit_nano_12_p16_224', dict(embed_dim=8, depth=3, num_heads=1)),
+        (
+            'deit_tiny_distilled_patch16_224',
+            dict(embed_dim=8, depth=3, num_heads=1, global_pool='token'),
+        ),
     ],
 )
 def test_networks_of_other_kinds(name, options, tmp_path):

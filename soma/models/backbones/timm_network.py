@@ -83,8 +83,12 @@ def _create(model_name: str, options: Mapping, on_meta: bool) -> nn.Module:
 @cache
 def _any_size(model_name: str) -> Mapping:
     """The options of a network by which it takes images of any size."""
-    kind = type(_create(model_name, {}, on_meta=True))
-    known = inspect.signature(kind.__init__).parameters
+    known: set[str] = set()
+    for kind in type(_create(model_name, {}, on_meta=True)).__mro__:
+        options = inspect.signature(kind.__init__).parameters
+        known |= options.keys()
+        if all(option.kind != option.VAR_KEYWORD for option in options.values()):
+            break  # it passes no more on to its parent
     return {name: value for name, value in _ANY_SIZE.items() if name in known}
 
 
