@@ -101,6 +101,11 @@ def refuse_broken(name: str | os.PathLike) -> Iterator[None]:
         if 'CUDA' in str(error):  # no such device, or its memory is full
             raise
         reason = str(error).partition('\n')[0]
+        if 'TorchScript' in reason:
+            raise CheckpointError(
+                f'{name} is a TorchScript archive, which is code: save the state_dict() of the '
+                'module in it, or take timm/... weights (docs/user_guides/weights.md)'
+            ) from error
         raise CheckpointError(f'{name} is damaged or no checkpoint: {reason}') from error
 
 

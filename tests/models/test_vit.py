@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import re
 
 import pytest
@@ -24,6 +25,7 @@ from soma.models.build import use_plain_model
 from soma.utils.config import REPOSITORY, load_config
 
 SOMA = dict(type='SoMA', rank=2)
+FILE = dict(type='Pretrained', checkpoint='x.pth')
 ALL = {**FAMILIES, **STAGES}
 
 
@@ -105,9 +107,10 @@ def test_recomputed_blocks_have_the_same_gradients(file):
         assert grads[0] is not None and torch.allclose(*grads, rtol=1e-5), name
 
 
-def test_a_copy_is_its_own(file):
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_copy_is_its_own(duplicate, file):
     model = build(path=file, adapter=SOMA).eval()
-    twin, x = copy.deepcopy(model), torch.randn(1, 3, 32, 32)
+    twin, x = duplicate(model), torch.randn(1, 3, 32, 32)
     with torch.no_grad():
         expected = model(x)
         assert type(twin) is type(model) and isinstance(twin, TimmVisionTransformer)
@@ -186,6 +189,10 @@ def test_files_that_do_not_fit_are_refused(family, change, message, tmp_path):
         (dict(adapter=SOMA, frozen_parameters='x'), 'leave frozen_parameters out'),
         (dict(base_dtype='float16'), "base_dtype must be one of .*, got 'float16'"),
         (dict(init_cfg=dict(type='Pretrained')), 'init_cfg must be'),
+        (dict(model_name='qwen3_vit_88m', init_cfg=FILE), 'has no list of blocks'),
+        (dict(model_args=dict(norm_layer='foo')), r"vit_small_patch16_dinov3 with .*: .*'foo'"),
+        (dict(model_args=dict(depth='3')), "depth must be up to 1000, and whole, got '3'"),
+        (dict(model_name='convit_tiny', with_cp=True), 'leave with_cp out'),
     ],
 )
 def test_bad_options_are_refused(options, message):
@@ -221,6 +228,13 @@ def test_cards_name_the_network_and_its_weights(file, tmp_path):
         for actual, expected in zip(maps, model(x), strict=True):
             torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
         export_backbone(adapter, tmp_path / 'dinov2.pth', 'dinov2', file)
+    merged = tmp_path / 'merged.pth'
+    merge_files(file, adapter, merged)
+    assert export_backbone(merged, tmp_path / 'again.pth', 'timm') == count
+    write_checkpoint({f'backbone.{n}': v for n, v in read_state_dict(merged).items()}, other)
+    for weights in (merged, other):  # the other has no card
+        with pytest.raises(CheckpointError, match='another backbone than DINOv2'):
+            export_backbone(weights, tmp_path / 'dinov2.pth', 'dinov2')
 
 
 def test_a_card_runs_nothing(file, tmp_path):

@@ -8,7 +8,7 @@ import torch
 
 from ...io.checkpoint_files import write_checkpoint
 from ...io.files import CheckpointError, check_output
-from ...models.backbones.dinov2_names import timm_names
+from ...models.backbones.dinov2_names import REQUIRED, timm_names
 from ..complete import complete
 from ..open import open_checkpoint
 
@@ -43,14 +43,16 @@ def export_backbone(
     checkpoint = open_checkpoint(adapter)
     checkpoint.check_folds(f'exported to {names}')
     checkpoint = complete(checkpoint, base, force, config)
-    prefix, base = checkpoint.card.prefix, checkpoint.card.base
+    prefix, base = checkpoint.card.prefix, checkpoint.card.known_base
     is_timm = base is not None and base.timm_options is not None
     weights = {
         name.removeprefix(prefix): value
         for name, value in checkpoint.plain().items()
         if name.startswith(prefix)
     }
-    if ('cls_token' not in weights and not is_timm) or (is_timm and names != 'timm'):
+    needed = ('cls_token',) if names == 'timm' else (*REQUIRED, 'blocks.0.ls1.gamma')
+    fits = names == 'timm' if is_timm else weights.keys() >= {*needed}
+    if not fits:
         raise CheckpointError(f'{adapter} has another backbone than DINOv2: {sorted(weights)[:3]}')
     if names == 'timm' and not is_timm:
         weights = timm_names(weights)

@@ -10,7 +10,6 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...adapters.base import Adapter
 from ...adapters.inject import adapter_names, adapter_state, inject_adapter
@@ -19,6 +18,7 @@ from ...adapters.layer_config import PLAIN
 from ...adapters.split import split_layers, split_together
 from ...io.checkpoint_files import CheckpointError, pretrained_file
 from ...io.public import find_weights
+from .timm_network import freeze_statistics, join
 
 if find_spec('mmcv') is not None:
     from mmcv.cnn import Conv2d, Linear  # PyTorch's, but for empty inputs
@@ -65,8 +65,7 @@ def adapted_backbone(backbone: Mapping, adapter: Mapping, split_cache: bool = Tr
             'of its own, backbone=dict(type="DINOv2", adapter=dict(...))'
         )
     inject_adapter(model, adapter, split=False)
-    about = {'__module__': plain.__module__}
-    model.__class__ = type(f'Adapted{plain.__name__}', (_Adapted, plain), about)
+    model.__class__ = join(f'Adapted{plain.__name__}', _Adapted, *getattr(plain, 'joined', [plain]))
     model.split_cache = split_cache
     model.train()  # backbones freeze their first stages in it
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
@@ -75,6 +74,8 @@ def adapted_backbone(backbone: Mapping, adapter: Mapping, split_cache: bool = Tr
             f'AdaptedBackbone: {plain.__name__} freezes what is adapted: {wrong[:3]} '
             f'({len(wrong)}); lower its frozen_stages or leave these layers out of the targets'
         )
+    for name in model.frozen_names():
+        model.get_parameter(name).requires_grad_(False)
     return model
 
 
@@ -141,11 +142,10 @@ class _Adapted:
     def train(self, mode: bool = True) -> nn.Module:
         """Set the mode; batch normalisation stays in eval mode, since it is frozen."""
         super().train(mode)
-        for module in self.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
+        freeze_statistics(self)
         return self
 
     def frozen_names(self) -> set[str]:
-        """Names of the parameters that must stay frozen: all but the adapter's."""
-        return {name for name, _ in self.named_parameters()} - adapter_names(self)
+        """Names of the parameters that must stay frozen: all but what of the adapter is used."""
+        unused = self.unused_names() if hasattr(self, 'unused_names') else set()
+        return {name for name, _ in self.named_parameters()} - (adapter_names(self) - unused)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
@@ -12,8 +12,10 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
+from ...adapters.base import is_count
 from ...adapters.pretrained import is_block_matrix
 
 # What a backbone has no use for; with '' a network keeps all tokens and no pooling of its own.
@@ -29,7 +31,7 @@ _REFUSED = {
 _DEEPEST = 1000
 _ANY_SIZE = {'dynamic_img_size': True, 'strict_img_size': False}
 # Where timm's networks keep what the maps do not depend on.
-HEADS = ('norm', 'fc_norm', 'head', 'neck', 'attn_pool')
+HEADS = ('norm', 'fc_norm', 'head', 'neck', 'attn_pool', 'blocks_token_only', 'cls_attn_blocks')
 
 
 def create_network(
@@ -56,25 +58,37 @@ def create_network(
     options = {**NO_HEAD, **(options or {})}
     if refused := sorted(options.keys() & _REFUSED):
         raise ValueError(f'{refused[0]} is no option here: weights come by init_cfg')
-    if not options.get('depth', 1) <= _DEEPEST:
-        raise ValueError(f'depth must be up to {_DEEPEST}, got {options["depth"]!r}')
+    if not is_count(depth := options.get('depth', 1)) or depth > _DEEPEST:
+        raise ValueError(f'depth must be up to {_DEEPEST}, and whole, got {depth!r}')
     try:
         options = {**_any_size(model_name), **options}
-        with parameters_on_meta(on_meta):
-            network = timm.create_model(model_name, **options)
-    except (AssertionError, TypeError, ValueError) as error:
-        raise ValueError(f'{model_name} with {options}: {error}') from error
+        network = _create(model_name, options, on_meta)
+    except Exception as error:  # wrong options can raise anything
+        raise ValueError(f'{model_name} with {options}: {error!r}') from error
     if not hasattr(network, 'forward_intermediates'):
         raise ValueError(f'{model_name} has no forward_intermediates: it returns no maps')
     return network
 
 
+def _create(model_name: str, options: Mapping, on_meta: bool) -> nn.Module:
+    try:
+        with parameters_on_meta(on_meta):
+            return timm.create_model(model_name, **options)
+    except RuntimeError:
+        if not on_meta:
+            raise
+        return timm.create_model(model_name, **options)  # it computes with its parameters
+
+
 @cache
 def _any_size(model_name: str) -> Mapping:
     """The options of a network by which it takes images of any size."""
-    with parameters_on_meta():
-        kind = type(timm.create_model(model_name))
-    known = inspect.signature(kind.__init__).parameters
+    known: set[str] = set()
+    for kind in type(_create(model_name, {}, on_meta=True)).__mro__:
+        options = inspect.signature(kind.__init__).parameters
+        known |= options.keys()
+        if all(option.kind != option.VAR_KEYWORD for option in options.values()):
+            break  # it passes no more on to its parent
     return {name: value for name, value in _ANY_SIZE.items() if name in known}
 
 
@@ -100,7 +114,7 @@ def parameters_on_meta(active: bool = True) -> Iterator[None]:
         hook.remove()
 
 
-def become(module: nn.Module, network: nn.Module) -> None:
+def become(module: nn.Module, network: nn.Module, with_cp: bool = False) -> None:
     """Turn a module into a network that has the methods of the module's class first.
 
     So parameters keep the names that they have in the network, and all that timm's code does with
@@ -109,14 +123,35 @@ def become(module: nn.Module, network: nn.Module) -> None:
     Args:
         module: An empty one, changed in place.
         network: What it becomes.
+        with_cp: Whether it computes its blocks anew in the backward pass.
+
+    Raises:
+        ValueError: If it cannot do that.
     """
+    if with_cp:
+        try:
+            network.set_grad_checkpointing()
+        except AssertionError as error:
+            name = type(network).__name__
+            raise ValueError(f'{name} cannot recompute its blocks: leave with_cp out') from error
     module.__dict__ = network.__dict__
-    module.__class__ = _joined(type(module), type(network))
+    module.__class__ = join(type(module).__name__, type(module), type(network))
 
 
 @cache
-def _joined(first: type, second: type) -> type:
-    return type(first.__name__, (first, second), {'__module__': first.__module__})
+def join(name: str, *kinds: type) -> type:
+    """Make a class of several; its objects can be copied and pickled, though no module has it."""
+
+    def reduce(module: nn.Module, _: int) -> tuple:
+        return _empty, (name, *kinds), module.__dict__
+
+    about = {'__module__': kinds[0].__module__, '__reduce_ex__': reduce, 'joined': kinds}
+    return type(name, kinds, about)
+
+
+def _empty(name: str, *kinds: type) -> nn.Module:
+    kind = join(name, *kinds)
+    return kind.__new__(kind)
 
 
 def give_memory(model: nn.Module, dtype: torch.dtype) -> None:
@@ -149,13 +184,19 @@ def _with_memory(name: str, value: Tensor, dtype: torch.dtype) -> Tensor:
     return memory
 
 
-def enlarge(image: Tensor, multiples: Sequence[int]) -> Tensor:
-    """Enlarge an image ``(n, 3, H, W)`` to the next multiples of height and width.
+def freeze_statistics(model: nn.Module) -> None:
+    """Put batch normalisation into eval mode, in which it computes with what it has."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+
+
+def enlarge(image: Tensor, multiple: int) -> Tensor:
+    """Enlarge an image ``(n, 3, H, W)`` to the next multiples in height and width.
 
     Padding it would shift the maps against it.
     """
-    sides = zip(image.shape[2:], multiples, strict=True)
-    size = tuple(-(-side // multiple) * multiple for side, multiple in sides)
+    size = tuple(-(-side // multiple) * multiple for side in image.shape[2:])
     if image.shape[2:] == size:
         return image
     return F.interpolate(image, size=size, mode='bilinear', align_corners=False)

@@ -8,14 +8,23 @@ from collections.abc import Mapping, Sequence
 import torch
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...adapters.base import is_count
 from ...adapters.inject import adapter_state
 from ...io.checkpoint_files import load_strictly, pretrained_file, pretrained_prefix
 from ...io.public import find_weights
-from .timm_network import HEADS, become, create_network, enlarge, give_memory, plain
+from .timm_network import (
+    HEADS,
+    become,
+    create_network,
+    enlarge,
+    freeze_statistics,
+    give_memory,
+    plain,
+)
 from .timm_weights import read_timm_file
+from .vit_options import check_choice, check_pretrained
 
 
 @MODELS.register_module()
@@ -47,10 +56,14 @@ class TimmPyramid(BaseModule):
         model_args: Mapping | None = None,
         init_cfg: Mapping | None = None,
     ) -> None:
-        super().__init__(init_cfg)
-        init_cfg, model_args = self.init_cfg, dict(model_args or {})
+        super().__init__()
+        model_args = dict(model_args or {})
         try:
-            network = create_network(model_name, model_args, on_meta=bool(init_cfg))
+            check_choice('with_cp', with_cp, (True, False))
+            check_choice('frozen', frozen, (True, False))
+            if init_cfg is not None:
+                check_pretrained(init_cfg)
+            network = create_network(model_name, model_args, on_meta=init_cfg is not None)
             stages = len(network.feature_info)
             out_indices = range(stages) if out_indices is None else out_indices
             known = isinstance(out_indices, Sequence) and all(is_count(i, 0) for i in out_indices)
@@ -58,12 +71,10 @@ class TimmPyramid(BaseModule):
                 raise ValueError(f'out_indices must ascend, got {out_indices!r}')
             if out_indices[-1] >= stages:
                 raise ValueError(f'out_indices must be below {stages}, got {out_indices!r}')
+            become(self, network, with_cp)
         except ValueError as error:
             raise ValueError(f'TimmPyramid: {error}') from error
-        if with_cp:
-            network.set_grad_checkpointing()
-        become(self, network)
-        self.init_cfg, self._is_init = init_cfg, False
+        self.init_cfg, self._is_init = init_cfg and dict(init_cfg), False
         self.arch, self.timm_options = model_name, model_args
         self.out_indices, self.frozen = tuple(out_indices), frozen
         self.stride = max(info['reduction'] for info in self.feature_info)
@@ -97,8 +108,24 @@ class TimmPyramid(BaseModule):
 
     def frozen_names(self) -> set[str]:
         """Names of the parameters that must stay frozen: all, or those that no map depends on."""
-        names = {name for name, _ in self.named_parameters()}
-        return {name for name in names if self.frozen or name.partition('.')[0] in HEADS}
+        return {n for n, _ in self.named_parameters()} if self.frozen else self.unused_names()
+
+    def unused_names(self) -> set[str]:
+        """Names of the parameters that no map depends on: of the head, and of later stages."""
+        names = [name for name, _ in self.named_parameters()]
+        unused = {name for name in names if name.partition('.')[0] in HEADS}
+        if (last := self.out_indices[-1]) == len(self.feature_info) - 1:
+            return unused
+        stage = f'{self.feature_info[last]["module"]}.'
+        ends = [index for index, name in enumerate(names, 1) if name.startswith(stage)]
+        return unused.union(names[ends[-1] :] if ends else ())
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """Set the mode; batch normalisation stays in eval mode if all is frozen."""
+        super().train(mode)
+        if self.frozen:
+            freeze_statistics(self)
+        return self
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Compute the maps of the stages.
@@ -110,8 +137,8 @@ class TimmPyramid(BaseModule):
         Returns:
             One map for each of ``out_indices``, of shape ``(n, dim, H / stride, W / stride)``.
         """
-        image = enlarge(image, [self.stride] * 2)
+        image = enlarge(image, self.stride)
         maps = self.forward_intermediates(
-            image, indices=list(self.out_indices), intermediates_only=True
+            image, indices=list(self.out_indices), stop_early=True, intermediates_only=True
         )
         return tuple(features.contiguous() for features in maps)

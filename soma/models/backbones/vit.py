@@ -95,6 +95,8 @@ class TimmVisionTransformer(nn.Module):
                     f'{model_name} has stages of several resolutions: put it into '
                     "backbone=dict(type='AdaptedBackbone', backbone=dict(type='TimmPyramid', ...))"
                 )
+            if not hasattr(network, 'blocks'):
+                raise ValueError(f'{model_name} has no list of blocks, as vision transformers have')
             self._adopt(network, options)
         except ValueError as error:
             raise ValueError(f'TimmVisionTransformer: {error}') from error
@@ -108,9 +110,8 @@ class TimmVisionTransformer(nn.Module):
         """
         options.check(len(network.blocks))
         frozen_parameters = options.match_frozen([name for name, _ in network.named_parameters()])
-        if options.with_cp:
-            network.set_grad_checkpointing()
-        become(self, network)
+        become(self, network, options.with_cp)
+        self.stride = self.feature_info[0]['reduction']
         self.out_indices, self.pyramid = tuple(options.out_indices), tuple(options.pyramid)
         self.frozen_blocks, self.with_cp = options.frozen_blocks, options.with_cp
         self.frozen_parameters, self.base_dtype = frozen_parameters, options.base_dtype
@@ -169,9 +170,9 @@ class TimmVisionTransformer(nn.Module):
     def describe(self) -> dict:
         """What a file of pretrained weights must be made for, as plain data for its card."""
         about = {'arch': self.arch, 'timm_options': plain(self.timm_options)}
-        if getattr(self, 'pos_embed', None) is not None:  # positions are of a grid
+        if isinstance(getattr(self, 'pos_embed', None), Tensor):  # positions are of a grid
             about['img_size'] = list(self.patch_embed.img_size)
-            about['patch_size'], _ = self.patch_embed.patch_size
+            about['patch_size'] = self.stride
         return {**about, 'dtype': self.base_dtype}
 
     def frozen_names(self) -> set[str]:
@@ -213,7 +214,7 @@ class TimmVisionTransformer(nn.Module):
             return tuple(features.float() for features in self._maps(image))
 
     def _maps(self, image: Tensor) -> tuple[Tensor, ...]:
-        image = enlarge(image, self.patch_embed.patch_size)
+        image = enlarge(image, self.stride)
         maps = self.forward_intermediates(
             image, indices=list(self.out_indices), stop_early=True, intermediates_only=True
         )

@@ -45,7 +45,7 @@ class ViTOptions:
             check_choice(name, getattr(self, name), choices)
         self._check_outputs(depth)
         if self.init_cfg is not None:
-            _check_pretrained(self.init_cfg)
+            check_pretrained(self.init_cfg)
         if self.adapter is None:
             return
         if not isinstance(self.adapter, Mapping):
@@ -103,7 +103,7 @@ def check_choice(name: str, value: object, choices: Sequence) -> None:
         raise ValueError(f'{name} must be one of {tuple(choices)}, got {value!r}')
 
 
-def _check_pretrained(init_cfg: object) -> None:
+def check_pretrained(init_cfg: object) -> None:
     """Check the ``init_cfg`` of a backbone that loads pretrained weights from a file."""
     known = {'type', 'checkpoint', 'prefix'}
     if not isinstance(init_cfg, Mapping) or not {'type', 'checkpoint'} <= init_cfg.keys() <= known:
