@@ -148,7 +148,7 @@ def test_fingerprint_follows_what_matters(script, repository):
     assert script.fingerprint(repository, (3, 12)) != before
     assert changed('requirements.txt', 'ftfy', 'ftfy>=6')
     assert changed('constraints.txt', 'ftfy==6', 'ftfy==7')
-    assert changed('pyproject.toml', '"timm>=1.0.20"', '"timm>=1.1"')
+    assert changed('pyproject.toml', '"timm>=1.0.26"', '"timm>=1.1"')
     assert not changed('pyproject.toml', 'line-length = 100', 'line-length = 99')
 
 
