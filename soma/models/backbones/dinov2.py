@@ -89,29 +89,14 @@ class DINOv2(TimmVisionTransformer):
             is made for. Images of another size get it resized.
         patch_size: Side of a patch in pixels.
         registers: Number of register tokens (arXiv 2309.16588), 4 in the ``_reg4_`` files.
-        out_indices: Blocks whose outputs are returned; by default the ones after a third, half,
-            two thirds and all of the depth.
-        pyramid: Factor by which each returned map is resized.
-        frozen_blocks: The number of first blocks that are frozen whole; with one or more, the
-            embeddings are frozen too.
-        adapter: Adapter config, ``dict(type='SoMA', rank=16, start_block=8)``. Then all but the
-            adapter is frozen. ``start_block`` defaults to ``frozen_blocks``.
-        with_cp: Recompute the blocks in the backward pass, to save memory.
+        out_indices: As for :class:`~.vit.TimmVisionTransformer`, like all that is not told of here.
         attn_impl: ``'sdpa'`` (PyTorch) or ``'xformers'``.
-        base_dtype: ``'bfloat16'`` stores the frozen matrices of the blocks so, in half the memory,
-            and computes in bfloat16, with or without mixed precision. Adapters are split from the
-            weights as they are in the file, and train in float32; the maps are float32.
         pos_embed_interp: How the position embedding is resized, from the file to ``img_size`` and
             from there to the image: ``'exact'``, or ``'dinov2'`` as DINOv2's own code does
             (:func:`~.dinov2_weights.resize_pos_embed`). That code always starts from the file's
             37 x 37 patches: to do the same, let ``img_size`` be 37 patches.
-        init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
-            the backbone's keys. The file is a converted one or a public DINOv2 file, perhaps by
-            its name, such as ``dinov2_vitl14``.
-        split_cache: Keep the split in a file beside that of ``init_cfg``, such as
-            ``<file>.split-r16-minor.safetensors``, so that only the first start computes it.
-        frozen_parameters: Regular expression, or several, that fully match the names of further
-            parameters to freeze, such as ``pos_embed``; without an adapter.
+        init_cfg: As there; the file is a converted one or a public DINOv2 file, perhaps by its
+            name, such as ``dinov2_vitl14``.
 
     Raises:
         ValueError: If an option is unknown or out of range.
@@ -136,9 +121,8 @@ class DINOv2(TimmVisionTransformer):
         frozen_parameters: str | Sequence[str] = (),
     ) -> None:
         nn.Module.__init__(self)
-        options = ViTOptions(out_indices, pyramid, frozen_blocks, adapter, with_cp, base_dtype)
-        options.init_cfg, options.split_cache = init_cfg, split_cache
-        options.frozen_parameters = frozen_parameters
+        options = (out_indices, pyramid, frozen_blocks, adapter, with_cp, base_dtype, init_cfg)
+        options = ViTOptions(*options, split_cache, frozen_parameters)
         try:
             vit_options = _vit_options(arch)
             check_choice('attn_impl', attn_impl, ('sdpa', 'xformers'))

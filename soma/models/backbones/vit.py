@@ -82,9 +82,8 @@ class TimmVisionTransformer(nn.Module):
         model_args: Mapping | None = None,
     ) -> None:
         super().__init__()
-        options = ViTOptions(out_indices, pyramid, frozen_blocks, adapter, with_cp, base_dtype)
-        options.init_cfg, options.split_cache = init_cfg, split_cache
-        options.frozen_parameters = frozen_parameters
+        options = (out_indices, pyramid, frozen_blocks, adapter, with_cp, base_dtype, init_cfg)
+        options = ViTOptions(*options, split_cache, frozen_parameters)
         sizes = {'img_size': img_size, 'patch_size': patch_size}
         sizes = {name: value for name, value in sizes.items() if value is not None}
         timm_options = {**(model_args or {}), **sizes}
