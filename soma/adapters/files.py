@@ -15,6 +15,7 @@ from ..io.hub import find_adapter
 from .base import Adapter, rename
 from .card import check_tensors, read_card
 from .describe import adapter_card, base_card, check_adapter
+from .from_data import waiting_layers
 from .inject import inject_adapter
 from .lending import named_layers
 from .pretrained import check_base, without_base
@@ -35,11 +36,16 @@ def save_adapter(
         card: Plain data to add to the card.
 
     Raises:
-        ValueError: If the model has no adapter.
+        ValueError: If the model has no adapter, or one that has no start yet.
     """
     model_card = adapter_card(model)
     if model_card.method is None:
         raise ValueError(f'{type(model).__name__} has no adapter to save')
+    if waiting := waiting_layers(model):
+        raise ValueError(
+            f'{len(waiting)} layers, such as {next(iter(waiting))}, wait for a start from data: '
+            'there is nothing to save (soma.adapters.start_from_data)'
+        )
     model_card = replace(model_card, base=base_card(model, prefix))
     meta = {'soma': {**model_card.to_dict(), **(card or {})}}
     write_checkpoint({'state_dict': without_base(model, prefix), 'meta': meta}, path)

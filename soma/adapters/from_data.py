@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,8 @@ from .layer import RUNNING
 from .low_rank import LowRankLayer
 from .split import split_layers
 from .svd import Components
+
+logger = logging.getLogger(__name__)
 
 
 class FromDataLayer(LowRankLayer):
@@ -142,6 +145,14 @@ def start_from_data(model: nn.Module, batches: Iterable | Callable[[], Any]) -> 
                 f'adapter: the inputs of layer {name!r} are all zero, or not finite: it cannot '
                 'start from them'
             )
+    few = [n for n, count in inputs.counts.items() if count < len(inputs.sums[n])]
+    if few:
+        count, width = inputs.counts[few[0]], len(inputs.sums[few[0]])
+        logger.warning(
+            '%d of %d layers start from fewer inputs than these are wide (%s: %d of %d): their '
+            'directions are known in part only; give more batches',
+            *(len(few), len(layers), few[0], count, width),
+        )
     try:
         for name, layer in layers.items():
             layer.covariance = inputs.sums.pop(name).div_(inputs.counts[name])

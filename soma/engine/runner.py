@@ -30,7 +30,7 @@ from ..checkpoints.heads import choose_heads
 from ..checkpoints.open import open_for_training
 from ..io.checkpoint_files import load_strictly
 from ..io.files import CheckpointError, InputError, atomic_path, check_folder
-from ..models.build import base_prefix, plain_model
+from ..models.build import base_prefix, check_widths, plain_model
 from ..ops.install import install_attention
 from ..utils.config_errors import naming_keys
 from ..utils.machine import within_cores
@@ -147,7 +147,8 @@ class SomaRunner(Runner):
         return Runner.build_dataloader(within_cores(dataloader), *args, **kwargs)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Wrap the model for several processes, on CPU without a device."""
+        """Check a model, and wrap it for several processes, on CPU without a device."""
+        check_widths(model, self.cfg.model)
         if self.distributed and not torch.cuda.is_available():
             if self.cfg.get('sync_bn') is not None:  # PyTorch has it for GPUs only
                 self.logger.warning('sync_bn needs GPUs: each process normalises its own images')

@@ -110,6 +110,34 @@ def build_backbone(path: str | os.PathLike) -> tuple[nn.Module, LeftOut]:
     return nn.ModuleDict({'backbone': backbone}), left_out
 
 
+def check_widths(model: nn.Module, config: Mapping) -> None:
+    """Check that the first part behind a backbone of timm takes maps of its widths.
+
+    Args:
+        model: With a ``backbone`` that tells the ``widths`` of its maps; others pass.
+        config: Its config.
+
+    Raises:
+        InputError: If neck or head takes others; the message names the key.
+    """
+    widths = getattr(getattr(model, 'backbone', None), 'widths', None)
+    part = next((name for name in ('neck', 'decode_head') if config.get(name)), None)
+    if widths is None or not isinstance(config.get(part), Mapping):
+        return
+    given, index = (config[part].get(name) for name in ('in_channels', 'in_index'))
+    if isinstance(given, list | tuple):
+        index, given = range(len(widths)) if index is None else index, list(given)
+        expected = [widths[i] for i in index if i < len(widths)]
+    else:
+        index = -1 if index is None else index
+        expected = widths[index] if index in range(-1, len(widths)) else None
+    if None not in (given, expected) and given != expected:
+        raise InputError(
+            f'model.{part}.in_channels must be {expected}, as wide as the maps of the backbone '
+            f'{model.backbone.arch}, got {given}'
+        )
+
+
 def plain_model(model: nn.Module) -> nn.Module:
     """The model itself, without wrappers for several processes or test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):

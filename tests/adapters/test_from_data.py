@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from soma.adapters import AdapterLayer, inject_adapter, split_layers, start_from_data
+from soma.adapters import (
+    AdapterLayer,
+    inject_adapter,
+    save_adapter,
+    split_layers,
+    start_from_data,
+)
 from soma.io.files import InputError
 
 CONFIG = dict(type='CorDA', rank=2, targets='[01]')
@@ -131,3 +137,16 @@ def test_inputs_that_no_layer_can_start_from(model, batch, message):
         start_from_data(model, [batch])
     layers = [m for m in model.modules() if isinstance(m, AdapterLayer)]
     assert layers and not any(layer.is_started for layer in layers)
+
+
+def test_few_inputs_are_told_of_and_nothing_is_saved_before_the_start(caplog, tmp_path):
+    net = Net()
+    inject_adapter(net, dict(CONFIG, targets='1'), split=False)
+    with pytest.raises(
+        ValueError, match=r'1 layers, such as 1, wait for a start'
+    ):
+        save_adapter(net, tmp_path / 'a.safetensors')
+    with caplog.at_level('WARNING'):
+        start_from_data(net, [torch.randn(1, 2, 4, 4)])  # four places after the convolution
+    assert '1 of 1 layers start from fewer inputs than these are wide (1: 4 of 6)' in caplog.text
+    save_adapter(net, tmp_path / 'a.safetensors')

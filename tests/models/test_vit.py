@@ -18,10 +18,10 @@ from soma.adapters import adapter_names, load_adapter, save_adapter
 from soma.checkpoints import export_backbone, load_plain, merge_files, open_checkpoint
 from soma.checkpoints.model_use import use_of
 from soma.io.checkpoint_files import read_checkpoint, read_state_dict, write_checkpoint
-from soma.io.files import CheckpointError
+from soma.io.files import CheckpointError, InputError
 from soma.models import TimmVisionTransformer
 from soma.models.backbones.timm_network import create_network
-from soma.models.build import use_plain_model
+from soma.models.build import check_widths, use_plain_model
 from soma.utils.config import REPOSITORY, load_config
 
 SOMA = dict(type='SoMA', rank=2)
@@ -164,8 +164,28 @@ def without(*names):
         ('DINOv3', without('blocks.1.mlp.fc1.bias'), 'missing: blocks.1.mlp.fc1.bias'),
         ('DINOv3', lambda s: {**s, 'adapter.weight': s['norm.weight'] + 1}, 'use: adapter.weight'),
         ('DINOv3', lambda s: {**s, 'cls_token': torch.zeros(1, 1, 8)}, r'cls_token is \[1, 1, 8\]'),
-        ('DINOv3', lambda s: dinov3(make('DINOv3 qkvb').state_dict()), 'qkv.bias.* _qkvb|_qkvb'),
+        (
+            'DINOv3',
+            lambda s: dinov3(make('DINOv3 qkvb').state_dict()),
+            'qkv.bias.*dinov3_qkvb: take that',
+        ),
+        ('DINOv3', lambda s: make('DINOv3 qkvb').state_dict(), 'take that'),
+        (
+            'DINOv3 qkvb',
+            lambda s: make('DINOv3').state_dict(),
+            r'kvb from .*_dinov3: take',
+        ),
+        (
+            'DINOv2',
+            lambda s: make('DINOv2 registers').state_dict(),
+            'reg4|reg_token',
+        ),
         ('SAM', lambda s: {**sam(s), 'image_encoder.x': torch.ones(1)}, 'of no known use: .*x'),
+        (
+            'SAM',
+            lambda s: {**s, 'pos_embed': torch.zeros(1, 8, 8, 16)},
+            r'pos_embed is \[1, 8, 8, 16\] .* leave img_size and patch_size out',
+        ),
         ('DINOv3', lambda s: {'reg_token': s['reg_token']}, 'missing: .* there are reg_token'),
         ('DINOv3', lambda s: {**s, 'cls_token': s['cls_token'] * torch.nan}, 'NaN or infinity'),
     ],
@@ -315,3 +335,20 @@ def test_the_page_of_a_model_makes_its_network(file, tmp_path):
     scope = {'timm': timm}
     exec(code[1], scope)
     scope['backbone'].load_state_dict(make('DINOv3').state_dict())
+
+
+def test_a_head_of_another_width_is_told_of(tiny_config, build_runner):
+    name, model_args = FAMILIES['DINOv3']
+    backbone = dict(type='TimmVisionTransformer', model_name=name, model_args=model_args)
+    tiny_config.model.backbone = dict(backbone, out_indices=[0, 2], pyramid=[1, 1])
+    tiny_config.model.decode_head.update(in_index=1, in_channels=24)
+    message = r'model.decode_head.in_channels must be 16, .*vit_small_patch16_dinov3, got 24'
+    with pytest.raises(InputError, match=message):
+        build_runner(tiny_config)
+    model = torch.nn.ModuleDict({'backbone': build()})
+    fits, wrong = dict(in_channels=(16, 16)), dict(in_channels=[16, 24], in_index=[0, 1])
+    check_widths(model, dict(neck=fits, decode_head=wrong))
+    check_widths(torch.nn.ModuleDict(), dict(neck=wrong))
+    for part in ('neck', 'decode_head'):
+        with pytest.raises(InputError, match=rf'{part}.in_channels must be \[16, 16\], .*24\]'):
+            check_widths(model, {part: wrong})

@@ -106,6 +106,11 @@ class TimmPyramid(BaseModule):
         """What a file of pretrained weights must be made for, as plain data for its card."""
         return {'arch': self.arch, 'timm_options': plain(self.timm_options)}
 
+    @property
+    def widths(self) -> list[int]:
+        """Number of channels of each map."""
+        return [self.feature_info[index]['num_chs'] for index in self.out_indices]
+
     def frozen_names(self) -> set[str]:
         """Names of the parameters that must stay frozen: all, or those that no map depends on."""
         return {n for n, _ in self.named_parameters()} if self.frozen else self.unused_names()

@@ -6,10 +6,11 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -112,14 +113,15 @@ def convert_timm(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, T
     for name in shapes.keys() - weights.keys():  # pretraining without it has no norm at the end
         if re.fullmatch(r'(head\.)?(fc_)?norm\.(weight|bias)', name):
             weights[name] = torch.full(shapes[name], float(name.endswith('weight')))
+    _check_shapes(shapes, weights)
     if missing := sorted(shapes.keys() - weights.keys()):
-        raise ValueError(f'missing: {some_of(missing)}; there are {some_of([*state])}')
-    if wrong := [n for n, shape in shapes.items() if weights[n].shape != shape]:
-        name = wrong[0]
-        sizes = f'{[*weights[name].shape]} there and {[*shapes[name]]} in the model'
-        raise ValueError(f'{name} is {sizes} ({len(wrong)} such)')
-    _check_left_over(state, {name: weights[name] for name in shapes})
-    return {name: weights[name] for name in shapes}
+        more = sorted(state.keys() - shapes.keys()) or [*state]
+        raise ValueError(
+            f'missing: {some_of(missing)}{_twin(network, missing)}; there are {some_of(more)}'
+        )
+    weights = {name: weights[name] for name in shapes}
+    _check_left_over(state, weights, network)
+    return weights
 
 
 def _filter(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
@@ -137,10 +139,25 @@ def _filter(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor
         with redirect_stdout(StringIO()):  # it prints for each layer without a bias
             return convert(dict(state), network, **options)
     except (AttributeError, KeyError, IndexError, RuntimeError) as error:
-        raise ValueError(f"timm's filter of {kind.__name__} fails: {error!r}") from error
+        raise ValueError(
+            f'is it of another model, such as with other tokens (reg4)? timm says {error!r}'
+        ) from error
 
 
-def _check_left_over(state: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+def _check_shapes(shapes: Mapping[str, torch.Size], weights: Mapping[str, Tensor]) -> None:
+    """Raise a ``ValueError`` if a tensor has another shape than the network's."""
+    both = [name for name in shapes if name in weights]
+    if wrong := [name for name in both if weights[name].shape != shapes[name]]:
+        name = wrong[0]
+        sizes = f'{[*weights[name].shape]} there and {[*shapes[name]]} in the model'
+        is_place = all('pos' in name or 'patch_embed' in name for name in wrong)
+        hint = ': leave img_size and patch_size out, timm cannot resize it' if is_place else ''
+        raise ValueError(f'{name} is {sizes} ({len(wrong)} such){hint}')
+
+
+def _check_left_over(
+    state: Mapping[str, Tensor], weights: Mapping[str, Tensor], network: nn.Module
+) -> None:
     """Raise a ``ValueError`` if a tensor is not used, and nothing says that it need not be."""
     used = {_memory(value): value for value in weights.values()}
     left = {name for name, value in state.items() if _memory(value) not in used}
@@ -159,8 +176,15 @@ def _check_left_over(state: Mapping[str, Tensor], weights: Mapping[str, Tensor])
         elif used[_memory(bias)].shape != bias.shape and f'{name}_mask' not in state:
             over += [name] if bias.chunk(3)[1].any() else []  # q and v have biases, k has none
     if over:
-        hint = ' (timm has twins with such biases: ..._qkvb)' if _BIAS.fullmatch(over[0]) else ''
-        raise ValueError(f'of no known use: {some_of(sorted(over))}{hint}')
+        raise ValueError(f'of no known use: {some_of(sorted(over))}{_twin(network, over)}')
+
+
+def _twin(network: nn.Module, names: Sequence[str]) -> str:
+    """A hint at timm's model that differs in having these biases of q, k and v, or not."""
+    name = _name(network)
+    twin = name.removesuffix('_qkvb') if name.endswith('_qkvb') else f'{name}_qkvb'
+    is_bias = all(re.fullmatch(r'(.+\.)?attn\.(q_|v_|qkv\.)bias', name) for name in names)
+    return f' (they tell {name} from {twin}: take that)' if is_bias and timm.is_model(twin) else ''
 
 
 def _memory(tensor: Tensor) -> int:

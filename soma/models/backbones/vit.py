@@ -174,6 +174,11 @@ class TimmVisionTransformer(nn.Module):
             about['patch_size'] = self.stride
         return {**about, 'dtype': self.base_dtype}
 
+    @property
+    def widths(self) -> list[int]:
+        """Number of channels of each map."""
+        return [self.feature_info[index]['num_chs'] for index in self.out_indices]
+
     def frozen_names(self) -> set[str]:
         """Names of the parameters that must stay frozen.
 
