@@ -142,9 +142,7 @@ def test_inputs_that_no_layer_can_start_from(model, batch, message):
 def test_few_inputs_are_told_of_and_nothing_is_saved_before_the_start(caplog, tmp_path):
     net = Net()
     inject_adapter(net, dict(CONFIG, targets='1'), split=False)
-    with pytest.raises(
-        ValueError, match=r'1 layers, such as 1, wait for a start'
-    ):
+    with pytest.raises(ValueError, match=r'1 layers, such as 1, wait for a start'):
         save_adapter(net, tmp_path / 'a.safetensors')
     with caplog.at_level('WARNING'):
         start_from_data(net, [torch.randn(1, 2, 4, 4)])  # four places after the convolution
