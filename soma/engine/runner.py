@@ -148,7 +148,7 @@ class SomaRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Check a model, and wrap it for several processes, on CPU without a device."""
-        check_widths(model, self.cfg.model)
+        check_widths(model, self.cfg.get('model') or {})
         if self.distributed and not torch.cuda.is_available():
             if self.cfg.get('sync_bn') is not None:  # PyTorch has it for GPUs only
                 self.logger.warning('sync_bn needs GPUs: each process normalises its own images')
