@@ -88,7 +88,13 @@ def logits(model, x):
 RESUMED = ('plain', 'ema', 'mmengine', 'adapter ema', 'SVF')
 
 
-@pytest.mark.parametrize('method', METHODS)
+SLOW = ('PiSSA', 'MiLoRA', 'OLoRA', 'LoRANull', 'OSF')  # each is like another one here
+
+
+@pytest.mark.parametrize(
+    'method',
+    [pytest.param(m, marks=pytest.mark.slow if m in SLOW else ()) for m in METHODS],
+)
 def test_the_same_logits_all_along(
     tiny_config, build_runner, plain_model, converted, tmp_path, method
 ):

@@ -16,10 +16,11 @@ from soma.models.build import build_model, use_plain_model
 from soma.utils.config import REPOSITORY, load_config
 
 # Configs on other families of backbones run slowly, but for these: those that differ most.
-# So do those of methods that differ from another one in how they start.
+# So do those that differ from another one in how the method starts, or in the data.
 OTHERS = re.compile(
     r'.+_(dinov3|eva02|sam|clip|siglip2)-._|.+_convnext-L-dinov3_|frozen_convnext'
     r'|(olora|lora-null|mica|recyclelora-(main|sub))_|recyclelora_.+_citys2bm'
+    r'|(frozen|full)_dinov2-L_mask2former_(?!gta2cbm)'
 )
 FAST = (
     'soma_dinov3-L_mask2former_gta2cbm_512x512',
