@@ -125,7 +125,8 @@ def export_onnx(
         difference = float((torch.from_numpy(scores) - window(image)).abs().max())
         if not difference <= TOLERANCE:
             raise RuntimeError(
-                f'onnxruntime differs from PyTorch by {difference:.1e}, more than {TOLERANCE}'
+                f'onnxruntime differs from PyTorch by {difference:.1e}, more than {TOLERANCE}, for '
+                f'{size[0]} x {size[1]} pixels; both sides should be multiples of the patch size'
             )
     return Exported(size, difference)
 

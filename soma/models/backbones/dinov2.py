@@ -21,7 +21,7 @@ from .dinov2_weights import (
     read_pretrained,
     resize_pos_embed,
 )
-from .timm_network import parameters_on_meta, plain
+from .timm_network import plain
 from .vit import TimmVisionTransformer
 from .vit_layers import SwiGLU, XFormersAttention
 from .vit_options import ViTOptions, check_choice
@@ -132,10 +132,8 @@ class DINOv2(TimmVisionTransformer):
                 raise ValueError(f'registers must be at least 0, and whole, got {registers!r}')
             options.check(vit_options['depth'])
             sizes = {'img_size': img_size, 'patch_size': patch_size}
-            with parameters_on_meta(init_cfg is not None):
-                network = DINOv2Network(
-                    registers, attn_impl, pos_embed_interp, **sizes, **vit_options
-                )
+            # Its random weights are drawn always: what is made after it, from the same seed, stays.
+            network = DINOv2Network(registers, attn_impl, pos_embed_interp, **sizes, **vit_options)
             self._adopt(network, options)
         except ValueError as error:
             raise ValueError(f'DINOv2: {error}') from error
