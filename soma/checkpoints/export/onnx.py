@@ -126,7 +126,7 @@ def export_onnx(
         if not difference <= TOLERANCE:
             raise RuntimeError(
                 f'onnxruntime differs from PyTorch by {difference:.1e}, more than {TOLERANCE}, for '
-                f'{size[0]} x {size[1]} pixels; both sides should be multiples of the patch size'
+                f'{size[0]} x {size[1]} pixels (both sides should be multiples of the patch)'
             )
     return Exported(size, difference)
 
