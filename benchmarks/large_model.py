@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 
 import soma.models  # noqa: F401, registers
 from soma.models import TimmVisionTransformer
@@ -93,15 +93,13 @@ def plain(index: Path, model_name: str, options: dict) -> object:
     network = create_network(model_name, options)
     state = {}
     for file in {*json.loads(index.read_text())['weight_map'].values()}:
-        from safetensors.torch import load
-
         state |= load(index.with_name(file).read_bytes())
     network.load_state_dict(state)
     return network.bfloat16()
 
 
 WAYS = {
-    'plain': lambda *model: plain(*model),
+    'plain': plain,
     'frozen': lambda *model: ours(*model, None),
     'SoMA': lambda *model: ours(*model, SOMA),
 }

@@ -34,8 +34,8 @@ _REMADE = re.compile(
 _BIAS = re.compile(r'(.+\.)?blocks\.\d+\.attn\.qkv\.bias')
 
 
-def read_timm_weights(
-    path: str | os.PathLike, network: nn.Module, prefix: str = ''
+def read_timm_file(
+    path: str | os.PathLike, model_name: str, options: Mapping, prefix: str = ''
 ) -> dict[str, Tensor]:
     """Read pretrained weights for a network of timm, whatever code has written them.
 
@@ -44,7 +44,8 @@ def read_timm_weights(
 
     Args:
         path: The file, or the name of public weights.
-        network: Says what names and shapes are wanted; it may be on the meta device.
+        model_name: As for ``timm.create_model``.
+        options: Further options of it. They say what names and shapes are wanted.
         prefix: What the names start with in a larger file.
 
     Returns:
@@ -53,8 +54,12 @@ def read_timm_weights(
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If it cannot be used, lacks some or has others than are known to be of no
-            use.
+            use; if there is no such network.
     """
+    try:
+        network = create_network(model_name, options, on_meta=True)
+    except ValueError as error:
+        raise CheckpointError(f'{path} cannot be read for a network of timm: {error}') from error
     try:
         content = read_checkpoint(path, mmap=True)
     except FileNotFoundError as error:
@@ -70,31 +75,15 @@ def read_timm_weights(
     return weights
 
 
-def read_timm_file(
-    path: str | os.PathLike, model_name: str, options: Mapping, prefix: str = ''
-) -> dict[str, Tensor]:
-    """:func:`read_timm_weights` for a network by its name and options.
-
-    Raises:
-        FileNotFoundError: As there.
-        CheckpointError: As there, or if there is no such network.
-    """
-    try:
-        network = create_network(model_name, options, on_meta=True)
-    except ValueError as error:
-        raise CheckpointError(f'{path} cannot be read for a network of timm: {error}') from error
-    return read_timm_weights(path, network, prefix)
-
-
 def convert_timm(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
     """Rename and resize official weights to those of a network of timm.
 
     Args:
         state: Tensors by the names of any code that timm's filter knows, or timm's own.
-        network: As for :func:`read_timm_weights`.
+        network: Says what names and shapes are wanted; it may be on the meta device.
 
     Returns:
-        As there.
+        Exactly the tensors of the network's state dict, by name.
 
     Raises:
         ValueError: If some are missing, of another shape, or left over.
