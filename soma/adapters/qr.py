@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +15,9 @@ _BLOCK = 96  # pivots between two products with the whole matrix
 _CANDIDATES = 192  # of which the next pivots are chosen without a look at the other columns
 # The squared norm of a column that is left over is rounding below this share of the whole matrix.
 _ZERO = 1e-28
+_PANEL = 32  # columns that are eliminated one after the other
+_ROUNDING = 2e-15  # of an entry of a Gram matrix, to the norms of the two columns
+_ACCURACY = 1e-8  # of an entry of Q; float32 has 6e-8
 
 
 class PivotedQR(NamedTuple):
@@ -21,31 +25,25 @@ class PivotedQR(NamedTuple):
 
     Attributes:
         pivots: The columns of ``W`` in the order of ``P``, shape ``(min(out, in),)``.
-        reflectors: What ``Q`` is made of, as ``torch.geqrf`` returns it.
-        tau: Likewise.
+        columns: Those of ``Q`` that were asked for, shape ``(out, len(index))``, float64.
     """
 
     pivots: Tensor
-    reflectors: Tensor
-    tau: Tensor
-
-    def columns(self, index: Sequence[int]) -> Tensor:
-        """Columns of ``Q``, shape ``(out, len(index))``, float64."""
-        unit = self.reflectors.new_zeros(len(self.reflectors), len(index))
-        unit[index, range(len(index))] = 1
-        return torch.ormqr(self.reflectors, self.tau, unit)
+    columns: Tensor
 
 
-def pivoted_qr(weight: Tensor) -> PivotedQR:
+def pivoted_qr(weight: Tensor, index: Sequence[int]) -> PivotedQR:
     """Decompose a weight by QR with column pivoting (Golub and Van Loan, section 5.4.2).
 
     Each pivot is the column of which the most is left, less what the pivots before it reach.
-    LAPACK finds one after the other, at the speed of the memory. Here the pivots of a tall matrix
-    come from the Cholesky decomposition of its Gram matrix, which loses digits: they are checked
-    with R, and chosen anew from R where they were wrong. All in float64, on the weight's device.
+    LAPACK finds one after the other, at the speed of the memory. Here those of a tall matrix come
+    from the Cholesky decomposition of its Gram matrix. That loses digits: where a bound does not
+    show that enough are left, the matrix itself is decomposed, the pivots are checked with its R,
+    and chosen anew from R where they were wrong. All in float64, on the weight's device.
 
     Args:
         weight: Shape ``(out, in)``.
+        index: Which columns of ``Q``, counted from 0.
 
     Returns:
         The decomposition. Where nothing but rounding is left, pivots are any.
@@ -57,20 +55,92 @@ def pivoted_qr(weight: Tensor) -> PivotedQR:
     weight = weight.detach().double()
     rows, columns = weight.shape
     if rows < columns:
-        order = _choose(weight)
-    else:
-        order = _cholesky(gram(weight))[0]
-        factors = torch.geqrf(_chosen(weight, order))
-        R = factors[0][:columns].triu()
-        if _is_pivoted(R):
-            return PivotedQR(order, *factors)
-        order = order[_choose(R)]
-    return PivotedQR(order, *torch.geqrf(_chosen(weight, order)))
+        return _by_reflections(weight, _choose(weight), index)[0]
+    matrix = gram(weight)
+    order = _cholesky(matrix)[0]
+    if rows > columns:
+        Q = _by_gram(weight, matrix, order, index)
+        if Q is not None:
+            return PivotedQR(order, Q)
+    qr, R = _by_reflections(weight, order, index)
+    if _is_pivoted(R):
+        return qr
+    return _by_reflections(weight, order[_choose(R)], index)[0]
 
 
-def _chosen(matrix: Tensor, order: Tensor) -> Tensor:
-    """Columns of a matrix, each in one piece, as LAPACK wants them."""
-    return matrix.T.contiguous()[order].T
+def _by_reflections(
+    weight: Tensor, order: Tensor, index: Sequence[int]
+) -> tuple[PivotedQR, Tensor]:
+    """The decomposition by LAPACK with pivots that are known, and its square R."""
+    reflectors, tau = torch.geqrf(weight[:, order].T.contiguous().T)  # columns each in one piece
+    unit = weight.new_zeros(len(weight), len(index))
+    unit[index, range(len(index))] = 1
+    return PivotedQR(order, torch.ormqr(reflectors, tau, unit)), reflectors[: len(order)].triu()
+
+
+def _by_gram(weight: Tensor, gram: Tensor, order: Tensor, index: Sequence[int]) -> Tensor | None:
+    """Columns of Q as ``W P R^-1``, or None if they or the pivots are in doubt.
+
+    What is left of a column after k pivots is ``w - W_k x``, ``|x| <= |R_k^-1| |w|``. The rounding
+    of the Gram matrix is in its squared norm at most ``1 + |x|^2`` times.
+
+    Args:
+        weight: Shape ``(out, in)``, ``out > in``.
+        gram: Its Gram matrix.
+        order: The pivots.
+        index: Which columns.
+    """
+    gram = gram[order][:, order]
+    R, failed = torch.linalg.cholesky_ex(gram, upper=True)
+    if failed:
+        return None
+    inverse = torch.linalg.solve_triangular(R, torch.eye(len(R)).to(R), upper=True)
+    inverse_norms = inverse.square().sum(0).cumsum(0)  # squared, of each R_k
+    rounding = _ROUNDING * gram.trace()
+    left = _left(R)
+    margin = left.diagonal() - left.triu(1).amax(1)
+    doubt = 2 * rounding * (1 + inverse_norms * gram.diagonal().max())
+    if (margin[:-1] < doubt[:-1]).any() or rounding * inverse_norms[-1] > _ACCURACY:
+        return None
+    signs = _signs(weight[: len(R), order], R)
+    if signs is None:
+        return None
+    factors = torch.empty_like(inverse[:, index])
+    factors[order] = (inverse * signs)[:, index]
+    return weight @ factors
+
+
+def _signs(top: Tensor, R: Tensor) -> Tensor | None:
+    """What LAPACK makes the signs of R's diagonal, or None if rounding decides.
+
+    It takes the sign that is not the entry's, once reflected. Less the signed R, the first rows of
+    the matrix are a lower times an upper triangular one, so that elimination gives the entries
+    (Ballard et al., Reconstructing Householder vectors from TSQR, IPDPS 2014, section 4).
+
+    Args:
+        top: The first rows of the matrix in the order of the pivots, shape ``(n, n)``.
+        R: With a positive diagonal, shape ``(n, n)``.
+    """
+    R = R.cpu()
+    left = top.T.contiguous().cpu()  # its rows are columns
+    signs = R.new_empty(len(R))
+    for start in range(0, len(R), _PANEL):
+        now = slice(start, min(start + _PANEL, len(R)))
+        later = slice(now.stop, None)
+        panel, block = left[now, start:].numpy(), R[now, now].numpy()  # few rows: numpy is faster
+        for k, column in enumerate(panel):
+            if not 1e-8 < abs(column[k]) / block[k, k] < 1 - 1e-8:
+                return None
+            signs[start + k] = sign = -1.0 if column[k] > 0 else 1.0
+            panel[k:, k] -= sign * block[k, k:]
+            column[k + 1 :] /= column[k]
+            panel[k + 1 :, k + 1 :] -= panel[k + 1 :, k, None] * column[k + 1 :]
+        upper = left[later, now] - R[now, later].T * signs[now]
+        upper = torch.linalg.solve_triangular(
+            left[now, now], upper, upper=True, left=False, unitriangular=True
+        )
+        left[later, later].addmm_(upper, left[now, later], alpha=-1)
+    return signs.to(top.device)
 
 
 def _choose(matrix: Tensor) -> Tensor:
@@ -92,9 +162,11 @@ def _choose(matrix: Tensor) -> Tensor:
         least = 1e-6 * best[0].item()  # below, the Gram matrix has lost digits
         if others > len(index):
             least = max(least, best[-1].item())
-        pivots, count = _cholesky(left[index] @ left[index].T, least)
-        index = index[pivots[: max(1, min(count, missing))]]
-        inside = _reflect(left, left[index].T)
+        some = left[index]
+        pivots, count = _cholesky(some @ some.T, least)
+        pivots = pivots[: max(1, min(count, missing))]
+        index = index[pivots]
+        inside = _reflect(left, some[pivots].T)
         squares -= inside.square().sum(1)
         left = left[:, len(index) :]
         if squares.max() < 1e-3 * known:  # differences lose digits
@@ -125,37 +197,45 @@ def _cholesky(matrix: Tensor, least: float = 0.0) -> tuple[Tensor, int]:
     """Pivots of a Gram matrix ``(n, n)``, and how many of them have more than ``least`` left.
 
     Golub and Van Loan, section 4.2.8: a block of pivots at a time, then the rest at once. LAPACK is
-    faster where the matrix is small; where it is large, its threads stand in each other's way.
+    faster where the matrix is small; where it is large, its threads stand in each other's way. On
+    the CPU in any case: each pivot is looked at before the next one.
     """
+    device, matrix, size = matrix.device, matrix.cpu(), len(matrix)
     if len(matrix) <= 2 * _CANDIDATES:
         from scipy.linalg.lapack import dpstrf  # here, since it takes its time
 
-        _, pivots, count, _ = dpstrf(matrix.cpu().numpy(), tol=least)
-        return torch.from_numpy(pivots - 1).long().to(matrix.device), count
-    rest, left = matrix, matrix.diagonal().clone()
-    index, order = torch.arange(len(matrix), device=matrix.device), []
+        _, pivots, count, _ = dpstrf(matrix.numpy(), tol=least)
+        return torch.from_numpy(pivots - 1).long().to(device), count
+    index, order = np.arange(len(matrix)), []
+    left = matrix.diagonal().numpy().copy()
     while len(index):
-        block, chosen = rest.new_zeros(min(_BLOCK, len(index)), len(index)), []
-        for step, row in enumerate(block):
+        block, rest, chosen = np.zeros((min(_BLOCK, len(index)), len(index))), matrix.numpy(), []
+        for step, row in enumerate(block):  # numpy: its calls cost less
             pivot = int(left.argmax())
-            if not (most := left[pivot].item()) > least:
-                left[chosen] = torch.inf
-                others = index[left < torch.inf]
-                return torch.cat([*order, index[chosen], others]), sum(map(len, order)) + step
-            torch.addmv(rest[pivot], block[:step].T, block[:step, pivot], alpha=-1, out=row)
-            row.mul_(most**-0.5)
-            left.addcmul_(row, row, value=-1)
-            left[pivot] = -torch.inf
+            if not (most := left[pivot]) > least:
+                left[chosen] = np.inf
+                order += [index[chosen], index[left < np.inf]]
+                return torch.from_numpy(np.concatenate(order)).to(device), size - len(index) + step
+            np.subtract(rest[pivot], block[:step, pivot] @ block[:step], out=row)
+            row *= most**-0.5
+            left -= row * row
+            left[pivot] = -np.inf
             chosen.append(pivot)
         order.append(index[chosen])
-        keep = (left > -torch.inf).nonzero()[:, 0]
-        block, left, index = block[:, keep], left[keep], index[keep]
-        rest = rest[keep][:, keep].addmm_(block.T, block, alpha=-1)
-    return torch.cat(order), len(matrix)
+        keep = (left > -np.inf).nonzero()[0]
+        left, index = left[keep], index[keep]
+        block = torch.from_numpy(block[:, keep])
+        matrix = matrix[keep][:, keep].addmm_(block.T, block, alpha=-1)
+    return torch.from_numpy(np.concatenate(order)).to(device), size
 
 
 def _is_pivoted(R: Tensor) -> bool:
     """Whether each pivot had the most left, up to rounding."""
-    left = R.square().flip(0).cumsum(0).flip(0)  # (step, column)
+    left = _left(R)
     best = left.triu().amax(1) * (1 - 1e-12) - _ZERO * left[0].sum()
     return bool((left.diagonal() >= best).all())
+
+
+def _left(R: Tensor) -> Tensor:
+    """The squared norm that is left of each column ``(n,)`` at each step ``(n,)``."""
+    return R.square().flip(0).cumsum(0).flip(0)

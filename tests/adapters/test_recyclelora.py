@@ -30,27 +30,58 @@ def weight_of(rows, columns, digits=0):
     return (U * torch.logspace(0, -digits, len(V))) @ V
 
 
-@pytest.mark.parametrize('shape', [(60, 40), (40, 40), (40, 60), (40, 300)])
+@pytest.mark.parametrize('shape', [(60, 40), (200, 40), (40, 40), (40, 60), (40, 300)])
 @pytest.mark.parametrize('digits', [0, 4, 7])
 def test_pivots_and_columns_are_scipys(shape, digits, monkeypatch):
     monkeypatch.setattr(soma.adapters.qr, '_CANDIDATES', 12)  # several blocks
     weight = weight_of(*shape, digits).float()
     Q, _, P = scipy.linalg.qr(weight.double().numpy(), pivoting=True, mode='economic')
-    found = pivoted_qr(weight)
-    assert found.pivots.tolist() == P[:40].tolist()
     index = [0, 1, 38, 39]
-    np.testing.assert_allclose(found.columns(index), Q[:, index], atol=1e-15 * 10 ** (digits + 2))
+    pivots, columns = pivoted_qr(weight, index)
+    assert pivots.tolist() == P[:40].tolist()
+    np.testing.assert_allclose(columns, Q[:, index], atol=1e-15 * 10 ** (digits + 2))
 
 
-def test_lost_digits_are_noticed(monkeypatch):
-    """The Gram matrix of 10 digits has none left; R tells."""
-    calls, real = [], soma.adapters.qr._choose
-    monkeypatch.setattr(soma.adapters.qr, '_choose', lambda R: calls.append(R.shape) or real(R))
-    pivoted_qr(weight_of(60, 40))
-    assert not calls
-    weight = weight_of(60, 40, 10)
-    P = scipy.linalg.qr(weight.numpy(), pivoting=True, mode='r')[1]
-    assert pivoted_qr(weight).pivots.tolist() == P.tolist() and calls == [(40, 40)]
+@pytest.fixture
+def ways(monkeypatch):
+    """Shapes of what the steps that are not always taken were called with."""
+    calls = []
+    for name in ('_by_reflections', '_choose'):
+        real = getattr(soma.adapters.qr, name)
+        monkeypatch.setattr(
+            soma.adapters.qr,
+            name,
+            lambda matrix, *rest, name=name, real=real: (
+                calls.append((name, *matrix.shape)) or real(matrix, *rest)
+            ),
+        )
+    return calls
+
+
+@pytest.mark.parametrize(
+    ('digits', 'steps'),
+    [
+        (2, []),
+        (5, [('_by_reflections', 60, 40)]),
+        (10, [('_by_reflections', 60, 40), ('_choose', 40, 40), ('_by_reflections', 60, 40)]),
+    ],
+)
+def test_lost_digits_are_noticed(digits, steps, ways):
+    """The Gram matrix of 5 digits has too few left for Q, of 10 none for the pivots; R tells."""
+    weight = weight_of(60, 40, digits)
+    Q, _, P = scipy.linalg.qr(weight.numpy(), pivoting=True, mode='economic')
+    pivots, columns = pivoted_qr(weight, range(40))
+    assert pivots.tolist() == P.tolist() and ways == steps
+    np.testing.assert_allclose(columns, Q, atol=1e-14 * 10**digits)
+
+
+def test_what_rounding_would_decide_is_left_to_lapack(ways):
+    """Columns of equal norm; entries of which nothing is left below, or nothing at all."""
+    weight = torch.eye(60, 40)
+    assert torch.equal(pivoted_qr(weight, range(40)).columns, weight[:, range(40)].double())
+    pivoted_qr(torch.diag(torch.linspace(2, 1, 41))[:, :40], [0])
+    pivoted_qr(torch.diag(torch.linspace(2, 1, 40)).roll(1, 0).repeat(2, 1), [0])
+    assert ways == [('_by_reflections', *shape) for shape in ((60, 40), (41, 40), (80, 40))]
 
 
 @pytest.mark.parametrize('shape', [(60, 40), (40, 60)])
@@ -58,13 +89,12 @@ def test_lost_digits_are_noticed(monkeypatch):
 def test_without_full_rank_the_first_pivots_are_scipys(shape, rank):
     weight = torch.randn(shape[0], rank) @ torch.randn(rank, shape[1])
     P = scipy.linalg.qr(weight.double().numpy(), pivoting=True, mode='r')[1]
-    found = pivoted_qr(weight)
-    assert found.pivots[:rank].tolist() == P[:rank].tolist()
-    assert len({*found.pivots.tolist()}) == 40
-    Q = found.columns(range(40))
+    pivots, Q = pivoted_qr(weight, range(40))
+    assert pivots[:rank].tolist() == P[:rank].tolist()
+    assert len({*pivots.tolist()}) == 40
     assert torch.allclose(Q.T @ Q, torch.eye(40).double())
     with pytest.raises(ValueError, match='NaN'):
-        pivoted_qr(weight / 0)
+        pivoted_qr(weight / 0, [])
 
 
 def start(weight, rank, sub_rank):
@@ -117,7 +147,7 @@ def test_a_fused_projection_is_one_matrix():
     assert adapter_card(net).groups == {} and net.qkv.A.shape == (3, 8)
     kernel = net.conv.plain_weight.detach().flatten(1)
     assert isinstance(net.conv, RecycleLoRAConv2d)
-    assert net.conv.A0.argmax(1)[3:].tolist() == pivoted_qr(kernel).pivots[:2].tolist()
+    assert net.conv.A0.argmax(1)[3:].tolist() == pivoted_qr(kernel, []).pivots[:2].tolist()
     apart = nn.Sequential(nn.Linear(8, 24))
     inject_adapter(apart, {**LAYER, 'groups': {'0': 3}})
     second = start(apart[0].plain_weight[8:16].detach().double().numpy(), 3, 2)

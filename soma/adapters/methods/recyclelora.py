@@ -52,10 +52,10 @@ class RecycleLoRALayer(LowRankLayer):
         for group in matrix.chunk(self.groups):
             size = min(group.shape)
             index = [*range(size - self.rank, size), *range(self.sub_rank)]
-            qr = pivoted_qr(group)
+            pivots, columns = pivoted_qr(group, index)
             A = torch.zeros(len(index), group.shape[1]).to(group)
-            A[range(len(index)), qr.pivots[index]] = 1
-            parts.append((A, qr.columns(index).to(group)))
+            A[range(len(index)), pivots[index]] = 1
+            parts.append((A, columns.to(group)))
         return Components(*map(torch.cat, zip(*parts, strict=True)))
 
     @torch.no_grad()
