@@ -75,7 +75,6 @@ def test_output_and_gradients_are_those_of_the_formula(plain, options, shape):
         strict=True,
     ):
         assert torch.allclose(ours, theirs)
-    assert torch.autograd.gradcheck(lambda x, *_: layer(x), wrt)
 
 
 def test_full_gradient_of_the_weight_is_never_formed():

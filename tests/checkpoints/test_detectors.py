@@ -109,7 +109,7 @@ def assert_same(model, expected, what=''):
     'kind, hook',
     [
         pytest.param('faster_rcnn', 'whole', marks=pytest.mark.slow),
-        ('faster_rcnn', 'ema'),
+        pytest.param('faster_rcnn', 'ema', marks=pytest.mark.slow),
         ('dino', 'adapter'),
         pytest.param('dino', 'ema', marks=pytest.mark.slow),
         pytest.param('deformable_detr', 'whole', marks=pytest.mark.slow),

@@ -86,9 +86,8 @@ def logits(model, x):
 
 # Those whose checkpoints differ in what a training goes on from.
 RESUMED = ('plain', 'ema', 'mmengine', 'adapter ema', 'SVF')
-
-
-SLOW = ('PiSSA', 'MiLoRA', 'OLoRA', 'LoRANull', 'OSF')  # each is like another one here
+# Each is like another one here.
+SLOW = {'alpha', 'bias', 'adapter', *OTHERS} - {'LoRA', 'RecycleLoRA', 'SVF'}
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,14 @@ from soma.io.checkpoint_files import write_checkpoint
 from soma.models.build import build_model, use_plain_model
 from soma.utils.config import REPOSITORY, load_config
 
-# Configs on other families of backbones run slowly, but for these: those that differ most.
-# So do those that differ from another one in how the method starts, or in the data.
+# Configs that differ from another one in the family of the backbone, the method or the data alone
+# run slowly, but for those that differ most.
 OTHERS = re.compile(
     r'.+_(dinov3|eva02|sam|clip|siglip2)-._|.+_convnext-L-dinov3_|frozen_convnext'
-    r'|(olora|lora-null|mica|recyclelora-(main|sub))_|recyclelora_.+_citys2bm'
-    r'|(frozen|full)_dinov2-L_mask2former_(?!gta2cbm)'
+    r'|(bitfit|corda|dora|full-release|lora-null|mica|milora|olora|osf|pissa|rein-nolink)_'
+    r'|recyclelora-(main|sub)_|recyclelora_.+_citys2bm|segformer_mit-b[35]_'
+    r'|(frozen|full)_dinov2-L_(mask2former_(?!gta2cbm)|dino_)|soma_dinov2-L_dino_'
+    r'|soma_dinov2-L_mask2former_(citys2bm|gs2cbm|gsu2cbm)_'
 )
 FAST = (
     'soma_dinov3-L_mask2former_gta2cbm_512x512',
