@@ -13,10 +13,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_file('data', 'folder of images and masks, or of images and JSON files as COCO has')
     parser.add_file('out', 'config to write, such as my_data.py', place=False)
     parser.add_argument('--method', default='soma', help='folder of configs/ (%(default)s)')
-    parser.add_argument('--arch', default='small', help='small, base or large (%(default)s)')
     parser.add_argument(
-        '--base', metavar='WEIGHTS', help="pretrained weights of that size (default: DINOv2's)"
+        '--arch',
+        default='small',
+        help='small, base or large DINOv2, dinov3-S, -B or -L, or eva02-L, clip-L, siglip2-L or '
+        'sam-L with mask2former (%(default)s)',
     )
+    parser.add_argument('--base', metavar='WEIGHTS', help='pretrained weights of that network')
     parser.add_argument('--head', help='of masks: semfpn, mask2former or linear (semfpn)')
     parser.add_argument('--classes', nargs='+', metavar='NAME', help='names of the classes')
     parser.add_argument(

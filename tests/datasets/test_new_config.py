@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.registry import DATASETS, DefaultScope
+import torch
+from mmengine.registry import DATASETS, MODELS, DefaultScope
 from PIL import Image
 
 from soma.datasets.label_reader import LabelError
@@ -236,6 +237,27 @@ def test_a_config_is_written_for_each_method(leaves, tmp_path, method):
     assert sorted(''.join(names).split()) == list('01234')
 
 
+@pytest.mark.parametrize(
+    ('arch', 'head', 'weights'),
+    [
+        ('dinov3-S', None, 'dinov3_vits16'),
+        ('dinov3-B', 'semfpn', 'dinov3_vitb16'),
+        ('dinov3-L', 'semfpn', 'dinov3_vitl16'),
+        ('sam-L', 'mask2former', 'sam_vit_l'),
+    ],
+)
+def test_other_networks(leaves, tmp_path, arch, head, weights):
+    write_config(leaves, tmp_path / 'own.py', Recipe('soma', arch, head))
+    config = load_config(tmp_path / 'own.py')
+    backbone = config.model.backbone
+    assert backbone.type == 'TimmVisionTransformer' and backbone.init_cfg.checkpoint == weights
+    assert backbone.adapter.start_block == (4 if arch[-1] != 'L' else 8)
+    with torch.device('meta'):
+        widths = MODELS.build(backbone).widths
+    where = config.model.decode_head if head == 'mask2former' else config.model.neck
+    assert where.in_channels == widths
+
+
 GREEN, BLACK = (0, 128, 0), (0, 0, 0)
 
 
@@ -333,6 +355,8 @@ def test_boxes_of_coco_make_a_detector(tmp_path):
         write_config(root, tmp_path / 'other.py', Recipe('soma', head='linear'))
     with pytest.raises(InputError, match="no category 'plum': it has apple, pear"):
         write_config(root, tmp_path / 'other.py', Recipe('soma'), ['plum'])
+    with pytest.raises(InputError, match='--arch of boxes must be small, base or large, got dino'):
+        write_config(root, tmp_path / 'other.py', Recipe('soma', 'dinov3-S'))
 
 
 def test_files_of_coco_are_told_apart(tmp_path):
@@ -383,6 +407,8 @@ def test_other_folders_get_a_hint(tmp_path, names, message):
         ('own.py', dict(iters=3), 'iters must be at least 10'),
         ('own.py', dict(base='x.pth'), r"no file x\.pth, and nothing public is called 'x\.pth'"),
         ('own.py', dict(base='dinov2_vitb14'), 'dinov2_vitb14 does not fit --arch small'),
+        ('own.py', dict(base='dinov3_vits16'), 'dinov3_vits16 does not fit --arch small'),
+        ('own.py', dict(arch='sam-L'), '--head of sam-L must be mask2former, got semfpn'),
     ],
 )
 def test_wrong_arguments_are_refused(leaves, tmp_path, out, recipe, message):

@@ -17,11 +17,11 @@ from .own_boxes import find_coco, read_boxes
 from .own_data import OwnData
 from .own_masks import read_masks
 
-# Letter in the names of configs, number of blocks, name of the pretrained weights.
+# What the names of a network's base configs start with, and its number of blocks.
 ARCHS = {
-    'small': ('S', 12, 'dinov2_vits14'),
-    'base': ('B', 12, 'dinov2_vitb14'),
-    'large': ('L', 24, 'dinov2_vitl14'),
+    **{'small': ('dinov2-S', 12), 'base': ('dinov2-B', 12), 'large': ('dinov2-L', 24)},
+    **{name: (name, 12) for name in ('dinov3-S', 'dinov3-B')},
+    **{name: (name, 24) for name in ('dinov3-L', 'eva02-L', 'clip-L', 'siglip2-L', 'sam-L')},
 }
 HEADS = ('semfpn', 'mask2former', 'linear')
 CONFIGS = REPOSITORY / 'configs'
@@ -35,10 +35,10 @@ class Recipe:
 
     Attributes:
         method: Folder of ``configs``.
-        arch: Size of the backbone.
+        arch: Size of DINOv2, or the name of another network.
         head: What predicts, of a segmentor; ``semfpn`` if None.
         iters: Number of steps.
-        base: Pretrained weights, a file or a public name; those of the size if None.
+        base: Pretrained weights, a file or a public name; those of the network if None.
     """
 
     method: str
@@ -62,13 +62,28 @@ class Recipe:
             raise InputError(f'iters must be at least 10, got {self.iters}')
         self.weights()
 
+    def model(self, has_boxes: bool = False) -> Path:
+        """The base config of the network.
+
+        Raises:
+            InputError: If there is none with this head.
+        """
+        folder, network = CONFIGS / '_base_/models', ARCHS[self.arch][0]
+        head = 'dino-4scale' if has_boxes else self.head or 'semfpn'
+        if (path := folder / f'{network}_{head}.py').exists():
+            return path
+        if has_boxes:
+            raise InputError(f'--arch of boxes must be small, base or large, got {self.arch}')
+        heads = ' or '.join(h for h in HEADS if (folder / f'{network}_{h}.py').exists())
+        raise InputError(f'--head of {self.arch} must be {heads}, got {head}')
+
     def weights(self) -> str:
         """The pretrained weights as a config names them.
 
         Raises:
             InputError: If there are none of that name, or those are of another network.
         """
-        name = ARCHS[self.arch][2]
+        name = Config.fromfile(self.model()).model.backbone.init_cfg.checkpoint
         base = self.base or name
         if (file := Path(base).expanduser()).is_file():
             return str(file.resolve())
@@ -161,11 +176,9 @@ _NO_TEST = {
 
 def _text(data: OwnData, root: Path, recipe: Recipe, out: Path, has_boxes: bool) -> str:
     """The text of the config."""
-    letter, *_ = ARCHS[recipe.arch]
-    head = 'dino-4scale' if has_boxes else recipe.head or 'semfpn'
     datasets = ['boxes_1024x1024.py'] if has_boxes else ['crop_512x512.py', 'testing.py']
     bases = (
-        f'models/dinov2-{letter}_{head}.py',
+        f'models/{recipe.model(has_boxes).name}',
         *(f'datasets/{name}' for name in datasets),
         f'schedules/{_schedule(has_boxes)}',
         f'default_runtime{"_det" if has_boxes else ""}.py',
@@ -225,7 +238,7 @@ def _training(recipe: Recipe, has_boxes: bool) -> dict:
     depth, weights = ARCHS[recipe.arch][1], recipe.weights()
     published = load_config(CONFIGS / _PUBLISHED.format(recipe.method))
     backbone, model = dict(init_cfg=dict(checkpoint=weights)), {}
-    if weights == f'{ARCHS[recipe.arch][2]}_reg':
+    if weights.startswith('dinov2_') and weights.endswith('_reg'):
         backbone['registers'] = 4
     if (frozen := published.model.backbone.get('frozen_blocks')) is not None:
         backbone['frozen_blocks'] = max(0, depth - _BLOCKS + frozen)
