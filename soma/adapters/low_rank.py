@@ -125,7 +125,8 @@ class LowRankLayer(AdapterLayer):
         out_features, in_features = self.weight.flatten(1).shape
         self.rank = rank
         ranks = self._ranks()
-        check_rank(ranks['0'] or rank, out_features, in_features, self.groups)
+        name = ' + '.join(f'{kind}_rank'.lstrip('_') for kind in ranks if kind != '0')
+        check_rank(ranks['0'] or rank, out_features, in_features, self.groups, name)
         alpha = rank if alpha is None else alpha
         check_alpha(alpha)
         self.alpha = float(alpha)

@@ -103,15 +103,17 @@ def check_component(component: str) -> None:
         raise ValueError(f'component must be one of {COMPONENTS}, got {component!r}')
 
 
-def check_rank(rank: int, out_features: int, in_features: int, groups: int = 1) -> None:
+def check_rank(
+    rank: int, out_features: int, in_features: int, groups: int = 1, name: str = 'rank'
+) -> None:
     """Raise a ``ValueError`` if a matrix has no ``rank`` components in each of its groups."""
     if groups < 1 or out_features % groups:
         raise ValueError(f'{groups} groups do not divide the {out_features} outputs of the weight')
     limit = min(out_features // groups, in_features)
     if not is_count(rank) or rank > limit:
+        shape = f'{out_features // groups} x {in_features}'
         raise ValueError(
-            f'rank {rank!r} is out of range for a {out_features // groups} x {in_features} matrix: '
-            f'choose 1 to {limit}'
+            f'{name} {rank!r} is out of range for a {shape} matrix: choose 1 to {limit}'
         )
 
 

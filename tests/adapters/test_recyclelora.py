@@ -220,7 +220,7 @@ def test_files_are_averaged_and_checked(tmp_path):
         (dict(rank=-1), 'rank must be at least 0, and whole, got -1'),
         (dict(sub_rank=1.5), 'sub_rank must be at least 0, and whole, got 1.5'),
         (dict(alpha=None), 'alpha must be a number, got None'),
-        (dict(rank=6, sub_rank=3), 'rank 9 is out of range for a 8 x 8 matrix'),
+        (dict(rank=6, sub_rank=3), r'rank \+ sub_rank 9 is out of range for a 8 x 8 matrix'),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -14,21 +13,13 @@ from ...adapters.base import is_count
 from ...adapters.inject import adapter_state
 from ...io.checkpoint_files import load_strictly, pretrained_file, pretrained_prefix
 from ...io.public import find_weights
-from .timm_network import (
-    HEADS,
-    become,
-    create_network,
-    enlarge,
-    freeze_statistics,
-    give_memory,
-    plain,
-)
-from .timm_weights import read_timm_file
+from .timm_maps import TimmMaps
+from .timm_network import HEADS, become, create_network, freeze_statistics, give_memory
 from .vit_options import check_choice, check_pretrained
 
 
 @MODELS.register_module()
-class TimmPyramid(BaseModule):
+class TimmPyramid(TimmMaps, BaseModule):
     """A network of timm that returns the maps of its stages, such as strides 4, 8, 16 and 32.
 
     ConvNeXt (of DINOv3, too), Swin, Hiera of SAM 2 and the others of timm. It computes with timm's
@@ -98,19 +89,6 @@ class TimmPyramid(BaseModule):
             load_strictly(self, adapter_state(self, in_layers=False) | state, path)
         self._is_init = True
 
-    def read_pretrained(self, path: str | os.PathLike, prefix: str = '') -> dict[str, Tensor]:
-        """As :meth:`TimmVisionTransformer.read_pretrained`."""
-        return read_timm_file(path, self.arch, self.timm_options, prefix)
-
-    def describe(self) -> dict:
-        """What a file of pretrained weights must be made for, as plain data for its card."""
-        return {'arch': self.arch, 'timm_options': plain(self.timm_options)}
-
-    @property
-    def widths(self) -> list[int]:
-        """Number of channels of each map."""
-        return [self.feature_info[index]['num_chs'] for index in self.out_indices]
-
     def frozen_names(self) -> set[str]:
         """Names of the parameters that must stay frozen: all, or those that no map depends on."""
         return {n for n, _ in self.named_parameters()} if self.frozen else self.unused_names()
@@ -142,8 +120,4 @@ class TimmPyramid(BaseModule):
         Returns:
             One map for each of ``out_indices``, of shape ``(n, dim, H / stride, W / stride)``.
         """
-        image = enlarge(image, self.stride)
-        maps = self.forward_intermediates(
-            image, indices=list(self.out_indices), stop_early=True, intermediates_only=True
-        )
-        return tuple(features.contiguous() for features in maps)
+        return tuple(self.compute_maps(image))

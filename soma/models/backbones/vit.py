@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -18,13 +17,13 @@ from ...adapters.split import split_layers, split_together
 from ...io.checkpoint_files import load_strictly
 from ...io.public import find_weights
 from ..pyramid import resize_map
-from .timm_network import HEADS, become, create_network, enlarge, give_memory, plain
-from .timm_weights import read_timm_file
+from .timm_maps import TimmMaps
+from .timm_network import HEADS, become, create_network, give_memory
 from .vit_options import ViTOptions
 
 
 @MODELS.register_module()
-class TimmVisionTransformer(nn.Module):
+class TimmVisionTransformer(TimmMaps, nn.Module):
     """A vision transformer of timm that returns a feature pyramid, plain or adapted.
 
     DINOv2, DINOv3, EVA-02, CLIP, SigLIP 2, SAM, Perception Encoder, DeiT, MAE and the others of
@@ -49,7 +48,8 @@ class TimmVisionTransformer(nn.Module):
         with_cp: Recompute the blocks in the backward pass, to save memory.
         base_dtype: ``'bfloat16'`` stores the frozen matrices of the blocks so, in half the memory,
             and computes in bfloat16, with or without mixed precision. Adapters are split from the
-            weights as they are in the file, and train in float32; the maps are float32.
+            weights as they are in the file (those that start from data, from the rounded ones), and
+            train in float32; the maps are float32.
         init_cfg: ``dict(type='Pretrained', checkpoint=FILE)``, optionally with the ``prefix`` of
             the backbone's keys. The file is timm's or an official one of the family, perhaps by
             its name, such as ``timm/vit_large_patch16_siglip_512.v2_webli``. The network is made
@@ -153,31 +153,13 @@ class TimmVisionTransformer(nn.Module):
             # What stands beside the layers (tokens) is in no file of pretrained weights.
             load_strictly(self, adapter_state(self, in_layers=False) | state, checkpoint)
 
-    def read_pretrained(self, path: str | os.PathLike, prefix: str = '') -> dict[str, Tensor]:
-        """Read a file of pretrained weights, converted to this network's names and sizes.
-
-        Args:
-            path: The file.
-            prefix: What the names of the backbone start with in it.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            CheckpointError: If it does not fit.
-        """
-        return read_timm_file(path, self.arch, self.timm_options, prefix)
-
     def describe(self) -> dict:
         """What a file of pretrained weights must be made for, as plain data for its card."""
-        about = {'arch': self.arch, 'timm_options': plain(self.timm_options)}
+        about = super().describe()
         if isinstance(getattr(self, 'pos_embed', None), Tensor):  # positions are of a grid
             about['img_size'] = list(self.patch_embed.img_size)
             about['patch_size'] = self.stride
         return {**about, 'dtype': self.base_dtype}
-
-    @property
-    def widths(self) -> list[int]:
-        """Number of channels of each map."""
-        return [self.feature_info[index]['num_chs'] for index in self.out_indices]
 
     def frozen_names(self) -> set[str]:
         """Names of the parameters that must stay frozen.
@@ -218,11 +200,4 @@ class TimmVisionTransformer(nn.Module):
             return tuple(features.float() for features in self._maps(image))
 
     def _maps(self, image: Tensor) -> tuple[Tensor, ...]:
-        image = enlarge(image, self.stride)
-        maps = self.forward_intermediates(
-            image, indices=list(self.out_indices), stop_early=True, intermediates_only=True
-        )
-        return tuple(
-            resize_map(features.contiguous(), factor)
-            for features, factor in zip(maps, self.pyramid, strict=True)
-        )
+        return tuple(map(resize_map, self.compute_maps(image), self.pyramid))
