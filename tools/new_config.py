@@ -39,7 +39,8 @@ def main() -> None:
     args = parse_args()
     # here, so that --help need not wait
     from soma.datasets.prepare.counts import counts_table
-    from soma.datasets.prepare.new_config import Recipe, write_config
+    from soma.datasets.prepare.new_config import write_config
+    from soma.datasets.prepare.recipe import Recipe
     from soma.utils.config import REPOSITORY, path_from
     from soma.utils.tables import as_text
 

@@ -14,9 +14,10 @@ from PIL import Image
 
 from soma.datasets.label_reader import LabelError
 from soma.datasets.prepare.mask_classes import count_values, find_classes, read_table
-from soma.datasets.prepare.new_config import Recipe, _test_pipelines, methods, write_config
+from soma.datasets.prepare.new_config import _test_pipelines, write_config
 from soma.datasets.prepare.own_boxes import find_coco, read_boxes
 from soma.datasets.prepare.own_data import assign_splits, draw_split
+from soma.datasets.prepare.recipe import Recipe, methods
 from soma.datasets.prepare.scan import find_pairs, split_of
 from soma.io.files import InputError
 from soma.utils.config import REPOSITORY, load_config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,96 +10,13 @@ from mmengine.registry import DATASETS
 from yapf.yapflib import yapf_api
 
 from ...io.files import InputError, atomic_path, check_folder
-from ...io.public import WEIGHTS, named_weights
-from ...utils.config import REPOSITORY, load_config, path_from
+from ...utils.config import load_config, path_from
 from .own_boxes import find_coco, read_boxes
 from .own_data import OwnData
 from .own_masks import read_masks
+from .recipe import ARCHS, CONFIGS, PUBLISHED, Recipe
 
-# What the names of a network's base configs start with, and its number of blocks.
-ARCHS = {
-    **{'small': ('dinov2-S', 12), 'base': ('dinov2-B', 12), 'large': ('dinov2-L', 24)},
-    **{name: (name, 12) for name in ('dinov3-S', 'dinov3-B')},
-    **{name: (name, 24) for name in ('dinov3-L', 'eva02-L', 'clip-L', 'siglip2-L', 'sam-L')},
-}
-HEADS = ('semfpn', 'mask2former', 'linear')
-CONFIGS = REPOSITORY / 'configs'
-_PUBLISHED = '{0}/{0}_dinov2-L_mask2former_gta2cbm_512x512.py'  # what a method is taken from
-_BLOCKS, _STEPS = 24, 40000  # of its network and training
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What to train and how.
-
-    Attributes:
-        method: Folder of ``configs``.
-        arch: Size of DINOv2, or the name of another network.
-        head: What predicts, of a segmentor; ``semfpn`` if None.
-        iters: Number of steps.
-        base: Pretrained weights, a file or a public name; those of the network if None.
-    """
-
-    method: str
-    arch: str = 'small'
-    head: str | None = None
-    iters: int = 4000
-    base: str | None = None
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            InputError: If one cannot be used.
-        """
-        choices = dict(method=methods(), arch=ARCHS, head=(None, *HEADS))
-        for name, known in choices.items():
-            if (value := getattr(self, name)) not in known:
-                listed = ', '.join(filter(None, known))
-                raise InputError(f'{name} must be one of {listed}, got {value!r}')
-        if self.iters < 10:
-            raise InputError(f'iters must be at least 10, got {self.iters}')
-        self.weights()
-
-    def model(self, has_boxes: bool = False) -> Path:
-        """The base config of the network.
-
-        Raises:
-            InputError: If there is none with this head.
-        """
-        folder, network = CONFIGS / '_base_/models', ARCHS[self.arch][0]
-        head = 'dino-4scale' if has_boxes else self.head or 'semfpn'
-        if (path := folder / f'{network}_{head}.py').exists():
-            return path
-        if has_boxes:
-            raise InputError(f'--arch of boxes must be small, base or large, got {self.arch}')
-        heads = ' or '.join(h for h in HEADS if (folder / f'{network}_{h}.py').exists())
-        raise InputError(f'--head of {self.arch} must be {heads}, got {head}')
-
-    def weights(self) -> str:
-        """The pretrained weights as a config names them.
-
-        Raises:
-            InputError: If there are none of that name, or those are of another network.
-        """
-        name = Config.fromfile(self.model()).model.backbone.init_cfg.checkpoint
-        base = self.base or name
-        if (file := Path(base).expanduser()).is_file():
-            return str(file.resolve())
-        try:
-            named_weights(base)
-        except InputError as error:
-            raise InputError(f'no file {base}, and {error}') from error
-        if base in WEIGHTS and base not in (name, f'{name}_reg'):
-            raise InputError(f'{base} does not fit --arch {self.arch}, as {name} does')
-        return base
-
-
-def methods() -> list[str]:
-    """The methods that a config can be written for."""
-    return sorted(
-        path.name for path in CONFIGS.iterdir() if (CONFIGS / _PUBLISHED.format(path.name)).exists()
-    )
+_BLOCKS, _STEPS = 24, 40000  # of the network and the training of the published config
 
 
 def write_config(
@@ -236,7 +152,7 @@ def _test_pipelines(sizes: Iterable[tuple[int, int]], has_boxes: bool) -> dict[s
 def _training(recipe: Recipe, has_boxes: bool) -> dict:
     """What of a config is the method's: its published one, scaled to the network and the steps."""
     depth, weights = ARCHS[recipe.arch][1], recipe.weights()
-    published = load_config(CONFIGS / _PUBLISHED.format(recipe.method))
+    published = load_config(CONFIGS / PUBLISHED.format(recipe.method))
     backbone, model = dict(init_cfg=dict(checkpoint=weights)), {}
     if weights.startswith('dinov2_') and weights.endswith('_reg'):
         backbone['registers'] = 4
