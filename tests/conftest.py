@@ -33,6 +33,9 @@ from soma.utils.config import REPOSITORY
 # A shell lets what it starts in the background ignore it, and its children too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# PyTorch waits so long, five seconds, for a worker of a loader that nobody has read to its end.
+torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL = 0.2
+
 ARCH = dict(embed_dim=16, depth=4, num_heads=2)
 
 

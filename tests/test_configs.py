@@ -42,7 +42,7 @@ DOMAINS = {
     'cbm': ('citys', 'bdd', 'map'),
     'bm': ('bdd', 'map'),
     'acdc': ('fog', 'night', 'rain', 'snow'),
-    'dusk': ('dusk',),
+    'dusk': ('dusk', 'day2'),
 }
 SOURCES = {
     'gta': ('gta',),

@@ -69,7 +69,9 @@ def logits(model, x):
         return model.eval()(x, mode='tensor')
 
 
-@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize(
+    'method', [m if m == 'adapter' else pytest.param(m, marks=pytest.mark.slow) for m in METHODS]
+)
 def test_the_same_logits_all_along(config, build_runner, converted, tmp_path, method):
     build_runner(config, METHODS[method]).train()
     final = f'{config.work_dir}/iter_4.pth'

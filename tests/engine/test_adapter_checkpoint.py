@@ -146,7 +146,13 @@ def test_nothing_is_lost_when_writing_fails(tiny_config, build_runner, files, mo
     assert Path(runner.work_dir, 'last_checkpoint').read_text().endswith('/iter_2.pth')
 
 
-@pytest.mark.parametrize('metric', ['mean_mIoU', 'auto', ['mean_mIoU', 'fog_mIoU']])
+@pytest.mark.parametrize(
+    'metric',
+    [
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ('mean_mIoU', 'auto')),
+        ['mean_mIoU', 'fog_mIoU'],
+    ],
+)
 def test_the_best_is_kept_until_a_better_is_written(tiny_config, build_runner, files, metric):
     scores, removed = iter((0.5, 0.4, 0.6, 0.7)), []
 
@@ -183,7 +189,9 @@ def empty(file):
     file.write_bytes(b'')
 
 
-@pytest.mark.parametrize('damage', [cut, flip, empty])
+@pytest.mark.parametrize(
+    'damage', [cut, *(pytest.param(d, marks=pytest.mark.slow) for d in (flip, empty))]
+)
 def test_a_broken_checkpoint_is_passed_over(tiny_config, build_runner, damage, capsys, tmp_path):
     options = {**HOOK, 'default_hooks.checkpoint.interval': 2, 'log_level': 'WARNING'}
     runner = build_runner(tiny_config, options)
@@ -200,7 +208,7 @@ def test_a_broken_checkpoint_is_passed_over(tiny_config, build_runner, damage, c
     assert all(torch.equal(again[name], whole['state_dict'][name]) for name in again)
 
 
-@pytest.mark.parametrize('resume', [True, 'auto'])
+@pytest.mark.parametrize('resume', [pytest.param(True, marks=pytest.mark.slow), 'auto'])
 def test_nothing_to_resume_from_is_a_new_start(tiny_config, build_runner, tmp_path, resume):
     model = build_runner(tiny_config).model
     state = {k: torch.randn_like(v) for k, v in model.state_dict().items()}

@@ -38,7 +38,13 @@ def run(tiny_config, build_runner, tmp_path):
     return train
 
 
-@pytest.mark.parametrize('options', [{}, dict(begin_iter=2), dict(interval=2)])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        *(pytest.param(o, marks=pytest.mark.slow) for o in (dict(begin_iter=2), dict(interval=2))),
+    ],
+)
 def test_it_is_mmengines_average_of_what_trains(run, options):
     expected, metrics = run('theirs', hooks('EMAHook', **options))
     actual, own_metrics = run('ours', hooks('TrainableEMAHook', **options))

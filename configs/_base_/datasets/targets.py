@@ -79,15 +79,18 @@ val_muses = dict(
     img_suffix='_frame_camera.png',
     seg_map_suffix='_gt_labelTrainIds.png',
 )
-val_camvid_dusk = dict(
-    type='DomainDataset',
-    domain='dusk',
-    data_root='data/camvid',
-    ann_file='dusk.txt',
-    data_prefix=dict(img_path='', seg_map_path='labels'),
-    img_suffix='.png',
-    seg_map_suffix='_labelTrainIds.png',
-)
+val_camvid = [
+    dict(
+        type='DomainDataset',
+        domain=domain,
+        data_root='data/camvid',
+        ann_file=ann_file,
+        data_prefix=dict(img_path='', seg_map_path='labels'),
+        img_suffix='.png',
+        seg_map_suffix='_labelTrainIds.png',
+    )
+    for domain, ann_file in (('day', 'day_val.txt'), ('day2', 'day2.txt'), ('dusk', 'dusk.txt'))
+]
 bdd_pipeline = [*_base_.test_pipeline]
 bdd_pipeline[1] = dict(type='Resize', scale=(1280, 720), keep_ratio=True)
 hd_pipeline = [*_base_.test_pipeline]

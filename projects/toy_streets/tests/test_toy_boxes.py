@@ -68,7 +68,13 @@ def test_what_cannot_be_told_from_the_wall_gets_no_box():
     assert seen(car, brightness=52) == [] and len(seen(car, brightness=62)) == 1
 
 
-@pytest.mark.parametrize('domain', DIVERSE_WEATHER_STYLES)
+@pytest.mark.parametrize(
+    'domain',
+    [
+        d if 'rainy' in d else pytest.param(d, marks=pytest.mark.slow)
+        for d in DIVERSE_WEATHER_STYLES
+    ],
+)
 def test_boxes_of_streets_fit_what_is_seen(domain):
     names = set()
     for seed in range(8):

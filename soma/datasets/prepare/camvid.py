@@ -13,7 +13,7 @@ SPLITS = ('train', 'val', 'test')
 LISTS = {
     'day.txt': ('train/0006R0_', 'train/0016E5_'),
     'day_val.txt': ('val/0016E5_',),
-    'day_other.txt': ('test/Seq05VD_',),  # a drive that the others do not see
+    'day2.txt': ('test/Seq05VD_',),  # a drive that the others do not see
     'dusk.txt': ('train/0001TP_', 'test/0001TP_'),
 }
 

@@ -1,0 +1,12 @@
+# AdamW, 400 iterations: minutes on a CPU
+_base_ = './adamw_40k.py'
+
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = [
+    dict(type='PolyLR', power=0.9, eta_min=0, begin=0, end=400, by_epoch=False),
+]
+train_cfg = dict(max_iters=400, val_interval=400)
+default_hooks = dict(
+    checkpoint=dict(interval=400, max_keep_ckpts=1),
+    logger=dict(interval=20),
+)
