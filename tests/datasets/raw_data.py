@@ -153,8 +153,12 @@ def _files(domain, split, index):
         labels = {f'idd/gtFine/{name}_gtFine_polygons.json': _idd_polygons}
         return f'idd/leftImg8bit/{name}_leftImg8bit.png', labels
     if domain == 'camvid':
-        drive = ('0006R0_f', '0016E5_') if split == 'train' else ('0001TP_', '0001TP_')
-        folder, name = {'val': 'test'}.get(split, split), f'{drive[index % 2]}{index:05d}.png'
+        drives = {
+            'train': ('train/0006R0_f', 'train/0016E5_'),
+            'val': ('test/0001TP_', 'test/Seq05VD_f', 'val/0016E5_'),
+        }
+        folder, drive = drives[split][index % len(drives[split])].split('/')
+        name = f'{drive}{index:05d}.png'
         return f'camvid/{folder}/{name}', {f'camvid/{folder}annot/{name}': _plain}
     if domain == 'foggy_zurich':
         name = f'GP010229/1508040913.0_frame_{split}{index}.png'
