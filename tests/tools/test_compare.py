@@ -36,6 +36,8 @@ def test_two_tests_are_compared(write, tmp_path, run_here, capsys):
     for other in ('domains_iter_40', 'domains_test_fog_3'):  # neither is the test
         write('a', report(-9), f'{other}.json')
     turned = report(2)
+    for part in (turned['mean'], *turned['domains'].values()):
+        part['ECE'] = 5.0  # that the first does not have
     turned['domains'] = dict(reversed(turned['domains'].items()))
     second = write('b', turned)
     out = tmp_path / 'out'
