@@ -9,7 +9,6 @@ from mmengine.structures import PixelData
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.structures import SegDataSample
 from PIL import Image
-from scipy.special import logsumexp
 from scipy.stats import rankdata
 from torch import nn
 
@@ -30,15 +29,15 @@ def drawn(classes=5, size=(40, 50), scale=2.0):
 
 def direct(logits, label):
     """The scores of all pixels by their definitions, from sorted confidences."""
-    log = logits[:, label != 255].astype(float)
-    log -= logsumexp(np.sort(log, 0), 0)  # in one order, so that ties are ties
-    log[np.isnan(log)] = -np.inf
+    with np.errstate(invalid='ignore'):
+        shares = np.exp((logits - logits.max(0)).astype(float))[:, label != 255]
+    probabilities = np.nan_to_num(shares / np.sort(shares, 0).sum(0))  # in one order: ties tie
     prediction, label = logits.argmax(0)[label != 255], label[label != 255]
-    probabilities, pixels = np.exp(log), np.arange(label.size)
+    pixels = np.arange(label.size)
     confidence, right = probabilities[prediction, pixels], prediction == label
-    truth = np.eye(len(log))[:, label]
+    truth = np.eye(len(logits))[:, label]
     scores = dict(
-        NLL=-log[label, pixels].clip(np.log(np.finfo(float).tiny)).mean(),
+        NLL=-np.log(probabilities[label, pixels].clip(np.finfo(float).tiny)).mean(),
         Brier=100 * ((probabilities - truth) ** 2).sum(0).mean(),
         ECE=0,
     )
