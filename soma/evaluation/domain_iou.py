@@ -99,21 +99,21 @@ class DomainIoUMetric(DomainMetric):
             )
 
     def _count(self, sample: dict) -> _Counted | None:
-        prediction, path = to_numpy(sample['pred_sem_seg']), None
+        prediction, confidence_path = to_numpy(sample['pred_sem_seg']), None
         if self.output_dir is not None:
             name = Path(sample['img_path']).with_suffix('.png').name
             path = self.output_dir / sample['domain'] / name
             self._claim(sample, str(path))
             write_classes(prediction, (self.dataset_meta or {}).get('classes', _CITYSCAPES), path)
+            if self.calibration:
+                confidence_path = path.with_name(f'{path.stem}_conf.png')
+                self._claim(sample, str(confidence_path))
         ignore = self.ignore_index
         if ignore is None:
             ignore = (self.dataset_meta or {}).get('ignore_index', IGNORE)
         confidences = None
         if self.calibration:
-            if path is not None:
-                path = path.with_name(f'{path.stem}_conf.png')
-                self._claim(sample, str(path))
-            confidences = confidences_of(self.model, sample, ignore, path=path)
+            confidences = confidences_of(self.model, sample, ignore, path=confidence_path)
         if self.format_only:
             return None
         label, classes = to_numpy(sample['gt_sem_seg']), len(self.dataset_meta['classes'])

@@ -310,6 +310,7 @@ def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
     assert logged == pytest.approx(fog['mIoU'], abs=0.01)
     assert 'ECE' not in fog and not [*folder.glob('*.html')]  # details are for a test
     metrics = runner.test()
+    assert runner.test_evaluator.metrics[0].model is runner.model
     report = json.loads((folder / 'domains_test.json').read_text())
     fog, mean = report['domains']['fog'], report['mean']
     assert fog['ECE'] > 0 and mean['NLL'] == pytest.approx(metrics['mean_NLL'], abs=1e-4)
