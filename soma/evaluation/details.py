@@ -11,8 +11,7 @@ import numpy as np
 from mmengine.model import BaseTTAModel
 from torch import nn
 
-from ..models.probabilities import class_probabilities
-from .calibration import Calibration, confidence_counts
+from .calibration import Calibration, Confidences, confidences_of
 from .scores import Scores, mean
 
 SIDE = 360  # pixels of an image's longer side
@@ -104,6 +103,11 @@ class BoxSets(NamedTuple):
     wrong: np.ndarray
 
 
+def is_augmented(model: nn.Module) -> bool:
+    """Whether a model tests with augmentation: its scores are not those of the predictions."""
+    return any(isinstance(part, BaseTTAModel) for part in model.modules())
+
+
 class Recorder:
     """Keeps a few kilobytes of each image of a test, in the process that tests it.
 
@@ -117,7 +121,7 @@ class Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.calibrates = not any(isinstance(part, BaseTTAModel) for part in model.modules())
+        self.calibrates = not is_augmented(model)
         self.thumbnails: dict[tuple[str, str], Maps | BoxSets] = {}
 
     def add_maps(self, sample: dict, maps: Maps, counts: np.ndarray) -> ImageScore:
@@ -130,21 +134,16 @@ class Recorder:
         score = mean(Scores.of(counts).iou[counts.sum(1) > 0])
         return ImageScore(sample['img_path'], score, f'mIoU {score:.1f}')
 
-    def confidences(self, sample: dict, ignore_index: int) -> np.ndarray | int:
-        """The counts of a segmented image by confidence; 0 where scores are not known.
+    def confidences(self, sample: dict, ignore_index: int) -> Confidences | None:
+        """The pixels of a segmented image by confidence; None where scores are not known.
 
         Of a large image they are of every second or third row and column, and so on: a softmax of
         all takes a second of a CPU.
         """
         if not self.calibrates or 'seg_logits' not in sample:
-            return 0
-        keys = ('seg_logits', 'pred_sem_seg', 'gt_sem_seg')
-        maps = [sample[key]['data'] for key in keys]
-        step = math.ceil(math.sqrt(maps[0][0].numel() / _PIXELS))
-        scores, prediction, label = (values[:, ::step, ::step] for values in maps)
-        probabilities = class_probabilities(self.model, scores)
-        prediction, label = prediction.squeeze(0), label.squeeze(0)
-        return confidence_counts(probabilities, prediction, label, ignore_index)
+            return None
+        step = math.ceil(math.sqrt(sample['seg_logits']['data'][0].numel() / _PIXELS))
+        return confidences_of(self.model, sample, ignore_index, step)
 
     def add_boxes(self, sample: dict, boxes: BoxSets) -> ImageScore:
         """Keep an image with boxes.

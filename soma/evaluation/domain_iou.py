@@ -12,12 +12,13 @@ from mmengine.registry import METRICS
 from mmseg.datasets import CityscapesDataset
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from torch import nn
 
 from ..datasets.domain_samples import CHECK
 from ..datasets.labels import IGNORE, TRAIN_TO_CITYSCAPES
 from ..io.files import InputError, atomic_path
-from .calibration import Calibration
-from .details import ImageScore, Maps, SegmentationDetails
+from .calibration import KEYS, Calibration, Confidences, confidences_of
+from .details import ImageScore, Maps, SegmentationDetails, is_augmented
 from .domain_metric import DomainMetric
 from .scores import Scores, confusion_matrix
 
@@ -26,23 +27,22 @@ _CITYSCAPES = CityscapesDataset.METAINFO['classes']
 
 @dataclass
 class _Counted:
-    """What was counted of an image or of a domain; the last two where details are kept."""
+    """What was counted of an image or of a domain."""
 
     counts: np.ndarray
     scores: list[ImageScore]
-    confidences: np.ndarray | int = 0
+    confidences: Confidences | None = None
     images: int = 1
 
     def add(self, other: _Counted) -> None:
         self.counts += other.counts
         self.scores += other.scores
-        self.confidences = self.confidences + other.confidences
+        if self.confidences is not None:
+            self.confidences += other.confidences
         self.images += other.images
 
-    def details(self) -> SegmentationDetails:
-        known = isinstance(self.confidences, np.ndarray)
-        calibration = Calibration.of(self.confidences) if known else None
-        return SegmentationDetails(self.counts, calibration, self.scores)
+    def calibration(self) -> Calibration | None:
+        return None if self.confidences is None else Calibration.of(self.confidences)
 
 
 @METRICS.register_module()
@@ -52,8 +52,16 @@ class DomainIoUMetric(DomainMetric):
     They are called ``<domain>_mIoU`` ... and ``mean_mIoU`` .... A class that a domain neither has
     nor is predicted in is left out of its mean. Each process keeps a confusion matrix a domain.
 
+    With ``calibration`` there are also, of all labelled pixels, ``ECE``, ``Brier``, ``AUROC``,
+    ``AUPR`` and ``FPR95`` in percent and ``NLL`` in nats:
+    :class:`~soma.evaluation.calibration.Calibration` says what they are. One that a domain has
+    none of, such as AUROC without a wrong pixel, is NaN and left out of the mean.
+
     Args:
         ignore_index: Label of pixels that do not count; the dataset's if None.
+        calibration: Whether to score confidence, which needs ``seg_logits`` in the samples; with
+            ``output_dir`` it is written, too, as ``<image>_conf.png`` of 16 bits. What scores mean
+            is known of the model in ``SomaRunner``; else they are taken for logits.
         **kwargs: As for :class:`DomainMetric`: ``mean_over``, ``output_dir``, ``format_only``,
             ``prefix``. Predictions are ``<output_dir>/<domain>/<image>.png``, of 8 bits, or of 16
             for more than 256 classes. Where the dataset's classes are the 19 of Cityscapes, in
@@ -65,31 +73,60 @@ class DomainIoUMetric(DomainMetric):
     class_key = 'IoU'
     needs = 'DomainDataset and PackDomainInputs'
 
-    def __init__(self, ignore_index: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, ignore_index: int | None = None, calibration: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
+        if not isinstance(calibration, bool):
+            raise InputError(f'calibration must be True or False, got {calibration!r}')
         self.ignore_index = ignore_index
+        self.calibration = calibration
+        self.model: nn.Module = nn.Identity()
+        if calibration:
+            self.keys = (*self.keys, *KEYS)
+
+    def use_model(self, model: nn.Module) -> None:
+        """Take the model that is tested, which tells what its scores mean.
+
+        Raises:
+            InputError: If calibration is asked for, and its predictions have no scores.
+        """
+        self.model = model
+        if self.calibration and is_augmented(model):
+            raise InputError(
+                'calibration=True needs the scores of the predictions, which test-time '
+                'augmentation does not give: leave --tta or calibration out'
+            )
 
     def _count(self, sample: dict) -> _Counted | None:
-        prediction = to_numpy(sample['pred_sem_seg'])
+        prediction, confidence_path = to_numpy(sample['pred_sem_seg']), None
         if self.output_dir is not None:
             name = Path(sample['img_path']).with_suffix('.png').name
             path = self.output_dir / sample['domain'] / name
             self._claim(sample, str(path))
             write_classes(prediction, (self.dataset_meta or {}).get('classes', _CITYSCAPES), path)
+            if self.calibration:
+                confidence_path = path.with_name(f'{path.stem}_conf.png')
+                self._claim(sample, str(confidence_path))
+        ignore = self.ignore_index
+        if ignore is None:
+            ignore = (self.dataset_meta or {}).get('ignore_index', IGNORE)
+        confidences = None
+        if self.calibration:
+            confidences = confidences_of(self.model, sample, ignore, path=confidence_path)
         if self.format_only:
             return None
         label, classes = to_numpy(sample['gt_sem_seg']), len(self.dataset_meta['classes'])
-        ignore = self.ignore_index
-        if ignore is None:
-            ignore = self.dataset_meta.get('ignore_index', IGNORE)
         try:
             counts = confusion_matrix(prediction, label, classes, ignore)
         except InputError as error:
             raise InputError(f'{sample.get("img_path")}: {error}; {CHECK}') from error
         if self.recorder is None:
-            return _Counted(counts, [])
+            return _Counted(counts, [], confidences)
         score = self.recorder.add_maps(sample, Maps.of(label, prediction, ignore), counts)
-        return _Counted(counts, [score], self.recorder.confidences(sample, ignore))
+        if not self.calibration:
+            confidences = self.recorder.confidences(sample, ignore)
+        return _Counted(counts, [score], confidences)
 
     def _keep(self, domain: str, counted: _Counted) -> None:
         _add(self._domains, domain, counted)
@@ -100,14 +137,20 @@ class DomainIoUMetric(DomainMetric):
         for part in results:
             for name, domain in part.items():
                 _add(domains, name, domain)
-        self.details = {n: domain.details() for n, domain in domains.items() if domain.scores}
-        known = {n: part.calibration for n, part in self.details.items() if part.calibration}
+        known = {name: domain.calibration() for name, domain in domains.items()}
+        self.details = {
+            name: SegmentationDetails(domain.counts, known[name], domain.scores)
+            for name, domain in domains.items()
+            if domain.scores
+        }
         scores = {name: Scores.of(domain.counts) for name, domain in domains.items()}
+        iou_keys = DomainIoUMetric.keys
+        calibrated = KEYS if self.calibration else KEYS[:1]  # of all pixels, or for the page
         return {
             name: {
-                **{key: getattr(score, key) for key in self.keys},
+                **{key: getattr(score, key) for key in iou_keys},
                 'images': domains[name].images,
-                **({'ECE': known[name].ece} if name in known else {}),
+                **{key: getattr(known[name], key) for key in calibrated if known[name]},
                 'IoU': dict(zip(names, score.iou, strict=True)),
                 'Acc': dict(zip(names, score.acc, strict=True)),
                 'absent': [names[index] for index in np.flatnonzero(np.isnan(score.acc))],

@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import nn
 
 from ..io.files import InputError, check_folder
-from ..utils.tables import as_text, cell, table_of
+from ..utils.tables import as_text, cell, table_of, unit_of
 from .details import DetectionDetails, Recorder, SegmentationDetails
 from .scores import mean
 
@@ -155,8 +155,8 @@ class DomainMetric(BaseMetric):
             size: Number of images in the dataset.
 
         Returns:
-            ``<domain>_<key>`` for each of ``keys`` and their means, ``mean_<key>``, in percent; the
-            same in all processes.
+            ``<domain>_<key>`` for each of ``keys`` and their means, ``mean_<key>``, in percent
+            (``NLL`` in nats); the same in all processes.
 
         Raises:
             InputError: If ``mean_over`` names a domain that was not there.
@@ -207,9 +207,9 @@ class DomainMetric(BaseMetric):
             if domain['absent']
         ]
         table = as_text(_table(self.report))
-        print_log('\n'.join([f'{self.class_key} in percent', table, *lines]), logger='current')
+        print_log('\n'.join([unit_of(self.report), table, *lines]), logger='current')
         self.score_names([*domains])  # refuses other domains, when the table is in the log
-        return {name: round(value, 2) for name, value in metrics.items()}
+        return {k: round(v, 4 if k.endswith('_NLL') else 2) for k, v in metrics.items()}
 
 
 def _table(report: Mapping) -> Table:

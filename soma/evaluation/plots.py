@@ -50,7 +50,7 @@ def save_reliability(path: Path, domains: Mapping[str, Calibration]) -> None:
     figure, (above, below) = panels(2, (8, 3.2), sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color='grey', linestyle='--', linewidth=1, label='as sure as right')
     for name, calibration in domains.items():
-        label = f'{name}: ECE {calibration.ece:.1f} %'
+        label = f'{name}: ECE {calibration.ECE:.1f} %'
         (line,) = above.plot(
             calibration.confidence, calibration.accuracy, marker='o', markersize=4, label=label
         )

@@ -14,7 +14,7 @@ from mmengine.dist import all_gather_object
 from ..io.files import atomic_path
 from ..utils.colours import colours_of
 from ..utils.page import Cell, Group, Section, png_uri, save_page, short_paths
-from ..utils.tables import cell, table_of
+from ..utils.tables import FALLING, cell, table_of, unit_of
 from . import thumbnails
 from .details import BoxSets, DetectionDetails, Maps, SegmentationDetails, choose
 from .domain_metric import DomainMetric
@@ -82,12 +82,15 @@ def save_results(
     average, *scores = totals[0]
     tiles = [*zip(columns[1:], map(cell, scores), strict=True)]
     tiles.insert(0, (f'{average}, {tiles[-1][0]}', tiles.pop()[1]))  # the mean first
-    cells = [[(name, [*map(Cell.of, values)]) for name, *values in part] for part in (rows, totals)]
+    cells = [
+        [(name, [Cell.of(v, rises=name not in FALLING) for v in values]) for name, *values in part]
+        for part in (rows, totals)
+    ]
     tested = ', '.join(
         f'{name} ({part["images"]} images)' for name, part in report['domains'].items()
     )
     facts = [*facts, ('tested on', tested), ('mean over', ', '.join(report['mean_over']))]
-    sections = [Section('Classes', f'{report["score"]} in percent.', columns, *cells)]
+    sections = [Section('Classes', f'{unit_of(report)}.', columns, *cells)]
     if len(report['domains']) > 1:  # of one it would repeat the table
         sections.append(Section('Chart', plots=[png_uri(stem.with_suffix('.png'))]))
     title = f'{average} {tiles[0][1]}: {facts[0][1]}'
@@ -112,7 +115,7 @@ def _plots(stem: Path, results: Results) -> list[Section]:
     draw = partial(save_confusion, classes=classes)
     sections = [section('confusion', draw, counts, 'Confusion', text)]
     known = {name: part.calibration for name, part in details.items() if part.calibration}
-    if known := {name: part for name, part in known.items() if not np.isnan(part.ece)}:
+    if known := {name: part for name, part in known.items() if not np.isnan(part.ECE)}:
         text = (
             'Pixels by the probability of the class that is predicted. Below the line the model '
             'is surer than it is right; ECE is the mean distance from the line.'

@@ -23,12 +23,13 @@ def class_probabilities(model: nn.Module, scores: Tensor) -> Tensor:
             classes, as mmseg leaves it there.
 
     Returns:
-        Probabilities in float32, of the same shape; two classes of a single channel.
+        Probabilities in float32, or float64 of such scores, of the same shape; two classes of a
+        single channel.
     """
     model = plain_model(model)
     head = getattr(model, 'decode_head', None)
     head = head[-1] if isinstance(head, nn.ModuleList) else head  # the last of a cascade
-    scores = scores.float()
+    scores = scores if scores.dtype == torch.float64 else scores.float()
     for part in (model, head):
         if hasattr(part, 'probabilities'):
             return part.probabilities(scores)

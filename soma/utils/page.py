@@ -21,20 +21,25 @@ class Cell(NamedTuple):
         text: What is shown.
         value: In percent, which its column is sorted by and a bar shows; None goes last.
         change: A difference, with its sign.
+        rises: Whether more is better.
     """
 
     text: str
     value: float | None = None
     change: str = ''
+    rises: bool = True
 
     @classmethod
-    def of(cls, percent: float, change: float = math.nan) -> Cell:
-        """A score in percent and its difference to another one; NaN for none."""
+    def of(cls, percent: float, change: float = math.nan, rises: bool = True) -> Cell:
+        """A score in percent and its difference to another one; NaN for none.
+
+        One that is better the lower it is (``rises=False``) gets no bar.
+        """
         if math.isnan(percent):
             return cls('-')
         sign = '+' if change else ''  # of zero none
         text = '' if math.isnan(change) else f'{change:{sign}.2f}'
-        return cls(f'{percent:.2f}', round(percent, 2), text)
+        return cls(f'{percent:.2f}', round(percent, 2) if rises else None, text, rises)
 
 
 class Group(NamedTuple):

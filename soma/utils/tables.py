@@ -15,6 +15,8 @@ from ..io.files import atomic_path
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+FALLING = ('ECE', 'NLL', 'Brier', 'FPR95')  # scores that are better the lower they are
+
 
 def as_text(table: Table, width: int = 200) -> str:
     """Draw a table for a log: no colours, ``width`` columns at most."""
@@ -51,6 +53,11 @@ def table_of(report: Mapping) -> tuple[list[str], list[list], list[list]]:
         for key, value in report['mean'].items()
     ]
     return columns, rows, totals
+
+
+def unit_of(report: Mapping) -> str:
+    """What the numbers of :func:`table_of` are, in words."""
+    return f'{report["score"]} in percent' + (', NLL in nats' if 'NLL' in report['mean'] else '')
 
 
 def save_bars(

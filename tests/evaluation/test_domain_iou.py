@@ -294,6 +294,7 @@ def test_predictions_alone(tmp_path):
 def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
     tiny_config.default_hooks.report = dict(type='DomainReportHook')
     tiny_config.val_evaluator.mean_over = ['fog']
+    tiny_config.test_evaluator.calibration = True
     runner = build_runner(tiny_config)
     runner.train()
     folder = tmp_path / 'work' / runner.timestamp
@@ -308,9 +309,11 @@ def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
     logged = runner.message_hub.get_scalar('val/fog_mIoU').current()
     assert logged == pytest.approx(fog['mIoU'], abs=0.01)
     assert 'ECE' not in fog and not [*folder.glob('*.html')]  # details are for a test
-    runner.test()
+    metrics = runner.test()
+    assert runner.test_evaluator.metrics[0].model is runner.model
     report = json.loads((folder / 'domains_test.json').read_text())
-    assert report['domains']['fog']['ECE'] > 0
+    fog, mean = report['domains']['fog'], report['mean']
+    assert fog['ECE'] > 0 and mean['NLL'] == pytest.approx(metrics['mean_NLL'], abs=1e-4)
     assert report['tested']['model'] == 'WindowEncoderDecoder, DINOv2, FCNHead'
     assert report['split'] == 'validation'
     runner.cfg.test_dataloader.dataset.datasets[0].domain = 'rain'
@@ -323,15 +326,22 @@ def test_report_is_written_with_a_chart(tiny_config, build_runner, tmp_path):
     assert 'mIoU over the classes' in page and 'DINOv2' in page
 
 
-def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path):
+def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path, monkeypatch):
     """Seven images: one process has four, the other three, or a copy of the first as well."""
     rng = np.random.default_rng(3)
     domains = ['citys', 'citys', 'fog', 'bdd', 'fog', 'citys', 'citys']
     images = [image(rng, domain, 4 if domain == 'fog' else 5) for domain in domains]
-    metric = METRICS.build(dict(type='DomainIoUMetric'))  # one for all cases
+    samples = [sample(*p) for p in images]
+    for index, made in enumerate(samples):
+        generator = torch.Generator().manual_seed(index)
+        made['seg_logits'] = {'data': torch.randn(CLASSES, 6, 7, generator=generator)}
+    monkeypatch.setattr('soma.evaluation.calibration._STEPS', 32)  # each process drops other bits
+    metric = METRICS.build(dict(type='DomainIoUMetric', calibration=True))  # one for all cases
     metric.dataset_meta = META
-    results = evaluate_in_two(lambda case: metric, [sample(*p) for p in images], tmp_path)
-    expected = evaluate(images)
+    results = evaluate_in_two(lambda case: metric, samples, tmp_path)
+    metric.process({}, samples)
+    expected = metric.evaluate(7)
+    assert expected.items() >= evaluate(images).items() and expected['fog_AUROC'] > 0
     assert [[count for count, *_ in result] for result in results] == [[4, 4, 4], [4, 4, 3]]
     for _, metrics, _, logged in results[0] + results[1]:
         assert metrics == expected

@@ -54,7 +54,7 @@ def test_details_do_not_depend_on_the_number_of_processes(tmp_path):
         def evaluate(self, size):
             metrics, results = self.metric.evaluate(size), Results.of(self.metric)
             self.report = {
-                name: (part.confusion.tolist(), part.calibration.ece, sorted(part.images))
+                name: (part.confusion.tolist(), part.calibration.ECE, sorted(part.images))
                 for name, part in results.details.items()
             }
             self.report['thumbnails'] = sorted((k, v.packed) for k, v in results.thumbnails.items())
@@ -79,7 +79,7 @@ def test_an_image_is_scored_over_its_own_classes():
     metric.evaluate(1)
     (image,) = metric.details['fog'].images
     assert image == ('0.png', 75, 'mIoU 75.0')  # 1/2 of a, all of b; c is not there
-    assert metric.report['domains']['fog']['ECE'] == metric.details['fog'].calibration.ece
+    assert metric.report['domains']['fog']['ECE'] == metric.details['fog'].calibration.ECE
     augmented = SegTTAModel.__new__(SegTTAModel)  # whose scores are those of one view
     nn.Module.__init__(augmented)
     metric.keep_details(nn.Sequential(augmented))

@@ -36,6 +36,8 @@ def test_two_tests_are_compared(write, tmp_path, run_here, capsys):
     for other in ('domains_iter_40', 'domains_test_fog_3'):  # neither is the test
         write('a', report(-9), f'{other}.json')
     turned = report(2)
+    for part in (turned['mean'], *turned['domains'].values()):
+        part['ECE'] = 5.0  # that the first does not have
     turned['domains'] = dict(reversed(turned['domains'].items()))
     second = write('b', turned)
     out = tmp_path / 'out'
@@ -50,6 +52,12 @@ def test_two_tests_are_compared(write, tmp_path, run_here, capsys):
     assert '56.25 (+1.00)' in page and '<span class="good">+2.00</span>' in page
     assert '<span class="same">0.00</span>' in page
     assert all(Image.open(out / f'{name}.png').width > 400 for name in ('domains', 'classes'))
+    assert 'ECE' not in page
+    first = report()
+    for part in (first['mean'], *first['domains'].values()):
+        part['ECE'] = 6.0
+    compare([write('c', first), second], out=out)
+    assert '5.00 <span class="good">-1.00</span>' in (out / 'compare.html').read_text()
 
 
 def test_what_cannot_be_compared_is_refused(write, tmp_path):

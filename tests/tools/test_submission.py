@@ -1,3 +1,4 @@
+import tarfile
 import zipfile
 
 import numpy as np
@@ -19,7 +20,16 @@ NAMES = {
     'cityscapes': [
         f'leftImg8bit/test/berlin/berlin_00000{i}_000019_leftImg8bit.png' for i in (0, 1)
     ],
+    'bravo': [
+        'bravo_ACDC/fog/test/GOPR1/GOPR1_frame_000000_rgb_anon.png',
+        'bravo_SMIYC/RoadAnomaly21/images/zebra0001.jpg',
+        *(f'bravo_{part}/lindau/x_leftImg8bit.png' for part in ('outofcontext', 'synflare')),
+        'bravo_synobjs/polar bear/4.png',
+        'bravo_synrain/lindau/x_leftImg8bit.png',
+    ],
 }
+
+OUT = {'acdc': 'x.zip', 'cityscapes': 'x.zip', 'bravo': 'x.tar'}
 
 
 @pytest.fixture(params=NAMES)
@@ -30,17 +40,43 @@ def server(request, tmp_path):
         image = tmp_path / 'data' / name
         image.parent.mkdir(parents=True, exist_ok=True)
         Image.new('RGB', (6, 4)).save(image)
-        domain = image.parts[-4] if request.param == 'acdc' else 'citys'
-        prediction = tmp_path / 'out' / domain / image.name
+        domain = {'acdc': image.parts[-4], 'bravo': '_'.join(name.split('/')[:2])}
+        prediction = tmp_path / 'out' / domain.get(request.param, 'citys') / f'{image.stem}.png'
         prediction.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(TRAIN_TO_CITYSCAPES[rng.integers(0, 19, (4, 6))]).save(prediction)
+        if request.param == 'bravo':
+            confidence = rng.integers(0, 2**16, (4, 6)).astype(np.uint16)
+            Image.fromarray(confidence).save(prediction.with_name(f'{image.stem}_conf.png'))
     return request.param
 
 
 def pack(server, root):
-    return pack_submission(server, root / 'out', root / 'data', root / 'x.zip')
+    return pack_submission(server, root / 'out', root / 'data', root / OUT[server])
 
 
+@pytest.mark.parametrize('server', ['bravo'], indirect=True)
+def test_bravo_gets_train_ids_and_confidences_in_the_folders_of_the_images(server, tmp_path):
+    assert pack('bravo', tmp_path) == 6
+    with tarfile.open(tmp_path / 'x.tar') as archive:
+        files = {
+            name: np.array(Image.open(archive.extractfile(name))) for name in archive.getnames()
+        }
+    assert len(files) == 12
+    for name in NAMES['bravo']:
+        stem = name.rpartition('.')[0]
+        made = tmp_path / 'out' / '_'.join(name.split('/')[:2]) / stem.split('/')[-1]
+        ids = TRAIN_TO_CITYSCAPES[files[f'{stem}_pred.png']]
+        assert np.array_equal(ids, Image.open(f'{made}.png'))
+        assert np.array_equal(files[f'{stem}_conf.png'], Image.open(f'{made}_conf.png'))
+    Image.new('L', (6, 4)).save(f'{made}_conf.png')
+    with pytest.raises(InputError, match=r'leftImg8bit_conf\.png has 8 bits, confidences have 16'):
+        pack('bravo', tmp_path)
+    (tmp_path / 'data' / name).unlink()
+    with pytest.raises(FileNotFoundError, match='no test images bravo_synrain'):
+        pack('bravo', tmp_path)
+
+
+@pytest.mark.parametrize('server', ['acdc', 'cityscapes'], indirect=True)
 def test_one_file_a_image_in_the_ids_of_the_server(server, tmp_path):
     assert pack(server, tmp_path) == 2
     folder = {'acdc': 'labelTrainIds/', 'cityscapes': ''}[server]
@@ -70,12 +106,12 @@ def test_what_a_server_would_refuse_is_refused_here(server, tmp_path):
     with pytest.raises(ValueError, match=f'{path.name} is damaged'):
         pack(server, tmp_path)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r'1 of the 2 test images .*_server\.py'):
+    with pytest.raises(FileNotFoundError, match=r'1 of the \d+ predictions of .* make them with'):
         pack(server, tmp_path)
-    assert not (tmp_path / 'x.zip').exists()
+    assert not (tmp_path / OUT[server]).exists()
     path.write_bytes(whole)
     with pytest.raises(FileNotFoundError, match='no test images'):
-        pack_submission(server, tmp_path / 'out', tmp_path / 'nowhere', tmp_path / 'x.zip')
+        pack_submission(server, tmp_path / 'out', tmp_path / 'nowhere', tmp_path / OUT[server])
 
 
 def test_predictions_of_other_classes_are_refused(server, tmp_path):
@@ -93,7 +129,7 @@ def test_predictions_of_other_classes_are_refused(server, tmp_path):
 
 
 def test_images_of_one_name_are_refused(server, tmp_path):
-    image = next((tmp_path / 'data').rglob('*.png'))
+    image = sorted((tmp_path / 'data').rglob('*.png'))[0]
     (image.parent.parent / 'other').mkdir()
     (image.parent.parent / 'other' / image.name).write_bytes(image.read_bytes())
     with pytest.raises(ValueError, match='have one name'):
@@ -104,6 +140,6 @@ def test_images_of_one_name_are_refused(server, tmp_path):
 
 def test_script(server, tmp_path, run_here, capsys):
     folders = tmp_path / 'out', tmp_path / 'data'
-    run_here('misc/pack_submission.py', server, *folders, tmp_path / 'x.zip')
-    assert '2 predictions' in capsys.readouterr().out
-    assert (tmp_path / 'x.zip').exists()
+    run_here('misc/pack_submission.py', server, *folders, tmp_path / OUT[server])
+    assert f'{len(NAMES[server])} predictions' in capsys.readouterr().out
+    assert (tmp_path / OUT[server]).exists()

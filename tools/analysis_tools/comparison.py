@@ -13,7 +13,7 @@ from rich.table import Table
 from soma.io.files import InputError, check_folder
 from soma.io.reports import REPORT, find_report, read_report
 from soma.utils.page import Cell, Section, png_uri, save_page, short_paths
-from soma.utils.tables import cell, panels, save_bars, save_figure, table_of
+from soma.utils.tables import FALLING, cell, panels, save_bars, save_figure, table_of
 
 
 class Comparison(NamedTuple):
@@ -80,6 +80,8 @@ def compare(
     reports = [read_scores(file) for file in files]
     if len(files) < 2:
         raise InputError('name two tests or more')
+    shared = [key for key in reports[0]['mean'] if all(key in part['mean'] for part in reports)]
+    reports = [{**part, 'mean': {key: part['mean'][key] for key in shared}} for part in reports]
     names = _names(paths, names)
     for file, report in zip(files[1:], reports[1:], strict=True):
         _check_same(files[0], reports[0], file, report)
@@ -203,13 +205,18 @@ def _save_changes(
     save_figure(figure, path)
 
 
+def _cells(made: Comparison, row: int, rises: bool) -> list[Cell]:
+    pairs = zip(made.values[:, row].T.flat, made.changes[:, row].T.flat, strict=True)
+    return [Cell.of(value, change, rises) for value, change in pairs]
+
+
 def _save_page(out: Path, made: Comparison, files: Sequence[tuple[str, str]]) -> None:
     titles = ['class', *(f'{column}: {name}' for column in made.columns for name in made.names)]
+    count = len(made.classes)
     rows = [
-        (name, [*map(Cell.of, made.values[:, index].T.flat, made.changes[:, index].T.flat)])
+        (name, _cells(made, index, index < count or name not in FALLING))
         for index, name in enumerate([*made.classes, *made.totals])
     ]
-    count = len(made.classes)
     means = map(_with_change, made.values[:, count, -1], made.changes[:, count, -1])
     names = (f'{made.totals[0]}, {name}' for name in made.names)
     tiles = [*zip(names, means, strict=True)]

@@ -1,4 +1,4 @@
-"""Pack predictions (tools/test.py --out) for the test server of ACDC or Cityscapes."""
+"""Pack predictions (tools/test.py --out) for the test server of ACDC, Cityscapes or BRAVO."""
 
 import argparse
 from pathlib import Path
@@ -9,10 +9,10 @@ from soma.utils.cli import ScriptParser, command
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = ScriptParser(__doc__)
-    parser.add_argument('server', choices=['acdc', 'cityscapes'])
+    parser.add_argument('server', choices=['acdc', 'cityscapes', 'bravo'])
     parser.add_file('predictions', 'folder that tools/test.py --out wrote')
     parser.add_file('data', 'folder of the dataset, such as data/acdc')
-    parser.add_file('out', 'zip file to write')
+    parser.add_file('out', 'zip file to write (BRAVO: tar)')
     return parser.parse_args()
 
 

@@ -192,8 +192,11 @@ def _check_novel(runner: Runner) -> None:
 
 
 def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[Dataset]) -> None:
-    """Check what metrics by domain need, and that they give the score of the best checkpoint."""
+    """Check what metrics need of model and data, and that they give the best checkpoint's score."""
     metrics = loop.evaluator.metrics
+    for metric in metrics:
+        if hasattr(metric, 'use_model'):
+            metric.use_model(runner.model)
     by_domain = [metric for metric in metrics if hasattr(metric, 'score_names')]
     if not by_domain:
         return
