@@ -271,6 +271,7 @@ def test_nights_fog_india_and_muses(small, build_runner):
     singles = [small(path, folder / f'{name}.py').test_dataloader for name in names]
     assert [single.dataset for single in singles] == parts
     assert small(path, folder / 'citys.py').test_dataloader.dataset.domain == 'citys'
+    assert domains(small(path, folder / 'camvid.py').test_dataloader) == ['day', 'day2', 'dusk']
     metrics = build_runner(config).test()
     scores = [name.removesuffix('_mIoU') for name in metrics if name.endswith('_mIoU')]
     assert scores == [*names, 'mean']
