@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -47,7 +48,9 @@ class DINOv2Network(VisionTransformer):
         **options: As for timm's ``VisionTransformer``.
     """
 
-    def __init__(self, registers: int, attn_impl: str, pos_embed_interp: str, **options) -> None:
+    def __init__(
+        self, registers: int, attn_impl: str, pos_embed_interp: str, **options: Any
+    ) -> None:
         super().__init__(num_classes=0, dynamic_img_size=True, weight_init='skip', **options)
         VisionTransformer.init_weights(self)
         self.pos_embed_interp = pos_embed_interp
