@@ -78,7 +78,7 @@ def _by_reflections(
     return PivotedQR(order, torch.ormqr(reflectors, tau, unit)), reflectors[: len(order)].triu()
 
 
-def _by_gram(weight: Tensor, gram: Tensor, order: Tensor, index: Sequence[int]) -> Tensor | None:
+def _by_gram(weight: Tensor, matrix: Tensor, order: Tensor, index: Sequence[int]) -> Tensor | None:
     """Columns of Q as ``W P R^-1``, or None if they or the pivots are in doubt.
 
     What is left of a column after k pivots is ``w - W_k x``, ``|x| <= |R_k^-1| |w|``. The rounding
@@ -86,27 +86,27 @@ def _by_gram(weight: Tensor, gram: Tensor, order: Tensor, index: Sequence[int]) 
 
     Args:
         weight: Shape ``(out, in)``, ``out > in``.
-        gram: Its Gram matrix.
+        matrix: Its Gram matrix.
         order: The pivots.
         index: Which columns.
     """
-    gram = gram[order][:, order]
-    R, failed = torch.linalg.cholesky_ex(gram, upper=True)
+    matrix = matrix[order][:, order]
+    R, failed = torch.linalg.cholesky_ex(matrix, upper=True)
     if failed:
         return None
     inverse = torch.linalg.solve_triangular(R, torch.eye(len(R)).to(R), upper=True)
     inverse_norms = inverse.square().sum(0).cumsum(0)  # squared, of each R_k
-    rounding = _ROUNDING * gram.trace()
+    rounding = _ROUNDING * matrix.trace()
     left = _left(R)
     margin = left.diagonal() - left.triu(1).amax(1)
-    doubt = 2 * rounding * (1 + inverse_norms * gram.diagonal().max())
+    doubt = 2 * rounding * (1 + inverse_norms * matrix.diagonal().max())
     if (margin[:-1] < doubt[:-1]).any() or rounding * inverse_norms[-1] > _ACCURACY:
         return None
     signs = _signs(weight[: len(R), order], R)
     if signs is None:
         return None
-    factors = torch.empty_like(inverse[:, index])
-    factors[order] = (inverse * signs)[:, index]
+    factors = inverse.new_empty(len(R), len(index))
+    factors[order] = inverse[:, index] * signs[index]
     return weight @ factors
 
 
@@ -162,11 +162,11 @@ def _choose(matrix: Tensor) -> Tensor:
         least = 1e-6 * best[0].item()  # below, the Gram matrix has lost digits
         if others > len(index):
             least = max(least, best[-1].item())
-        some = left[index]
-        pivots, count = _cholesky(some @ some.T, least)
+        candidates = left[index]
+        pivots, count = _cholesky(candidates @ candidates.T, least)
         pivots = pivots[: max(1, min(count, missing))]
         index = index[pivots]
-        inside = _reflect(left, some[pivots].T)
+        inside = _reflect(left, candidates[pivots].T)
         squares -= inside.square().sum(1)
         left = left[:, len(index) :]
         if squares.max() < 1e-3 * known:  # differences lose digits
