@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from method_comparison import Comparison, read_recipe, read_results, run_comparison, write_document
-from soma.utils.cli import command
+from soma.utils.cli import add_cfg_options, command
 from soma.utils.jobs import interrupt_on_signals
 
 
@@ -25,6 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--settings', '--sources', nargs='+', help='some of its settings')
     parser.add_argument('--seeds', nargs='+', type=int, help="instead of the recipe's")
     parser.add_argument('--iterations', type=int, help="instead of the recipe's")
+    add_cfg_options(parser, 'override the configs of all methods: key=value ...')
     parser.add_argument('--jobs', type=int, default=cores, help='runs at a time (default: cores)')
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/NAME_OF_THE_RECIPE')
     parser.add_argument('--report', type=Path, help='write the document here too')
@@ -37,7 +38,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the cores are the runs'
     interrupt_on_signals()
     with command(False, ValueError):
-        recipe = read_recipe(args.recipe)
+        recipe = read_recipe(args.recipe, args.cfg_options)
         comparison = Comparison(
             recipe,
             (args.work_dir or Path('work_dirs', Path(args.recipe).stem)).resolve(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,25 @@ class _Counted:
     counts: np.ndarray
     scores: list[ImageScore]
     confidences: Confidences | None = None
+    by_image: dict[str, np.ndarray] = field(default_factory=dict)
     images: int = 1
 
     def add(self, other: _Counted) -> None:
         self.counts += other.counts
         self.scores += other.scores
+        self.by_image |= other.by_image
         if self.confidences is not None:
             self.confidences += other.confidences
         self.images += other.images
 
     def calibration(self) -> Calibration | None:
         return None if self.confidences is None else Calibration.of(self.confidences)
+
+    def per_image(self) -> dict[str, list]:
+        paths = sorted(self.by_image)  # in the order of no process
+        hits, unions = np.stack([self.by_image[path] for path in paths], 1).tolist()
+        names = [Path(path).name for path in paths]
+        return {'images': names, 'intersection': hits, 'union': unions}
 
 
 @METRICS.register_module()
@@ -59,6 +67,9 @@ class DomainIoUMetric(DomainMetric):
 
     Args:
         ignore_index: Label of pixels that do not count; the dataset's if None.
+        per_image: Whether the report of each domain has ``per_image``, too: names of the
+            ``images``, and the pixels in ``intersection`` and ``union`` of each class in each, of
+            which the mIoU of any choice of images can be had.
         calibration: Whether to score confidence, which needs ``seg_logits`` in the samples; with
             ``output_dir`` it is written, too, as ``<image>_conf.png`` of 16 bits. What scores mean
             is known of the model in ``SomaRunner``; else they are taken for logits.
@@ -74,13 +85,18 @@ class DomainIoUMetric(DomainMetric):
     needs = 'DomainDataset and PackDomainInputs'
 
     def __init__(
-        self, ignore_index: int | None = None, calibration: bool = False, **kwargs: Any
+        self,
+        ignore_index: int | None = None,
+        calibration: bool = False,
+        per_image: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(calibration, bool):
-            raise InputError(f'calibration must be True or False, got {calibration!r}')
+        for name, value in dict(calibration=calibration, per_image=per_image).items():
+            if not isinstance(value, bool):
+                raise InputError(f'{name} must be True or False, got {value!r}')
         self.ignore_index = ignore_index
-        self.calibration = calibration
+        self.calibration, self.per_image = calibration, per_image
         self.model: nn.Module = nn.Identity()
         if calibration:
             self.keys = (*self.keys, *KEYS)
@@ -121,12 +137,17 @@ class DomainIoUMetric(DomainMetric):
             counts = confusion_matrix(prediction, label, classes, ignore)
         except InputError as error:
             raise InputError(f'{sample.get("img_path")}: {error}; {CHECK}') from error
+        counted = _Counted(counts, [], confidences)
+        if self.per_image:
+            hits = counts.diagonal()
+            unions = counts.sum(0) + counts.sum(1) - hits
+            counted.by_image[sample['img_path']] = np.stack([hits, unions])
         if self.recorder is None:
-            return _Counted(counts, [], confidences)
-        score = self.recorder.add_maps(sample, Maps.of(label, prediction, ignore), counts)
+            return counted
+        counted.scores = [self.recorder.add_maps(sample, Maps.of(label, prediction, ignore), counts)]
         if not self.calibration:
-            confidences = self.recorder.confidences(sample, ignore)
-        return _Counted(counts, [score], confidences)
+            counted.confidences = self.recorder.confidences(sample, ignore)
+        return counted
 
     def _keep(self, domain: str, counted: _Counted) -> None:
         _add(self._domains, domain, counted)
@@ -154,6 +175,7 @@ class DomainIoUMetric(DomainMetric):
                 'IoU': dict(zip(names, score.iou, strict=True)),
                 'Acc': dict(zip(names, score.acc, strict=True)),
                 'absent': [names[index] for index in np.flatnonzero(np.isnan(score.acc))],
+                **({'per_image': domains[name].per_image()} if self.per_image else {}),
             }
             for name, score in scores.items()
         }

@@ -127,9 +127,14 @@ class _KeyValue(argparse.Action):
 def add_config(parser: ScriptParser) -> None:
     """Add ``--config`` and ``--cfg-options``."""
     parser.add_file('config', 'config file')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=_KeyValue, help='override the config: key=value ...'
-    )
+    add_cfg_options(parser)
+
+
+def add_cfg_options(
+    parser: argparse.ArgumentParser, help: str = 'override the config: key=value ...'
+) -> None:
+    """Add ``--cfg-options``."""
+    parser.add_argument('--cfg-options', nargs='+', action=_KeyValue, help=help)
 
 
 def add_checkpoint(

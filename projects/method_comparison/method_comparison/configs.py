@@ -9,6 +9,7 @@ from pprint import pformat
 from mmengine.config import Config
 
 from soma.io.checkpoint_files import pretrained_file
+from soma.utils.config import load_config
 
 from .recipe import Method, Setting
 
@@ -32,7 +33,8 @@ def run_config(method: Method, setting: Setting, seed: int, iterations: int | No
     Raises:
         ValueError: If a file lacks what it is there for.
     """
-    config = _read(method.config, 'train_dataloader', 'train_cfg', 'param_scheduler')
+    keys = ('train_dataloader', 'train_cfg', 'param_scheduler')
+    config = _read(method.config, *keys, options=method.options)
     source = _read(setting.source, 'train_dataloader')
     target = _read(setting.target, 'test_dataloader', 'test_evaluator')
     if not pretrained_file(config['model']['backbone'].get('init_cfg')):
@@ -96,8 +98,12 @@ def _check_mean(source: dict, target: dict, file: Path) -> None:
         )
 
 
-def _read(path: Path, *keys: str) -> dict:
-    config = Config.fromfile(str(path)).to_dict()
+def _read(path: Path, *keys: str, options: Mapping | None = None) -> dict:
+    config = Config.fromfile(str(path))
+    if options:
+        load_config(path, options)  # refuses those that do not fit
+        config.merge_from_dict(dict(options))
+    config = config.to_dict()
     if missing := [key for key in keys if key not in config]:
         raise ValueError(f'{path} has no {missing[0]}')
     return config

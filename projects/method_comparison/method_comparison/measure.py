@@ -6,7 +6,7 @@ import json
 import os
 import statistics
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,17 +21,8 @@ from soma.models.build import build_model
 _BACKBONE = 'backbone.'
 
 
-def read_scores(folder: Path, sources: Sequence[str]) -> dict[str, float]:
+def read_report(folder: Path) -> dict:
     """Read the newest report of a validation or test below a work dir.
-
-    Args:
-        folder: The work dir.
-        sources: The domains that were trained on. If the test has such a one, its mean leaves it
-            out (``mean_over`` of the evaluator).
-
-    Returns:
-        mIoU in percent by unseen domain, with ``unseen`` for their mean, and ``source`` for the
-        mean of the sources if they were tested.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -39,11 +30,39 @@ def read_scores(folder: Path, sources: Sequence[str]) -> dict[str, float]:
     files = sorted(folder.glob('*/domains_*.json'), key=os.path.getmtime)
     if not files:
         raise FileNotFoundError(f'no report of a test below {folder}')
-    report = json.loads(files[-1].read_text())
-    scores = {name: scores['mIoU'] for name, scores in report['domains'].items()}
-    seen = [scores.pop(name) for name in sources if name in scores]
-    source = {'source': statistics.fmean(seen)} if seen else {}
-    return {**source, 'unseen': report['mean']['mIoU'], **scores}
+    return json.loads(files[-1].read_text())
+
+
+def mean_scores(
+    report: Mapping, key: str, sources: Sequence[str], groups: Mapping[str, Sequence[str]]
+) -> dict[str, float]:
+    """Take a score of each domain out of a report, and its means.
+
+    Args:
+        report: Of the metric.
+        key: Name of the score.
+        sources: The domains that were trained on. If the test has such a one, its mean leaves it
+            out (``mean_over`` of the evaluator).
+        groups: Names of further means, and their domains.
+
+    Returns:
+        The score by unseen domain that is in no group, with ``unseen`` for their mean as the
+        report has it, a mean for each group, and ``source`` for the mean of the sources if they
+        were tested.
+
+    Raises:
+        ValueError: If a group names a domain that was not tested.
+    """
+    scores = {name: domain[key] for name, domain in report['domains'].items()}
+    means = {'unseen': report['mean'][key]}
+    if seen := [scores.pop(name) for name in sources if name in scores]:
+        means = {'source': statistics.fmean(seen), **means}
+    for name, members in groups.items():
+        if unknown := [member for member in members if member not in scores]:
+            raise ValueError(f'the group {name} has the domain {unknown[0]}, which was not tested')
+        means[name] = statistics.fmean(scores[member] for member in members)
+    grouped = {member for members in groups.values() for member in members}
+    return {**means, **{name: score for name, score in scores.items() if name not in grouped}}
 
 
 def trainable_parameters(config: Config) -> dict[str, int]:
@@ -87,11 +106,13 @@ def measure_drift(checkpoint: Path, pretrained: Path) -> dict[str, float]:
     Returns:
         The relative ``change`` of all matrices as one vector, and the shares of its energy in the
         ``principal`` half of each matrix's singular components, in the ``minor`` half, ``between``
-        the halves, and ``outside`` of all components of a matrix that is not square.
+        the halves, and ``outside`` of all components of a matrix that is not square. And the mean
+        ``effective_rank`` of the changes of the matrices, 0 if none has changed.
     """
     matrices = matrices_of(open_checkpoint(checkpoint), pretrained)
     total = total_drift(drift(matrices_of(open_checkpoint(pretrained)), matrices).values())
-    return {'change': total.change, **total.shares._asdict()}
+    effective_rank = total.learned.effective_rank if total.learned else 0.0
+    return {'change': total.change, **total.shares._asdict(), 'effective_rank': effective_rank}
 
 
 def training_seconds(checkpoint: Path) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -16,11 +17,13 @@ class Method:
 
     Attributes:
         config: Its config file; of an average, that of the first method it averages.
+        options: What changes in that config, by dotted key.
         average: Names of the methods whose backbones it averages; none if it trains.
         note: What its name does not say, for the report.
     """
 
     config: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
     average: tuple[str, ...] = ()
     note: str = ''
 
@@ -33,11 +36,13 @@ class Setting:
         source: Config file with the ``train_dataloader``; its pipeline does not count.
         target: Config file with ``test_dataloader`` and ``test_evaluator``.
         title: What the report says that was trained on.
+        groups: Further means: domains by the name of the mean.
     """
 
     source: Path
     target: Path
     title: str
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,19 @@ class Recipe:
     introduction: str
 
 
-def read_recipe(path: str | os.PathLike) -> Recipe:
+def read_recipe(path: str | os.PathLike, changes: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe: a Python file with ``methods``, ``settings`` and what else it wants to say.
 
     ``methods`` has ``dict(config=FILE)`` or ``dict(average=[NAMES])`` by name, either with a
-    ``note``; ``settings`` has ``dict(source=FILE, target=FILE)`` by name, perhaps with a
-    ``title``. Files are relative to the recipe. ``seeds``, ``iterations``, ``chosen`` and
+    ``note``, the first with ``options`` as ``--cfg-options`` has them; ``options`` of the recipe
+    are for all methods. ``settings`` has ``dict(source=FILE, target=FILE)`` by name, perhaps with
+    a ``title`` and ``groups``. Files are relative to the recipe. ``seeds``, ``iterations``, ``chosen`` and
     ``introduction`` are as in :class:`Recipe`; its braces may hold ``spread``, ``methods`` and
     ``iterations``.
 
     Args:
         path: The file.
+        changes: Further ``options`` for all methods, above those of the recipe.
 
     Raises:
         FileNotFoundError: If it, or a config that it names, is not there.
@@ -102,12 +109,15 @@ def read_recipe(path: str | os.PathLike) -> Recipe:
             raise ValueError(f'{path}: {name} averages {unknown[0]}, which has no config there')
         trained = content['methods'][average[0]] if average else options
         methods[name] = Method(
-            file(f'methods[{name!r}]', trained, 'config'), average, options.get('note', '')
+            file(f'methods[{name!r}]', trained, 'config'),
+            {**content.get('options', {}), **trained.get('options', {}), **(changes or {})},
+            average,
+            options.get('note', ''),
         )
     settings = {}
     for name, options in content['settings'].items():
         files = (file(f'settings[{name!r}]', options, key) for key in ('source', 'target'))
-        settings[name] = Setting(*files, options.get('title', name))
+        settings[name] = Setting(*files, options.get('title', name), options.get('groups', {}))
     chosen = tuple(content.get('chosen', settings))
     if unknown := [name for name in chosen if name not in settings]:
         raise ValueError(f'{path}: chosen has {unknown[0]}, which is none of the settings')

@@ -10,13 +10,15 @@ from functools import partial
 
 from soma.io.checkpoint_files import pretrained_file
 from soma.io.files import atomic_path, write_json
+from soma.io.public import local_file
 from soma.utils.config import REPOSITORY, load_config
 from soma.utils.jobs import Job, Usage, run_jobs
 
 from .configs import domains
 from .measure import (
+    mean_scores,
     measure_drift,
-    read_scores,
+    read_report,
     shared_bytes,
     trainable_parameters,
     training_seconds,
@@ -84,8 +86,10 @@ def _finish(comparison: Comparison, runs: dict[str, Run], job: Job, usage: Usage
     run = runs[job.name]
     config = load_config(comparison.config_file(run))
     checkpoint = comparison.checkpoint(run)
-    pretrained = REPOSITORY / pretrained_file(config.model.backbone.init_cfg)
-    scores = read_scores(comparison.folder(run) / 'work', domains(config, 'train'))
+    pretrained = REPOSITORY / local_file(pretrained_file(config.model.backbone.init_cfg))
+    report = read_report(comparison.folder(run) / 'work')
+    groups = comparison.recipe.settings[run.setting].groups
+    scores = mean_scores(report, 'mIoU', domains(config, 'train'), groups)
     part_files = [comparison.result_file(part) for part in comparison.parts(run)]
     costs = [json.loads(file.read_text())['cost'] for file in part_files]
     result = {
@@ -94,6 +98,7 @@ def _finish(comparison: Comparison, runs: dict[str, Run], job: Job, usage: Usage
         'seed': run.seed,
         'settings': comparison.hash_settings(run),
         'mIoU': scores,
+        'report': report,
         'trained': trainable_parameters(config),
         'shared_bytes': shared_bytes(checkpoint, pretrained),
         'drift': measure_drift(checkpoint, pretrained),
