@@ -22,10 +22,16 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('recipe', help='file that names methods and settings (see the README)')
     parser.add_argument('--methods', nargs='+', help='some of its methods (default: all)')
+    parser.add_argument(
+        '--add', nargs='+', default=[], metavar='NAME=CONFIG', help='further methods, of your own'
+    )
     parser.add_argument('--settings', '--sources', nargs='+', help='some of its settings')
     parser.add_argument('--seeds', nargs='+', type=int, help="instead of the recipe's")
     parser.add_argument('--iterations', type=int, help="instead of the recipe's")
     add_cfg_options(parser, 'override the configs of all methods: key=value ...')
+    parser.add_argument(
+        '--gpu', action='store_true', help='run on the GPU (default: on one core of the CPU)'
+    )
     parser.add_argument('--jobs', type=int, default=cores, help='runs at a time (default: cores)')
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/NAME_OF_THE_RECIPE')
     parser.add_argument('--report', type=Path, help='write the document here too')
@@ -38,7 +44,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the cores are the runs'
     interrupt_on_signals()
     with command(False, ValueError):
-        recipe = read_recipe(args.recipe, args.cfg_options)
+        recipe = read_recipe(args.recipe, args.cfg_options, args.add)
         comparison = Comparison(
             recipe,
             (args.work_dir or Path('work_dirs', Path(args.recipe).stem)).resolve(),
@@ -47,7 +53,7 @@ def main() -> None:
             tuple(args.seeds or recipe.seeds),
             recipe.iterations if args.iterations is None else args.iterations,
         )
-        failed = run_comparison(comparison, args.jobs)
+        failed = run_comparison(comparison, args.jobs, args.gpu)
         if args.report:
             write_document(comparison, read_results(comparison), args.report)
     for name, reason in failed.items():

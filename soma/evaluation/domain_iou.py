@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,13 @@ class _Counted:
     counts: np.ndarray
     scores: list[ImageScore]
     confidences: Confidences | None = None
-    by_image: dict[str, np.ndarray] = field(default_factory=dict)
+    by_image: list[tuple[str, np.ndarray]] = field(default_factory=list)
     images: int = 1
 
     def add(self, other: _Counted) -> None:
         self.counts += other.counts
         self.scores += other.scores
-        self.by_image |= other.by_image
+        self.by_image += other.by_image
         if self.confidences is not None:
             self.confidences += other.confidences
         self.images += other.images
@@ -47,8 +48,8 @@ class _Counted:
         return None if self.confidences is None else Calibration.of(self.confidences)
 
     def per_image(self) -> dict[str, list]:
-        paths = sorted(self.by_image)  # in the order of no process
-        hits, unions = np.stack([self.by_image[path] for path in paths], 1).tolist()
+        paths, counts = zip(*sorted(self.by_image, key=itemgetter(0)), strict=True)
+        hits, unions = np.stack(counts, 2).tolist()
         names = [Path(path).name for path in paths]
         return {'images': names, 'intersection': hits, 'union': unions}
 
@@ -68,8 +69,8 @@ class DomainIoUMetric(DomainMetric):
     Args:
         ignore_index: Label of pixels that do not count; the dataset's if None.
         per_image: Whether the report of each domain has ``per_image``, too: names of the
-            ``images``, and the pixels in ``intersection`` and ``union`` of each class in each, of
-            which the mIoU of any choice of images can be had.
+            ``images`` in the order of their paths, and pixels in ``intersection`` and ``union``,
+            each ``(classes, images)``, for the mIoU of any choice of images.
         calibration: Whether to score confidence, which needs ``seg_logits`` in the samples; with
             ``output_dir`` it is written, too, as ``<image>_conf.png`` of 16 bits. What scores mean
             is known of the model in ``SomaRunner``; else they are taken for logits.
@@ -141,10 +142,12 @@ class DomainIoUMetric(DomainMetric):
         if self.per_image:
             hits = counts.diagonal()
             unions = counts.sum(0) + counts.sum(1) - hits
-            counted.by_image[sample['img_path']] = np.stack([hits, unions])
+            counted.by_image = [(sample['img_path'], np.stack([hits, unions]))]
         if self.recorder is None:
             return counted
-        counted.scores = [self.recorder.add_maps(sample, Maps.of(label, prediction, ignore), counts)]
+        counted.scores = [
+            self.recorder.add_maps(sample, Maps.of(label, prediction, ignore), counts)
+        ]
         if not self.calibration:
             counted.confidences = self.recorder.confidences(sample, ignore)
         return counted

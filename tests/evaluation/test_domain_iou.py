@@ -335,14 +335,23 @@ def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path, monkeypatch
     for index, made in enumerate(samples):
         generator = torch.Generator().manual_seed(index)
         made['seg_logits'] = {'data': torch.randn(CLASSES, 6, 7, generator=generator)}
+        made['img_path'] = f'folder/{9 - index}.png'
     monkeypatch.setattr('soma.evaluation.calibration._STEPS', 32)  # each process drops other bits
-    metric = METRICS.build(dict(type='DomainIoUMetric', calibration=True))  # one for all cases
+    options = dict(calibration=True, per_image=True)
+    metric = METRICS.build(dict(type='DomainIoUMetric', **options))  # one for all cases
     metric.dataset_meta = META
     results = evaluate_in_two(lambda case: metric, samples, tmp_path)
     metric.process({}, samples)
     expected = metric.evaluate(7)
     assert expected.items() >= evaluate(images).items() and expected['fog_AUROC'] > 0
     assert [[count for count, *_ in result] for result in results] == [[4, 4, 4], [4, 4, 3]]
-    for _, metrics, _, logged in results[0] + results[1]:
-        assert metrics == expected
+    by_image = metric.report['domains']['citys']['per_image']
+    assert by_image['images'] == ['3.png', '4.png', '8.png', '9.png']
+    hits, unions = (np.array(by_image[key]) for key in ('intersection', 'union'))
+    last = confusion_matrix(*images[0][1:], CLASSES)  # of 9.png
+    assert (hits[:, 3] == last.diagonal()).all() and unions[
+        :, 3
+    ].sum() == 2 * last.sum() - last.trace()
+    for _, metrics, report, logged in results[0] + results[1]:
+        assert metrics == expected and report == metric.report
         assert logged and not any('counted twice' in text for text in logged)

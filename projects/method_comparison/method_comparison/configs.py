@@ -43,6 +43,7 @@ def run_config(method: Method, setting: Setting, seed: int, iterations: int | No
     for dataset in datasets(source['train_dataloader']['dataset']):
         dataset['pipeline'] = pipeline
     _check_mean(source, target, setting.target)
+    target['test_evaluator']['per_image'] = True  # to draw images again
     full = config['train_cfg']['max_iters']
     iterations = iterations or full
     for schedule in config['param_scheduler']:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from soma.io.files import atomic_path
 
-from .tables import SHARES
+from .tables import SHARES, difference
 
 _MARKERS = 'os^vD<>pP*Xhd8H'
 
@@ -79,10 +79,47 @@ def plot_drift(summary: Mapping[str, Mapping], titles: Mapping[str, str], path: 
     _save(figure, path)
 
 
+def plot_differences(
+    summary: Mapping[str, Mapping], titles: Mapping[str, str], baseline: str, path: Path
+) -> None:
+    """Draw how much higher each method scores than a baseline, with intervals, a panel a setting.
+
+    Args:
+        summary: As for :func:`plot_generalisation`.
+        titles: As for :func:`plot_generalisation`.
+        baseline: The other method.
+        path: The PNG file.
+    """
+    figure, panels = _panels(len(summary), 5.2)
+    for axes, (setting, methods) in zip(panels, summary.items(), strict=True):
+        names = [name for name in methods if name != baseline]
+        for index, mean in enumerate(next(iter(methods.values()))['resampled']):
+            found = [difference(methods[name], methods[baseline], mean) for name in names]
+            rows = [(place, each) for place, each in enumerate(found) if each]
+            reach = [[e.mean - (e.low or e.mean), (e.high or e.mean) - e.mean] for _, e in rows]
+            axes.errorbar(
+                [each.mean for _, each in rows],
+                [place + 0.15 * index for place, _ in rows],
+                xerr=list(zip(*reach, strict=True)) or None,
+                fmt=_MARKERS[index],
+                markersize=4,
+                elinewidth=0.8,
+                label=mean,
+            )
+        axes.axvline(0, color='black', linewidth=0.8)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.grid(alpha=0.3)
+        axes.set_xlabel(f'mIoU above that of {baseline} (points, 95 % intervals)')
+        axes.set_title(f'trained on {titles[setting]}', fontsize='medium')
+    panels[-1].legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5))
+    _save(figure, path)
+
+
 def _panels(count: int, width: float):
     from matplotlib.figure import Figure  # here, since it takes its time
 
-    figure = Figure(figsize=(width * count + 1.5, 4.6), dpi=90, layout='constrained')
+    figure = Figure(figsize=(width * count + 1.5, 5.2), dpi=90, layout='constrained')
     return figure, figure.subplots(1, count, squeeze=False)[0]
 
 

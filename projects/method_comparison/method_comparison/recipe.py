@@ -56,6 +56,9 @@ class Recipe:
         iterations: Length of a training; None for that of each method's config.
         chosen: Names of the settings that run unless others are asked for.
         introduction: Beginning of the report, Markdown.
+        baselines: Names of the methods that the others are compared with.
+        claims: What is said of two methods, ``dict(claim, method, against, source)``: that the
+            first scores higher than the second.
     """
 
     methods: Mapping[str, Method]
@@ -64,21 +67,28 @@ class Recipe:
     iterations: int | None
     chosen: tuple[str, ...]
     introduction: str
+    baselines: tuple[str, ...] = ()
+    claims: tuple[Mapping[str, str], ...] = ()
 
 
-def read_recipe(path: str | os.PathLike, changes: Mapping[str, Any] | None = None) -> Recipe:
+def read_recipe(
+    path: str | os.PathLike,
+    changes: Mapping[str, Any] | None = None,
+    added: Sequence[str] = (),
+) -> Recipe:
     """Read a recipe: a Python file with ``methods``, ``settings`` and what else it wants to say.
 
     ``methods`` has ``dict(config=FILE)`` or ``dict(average=[NAMES])`` by name, either with a
     ``note``, the first with ``options`` as ``--cfg-options`` has them; ``options`` of the recipe
     are for all methods. ``settings`` has ``dict(source=FILE, target=FILE)`` by name, perhaps with
-    a ``title`` and ``groups``. Files are relative to the recipe. ``seeds``, ``iterations``, ``chosen`` and
-    ``introduction`` are as in :class:`Recipe`; its braces may hold ``spread``, ``methods`` and
-    ``iterations``.
+    a ``title`` and ``groups``. Files are relative to the recipe. ``seeds``, ``iterations``,
+    ``chosen``, ``introduction``, ``baselines`` and ``claims`` are as in :class:`Recipe`; the braces
+    of the introduction may hold ``spread``, ``methods`` and ``iterations``.
 
     Args:
         path: The file.
         changes: Further ``options`` for all methods, above those of the recipe.
+        added: Further methods, ``name=config file``, relative to the current folder.
 
     Raises:
         FileNotFoundError: If it, or a config that it names, is not there.
@@ -89,17 +99,33 @@ def read_recipe(path: str | os.PathLike, changes: Mapping[str, Any] | None = Non
         raise FileNotFoundError(f'no recipe {path}')
     content = Config.fromfile(str(path)).to_dict()
 
-    def file(owner: str, options: Mapping, key: str) -> Path:
-        if key not in options:
-            raise ValueError(f'{path}: {owner} needs {key}=FILE')
-        config = Path(os.path.normpath(path.absolute().parent / options[key]))
-        if not config.is_file():
-            raise FileNotFoundError(f'{path}: {owner} has {key}={str(config)!r}, which is no file')
-        return config
-
+    for text in added:
+        name, equals, config = text.partition('=')
+        if not equals or name in content.get('methods', ()):
+            raise ValueError(f'{text!r} must be NAME=CONFIG, with a name that the recipe has not')
+        content.setdefault('methods', {})[name] = dict(config=os.path.abspath(config))
     for key in ('methods', 'settings'):
         if not content.get(key):
             raise ValueError(f'{path} needs {key}')
+    methods, settings = _methods(path, content, changes or {}), {}
+    for name, options in content['settings'].items():
+        files = (_file(path, f'settings[{name!r}]', options, key) for key in ('source', 'target'))
+        settings[name] = Setting(*files, options.get('title', name), options.get('groups', {}))
+    recipe = Recipe(
+        methods,
+        settings,
+        tuple(content.get('seeds', (0, 1, 2))),
+        content.get('iterations'),
+        tuple(content.get('chosen', settings)),
+        content.get('introduction', '# {methods}'),
+        tuple(content.get('baselines', ())),
+        tuple(content.get('claims', ())),
+    )
+    _check_names(path, recipe)
+    return recipe
+
+
+def _methods(path: Path, content: Mapping, changes: Mapping) -> dict[str, Method]:
     methods = {}
     for name, options in content['methods'].items():
         average = tuple(options.get('average', ()))
@@ -109,23 +135,31 @@ def read_recipe(path: str | os.PathLike, changes: Mapping[str, Any] | None = Non
             raise ValueError(f'{path}: {name} averages {unknown[0]}, which has no config there')
         trained = content['methods'][average[0]] if average else options
         methods[name] = Method(
-            file(f'methods[{name!r}]', trained, 'config'),
-            {**content.get('options', {}), **trained.get('options', {}), **(changes or {})},
+            _file(path, f'methods[{name!r}]', trained, 'config'),
+            {**content.get('options', {}), **trained.get('options', {}), **changes},
             average,
             options.get('note', ''),
         )
-    settings = {}
-    for name, options in content['settings'].items():
-        files = (file(f'settings[{name!r}]', options, key) for key in ('source', 'target'))
-        settings[name] = Setting(*files, options.get('title', name), options.get('groups', {}))
-    chosen = tuple(content.get('chosen', settings))
-    if unknown := [name for name in chosen if name not in settings]:
+    return methods
+
+
+def _file(path: Path, owner: str, options: Mapping, key: str) -> Path:
+    if key not in options:
+        raise ValueError(f'{path}: {owner} needs {key}=FILE')
+    config = Path(os.path.normpath(path.absolute().parent / options[key]))
+    if not config.is_file():
+        raise FileNotFoundError(f'{path}: {owner} has {key}={str(config)!r}, which is no file')
+    return config
+
+
+def _check_names(path: Path, recipe: Recipe) -> None:
+    if unknown := [name for name in recipe.chosen if name not in recipe.settings]:
         raise ValueError(f'{path}: chosen has {unknown[0]}, which is none of the settings')
-    return Recipe(
-        methods,
-        settings,
-        tuple(content.get('seeds', (0, 1, 2))),
-        content.get('iterations'),
-        chosen,
-        content.get('introduction', '# {methods}'),
-    )
+    named = [('baselines', name) for name in recipe.baselines]
+    for claim in recipe.claims:
+        if missing := [key for key in ('claim', 'method', 'against') if key not in claim]:
+            raise ValueError(f'{path}: the claim {dict(claim)} needs {missing[0]}')
+        named += [(f'the claim {claim["claim"]!r}', claim[key]) for key in ('method', 'against')]
+    for place, name in named:
+        if name not in recipe.methods:
+            raise ValueError(f'{path}: {place} has {name}, which is none of the methods')

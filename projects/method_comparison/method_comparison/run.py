@@ -27,12 +27,14 @@ from .plan import ENVIRONMENT, Comparison, Run
 from .report import write_report
 
 
-def run_comparison(comparison: Comparison, jobs: int) -> dict[str, str]:
+def run_comparison(comparison: Comparison, jobs: int, gpu: bool = False) -> dict[str, str]:
     """Run what has no result yet, write the report.
 
     Args:
         comparison: What to run.
         jobs: How many runs at a time; the scores do not depend on it.
+        gpu: Whether runs see the GPU and all cores; else each has one core, so that its scores
+            depend on neither.
 
     Returns:
         Why runs failed, by their names.
@@ -55,7 +57,7 @@ def run_comparison(comparison: Comparison, jobs: int) -> dict[str, str]:
         partial(_finish, comparison, {str(run): run for run in todo}),
         durations,
         cwd=REPOSITORY,
-        env={**os.environ, **ENVIRONMENT},
+        env={**os.environ, **({} if gpu else ENVIRONMENT)},
     )
     write_report(comparison, read_results(comparison), comparison.work_dir)
     return failed

@@ -60,7 +60,7 @@ class Counts(NamedTuple):
         return cls(tuple(per_image['images']), *counts)
 
     def scores(self, weights: np.ndarray) -> np.ndarray:
-        """mIoU in percent ``(b,)`` of images that count so many times, ``weights (b, images)``."""
+        """Return mIoU in percent ``(b,)`` of images that count ``weights (b, images)`` times."""
         with np.errstate(invalid='ignore'):
             iou = (self.intersection @ weights.T) / (self.union @ weights.T)
         return 100 * np.nanmean(iou, axis=0)

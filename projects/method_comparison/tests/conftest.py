@@ -22,7 +22,9 @@ def comparison(tmp_path):
     methods = {name: Method(Path('x.py'), note=f'A note on {name}.') for name in ('frozen', 'soma')}
     settings = {n: Setting(Path('s.py'), Path('t.py'), f'the {n} set') for n in ('gta', 'synthia')}
     introduction = '# Title\n\nMade{spread}, {iterations} iterations. {methods}'
-    recipe = Recipe(methods, settings, (0, 1, 2), 350, tuple(settings), introduction)
+    claim = dict(claim='It helps', method='soma', against='frozen', source='a paper')
+    chosen = tuple(settings)
+    recipe = Recipe(methods, settings, (0, 1, 2), 350, chosen, introduction, ('frozen',), (claim,))
     comparison = Comparison(recipe, tmp_path, tuple(methods), tuple(settings), (0, 1, 2), 350)
     for run in comparison.runs:
         comparison.folder(run).mkdir(parents=True)
@@ -30,25 +32,41 @@ def comparison(tmp_path):
     return comparison
 
 
+def report_of(score):
+    """A report on ``UNSEEN``, each of three images of 1000 pixels, about ``score`` percent right.
+
+    The first and last image are better and worse by 5 points.
+    """
+    hits = [[10 * score + 50, 10 * score, 10 * score - 50]]
+    per_image = dict(images=['a', 'b', 'c'], intersection=hits, union=[[1000] * 3])
+    domain = dict(mIoU=score, per_image=per_image)
+    mean = dict(mIoU=score, ECE=5.0, NLL=0.5)
+    return dict(domains=dict.fromkeys(UNSEEN, domain), mean_over=[*UNSEEN], mean=mean)
+
+
 @pytest.fixture
 def results():
     """Two methods, two sources and three seeds; SoMA is better but on the source."""
     moved = dict(change=0.05, principal=0.1, minor=0.6, between=0.2, outside=0.1)
-    return [
-        {
+    moved['effective_rank'] = 3.0
+
+    def result(method, source, seed):
+        score = (30.0 if method == 'soma' else 20.0) + seed
+        return {
             'method': method,
             'source': source,
             'seed': seed,
-            'mIoU': {name: (30.0 if method == 'soma' else 20.0) + seed for name in UNSEEN}
-            | {
-                'unseen': (30.0 if method == 'soma' else 20.0) + seed,
-                'source': (39.0 if method == 'soma' else 49.0) + seed,
-            },
+            'mIoU': dict.fromkeys(UNSEEN, score)
+            | {'unseen': score, 'source': 69.0 - score + 2 * seed},
+            'report': report_of(score),
             'trained': {'backbone': 1200 if method == 'soma' else 0, 'head': 34000},
             'shared_bytes': {'backbone': 4800 if method == 'soma' else 0, 'head': 136000},
             'drift': moved if method == 'soma' else dict.fromkeys(moved, 0.0),
             'cost': {'seconds': 80.0, 'train_seconds': 60.0 + seed, 'peak_mb': 900.0},
         }
+
+    return [
+        result(method, source, seed)
         for method in ('frozen', 'soma')
         for source in ('gta', 'synthia')
         for seed in (0, 1, 2)

@@ -1,17 +1,26 @@
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from method_comparison.report import conclusions, differ, write_report
+from method_comparison.report import claims_table, conclusions, write_report
 from method_comparison.tables import Spread, summarise
 
 TITLES = {'gta': 'the gta set', 'synthia': 'the synthia set'}
 
 
 def of(**unseen):
-    """A summary of one setting with these means over the unseen domains."""
-    return {'gta': {name: {'mIoU': {'unseen': spread}} for name, spread in unseen.items()}}
+    """A summary of one setting with these scores of seeds, alike on all images."""
+    return {
+        'gta': {
+            name: {
+                'mIoU': {'unseen': Spread.of(scores)},
+                'resampled': {'unseen': dict(enumerate(np.full(3, score) for score in scores))},
+            }
+            for name, scores in unseen.items()
+        }
+    }
 
 
 def test_report_has_all_parts_and_its_images(comparison, results, tmp_path):
@@ -21,12 +30,12 @@ def test_report_has_all_parts_and_its_images(comparison, results, tmp_path):
     assert accuracy.strip() in text and '{' not in text
     assert text.startswith('# Title\n\nMade. They are means over the seeds 0, 1, 2 ±')
     assert ', 350 iterations. A note on frozen. A note on soma.\n' in text
-    assert 'on 3 unseen domains' in text and '--against\nbase.pth' in text
+    assert '--against base.pth' in text
     for setting in comparison.settings:
-        assert text.count(f'### Trained on the {setting} set\n') == 3  # scores, drift, costs
-    for line in conclusions(summarise(comparison, results), TITLES):
+        assert text.count(f'### Trained on the {setting} set\n') == 6
+    for line in conclusions(summarise(comparison, results), TITLES, ['frozen']):
         assert line in text
-    for name in ('generalisation.png', 'drift.png'):
+    for name in ('generalisation.png', 'differences.png', 'drift.png'):
         assert f'(study/{name})' in text
         assert Image.open(tmp_path / 'study' / name).width > 500
     assert list(json.loads((tmp_path / 'summary.json').read_text())) == ['gta', 'synthia']
@@ -36,11 +45,17 @@ def test_settings_that_do_not_test_the_source_have_no_column_and_no_plot(
     comparison, results, tmp_path
 ):
     for result in results:
-        del result['mIoU']['source']
+        del (
+            result['mIoU']['source'],
+            result['report']['mean']['ECE'],
+            result['report']['mean']['NLL'],
+        )
     write_report(comparison, results, tmp_path)
     text = (tmp_path / 'study.md').read_text()
     assert 'mean of unseen |\n' in text and 'held out' not in text
-    assert [path.name for path in (tmp_path / 'study').iterdir()] == ['drift.png']
+    assert '## Confidence' not in text
+    images = {path.name for path in (tmp_path / 'study').iterdir()}
+    assert images == {'differences.png', 'drift.png'}
     assert 'generalisation.png' not in text
 
 
@@ -58,33 +73,39 @@ def test_nothing_is_written_where_nothing_ran(comparison, tmp_path):
     assert not (tmp_path / 'report').exists()
 
 
-def test_difference_is_measured_in_deviations():
-    assert differ(Spread(10.0, 0.3), Spread(11.1, 0.4)) and not differ(
-        Spread(10, 0.3), Spread(10.9, 0.4)
-    )
-
-
-def test_conclusions_follow_the_numbers():
+def test_conclusions_follow_the_intervals():
     first, second = conclusions(
-        of(
-            frozen=Spread(20, 0.1), soma=Spread(21, 0.1), lora=Spread(21.2, 0.1), full=Spread(15, 1)
-        ),
+        of(frozen=(20, 20.1), soma=(21, 21.1), lora=(21.1, 21.2), full=(15, 15.1), svf=(19, 22)),
         TITLES,
+        ['frozen'],
     )
-    assert '`lora` has the highest mean, 21.2 ± 0.1.' in first
-    assert first.endswith('difference: `soma`.')
-    assert second.endswith('higher `soma`, `lora`; lower `full`.')
-    first, second = conclusions(of(frozen=Spread(20, 0.5), soma=Spread(19.9, 0.5)), TITLES)
+    assert '`lora` has the highest mean, 21.1 ± 0.1.' in first
+    assert first.endswith('may be chance: `svf`.')
+    assert '`frozen` (20.1 ± 0.1)' in second
+    assert second.endswith('higher: `soma`, `lora`; lower: `full`.')
+    first, second = conclusions(of(frozen=(20, 21), soma=(20, 20)), TITLES, ['frozen'])
     assert '`frozen` has the highest mean' in first and first.endswith('`soma`.')
-    assert second.endswith('higher none; lower none.')
-    (only,) = conclusions(of(frozen=Spread(20, None), soma=Spread(21, None)), TITLES)
+    assert second.endswith('higher: none; lower: none.')
+    (only,) = conclusions(of(frozen=(20,), soma=(21,)), TITLES, ['frozen'])
     assert only.endswith('With one seed no difference means anything.')
+
+
+def test_claims_are_judged_by_the_interval(comparison, results):
+    def row(results):
+        return claims_table(comparison, summarise(comparison, results)['gta']).splitlines()[-1]
+
+    start = '| It helps (a paper) | `soma` - `frozen` | '
+    assert row(results) == start + '+10.0 [+10.0, +10.0] | seen |'
+    for result in results:
+        result['method'] = {'soma': 'frozen', 'frozen': 'soma'}[result['method']]
+    assert row(results).endswith('[-10.0, -10.0] | the opposite is seen |')
+    assert row([r for r in results if r['seed'] == 1]) == start + '-10.0 | - |'
+    assert row([r for r in results if r['method'] == 'soma']) == start + 'not run | - |'
 
 
 @pytest.mark.parametrize(('scores', 'rho'), [((1, 2, 3), '1.00'), ((3, 2, 1), '-1.00')])
 def test_order_of_the_methods_is_compared_between_sources(scores, rho):
-    one = of(a=Spread(1, 0), b=Spread(2, 0), c=Spread(3, 0))['gta']
-    two = of(**{n: Spread(s, 0) for n, s in zip('abc', scores, strict=True)})['gta']
-    assert (
-        f'between gta and synthia: {rho} (' in conclusions({'gta': one, 'synthia': two}, TITLES)[-1]
-    )
+    one = of(a=(1, 1), b=(2, 2), c=(3, 3))['gta']
+    two = of(**{name: (score, score) for name, score in zip('abc', scores, strict=True)})['gta']
+    last = conclusions({'gta': one, 'synthia': two}, TITLES, [])[-1]
+    assert f'between gta and synthia: {rho} (' in last

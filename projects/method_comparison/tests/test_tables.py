@@ -4,7 +4,10 @@ from method_comparison.tables import (
     Spread,
     accuracy_table,
     as_json,
+    calibration_table,
     cost_table,
+    difference,
+    difference_table,
     drift_table,
     summarise,
 )
@@ -39,6 +42,23 @@ def test_best_of_each_column_is_bold(comparison, results):
     assert rows['frozen'] == [*['21.0 ± 1.0'] * 3, '21.0 ± 1.0', '**50.0 ± 1.0**']
 
 
+def test_differences_are_of_pairs_of_runs(comparison, results):
+    methods = summarise(comparison, results)['gta']
+    rows = cells(difference_table(comparison, methods))
+    # each seed is higher by 10, on the same images: neither seeds nor images make a difference
+    assert rows['method'] == ['unseen, against frozen']
+    assert rows['soma'] == ['+10.0 [+10.0, +10.0]'] and rows['frozen'] == ['']
+    short = [r for r in results if (r['method'], r['seed']) != ('frozen', 0)]
+    assert difference(*summarise(comparison, short)['gta'].values()).mean == pytest.approx(-10)
+    short = [r for r in results if (r['method'] == 'soma') != (r['seed'] == 0)]
+    assert difference(*summarise(comparison, short)['gta'].values()) is None
+
+
+def test_confidence_is_that_on_unseen_domains(comparison, results):
+    rows = cells(calibration_table(comparison, summarise(comparison, results)['gta']))
+    assert rows['method'] == ['ECE', 'NLL'] and rows['soma'] == ['5.0 ± 0.0', '0.500 ± 0.000']
+
+
 def test_missing_seeds_are_said(comparison, results):
     short = [r for r in results if (r['method'], r['seed']) != ('soma', 2)]
     rows = cells(accuracy_table(comparison, summarise(comparison, short)['gta']))
@@ -47,8 +67,9 @@ def test_missing_seeds_are_said(comparison, results):
 
 def test_what_does_not_move_has_no_shares(comparison, results):
     rows = cells(drift_table(comparison, summarise(comparison, results)['gta']))
-    assert rows['frozen'] == ['0.00 ± 0.00', '-', '-', '-', '-']
-    assert rows['soma'][1:] == ['10.0 ± 0.0', '60.0 ± 0.0', '20.0 ± 0.0', '10.0 ± 0.0']
+    assert rows['frozen'] == ['0.00 ± 0.00', *'-----']
+    shares = ['10.0 ± 0.0', '60.0 ± 0.0', '20.0 ± 0.0', '10.0 ± 0.0']
+    assert rows['soma'][1:] == [*shares, '3.0 ± 0.0']
 
 
 def test_costs(comparison, results):

@@ -21,6 +21,4 @@ test_dataloader = dict(
     num_workers=1,
     dataset=dict(type='ConcatDataset', datasets=[dusk, day2, day, *corrupted]),
 )
-test_evaluator = dict(
-    type='DomainIoUMetric', mean_over=['dusk', 'day2'], calibration=True, per_image=True
-)
+test_evaluator = dict(type='DomainIoUMetric', mean_over=['dusk', 'day2'], calibration=True)

@@ -1,0 +1,12 @@
+# How a new method stands against three others: compare.py quick.py --add NAME=CONFIG
+_base_ = './study.py'
+
+methods = {name: _base_.methods[name] for name in ('frozen', 'lora', 'soma')}
+methods['_delete_'] = True
+chosen = ['day']
+introduction = """\
+# On CamVid
+
+DINOv2-S with SemFPN, trained on CamVid by day, tested at dusk and on another day, {iterations}
+iterations{spread}. Data and training are those of docs/notes/study.md.
+"""
