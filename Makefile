@@ -3,6 +3,10 @@ PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python ||
 # Other versions than the tested ones, both from one index: TORCH_SPEC="torch==X torchvision==Y".
 TORCH_SPEC ?=
 
+# A file of DINOv2-S that is not the public one, for `make study` and `make demo-real`.
+WEIGHTS ?=
+STUDY = $(if $(WEIGHTS),--cfg-options model.backbone.init_cfg.checkpoint=$(WEIGHTS))
+
 .DEFAULT_GOAL := help
 .PHONY: help install dev demo demo-det study test test-slow benchmark docs lint clean
 
@@ -21,8 +25,15 @@ demo: install ## make toy streets, convert, train, test on unseen domains, draw 
 demo-det: install ## the same for detection: make toy streets with boxes, train SoMA and a frozen backbone with DINO, test
 	.venv/bin/python projects/toy_streets/demo.py --task detection
 
-study: install ## train every method on toy streets with three seeds, write docs/notes/study.md (half an hour on four cores)
-	.venv/bin/python projects/toy_streets/study.py --report docs/notes/study.md
+COMPARE = .venv/bin/python projects/method_comparison/compare.py projects/method_comparison/configs
+study: install ## train every method on CamVid with three seeds, write docs/notes/study.md and claims.md (15 hours on two cores; goes on where it stopped)
+	.venv/bin/python tools/download.py $(if $(WEIGHTS),,dinov2_vits14) camvid
+	.venv/bin/python tools/convert_datasets/camvid.py data/camvid
+	.venv/bin/python projects/toy_streets/make_toy_streets.py data/toy --images 300 --val-images 12 --sources gta
+	.venv/bin/python tools/convert_datasets/gta.py data/toy/gta
+	.venv/bin/python tools/make_fractals.py data/fractals --images 200 --size 256
+	$(COMPARE)/study.py --work-dir work_dirs/study --report docs/notes/study.md $(STUDY)
+	$(COMPARE)/claims.py --work-dir work_dirs/study --report docs/notes/claims.md $(STUDY)
 
 test: dev ## run the tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
