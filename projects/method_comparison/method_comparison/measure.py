@@ -57,12 +57,17 @@ def mean_scores(
     means = {'unseen': report['mean'][key]}
     if seen := [scores.pop(name) for name in sources if name in scores]:
         means = {'source': statistics.fmean(seen), **means}
+    grouped = {}
     for name, members in groups.items():
         if unknown := [member for member in members if member not in scores]:
             raise ValueError(f'the group {name} has the domain {unknown[0]}, which was not tested')
-        means[name] = statistics.fmean(scores[member] for member in members)
-    grouped = {member for members in groups.values() for member in members}
-    return {**means, **{name: score for name, score in scores.items() if name not in grouped}}
+        grouped[name] = statistics.fmean(scores[member] for member in members)
+    alone = {
+        name: score
+        for name, score in scores.items()
+        if not any(name in members for members in groups.values())
+    }
+    return {**means, **alone, **grouped}
 
 
 def trainable_parameters(config: Config) -> dict[str, int]:
