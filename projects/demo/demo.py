@@ -7,7 +7,7 @@ from pathlib import Path
 from soma.utils.cli import command
 from soma.utils.config import REPOSITORY
 from soma.utils.jobs import interrupt_on_signals
-from soma_demo import DEMOS, missing_inputs, on_inputs, run_demo
+from soma_demo import DEMOS, missing_inputs, on_inputs, run_demo, weights_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,7 +17,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', type=Path, help='default: work_dirs/demo, demo_det, demo_real'
     )
-    parser.add_argument('--weights', type=Path, help='file of DINOv2 ViT-S/14, for the task real')
+    parser.add_argument(
+        '--weights',
+        type=weights_file,
+        help='file of DINOv2 ViT-S/14, or the folder of the public one, for the task real',
+    )
     parser.add_argument('--data', type=Path, help='folder of CamVid, for the task real')
     args = parser.parse_args()
     if args.task != 'real' and (args.weights or args.data):
@@ -33,7 +37,7 @@ def main() -> None:
     work_dir = args.work_dir or REPOSITORY / 'work_dirs' / demo.folder
     with command(False, RuntimeError):
         if args.task == 'real':
-            inputs = [path and path.expanduser() for path in (args.weights, args.data)]
+            inputs = args.weights, args.data and args.data.expanduser()
             if missing := missing_inputs(*inputs):
                 sys.exit('\n'.join(f'error: {line}' for line in missing))
             demo = on_inputs(demo, *inputs, work_dir)

@@ -9,7 +9,7 @@ from pathlib import Path
 from soma.datasets.prepare.check import check_config
 from soma.datasets.prepare.convert import REPORT, convert_dataset
 from soma.io.files import InputError, atomic_path, read_json
-from soma.io.public import fetch_dataset, fetch_weights
+from soma.io.public import fetch_dataset, fetch_weights, named_weights
 from soma.models.build import build_model
 from soma.utils.config import REPOSITORY, each_dataset, load_config
 
@@ -20,16 +20,23 @@ REAL = Demo(
         method: REPOSITORY / f'configs/camvid/{method}_dinov2-S_semfpn_camvid-day2dusk_364x476.py'
         for method in ('frozen', 'soma', 'full')
     },
-    title='mIoU in percent of 11 classes; the training saw neither dusk nor the other day (day2)',
+    title='mIoU in percent; the training saw other drives, by day',
     seconds=dict(train=500, test=150),
     panel=('dusk', 'day2'),
     folder='demo_real',
 )
-_DATA = 'camvid'
+_WEIGHTS = 'dinov2_vits14'
+# Public name of each input, what fetches it, and the folder that it goes to.
 _INPUTS = {
-    'weights': ('dinov2_vits14', fetch_weights, 'checkpoints'),
-    'data': (_DATA, fetch_dataset, 'data'),
+    'weights': (_WEIGHTS, fetch_weights, 'checkpoints'),
+    'data': ('camvid', fetch_dataset, 'data'),
 }
+
+
+def weights_file(path: str) -> Path:
+    """The file of weights that a path means: of a folder, the public one in it."""
+    place = Path(path).expanduser()
+    return place / named_weights(_WEIGHTS).file if place.is_dir() else place
 
 
 def missing_inputs(weights: Path | None, data: Path | None) -> list[str]:
@@ -83,12 +90,13 @@ def on_inputs(demo: Demo, weights: Path | None, data: Path | None, work_dir: Pat
         demo = replace(demo, configs=named)
     config = load_config(next(iter(demo.configs.values())))
     build_model(config).backbone.init_weights()
-    _convert(data or REPOSITORY / _INPUTS['data'][2] / _DATA)
+    _convert(data or REPOSITORY / 'data' / 'camvid')
     config.val_dataloader = None  # the trainings do not validate
     parts = check_config(config, len(os.sched_getaffinity(0)))
     if faults := [fault for part in parts for fault in part.faults if fault.breaks]:
-        more = f', and {len(faults) - 1} more files' if faults[1:] else ''
-        raise InputError(f'{faults[0].file}: {faults[0].text}{more}: is the folder all of CamVid?')
+        more = f', and {len(faults) - 1} more' if faults[1:] else ''
+        hint = 'python tools/download.py camvid fetches all of CamVid'
+        raise InputError(f'{faults[0].file}: {faults[0].text}{more}; {hint}')
     print(', '.join(f'{part.name}: {len(part.pairs)} images' for part in parts))
     return demo
 
@@ -107,12 +115,9 @@ def _write_config(file: Path, weights: Path | None, data: Path | None, target: P
 
 def _convert(folder: Path) -> None:
     """Convert the labels, unless an earlier conversion has come to its end without a failure."""
-    report = folder / REPORT
-    if (
-        report.exists()
-        and not read_json(report, 'report of a conversion', {'failures': dict})['failures']
-    ):
+    report, keys = folder / REPORT, {'failures': dict}
+    if report.exists() and not read_json(report, 'report of a conversion', keys)['failures']:
         return
-    failures = convert_dataset(_DATA, folder, nproc=len(os.sched_getaffinity(0))).failures
+    failures = convert_dataset('camvid', folder, nproc=len(os.sched_getaffinity(0))).failures
     for path, reason in failures.items():
         raise InputError(f'{path} {reason}')

@@ -47,7 +47,7 @@ def run_demo(demo: Demo, work_dir: Path) -> dict[str, dict[str, float]]:
     durations = {kind: [seconds] for kind, seconds in demo.seconds.items()}
     # A training uses all cores: side by side they take longer.
     for jobs, workers in ((demo.preparation(work_dir), 2), (demo.training(work_dir), 1)):
-        if failed := run_jobs(jobs, workers, finish, durations, cwd=REPOSITORY):
+        if failed := jobs and run_jobs(jobs, workers, finish, durations, cwd=REPOSITORY):
             name, reason = next(iter(failed.items()))
             raise RuntimeError(f'{name}: {reason}')
     write_json(summary, work_dir / 'summary.json')

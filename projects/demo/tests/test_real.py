@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from raw_data import write_raw_data
+from raw_data import train_ids, write_raw_data
 
+from soma.inference import draw_result
 from soma.io import public
 from soma.io.checkpoint_files import write_checkpoint
 from soma.io.download import file_sha256
 from soma.io.files import CheckpointError, InputError
 from soma.models import DINOv2
-from soma.utils.config import REPOSITORY, load_config
+from soma.utils.config import REPOSITORY, load_config, metainfo_of
 from soma.utils.jobs import Usage
 from soma_demo import DEMOS, missing_inputs, on_inputs, real, run, run_demo
 
 CLOSED = 'https://127.0.0.1:1'
+ELEVEN = (0, 1, 2, 4, 5, 7, 8, 10, 11, 12, 13)  # train ids of its classes
 ARCH = dict(embed_dim=16, depth=12, num_heads=2)
 
 
@@ -49,10 +51,10 @@ def weights(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def tiny(tmp_path):
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory):
     """The demo with configs of the tiny network and of two iterations."""
-    configs = {}
+    folder, configs = tmp_path_factory.mktemp('configs'), {}
     for method, file in DEMOS['real'].configs.items():
         config = load_config(file)
         loaders = [f'{split}_dataloader' for split in ('train', 'test')]
@@ -68,7 +70,7 @@ def tiny(tmp_path):
                 'log_level': 'WARNING',
             }
         )
-        configs[method] = tmp_path / file.name
+        configs[method] = folder / file.name
         config.dump(configs[method])
     return replace(DEMOS['real'], configs=configs)
 
@@ -103,8 +105,8 @@ def test_what_is_missing_has_a_line_each(offline, weights, data, monkeypatch):
     assert not (offline / 'work').exists()
     assert missing_inputs(weights, None) == [second.removeprefix('error: ')]
     assert missing_inputs(None, data) == [first.removeprefix('error: ')]
-    (line,) = missing_inputs(offline / 'nothing.pth', data)
-    assert f'{offline}/nothing.pth does not exist' in line
+    with pytest.raises(SystemExit, match=f'{offline}/dinov2_vits14_pretrain.pth does not exist'):
+        start(monkeypatch, '--task', 'real', '--weights', offline, '--data', data)
 
 
 def test_options_of_another_demo_are_refused(monkeypatch, capsys):
@@ -124,7 +126,8 @@ def test_what_is_at_its_place_is_taken(offline, tiny, weights, raw, monkeypatch,
     monkeypatch.setitem(public.WEIGHTS, 'dinov2_vits14', known)
     assert missing_inputs(None, None) == []
     assert on_inputs(tiny, None, None, offline / 'work') == tiny
-    assert capsys.readouterr().out == 'train day: 2 images, test dusk: 1 images, test day2: 1 images\n'
+    (*_, counts) = capsys.readouterr().out.splitlines()
+    assert counts == 'train day: 2 images, test dusk: 1 images, test day2: 1 images'
     monkeypatch.setattr(real, 'convert_dataset', None)
     assert on_inputs(tiny, None, None, offline / 'work') == tiny
 
@@ -140,8 +143,9 @@ def test_what_is_at_its_place_is_taken(offline, tiny, weights, raw, monkeypatch,
 )
 def test_a_folder_that_lacks_something_is_refused(damage, message, tiny, weights, data, tmp_path):
     damage(data)
-    with pytest.raises((InputError, FileNotFoundError), match=message):
-        on_inputs(tiny, weights, data, tmp_path / 'work')
+    for _ in range(2):  # when the labels are converted, too
+        with pytest.raises((InputError, FileNotFoundError), match=message):
+            on_inputs(tiny, weights, data, tmp_path / 'work')
 
 
 def test_weights_of_another_network_are_refused(public_file, tiny, data, tmp_path):
@@ -155,7 +159,7 @@ def test_the_plan(tiny, weights, data, tmp_path):
     assert demo.preparation(tmp_path) == []
     jobs = demo.training(tmp_path / 'work')
     assert [job.name.split(': ')[1] for job in jobs] == [m for m in demo.configs for _ in '12']
-    for method, (train, test) in zip(demo.configs, zip(jobs[::2], jobs[1::2]), strict=True):
+    for method, train, test in zip(demo.configs, jobs[::2], jobs[1::2], strict=True):
         ((_, script, config, *options),) = train.commands
         assert script == str(REPOSITORY / 'tools/train.py') and 'val_cfg=None' in options
         ((_, script, same, checkpoint, *_),) = test.commands
@@ -195,3 +199,10 @@ def test_the_demo_trains_tests_and_draws(tiny, weights, data, tmp_path, monkeypa
     assert len([*work.glob('*/test/*/report.html')]) == 3
     panel = np.asarray(Image.open(work / 'panel.png'))
     assert panel.shape[1] == 5 * 64 + 4 * 6 and not (work / 'readme.png').exists()
+    # The second column is the ground truth, in the places of the eleven classes.
+    truth = np.searchsorted(ELEVEN, train_ids('camvid', 'val', 0, (64, 48))).astype(np.uint8)
+    meta = metainfo_of(load_config(tiny.configs['soma']).test_dataloader.dataset.datasets[0])
+    image = np.asarray(Image.open(data / 'test/0001TP_00000.png'))
+    tile = draw_result(image, truth, meta['classes'], np.array(meta['palette']))
+    column = panel[:, 64 + 6 :][:, :64]
+    assert any(np.array_equal(column[top:][:48], tile) for top in range(len(panel)))
