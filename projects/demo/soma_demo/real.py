@@ -85,7 +85,7 @@ def on_inputs(demo: Demo, weights: Path | None, data: Path | None, work_dir: Pat
     if weights or data:
         named = {}
         for method, file in demo.configs.items():
-            named[method] = work_dir / 'configs' / file.name
+            named[method] = work_dir.resolve() / 'configs' / file.name
             _write_config(file, weights, data, named[method])
         demo = replace(demo, configs=named)
     config = load_config(next(iter(demo.configs.values())))

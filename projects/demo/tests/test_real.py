@@ -5,6 +5,7 @@ import runpy
 import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +77,12 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture
+def frozen(tiny):
+    """The demo of one method alone."""
+    return replace(tiny, configs={'frozen': tiny.configs['frozen']})
+
+
+@pytest.fixture
 def offline(tmp_path, monkeypatch):
     """A repository with neither weights nor data, whose servers give nothing."""
     monkeypatch.setenv('no_proxy', '127.0.0.1')
@@ -141,27 +148,29 @@ def test_what_is_at_its_place_is_taken(offline, tiny, weights, raw, monkeypatch,
         (lambda data: [shutil.rmtree(p) for p in data.glob('*annot')], 'expected labels in '),
     ],
 )
-def test_a_folder_that_lacks_something_is_refused(damage, message, tiny, weights, data, tmp_path):
+def test_a_folder_that_lacks_something_is_refused(damage, message, frozen, weights, data, tmp_path):
     damage(data)
     for _ in range(2):  # when the labels are converted, too
         with pytest.raises((InputError, FileNotFoundError), match=message):
-            on_inputs(tiny, weights, data, tmp_path / 'work')
+            on_inputs(frozen, weights, data, tmp_path / 'work')
 
 
-def test_weights_of_another_network_are_refused(public_file, tiny, data, tmp_path):
+def test_weights_of_another_network_are_refused(public_file, frozen, data, tmp_path):
     with pytest.raises(CheckpointError, match=f'{public_file.name}.*blocks') as error:
-        on_inputs(tiny, public_file, data, tmp_path / 'work')
+        on_inputs(frozen, public_file, data, tmp_path / 'work')
     assert '\n' not in str(error.value)
 
 
-def test_the_plan(tiny, weights, data, tmp_path):
-    demo = on_inputs(tiny, weights, data, tmp_path / 'work')
+def test_the_plan(tiny, weights, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    demo = on_inputs(tiny, weights, data, Path('work'))  # scripts run in the repository
     assert demo.preparation(tmp_path) == []
     jobs = demo.training(tmp_path / 'work')
     assert [job.name.split(': ')[1] for job in jobs] == [m for m in demo.configs for _ in '12']
     for method, train, test in zip(demo.configs, jobs[::2], jobs[1::2], strict=True):
         ((_, script, config, *options),) = train.commands
         assert script == str(REPOSITORY / 'tools/train.py') and 'val_cfg=None' in options
+        assert config == str(tmp_path / 'work/configs' / tiny.configs[method].name)
         ((_, script, same, checkpoint, *_),) = test.commands
         assert script == str(REPOSITORY / 'tools/test.py') and same == config
         assert checkpoint == str(tmp_path / f'work/{method}/iter_2.pth')
