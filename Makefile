@@ -5,10 +5,10 @@ TORCH_SPEC ?=
 
 # A file of DINOv2-S that is not the public one, for `make study` and `make demo-real`.
 WEIGHTS ?=
-STUDY = $(if $(WEIGHTS),--cfg-options model.backbone.init_cfg.checkpoint=$(WEIGHTS))
+STUDY = $(if $(WEIGHTS),--cfg-options 'model.backbone.init_cfg.checkpoint=$(WEIGHTS)')
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo demo-det study test test-slow benchmark docs lint clean
+.PHONY: help install dev demo demo-det demo-real study test test-slow benchmark docs lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -20,10 +20,13 @@ dev: ## install what the tests and checks need, too
 	@$(PYTHON) tools/install.py --extra dev --torch-spec '$(TORCH_SPEC)'
 
 demo: install ## make toy streets, convert, train, test on unseen domains, draw images
-	.venv/bin/python projects/toy_streets/demo.py
+	.venv/bin/python projects/demo/demo.py
 
 demo-det: install ## the same for detection: make toy streets with boxes, train SoMA and a frozen backbone with DINO, test
-	.venv/bin/python projects/toy_streets/demo.py --task detection
+	.venv/bin/python projects/demo/demo.py --task detection
+
+demo-real: install ## real streets: download DINOv2-S and CamVid, train by day, test at dusk (half an hour on two cores); WEIGHTS=FILE DATA=FOLDER name them elsewhere
+	.venv/bin/python projects/demo/demo.py --task real $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(DATA),--data '$(DATA)')
 
 COMPARE = .venv/bin/python projects/method_comparison/compare.py projects/method_comparison/configs
 study: install ## train every method on CamVid with three seeds, write docs/notes/study.md and claims.md (15 hours on two cores; goes on where it stopped)

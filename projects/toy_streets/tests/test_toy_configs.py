@@ -1,6 +1,7 @@
 """The configs of the toys: all load and fit their data, some train, test and are exported."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from soma.checkpoints.export.onnx import export_onnx
 from soma.evaluation.prepare import use_tta
 from soma.models.build import build_model
 from soma.utils.config import load_config
-from toy_streets.demo import PROJECT
 
+PROJECT = Path(__file__).parents[1]
 CONFIGS = sorted(path for name in ('*.py', 'revt/*.py') for path in PROJECT.glob(f'configs/{name}'))
 DOMAINS = {
     'gta2all': ('citys', 'bdd', 'map', 'fog', 'night', 'rain', 'snow'),

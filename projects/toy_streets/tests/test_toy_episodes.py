@@ -1,5 +1,7 @@
 """Toy episodes: what is drawn, and that prototypes find objects of a class never trained on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,9 @@ from soma.evaluation.episode_iou import EpisodeIoUMetric
 from soma.evaluation.scores import confusion_matrix
 from soma.io.files import InputError
 from soma.utils.config import load_config
-from toy_streets.demo import PROJECT
 from toy_streets.episodes import CLASSES, draw_sample, write_toy_episodes
 
+PROJECT = Path(__file__).parents[1]
 SPLITS = ('train', 'test')
 CONFIG = PROJECT / 'configs/fewshot/svf_dinov2-toy_prototype_toy5i-1shot_224x224.py'
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import mmcv
 import numpy as np
 from mmengine.registry import DATASETS, init_default_scope
-from mmengine.structures import InstanceData
 from PIL import Image
 
 from soma.inference import Inferencer, draw_result, side_by_side, stack_rows
+from soma.inference.inferencer import result_of
 from soma.io.files import atomic_path
 from soma.utils.config import load_config
 
@@ -26,23 +26,22 @@ def write_panels(
     readme: Sequence[str],
     folder: Path,
 ) -> None:
-    """Write ``panel.png`` with all methods and domains, and the small ``readme.png``.
+    """Write ``panel.png`` with all methods and domains, and perhaps the small ``readme.png``.
 
     A row shows an image of a domain, its ground truth, and the methods' predictions.
 
     Args:
         models: Config and checkpoint by method; ``frozen`` and ``soma`` are in the small sheet.
         domains: Those of the config's test data to draw.
-        readme: Those of them to draw in the small sheet.
+        readme: Those of them to draw in the small sheet; without any there is none.
         folder: Where to write.
     """
     config = load_config(next(iter(models.values()))[0])
     init_default_scope(config.default_scope)
     dataset = DATASETS.build(config.test_dataloader.dataset)
-    samples = {}
+    first_of = {}  # the first image of each domain
     for index in range(len(dataset)):
-        sample = dataset.get_data_info(index)
-        samples.setdefault(sample['domain'], sample)
+        first_of.setdefault(dataset.get_data_info(index)['domain'], index)
     inferencers = {
         method: Inferencer(config, str(checkpoint))
         for method, (config, checkpoint) in models.items()
@@ -50,9 +49,10 @@ def write_panels(
     first = next(iter(inferencers.values()))
     rows = {}
     for domain in domains:
-        image = mmcv.imread(samples[domain]['img_path'])
+        sample = dataset[first_of[domain]]['data_samples']
+        image = mmcv.imread(sample.img_path)
         rgb = image[..., ::-1]
-        results = {'ground truth': _ground_truth(samples[domain])}
+        results = {'ground truth': result_of(sample, 'gt')}
         results |= {method: inferencer(image) for method, inferencer in inferencers.items()}
         rows[domain] = {domain: rgb} | {
             name: draw_result(rgb, result, first.classes, first.palette, _SCORE_THR)
@@ -60,6 +60,8 @@ def write_panels(
         }
     legend = first.classes, first.palette
     _save(Image.fromarray(_sheet(rows.values(), *legend)), folder / 'panel.png')
+    if not readme:
+        return
     small = [
         {name: _shrink(rows[domain][name]) for name in (domain, 'ground truth', *_README_METHODS)}
         for domain in readme
@@ -85,14 +87,3 @@ def _shrink(tile: np.ndarray) -> np.ndarray:
 def _save(image: Image.Image, path: Path) -> None:
     with atomic_path(path) as temporary:
         image.save(temporary, optimize=True)
-
-
-def _ground_truth(sample: Mapping) -> np.ndarray | InstanceData:
-    """The labels of a sample of a dataset, as an ``Inferencer`` returns predictions."""
-    if 'seg_map_path' in sample:
-        return mmcv.imread(sample['seg_map_path'], flag='unchanged')
-    objects = [box for box in sample['instances'] if not box['ignore_flag']]
-    return InstanceData(
-        bboxes=np.array([box['bbox'] for box in objects], float).reshape(-1, 4),
-        labels=np.array([box['bbox_label'] for box in objects], int),
-    )
