@@ -4,7 +4,7 @@ configs = '../../../configs/camvid/{}_dinov2-S_semfpn_camvid-day2dusk_364x476.py
 lr_mult = 'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult'
 pipeline = 'train_dataloader.dataset.pipeline'
 options = {
-    'optim_wrapper.optimizer.lr': 3e-3,
+    'optim_wrapper.optimizer.lr': 1e-2,
     'model.backbone.img_size': (252, 336),
     'model.data_preprocessor.size': (168, 168),
     'model.neck.out_channels': 128,

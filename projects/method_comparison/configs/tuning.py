@@ -1,14 +1,14 @@
 # Learning rates for the study: each method with three, judged by held-out images of the source
 _base_ = './small.py'
 
-# Of the backbone, relative to the head's 3e-3; of the frozen one the head's own
+# Of the backbone, relative to the head's 1e-2; of the frozen one the head's own
 frozen = dict(config=_base_.configs.format('frozen'))
 methods = {
     f'frozen@{lr:g}': dict(frozen, options={'optim_wrapper.optimizer.lr': lr})
-    for lr in (1e-3, 3e-3, 1e-2)
+    for lr in (3e-3, 1e-2, 3e-2)
 }
-weights = dict.fromkeys(('full', 'last4'), 0.01)  # of all weights, or of few numbers a layer
-few = dict.fromkeys(('bitfit', 'svf'), 1.0)
+weights = dict.fromkeys(('full', 'last4'), 0.003)  # of all weights, or of few numbers a layer
+few = dict.fromkeys(('bitfit', 'svf'), 0.3)
 adapters = dict.fromkeys(
     (
         'soma',
@@ -24,7 +24,7 @@ adapters = dict.fromkeys(
         'lora-null',
         'osf',
     ),
-    0.15,
+    0.05,
 )
 methods |= {
     f'{name}@{round(factor * middle, 4):g}': dict(

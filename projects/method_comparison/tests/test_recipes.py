@@ -46,16 +46,22 @@ def test_crops_and_images_are_small_and_unseen_domains_choose_nothing(config_of)
     assert domains['fog-5'].pipeline[1] == dict(type='Corrupt', name='fog', severity=5)
     assert all(part.pipeline[-3].scale == (336, 252) for part in domains.values())
     assert all(part.metainfo.classes[-1] == 'car' for part in domains.values())
-    tuning = config_of('tuning', 'soma@0.15')
+    tuning = config_of('tuning', 'soma@0.05')
     (held_out,) = tuning.test_dataloader.dataset.datasets
     assert held_out.ann_file == 'day_val.txt' and tuning.randomness.seed == 5
-    assert tuning.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.15
+    assert tuning.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.05
 
 
 def test_toy_gta_is_read_with_the_classes_of_camvid(config_of):
     data = config_of('study', 'full-pixmix', 'toy_gta').train_dataloader.dataset
     assert data.data_root.endswith('data/toy/gta') and len(data.metainfo.classes) == 11
     assert data.pipeline[5].type == 'PixMix' and data.pipeline[2].scale == (336, 252)
+
+
+def test_toy_streets_need_no_other_options(config_of):
+    config = config_of('toy', 'soma', 'gta')
+    assert config.train_cfg.max_iters == 50 and config.test_evaluator.per_image
+    assert len(config.test_dataloader.dataset.datasets) == 7
 
 
 def test_variants_of_the_claims(config_of):

@@ -2,5 +2,5 @@
 _base_ = './full_dinov2-toy_semfpn_gta2all_256x256.py'
 
 train_pipeline = [*_base_.train_pipeline]
-train_pipeline[5] = dict(type='PixMix', mixing_set='data/toy_study/fractals')
+train_pipeline[5] = dict(type='PixMix', mixing_set='data/fractals')
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
