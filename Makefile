@@ -3,12 +3,11 @@ PYTHON ?= $(shell .venv/bin/python -c '' 2>/dev/null && echo .venv/bin/python ||
 # Other versions than the tested ones, both from one index: TORCH_SPEC="torch==X torchvision==Y".
 TORCH_SPEC ?=
 
-# A file of DINOv2-S that is not the public one, for `make study` and `make demo-real`.
+# A file of DINOv2-S elsewhere, or not the public one, for `make demo-real`, `make study`.
 WEIGHTS ?=
-STUDY = $(if $(WEIGHTS),--cfg-options 'model.backbone.init_cfg.checkpoint=$(WEIGHTS)')
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo demo-det demo-real study test test-slow benchmark docs lint clean
+.PHONY: help install dev demo demo-det demo-real study study-data claims test test-slow benchmark docs lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -29,14 +28,21 @@ demo-real: install ## real streets: download DINOv2-S and CamVid, train by day, 
 	.venv/bin/python projects/demo/demo.py --task real $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(DATA),--data '$(DATA)')
 
 COMPARE = .venv/bin/python projects/method_comparison/compare.py projects/method_comparison/configs
-study: install ## train every method on CamVid with three seeds, write docs/notes/study.md and claims.md (15 hours on two cores; goes on where it stopped)
+COMPARISON = --work-dir work_dirs/study $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+
+study: study-data ## train every method on CamVid with three seeds, write docs/notes/study.md (hours; it goes on where it stopped); WEIGHTS=FILE
+	$(COMPARE)/study.py $(COMPARISON) --report docs/notes/study.md
+
+claims: study-data ## the same for what is claimed of SoMA and its peers, write docs/notes/claims.md
+	$(COMPARE)/claims.py $(COMPARISON) --report docs/notes/claims.md
+
+study-data:
+	@$(PYTHON) tools/install.py --extra corruptions --torch-spec '$(TORCH_SPEC)'
 	.venv/bin/python tools/download.py $(if $(WEIGHTS),,dinov2_vits14) camvid
 	.venv/bin/python tools/convert_datasets/camvid.py data/camvid
-	.venv/bin/python projects/toy_streets/make_toy_streets.py data/toy --images 300 --val-images 12 --sources gta
-	.venv/bin/python tools/convert_datasets/gta.py data/toy/gta
+	.venv/bin/python projects/toy_streets/make_toy_streets.py data/toy_study --images 300 --val-images 1 --domains gta --size 480x360
+	.venv/bin/python tools/convert_datasets/gta.py data/toy_study/gta
 	.venv/bin/python tools/make_fractals.py data/fractals --images 200 --size 256
-	$(COMPARE)/study.py --work-dir work_dirs/study --report docs/notes/study.md $(STUDY)
-	$(COMPARE)/claims.py --work-dir work_dirs/study --report docs/notes/claims.md $(STUDY)
 
 test: dev ## run the tests, in two processes
 	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

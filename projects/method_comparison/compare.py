@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from method_comparison import Comparison, read_recipe, read_results, run_comparison, write_document
+from method_comparison import Comparison, read_recipe, read_results, run_comparison, write_report
 from soma.utils.cli import add_cfg_options, command
 from soma.utils.jobs import interrupt_on_signals
 
@@ -29,6 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seeds', nargs='+', type=int, help="instead of the recipe's")
     parser.add_argument('--iterations', type=int, help="instead of the recipe's")
     add_cfg_options(parser, 'override the configs of all methods: key=value ...')
+    parser.add_argument('--weights', type=Path, help='file of pretrained weights of all methods')
     parser.add_argument(
         '--gpu', action='store_true', help='run on the GPU (default: on one core of the CPU)'
     )
@@ -43,22 +44,28 @@ def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)  # the cores are the runs'
     interrupt_on_signals()
+    options = dict(args.cfg_options or {})
+    if args.weights:
+        options['model.backbone.init_cfg.checkpoint'] = str(args.weights.expanduser().resolve())
     with command(False, ValueError):
-        recipe = read_recipe(args.recipe, args.cfg_options, args.add)
+        recipe = read_recipe(args.recipe, options, args.add)
+        added = [text.partition('=')[0] for text in args.add]
         comparison = Comparison(
             recipe,
-            (args.work_dir or Path('work_dirs', Path(args.recipe).stem)).resolve(),
-            tuple(args.methods or recipe.methods),
+            (args.work_dir or Path('work_dirs', recipe.name)).resolve(),
+            (*args.methods, *added) if args.methods else tuple(recipe.methods),
             tuple(args.settings or recipe.chosen),
             tuple(args.seeds or recipe.seeds),
             recipe.iterations if args.iterations is None else args.iterations,
+            args.gpu,
         )
-        failed = run_comparison(comparison, args.jobs, args.gpu)
-        if args.report:
-            write_document(comparison, read_results(comparison), args.report)
+        failed = run_comparison(comparison, args.jobs)
+        results = read_results(comparison)
+        write_report(comparison, results, *filter(None, [args.report]))
     for name, reason in failed.items():
         print(f'{name} failed: {reason}\n')
-    print(f'the report is in {comparison.work_dir}/study.md')
+    if results:
+        print(f'the report is in {comparison.document}')
     sys.exit(1 if failed else 0)
 
 

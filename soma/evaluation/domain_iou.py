@@ -49,9 +49,8 @@ class _Counted:
 
     def per_image(self) -> dict[str, list]:
         paths, counts = zip(*sorted(self.by_image, key=itemgetter(0)), strict=True)
-        hits, unions = np.stack(counts, 2).tolist()
-        names = [Path(path).name for path in paths]
-        return {'images': names, 'intersection': hits, 'union': unions}
+        hits, unions, labels = np.stack(counts, 2).tolist()
+        return {'images': [*paths], 'intersection': hits, 'union': unions, 'label': labels}
 
 
 @METRICS.register_module()
@@ -68,9 +67,9 @@ class DomainIoUMetric(DomainMetric):
 
     Args:
         ignore_index: Label of pixels that do not count; the dataset's if None.
-        per_image: Whether the report of each domain has ``per_image``, too: names of the
-            ``images`` in the order of their paths, and pixels in ``intersection`` and ``union``,
-            each ``(classes, images)``, for the mIoU of any choice of images.
+        per_image: Whether the report of each domain has ``per_image``, too: ``images``, sorted by
+            path, and the pixels in ``intersection``, ``union`` and ``label`` of each class in each,
+            ``(classes, images)``, for the mIoU of any choice of images.
         calibration: Whether to score confidence, which needs ``seg_logits`` in the samples; with
             ``output_dir`` it is written, too, as ``<image>_conf.png`` of 16 bits. What scores mean
             is known of the model in ``SomaRunner``; else they are taken for logits.
@@ -140,9 +139,9 @@ class DomainIoUMetric(DomainMetric):
             raise InputError(f'{sample.get("img_path")}: {error}; {CHECK}') from error
         counted = _Counted(counts, [], confidences)
         if self.per_image:
-            hits = counts.diagonal()
-            unions = counts.sum(0) + counts.sum(1) - hits
-            counted.by_image = [(sample['img_path'], np.stack([hits, unions]))]
+            hits, labels = counts.diagonal(), counts.sum(1)
+            pixels = np.stack([hits, counts.sum(0) + labels - hits, labels])
+            counted.by_image = [(sample['img_path'], pixels)]
         if self.recorder is None:
             return counted
         counted.scores = [

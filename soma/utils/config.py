@@ -91,6 +91,13 @@ def check_config_file(path: str | os.PathLike) -> Path:
     return path
 
 
+def runner_keys() -> set[str]:
+    """The keys at the top of a config that something reads; the others are variables of its own."""
+    from mmengine.runner import Runner
+
+    return {*inspect.signature(Runner.__init__).parameters, *_OTHER_KEYS} - {'self', 'cfg'}
+
+
 def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Config:
     """Read a config file.
 
@@ -111,11 +118,9 @@ def load_config(path: str | os.PathLike, options: Mapping | None = None) -> Conf
         FileNotFoundError: If there is no such file.
         InputError: If it cannot be read, an option does not fit it, or a key at its top is unknown.
     """
-    path, options = check_config_file(path), dict(options or {})
+    path, options, known = check_config_file(path), dict(options or {}), runner_keys()
     from mmengine.config import Config
-    from mmengine.runner import Runner
 
-    known = {*inspect.signature(Runner.__init__).parameters, *_OTHER_KEYS} - {'self', 'cfg'}
     try:
         with _evaluated_with(without_keys(options, known | {'_base_'})) as evaluated:
             config = Config.fromfile(str(path))

@@ -346,12 +346,12 @@ def test_processes_with_uneven_and_padded_shards_are_exact(tmp_path, monkeypatch
     assert expected.items() >= evaluate(images).items() and expected['fog_AUROC'] > 0
     assert [[count for count, *_ in result] for result in results] == [[4, 4, 4], [4, 4, 3]]
     by_image = metric.report['domains']['citys']['per_image']
-    assert by_image['images'] == ['3.png', '4.png', '8.png', '9.png']
-    hits, unions = (np.array(by_image[key]) for key in ('intersection', 'union'))
+    assert by_image['images'] == [f'folder/{index}.png' for index in (3, 4, 8, 9)]
+    pixels = {key: np.array(by_image[key])[:, 3] for key in ('intersection', 'union', 'label')}
     last = confusion_matrix(*images[0][1:], CLASSES)  # of 9.png
-    assert (hits[:, 3] == last.diagonal()).all() and unions[
-        :, 3
-    ].sum() == 2 * last.sum() - last.trace()
+    assert (pixels['intersection'] == last.diagonal()).all()
+    assert (pixels['label'] == last.sum(1)).all()
+    assert pixels['union'].sum() == 2 * last.sum() - last.trace()
     for _, metrics, report, logged in results[0] + results[1]:
         assert metrics == expected and report == metric.report
         assert logged and not any('counted twice' in text for text in logged)

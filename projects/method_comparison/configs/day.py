@@ -1,4 +1,4 @@
-# Source: CamVid by day
-_base_ = '../../../configs/_base_/datasets/camvid_364x476.py'
+# Source: CamVid by day, without the parts that are held out
+_base_ = './splits.py'
 
-train_dataloader = dict(num_workers=1)
+train_dataloader = dict(num_workers=1, dataset=dict(indices=_base_.for_training))

@@ -1,4 +1,4 @@
-# How a new method stands against three others: compare.py quick.py --add NAME=CONFIG
+# How a method of your own stands: compare.py quick.py --add NAME=CONFIG
 _base_ = './study.py'
 
 methods = {name: _base_.methods[name] for name in ('frozen', 'lora', 'soma')}

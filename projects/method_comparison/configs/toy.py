@@ -1,4 +1,4 @@
-# A smoke test on the toy streets of `make demo`: minutes, no download
+# A smoke test on the toy streets of `make demo`, which makes them: minutes, no download
 _FILE = '../../toy_streets/configs/{}_dinov2-toy_semfpn_gta2all_256x256.py'
 _DATA = '../../toy_streets/configs/_base_/datasets/{}.py'
 

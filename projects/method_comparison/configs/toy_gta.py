@@ -1,11 +1,11 @@
-# Source: the toy GTA of `make demo`, ten of whose classes are CamVid's
+# Source: the toy GTA, ten of whose classes are CamVid's
 _base_ = '../../../configs/_base_/datasets/camvid_364x476.py'
 
 train_dataloader = dict(
     num_workers=1,
     dataset={
         **_base_.gta,
-        'data_root': 'data/toy/gta',
+        'data_root': 'data/toy_study/gta',
         'metainfo': _base_.eleven,
         '_delete_': True,
     },

@@ -5,7 +5,7 @@ Every run is a training and a test by the scripts in ``tools/``, on a config of 
 
 from .plan import Comparison, Run
 from .recipe import Recipe, read_recipe
-from .report import write_document
+from .report import write_report
 from .run import read_results, run_comparison
 
 __all__ = [
@@ -15,5 +15,5 @@ __all__ = [
     'read_recipe',
     'read_results',
     'run_comparison',
-    'write_document',
+    'write_report',
 ]

@@ -9,9 +9,11 @@ from pprint import pformat
 from mmengine.config import Config
 
 from soma.io.checkpoint_files import pretrained_file
-from soma.utils.config import load_config
+from soma.utils.config import load_config, runner_keys
 
 from .recipe import Method, Setting
+
+_OURS = ('randomness', 'train_cfg', 'val_dataloader', 'val_evaluator')
 
 
 def run_config(method: Method, setting: Setting, seed: int, iterations: int | None) -> dict:
@@ -33,17 +35,19 @@ def run_config(method: Method, setting: Setting, seed: int, iterations: int | No
     Raises:
         ValueError: If a file lacks what it is there for.
     """
-    keys = ('train_dataloader', 'train_cfg', 'param_scheduler')
-    config = _read(method.config, *keys, options=method.options)
+    config = _read(method.config, 'train_dataloader', 'train_cfg', 'param_scheduler')
     source = _read(setting.source, 'train_dataloader')
     target = _read(setting.target, 'test_dataloader', 'test_evaluator')
     if not pretrained_file(config['model']['backbone'].get('init_cfg')):
         raise ValueError(f'{method.config} names no pretrained weights in model.backbone.init_cfg')
+    _check_domains(source, target, setting)
     pipeline = next(datasets(config['train_dataloader']['dataset']))['pipeline']
     for dataset in datasets(source['train_dataloader']['dataset']):
         dataset['pipeline'] = pipeline
-    _check_mean(source, target, setting.target)
     target['test_evaluator']['per_image'] = True  # to draw images again
+    config['train_dataloader'] = source['train_dataloader']
+    config |= {key: target[key] for key in ('test_dataloader', 'test_evaluator')}
+    config = _with_options(config, method)
     full = config['train_cfg']['max_iters']
     iterations = iterations or full
     for schedule in config['param_scheduler']:
@@ -54,15 +58,23 @@ def run_config(method: Method, setting: Setting, seed: int, iterations: int | No
     config['default_hooks']['checkpoint']['interval'] = iterations
     config |= dict(
         randomness=dict(seed=seed),
-        train_dataloader=source['train_dataloader'],
-        val_dataloader=target['test_dataloader'],
-        val_evaluator=target['test_evaluator'],
-        test_dataloader=target['test_dataloader'],
-        test_evaluator=target['test_evaluator'],
+        val_dataloader=config['test_dataloader'],
+        val_evaluator=config['test_evaluator'],
     )
     if config.get('visualizer'):
         config['visualizer']['vis_backends'] = [dict(type='LocalVisBackend')]
-    return config
+    # Variables of config files are no settings of the run.
+    return {key: value for key, value in config.items() if key in runner_keys()}
+
+
+def _with_options(config: dict, method: Method) -> dict:
+    load_config(method.config, method.options)  # refuses those that do not fit
+    for option in method.options:
+        if option.split('.')[0] in _OURS:
+            raise ValueError(f"{option} is the comparison's own, and no option of a method")
+    merged = Config(config)
+    merged.merge_from_dict(dict(method.options))
+    return merged.to_dict()
 
 
 def config_text(config: dict, title: str) -> str:
@@ -89,22 +101,22 @@ def domains(config: Mapping, split: str) -> list[str]:
     return [part['domain'] for part in datasets(config[f'{split}_dataloader']['dataset'])]
 
 
-def _check_mean(source: dict, target: dict, file: Path) -> None:
-    """Refuse a test whose mean would count a domain that was trained on."""
-    averaged = target['test_evaluator'].get('mean_over') or domains(target, 'test')
+def _check_domains(source: dict, target: dict, setting: Setting) -> None:
+    """Refuse a mean that counts a domain that was trained on, or a group of others than tested."""
+    tested = domains(target, 'test')
+    averaged = target['test_evaluator'].get('mean_over') or tested
     if seen := [name for name in domains(source, 'train') if name in averaged]:
         raise ValueError(
-            f'{file} counts {seen[0]}, on which is trained, in the mean over unseen domains: '
-            'leave it out of test_evaluator.mean_over'
+            f'{setting.target} counts {seen[0]}, on which is trained, in the mean over unseen '
+            'domains: leave it out of test_evaluator.mean_over'
         )
+    for group, members in setting.groups.items():
+        if unknown := [name for name in members if name not in tested]:
+            raise ValueError(f'{setting.target} does not test {unknown[0]} of the group {group}')
 
 
-def _read(path: Path, *keys: str, options: Mapping | None = None) -> dict:
-    config = Config.fromfile(str(path))
-    if options:
-        load_config(path, options)  # refuses those that do not fit
-        config.merge_from_dict(dict(options))
-    config = config.to_dict()
+def _read(path: Path, *keys: str) -> dict:
+    config = Config.fromfile(str(path)).to_dict()
     if missing := [key for key in keys if key not in config]:
         raise ValueError(f'{path} has no {missing[0]}')
     return config

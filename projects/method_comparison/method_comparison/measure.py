@@ -33,41 +33,22 @@ def read_report(folder: Path) -> dict:
     return json.loads(files[-1].read_text())
 
 
-def mean_scores(
-    report: Mapping, key: str, sources: Sequence[str], groups: Mapping[str, Sequence[str]]
-) -> dict[str, float]:
-    """Take a score of each domain out of a report, and its means.
+def scores_of(report: Mapping, sources: Sequence[str]) -> dict[str, float]:
+    """Take the mIoU of each domain out of a report.
 
     Args:
         report: Of the metric.
-        key: Name of the score.
         sources: The domains that were trained on. If the test has such a one, its mean leaves it
             out (``mean_over`` of the evaluator).
-        groups: Names of further means, and their domains.
 
     Returns:
-        The score by unseen domain that is in no group, with ``unseen`` for their mean as the
-        report has it, a mean for each group, and ``source`` for the mean of the sources if they
-        were tested.
-
-    Raises:
-        ValueError: If a group names a domain that was not tested.
+        mIoU in percent by unseen domain, with ``unseen`` for their mean, and ``source`` for the
+        mean of the sources if they were tested.
     """
-    scores = {name: domain[key] for name, domain in report['domains'].items()}
-    means = {'unseen': report['mean'][key]}
-    if seen := [scores.pop(name) for name in sources if name in scores]:
-        means = {'source': statistics.fmean(seen), **means}
-    grouped = {}
-    for name, members in groups.items():
-        if unknown := [member for member in members if member not in scores]:
-            raise ValueError(f'the group {name} has the domain {unknown[0]}, which was not tested')
-        grouped[name] = statistics.fmean(scores[member] for member in members)
-    alone = {
-        name: score
-        for name, score in scores.items()
-        if not any(name in members for members in groups.values())
-    }
-    return {**means, **alone, **grouped}
+    scores = {name: domain['mIoU'] for name, domain in report['domains'].items()}
+    seen = [scores.pop(name) for name in sources if name in scores]
+    source = {'source': statistics.fmean(seen)} if seen else {}
+    return {**source, 'unseen': report['mean']['mIoU'], **scores}
 
 
 def trainable_parameters(config: Config) -> dict[str, int]:

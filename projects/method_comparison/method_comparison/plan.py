@@ -53,6 +53,8 @@ class Comparison:
         settings: Out of the recipe's.
         seeds: One run of each method and setting for each.
         iterations: Length of a training; None for that of each method's config.
+        gpu: Whether runs see the GPU and all cores; else each has one core, so that its scores
+            depend on neither.
 
     Raises:
         ValueError: If a method or setting is unknown or given twice, there is no seed, or too few
@@ -65,6 +67,7 @@ class Comparison:
     settings: tuple[str, ...]
     seeds: tuple[int, ...]
     iterations: int | None = None
+    gpu: bool = False
 
     def __post_init__(self) -> None:
         choices = {'methods': self.recipe.methods, 'settings': self.recipe.settings, 'seeds': None}
@@ -96,6 +99,11 @@ class Comparison:
         """The runs whose backbones one averages; none if it trains."""
         names = self.recipe.methods[run.method].average
         return tuple(Run(name, run.setting, run.seed) for name in names)
+
+    @property
+    def document(self) -> Path:
+        """The report."""
+        return self.work_dir / f'{self.recipe.name}.md'
 
     def folder(self, run: Run) -> Path:
         """Where a run writes."""
@@ -139,7 +147,8 @@ class Comparison:
         """A hash of all settings of a run whose config is written, those of its parts included."""
         files = [self.config_file(part) for part in (*self.parts(run), run)]
         configs = [Config.fromfile(file).to_dict() for file in files]
-        return hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()
+        settings = json.dumps([configs, self.gpu], sort_keys=True)
+        return hashlib.sha256(settings.encode()).hexdigest()
 
 
 def _script(name: str, *arguments: str) -> tuple[str, ...]:

@@ -96,7 +96,9 @@ def plot_differences(
         for index, mean in enumerate(next(iter(methods.values()))['resampled']):
             found = [difference(methods[name], methods[baseline], mean) for name in names]
             rows = [(place, each) for place, each in enumerate(found) if each]
-            reach = [[e.mean - (e.low or e.mean), (e.high or e.mean) - e.mean] for _, e in rows]
+            reach = [
+                (0, 0) if e.low is None else (e.mean - e.low, e.high - e.mean) for _, e in rows
+            ]
             axes.errorbar(
                 [each.mean for _, each in rows],
                 [place + 0.15 * index for place, _ in rows],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class Recipe:
     """What a comparison is made of, as its file says it.
 
     Attributes:
+        name: That of its file.
         methods: By name, in the order of the tables.
         settings: By name.
         seeds: One run of each method and setting for each.
@@ -61,6 +63,7 @@ class Recipe:
             first scores higher than the second.
     """
 
+    name: str
     methods: Mapping[str, Method]
     settings: Mapping[str, Setting]
     seeds: tuple[int, ...]
@@ -104,14 +107,13 @@ def read_recipe(
         if not equals or name in content.get('methods', ()):
             raise ValueError(f'{text!r} must be NAME=CONFIG, with a name that the recipe has not')
         content.setdefault('methods', {})[name] = dict(config=os.path.abspath(config))
-    for key in ('methods', 'settings'):
-        if not content.get(key):
-            raise ValueError(f'{path} needs {key}')
+    _check_keys(path, content)
     methods, settings = _methods(path, content, changes or {}), {}
     for name, options in content['settings'].items():
         files = (_file(path, f'settings[{name!r}]', options, key) for key in ('source', 'target'))
         settings[name] = Setting(*files, options.get('title', name), options.get('groups', {}))
     recipe = Recipe(
+        path.stem,
         methods,
         settings,
         tuple(content.get('seeds', (0, 1, 2))),
@@ -123,6 +125,23 @@ def read_recipe(
     )
     _check_names(path, recipe)
     return recipe
+
+
+def _check_keys(path: Path, content: Mapping) -> None:
+    """Refuse what nothing would read; a recipe may have variables of its own."""
+    known = {field.name for field in fields(Recipe)} | {'options'}
+    for key in content:
+        if key not in known and (close := get_close_matches(key, known, 1, 0.85)):
+            raise ValueError(f'{path}: nothing reads {key!r}: is it {close[0]!r}?')
+    for key, kind in {'methods': Method, 'settings': Setting}.items():
+        if not content.get(key):
+            raise ValueError(f'{path} needs {key}')
+        known = {field.name for field in fields(kind)}
+        for name, options in content[key].items():
+            if unknown := [option for option in options if option not in known]:
+                raise ValueError(f'{path}: nothing reads {unknown[0]!r} of {key}[{name!r}]')
+            if 'average' in options and not options.keys() <= {'average', 'note'}:
+                raise ValueError(f'{path}: {key}[{name!r}] averages others: leave its config out')
 
 
 def _methods(path: Path, content: Mapping, changes: Mapping) -> dict[str, Method]:

@@ -1,4 +1,4 @@
-"""Runs a comparison: what has no result yet, then the report."""
+"""Runs what has no result yet of a comparison."""
 
 from __future__ import annotations
 
@@ -16,25 +16,22 @@ from soma.utils.jobs import Job, Usage, run_jobs
 
 from .configs import domains
 from .measure import (
-    mean_scores,
     measure_drift,
     read_report,
+    scores_of,
     shared_bytes,
     trainable_parameters,
     training_seconds,
 )
 from .plan import ENVIRONMENT, Comparison, Run
-from .report import write_report
 
 
-def run_comparison(comparison: Comparison, jobs: int, gpu: bool = False) -> dict[str, str]:
-    """Run what has no result yet, write the report.
+def run_comparison(comparison: Comparison, jobs: int) -> dict[str, str]:
+    """Run what has no result yet.
 
     Args:
         comparison: What to run.
         jobs: How many runs at a time; the scores do not depend on it.
-        gpu: Whether runs see the GPU and all cores; else each has one core, so that its scores
-            depend on neither.
 
     Returns:
         Why runs failed, by their names.
@@ -57,9 +54,8 @@ def run_comparison(comparison: Comparison, jobs: int, gpu: bool = False) -> dict
         partial(_finish, comparison, {str(run): run for run in todo}),
         durations,
         cwd=REPOSITORY,
-        env={**os.environ, **({} if gpu else ENVIRONMENT)},
+        env={**os.environ, **({} if comparison.gpu else ENVIRONMENT)},
     )
-    write_report(comparison, read_results(comparison), comparison.work_dir)
     return failed
 
 
@@ -90,8 +86,7 @@ def _finish(comparison: Comparison, runs: dict[str, Run], job: Job, usage: Usage
     checkpoint = comparison.checkpoint(run)
     pretrained = REPOSITORY / local_file(pretrained_file(config.model.backbone.init_cfg))
     report = read_report(comparison.folder(run) / 'work')
-    groups = comparison.recipe.settings[run.setting].groups
-    scores = mean_scores(report, 'mIoU', domains(config, 'train'), groups)
+    scores = scores_of(report, domains(config, 'train'))
     part_files = [comparison.result_file(part) for part in comparison.parts(run)]
     costs = [json.loads(file.read_text())['cost'] for file in part_files]
     result = {

@@ -1,9 +1,9 @@
 """Intervals of mIoU and of its differences, over the images of a test and the seeds of a training.
 
-The two are taken apart. Seeds are few, so their part of the variance is that of a mean, with
-Student's t; images are many, and the same for all runs, so theirs is by bootstrap, in which all
-runs lose and repeat the same ones. Images next to each other in a drive are alike: they are drawn
-in blocks.
+The two are taken apart. Seeds are few, so their part is that of a mean, with Student's t. The
+images are the same for all runs, so theirs is by bootstrap, in which all runs lose and repeat the
+same ones. Images next to each other in a drive are alike: they are drawn in blocks, and the blocks
+count as so many observations.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from scipy import stats
@@ -41,54 +42,65 @@ class Interval(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Of a domain in a run: pixels in intersection and union of each class in each image.
+    """Of a domain in a run: pixels of each class in each image.
 
     Attributes:
-        images: Their names, in the order of the drive.
+        images: Their paths, in the order of the drive.
         intersection: Shape ``(classes, images)``.
         union: The same.
+        label: The same, of the ground truth.
     """
 
     images: tuple[str, ...]
     intersection: np.ndarray
     union: np.ndarray
+    label: np.ndarray
 
     @classmethod
     def of(cls, per_image: Mapping) -> Counts:
         """Read ``per_image`` of a domain in a report of ``DomainIoUMetric``."""
-        counts = (np.array(per_image[key], float) for key in ('intersection', 'union'))
+        counts = (np.array(per_image[key], float) for key in ('intersection', 'union', 'label'))
         return cls(tuple(per_image['images']), *counts)
 
     def scores(self, weights: np.ndarray) -> np.ndarray:
-        """Return mIoU in percent ``(b,)`` of images that count ``weights (b, images)`` times."""
-        with np.errstate(invalid='ignore'):
-            iou = (self.intersection @ weights.T) / (self.union @ weights.T)
+        """Compute mIoU where images count so many times.
+
+        A class that is in none of the images drawn, and in others, counts for no method: else
+        some would have it at 0, for predicting it, and some not.
+
+        Args:
+            weights: Shape ``(b, images)``.
+
+        Returns:
+            Percent, shape ``(b,)``.
+        """
+        hits, unions, labels = (counts @ weights.T for counts in self[1:])
+        lost = (labels == 0) & (self.label.sum(1, keepdims=True) > 0)
+        iou = np.divide(hits, unions, out=np.full_like(hits, np.nan), where=(unions > 0) & ~lost)
         return 100 * np.nanmean(iou, axis=0)
 
 
 class Resampling:
-    """Draws images, the same ones wherever their names are the same.
+    """Draws images, the same ones wherever the images are the same.
 
     A block is ``n^(1/3)`` of n images (Hall, Horowitz and Jing, On blocking rules for the
     bootstrap with dependent data, 1995), and goes on from the last image to the first.
 
     Args:
         number: How many times to draw.
-        seed: Of the draws.
     """
 
-    def __init__(self, number: int = RESAMPLES, seed: int = 0) -> None:
-        self.number, self.seed = number, seed
+    def __init__(self, number: int = RESAMPLES) -> None:
+        self.number = number
         self._weights: dict[tuple[str, ...], np.ndarray] = {}
 
     def weights(self, images: tuple[str, ...]) -> np.ndarray:
         """How many times each image counts, shape ``(1 + number, n)``: first once each."""
         if images not in self._weights:
             size = len(images)
-            block = round(size ** (1 / 3))
-            starts = np.random.default_rng(self.seed).integers(
-                size, size=(self.number, math.ceil(size / block))
-            )
+            block, count = _blocks(size)
+            generator = np.random.default_rng(crc32('\n'.join(images).encode()))
+            starts = generator.integers(size, size=(self.number, count))
             drawn = (starts[:, :, None] + np.arange(block)) % size
             drawn = drawn.reshape(self.number, -1)[:, :size]
             counts = [np.ones(size), *(np.bincount(row, minlength=size) for row in drawn)]
@@ -100,23 +112,35 @@ class Resampling:
         return np.mean([part.scores(self.weights(part.images)) for part in domains], axis=0)
 
 
-def interval(scores: Sequence[np.ndarray]) -> Interval:
+def freedom_of(domains: Sequence[Counts]) -> int:
+    """Degrees of freedom of the choice of images: of each set of them, its blocks less one."""
+    return sum(_blocks(len(images))[1] - 1 for images in {part.images for part in domains})
+
+
+def _blocks(size: int) -> tuple[int, int]:
+    block = round(size ** (1 / 3))
+    return block, math.ceil(size / block)
+
+
+def interval(scores: Sequence[np.ndarray], freedom: int) -> Interval:
     """The interval of a score, or of a difference of two, from that of each seed.
 
-    The squared errors of the mean over seeds and of the choice of images add up; the degrees of
-    freedom are Satterthwaite's (1946), those of the images without end.
+    The squared errors of the mean over seeds and of the choice of images add up; their degrees of
+    freedom are Satterthwaite's (1946).
 
     Args:
         scores: Of each seed, shape ``(1 + n,)`` as of :meth:`Resampling.scores`.
+        freedom: Of the images, as of :func:`freedom_of`.
     """
     values = np.stack(scores)
     count, mean = len(values), float(values[:, 0].mean())
     if count < 2:
         return Interval(mean, None, None)
     of_seeds = values[:, 0].var(ddof=1) / count
-    squared = of_seeds + values[:, 1:].mean(0).var(ddof=1)
+    of_images = values[:, 1:].mean(0).var(ddof=1)
+    squared = of_seeds + of_images
     if not squared:
         return Interval(mean, mean, mean)
-    freedom = (count - 1) * (squared / of_seeds) ** 2 if of_seeds else np.inf
-    half = float(stats.t.ppf(0.975, freedom) * math.sqrt(squared))
+    parts = of_seeds**2 / (count - 1) + of_images**2 / max(1, freedom)
+    half = float(stats.t.ppf(0.975, squared**2 / parts) * math.sqrt(squared))
     return Interval(mean, mean - half, mean + half)

@@ -6,10 +6,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from .plan import Comparison
-from .statistics import Counts, Interval, Resampling, interval
+from .statistics import Counts, Interval, Resampling, freedom_of, interval
 
 CALIBRATION = ('ECE', 'NLL', 'Brier', 'AUROC', 'AUPR', 'FPR95')
 SHARES = ('principal', 'minor', 'between', 'outside')
@@ -43,63 +41,62 @@ def summarise(comparison: Comparison, results: Sequence[Mapping]) -> dict:
 
     Returns:
         By setting and method, in the comparison's order: ``seeds`` that are there, and ``Spread``
-        by name in ``mIoU``, ``drift`` (in percent), ``trained`` (trainable), ``shared`` kB and
-        ``cost`` and, of the unseen domains, ``calibration`` if it was tested; ``resampled`` has
-        the scores of :class:`~.statistics.Resampling` by mean and seed. Methods without a result
-        are left out.
+        by name in ``mIoU`` (groups of domains in the place of their members), ``drift`` (in
+        percent, but for the rank), ``trained`` (trainable), ``shared`` kB, ``cost``, and, of the
+        unseen domains, ``calibration`` as far as it was tested. ``resampled`` has the scores of
+        :class:`~.statistics.Resampling` by mean and seed, ``freedom`` those of the images. Methods
+        without a result are left out.
     """
     resampling, summary = Resampling(), {}
     for setting in comparison.settings:
+        groups = comparison.recipe.settings[setting].groups
         summary[setting] = {}
         for method in comparison.methods:
             rows = [r for r in results if (r['source'], r['method']) == (setting, method)]
-            if not rows:
-                continue
-
-            def spreads(key: str, factor: float = 1, rows: list = rows) -> dict[str, Spread]:
-                names = rows[0][key]
-                return {name: Spread.of(factor * row[key][name] for row in rows) for name in names}
-
-            groups = comparison.recipe.settings[setting].groups
-            means = [row['report']['mean'] for row in rows]
-            summary[setting][method] = {
-                'seeds': [row['seed'] for row in rows],
-                'mIoU': spreads('mIoU'),
-                'drift': _drift(rows),
-                'trained': rows[0]['trained'],
-                'shared': spreads('shared_bytes', 1e-3),
-                'cost': spreads('cost'),
-                'calibration': {
-                    name: Spread.of(mean[name] for mean in means)
-                    for name in CALIBRATION
-                    if name in means[0]
-                },
-                'resampled': _resampled(rows, groups, resampling),
-            }
+            if rows:
+                summary[setting][method] = _summarise_runs(rows, groups, resampling)
     return summary
 
 
-def _drift(rows: Sequence[Mapping]) -> dict[str, Spread]:
-    """In percent, but for the rank."""
-    return {
-        name: Spread.of(
-            (1 if name == 'effective_rank' else 100) * row['drift'][name] for row in rows
-        )
-        for name in rows[0]['drift']
-    }
-
-
-def _resampled(
+def _summarise_runs(
     rows: Sequence[Mapping], groups: Mapping[str, Sequence[str]], resampling: Resampling
-) -> dict[str, dict[int, np.ndarray]]:
-    """Scores of resampled images: by mean, then by seed."""
+) -> dict:
+    def spreads(values: Sequence[Mapping], factor: float = 1) -> dict[str, Spread]:
+        return {name: Spread.of(factor * value[name] for value in values) for name in values[0]}
+
     resampled = {name: {} for name in ('unseen', *groups)}
+    freedom = {}
     for row in rows:
         report = row['report']
         for name, members in {'unseen': report['mean_over'], **groups}.items():
             domains = [Counts.of(report['domains'][member]['per_image']) for member in members]
             resampled[name][row['seed']] = resampling.scores(domains)
-    return resampled
+            freedom[name] = freedom_of(domains)
+    means = [row['report']['mean'] for row in rows]
+    known = [key for key in CALIBRATION if all(mean.get(key) is not None for mean in means)]
+    drift = spreads([row['drift'] for row in rows], 100)
+    rank = {'effective_rank': Spread.of(row['drift']['effective_rank'] for row in rows)}
+    return {
+        'seeds': [row['seed'] for row in rows],
+        'mIoU': spreads([_with_groups(row['mIoU'], groups) for row in rows]),
+        'drift': {**drift, **rank},
+        'trained': rows[0]['trained'],
+        'shared': spreads([row['shared_bytes'] for row in rows], 1e-3),
+        'cost': spreads([row['cost'] for row in rows]),
+        'calibration': {key: Spread.of(mean[key] for mean in means) for key in known},
+        'resampled': resampled,
+        'freedom': freedom,
+    }
+
+
+def _with_groups(scores: Mapping[str, float], groups: Mapping[str, Sequence[str]]) -> dict:
+    """Means of groups in the place of their members."""
+    grouped = {member for members in groups.values() for member in members}
+    alone = {name: score for name, score in scores.items() if name not in grouped}
+    return alone | {
+        name: statistics.fmean(scores[member] for member in members)
+        for name, members in groups.items()
+    }
 
 
 def difference(one: Mapping, other: Mapping, mean: str = 'unseen') -> Interval | None:
@@ -113,9 +110,9 @@ def difference(one: Mapping, other: Mapping, mean: str = 'unseen') -> Interval |
     Returns:
         The interval over the seeds that both have; None if they have none.
     """
-    scores = [row['resampled'][mean] for row in (one, other)]
-    seeds = [seed for seed in scores[0] if seed in scores[1]]
-    return interval([scores[0][seed] - scores[1][seed] for seed in seeds]) if seeds else None
+    first, second = (row['resampled'][mean] for row in (one, other))
+    pairs = [first[seed] - second[seed] for seed in first if seed in second]
+    return interval(pairs, one['freedom'][mean]) if pairs else None
 
 
 def unseen_domains(scores: Mapping) -> list[str]:
@@ -128,10 +125,9 @@ def as_json(summary: Mapping) -> dict:
 
     def plain(node):
         if isinstance(node, Spread):
-            digits = {name: value and round(value, 4) for name, value in node._asdict().items()}
-            return digits
+            return {name: value and round(value, 4) for name, value in node._asdict().items()}
         if isinstance(node, Mapping):
-            return {k: plain(v) for k, v in node.items() if k != 'resampled'}
+            return {k: plain(v) for k, v in node.items() if k not in ('resampled', 'freedom')}
         return node
 
     return plain(summary)
@@ -165,14 +161,15 @@ def difference_table(comparison: Comparison, methods: Mapping[str, Mapping]) -> 
     """How much higher each method scores than the baselines, with intervals of 95 %."""
     means = [*next(iter(methods.values()))['resampled']]
     pairs = [(b, m) for m in means for b in comparison.recipe.baselines if b in methods]
-    rows = []
-    for name, row in methods.items():
-        cells = [
-            '' if baseline == name or not (found := difference(row, methods[baseline], mean))
-            else found.text()
-            for baseline, mean in pairs
-        ]  # fmt: skip
-        rows.append([_label(comparison, name, row), *cells])
+
+    def cell(name: str, baseline: str, mean: str) -> str:
+        found = difference(methods[name], methods[baseline], mean)
+        return found.text() if found and name != baseline else ''
+
+    rows = [
+        [_label(comparison, name, row), *(cell(name, *pair) for pair in pairs)]
+        for name, row in methods.items()
+    ]
     return markdown(['method', *(f'{mean}, against {name}' for name, mean in pairs)], rows)
 
 

@@ -24,7 +24,9 @@ def comparison(tmp_path):
     introduction = '# Title\n\nMade{spread}, {iterations} iterations. {methods}'
     claim = dict(claim='It helps', method='soma', against='frozen', source='a paper')
     chosen = tuple(settings)
-    recipe = Recipe(methods, settings, (0, 1, 2), 350, chosen, introduction, ('frozen',), (claim,))
+    recipe = Recipe(
+        'mine', methods, settings, (0, 1, 2), 350, chosen, introduction, ('frozen',), (claim,)
+    )
     comparison = Comparison(recipe, tmp_path, tuple(methods), tuple(settings), (0, 1, 2), 350)
     for run in comparison.runs:
         comparison.folder(run).mkdir(parents=True)
@@ -38,7 +40,8 @@ def report_of(score):
     The first and last image are better and worse by 5 points.
     """
     hits = [[10 * score + 50, 10 * score, 10 * score - 50]]
-    per_image = dict(images=['a', 'b', 'c'], intersection=hits, union=[[1000] * 3])
+    pixels = dict(intersection=hits, union=[[1000] * 3], label=[[1000] * 3])
+    per_image = dict(images=['a', 'b', 'c'], **pixels)
     domain = dict(mIoU=score, per_image=per_image)
     mean = dict(mIoU=score, ECE=5.0, NLL=0.5)
     return dict(domains=dict.fromkeys(UNSEEN, domain), mean_over=[*UNSEEN], mean=mean)

@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
+from method_comparison import read_results, run_comparison, write_report
 from method_comparison import run as package
-from method_comparison import run_comparison
 from soma.io.checkpoint_files import read_state_dict
 from soma.utils.config import REPOSITORY
 from soma.utils.jobs import Usage
@@ -40,7 +40,8 @@ def test_comparison_runs_resumes_and_reports(compare, ran, tmp_path):
     comparison = compare(('mean', 'soma', 'last2'))
     assert run_comparison(comparison, 1) == {}
     assert ran == [f'gta/{method}/seed0' for method in ('last2', 'full', 'mean', 'soma')]
-    table = (comparison.work_dir / 'accuracy.md').read_text()
+    write_report(comparison, read_results(comparison))
+    table = comparison.document.read_text().split('## Costs')[0]
     assert '| mean |' in table and '| full |' not in table
     last, full, mean, soma = (
         json.loads(comparison.result_file(run).read_text()) for run in comparison.runs
@@ -73,7 +74,8 @@ def test_comparison_runs_resumes_and_reports(compare, ran, tmp_path):
     run_comparison(comparison, 1)
     assert ran == ['gta/mean/seed0', 'gta/soma/seed0']
     assert not (comparison.folder(killed) / 'work' / 'rubbish').exists()
-    assert (comparison.work_dir / 'accuracy.md').read_text() == table
+    write_report(comparison, read_results(comparison))
+    assert comparison.document.read_text().split('## Costs')[0] == table
     again = json.loads(comparison.result_file(changed).read_text())
     assert {**again, 'cost': None} == {**soma, 'cost': None}
 

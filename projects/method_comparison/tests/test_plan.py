@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from method_comparison import Comparison, read_recipe
@@ -85,19 +87,19 @@ def test_settings_change_with_the_config_and_those_of_the_parts(write):
 @pytest.mark.parametrize(
     ('text', 'error', 'message'),
     [
-        ('settings = dict(a=1)', ValueError, 'needs methods'),
+        ('settings = dict(a={})', ValueError, 'needs methods'),
         (
-            "methods = dict(a=dict(note=''))\nsettings = dict(a=1)",
+            "methods = dict(a=dict(note=''))\nsettings = dict(a={})",
             ValueError,
             r"'a'\] needs config",
         ),
         (
-            "methods = dict(a=dict(config='no.py'))\nsettings = dict(a=1)",
+            "methods = dict(a=dict(config='no.py'))\nsettings = dict(a={})",
             FileNotFoundError,
             r'no\.py',
         ),
         (
-            "methods = dict(a=dict(average=['b']))\nsettings = dict(a=1)",
+            "methods = dict(a=dict(average=['b']))\nsettings = dict(a={})",
             ValueError,
             'a averages b, which has no config',
         ),
@@ -111,6 +113,34 @@ def test_settings_change_with_the_config_and_those_of_the_parts(write):
             "settings = dict(b=dict(source='source.py', target='target.py'))\nchosen = ['c']",
             ValueError,
             'chosen has c',
+        ),
+        (
+            "methods = dict(a=dict(config='soma.py', option={}))\nsettings = dict(a={})",
+            ValueError,
+            r"nothing reads 'option' of methods\['a'\]",
+        ),
+        (
+            "methods = dict(a=dict(config='soma.py'), b=dict(average=['a'], options={}))\n"
+            'settings = dict(a={})',
+            ValueError,
+            r"methods\['b'\] averages others: leave its config out",
+        ),
+        (
+            "methods = dict(a=dict(config='soma.py'))\nsettings = dict(a={})\nseed = [1]",
+            ValueError,
+            "nothing reads 'seed': is it 'seeds'",
+        ),
+        (
+            "methods = dict(a=dict(config='soma.py'))\nbaselines = ['b']\n"
+            "settings = dict(b=dict(source='source.py', target='target.py'))",
+            ValueError,
+            'baselines has b, which is none of the methods',
+        ),
+        (
+            "methods = dict(a=dict(config='soma.py'))\nclaims = [dict(claim='x', method='a')]\n"
+            "settings = dict(b=dict(source='source.py', target='target.py'))",
+            ValueError,
+            'the claim .* needs against',
         ),
     ],
 )
@@ -130,3 +160,37 @@ def test_a_config_without_its_data_is_named(compare, recipe_file):
     target.write_text(text.replace('test_evaluator', 'evaluator'))
     with pytest.raises(ValueError, match=r'target\.py has no test_evaluator'):
         comparison.config_text(comparison.runs[0])
+
+
+def test_options_reach_all_of_a_run_but_what_is_the_comparisons(compare, recipe_file):
+    def text(options):
+        recipe_file.write_text(f'{recipe}options = {options!r}\n')
+        comparison = compare(('soma',))
+        return comparison.config_text(comparison.runs[0])
+
+    recipe = recipe_file.read_text()
+    config = text({'train_dataloader.batch_size': 2, 'model.backbone.adapter.rank': 3})
+    assert "'batch_size': 2" in config and "'rank': 3" in config
+    with pytest.raises(ValueError, match=r"randomness\.seed is the comparison's own"):
+        text({'randomness.seed': 3})
+    with pytest.raises(ValueError, match="nothing reads the key 'modell'"):
+        text({'modell.backbone': 3})
+
+
+def test_a_group_of_domains_that_are_not_tested_is_named(compare, recipe_file):
+    recipe_file.write_text(
+        recipe_file.read_text().replace("title='the", "groups=dict(far=['fig']), title='the")
+    )
+    comparison = compare(('soma',))
+    with pytest.raises(ValueError, match=r'target\.py does not test fig of the group far'):
+        comparison.config_text(comparison.runs[0])
+
+
+def test_variables_of_config_files_and_the_device_count_as_they_should(write, recipe_file):
+    comparison = write(('soma',))
+    (run,) = comparison.runs
+    before = comparison.hash_settings(run)
+    method = recipe_file.with_name('soma.py')
+    method.write_text(method.read_text() + 'a_dataset_of_others = dict(x=1)\n')
+    assert write(('soma',)).hash_settings(run) == before
+    assert replace(comparison, gpu=True).hash_settings(run) != before

@@ -6,6 +6,7 @@ from method_comparison import Comparison, read_recipe
 from soma.utils.config import REPOSITORY, load_config
 
 FOLDER = REPOSITORY / 'projects/method_comparison/configs'
+LR_MULT = 'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult'
 
 
 @pytest.fixture
@@ -23,38 +24,51 @@ def config_of(tmp_path):
     return read
 
 
-def test_study_has_all_methods_of_camvid():
-    methods = read_recipe(FOLDER / 'study.py').methods
+def test_study_has_all_methods_of_camvid_and_each_its_rate():
+    study, tuning, claims = (read_recipe(FOLDER / f'{n}.py') for n in ('study', 'tuning', 'claims'))
     configs = (REPOSITORY / 'configs/camvid').glob('*_dinov2-S_semfpn_*.py')
-    assert {path.name.split('_')[0] for path in configs} == {
-        name for name, method in methods.items() if not (method.average or '-' in name)
-    } | {'lora-null'}
-    assert methods['revt'].average == ('full', 'full-pixmix', 'full-bilateral')
-    tuned = {name.split('@')[0] for name in read_recipe(FOLDER / 'tuning.py').methods}
-    assert tuned | {'full-pixmix', 'full-bilateral', 'revt'} == set(methods)
-    text = read_recipe(FOLDER / 'study.py').introduction
-    assert '{' not in text.format(spread='', methods='', iterations=200)
+    averaged = {'full-pixmix', 'full-bilateral', 'revt'}
+    assert {path.name.split('_')[0] for path in configs} == study.methods.keys() - averaged
+    assert study.methods['revt'].average == ('full', 'full-pixmix', 'full-bilateral')
+    tried = {tuple(name.split('@')) for name in tuning.methods}
+    tuned = {name for name, _ in tried}
+    assert tuned == {*study.methods, *claims.methods} - averaged
+    for name, method in {**study.methods, **claims.methods}.items():
+        if name not in ('frozen', *averaged):
+            assert (name, f'{method.options[LR_MULT]:g}') in tried
+    for recipe in (study, claims):
+        words = dict(spread='', methods='', iterations=200, pretrained='x')
+        assert '{' not in recipe.introduction.format(**words)
 
 
-def test_crops_and_images_are_small_and_unseen_domains_choose_nothing(config_of):
+def test_trainings_rates_and_tests_share_no_image(config_of):
+    study, tuning = config_of('study', 'soma'), config_of('tuning', 'soma@0.05')
+    tested = {part.domain: part for part in study.test_dataloader.dataset.datasets}
+    (held_out,) = tuning.test_dataloader.dataset.datasets
+    training, rates = study.train_dataloader.dataset, held_out
+    assert training.ann_file == rates.ann_file == tested['day'].ann_file == 'day.txt'
+    parts = [set(part.indices) for part in (training, rates, tested['day'])]
+    assert [len(part) for part in parts] == [192, 41, 41]
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    assert set(tested['fog-5'].indices) <= parts[2] and len(tested) == 3 + 15
+    assert study.test_evaluator.mean_over == ['dusk', 'day2']
+    assert tuning.train_dataloader.dataset.indices == training.indices
+
+
+def test_images_and_crops_are_small(config_of):
     config = config_of('study', 'soma')
     assert config.model.data_preprocessor.size == (168, 168)
     pipeline = config.train_dataloader.dataset.pipeline
     assert (pipeline[2].scale, pipeline[3].crop_size) == ((336, 252), (168, 168))
     domains = {part.domain: part for part in config.test_dataloader.dataset.datasets}
-    assert len(domains) == 3 + 15 and config.test_evaluator.mean_over == ['dusk', 'day2']
     assert domains['fog-5'].pipeline[1] == dict(type='Corrupt', name='fog', severity=5)
     assert all(part.pipeline[-3].scale == (336, 252) for part in domains.values())
     assert all(part.metainfo.classes[-1] == 'car' for part in domains.values())
-    tuning = config_of('tuning', 'soma@0.05')
-    (held_out,) = tuning.test_dataloader.dataset.datasets
-    assert held_out.ann_file == 'day_val.txt' and tuning.randomness.seed == 5
-    assert tuning.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.05
 
 
 def test_toy_gta_is_read_with_the_classes_of_camvid(config_of):
     data = config_of('study', 'full-pixmix', 'toy_gta').train_dataloader.dataset
-    assert data.data_root.endswith('data/toy/gta') and len(data.metainfo.classes) == 11
+    assert data.data_root.endswith('data/toy_study/gta') and len(data.metainfo.classes) == 11
     assert data.pipeline[5].type == 'PixMix' and data.pipeline[2].scale == (336, 252)
 
 
@@ -65,11 +79,14 @@ def test_toy_streets_need_no_other_options(config_of):
 
 
 def test_variants_of_the_claims(config_of):
-    soma, late = (config_of('claims', name) for name in ('soma', 'soma-late'))
-    assert late.model.backbone.adapter == {**soma.model.backbone.adapter, 'start_block': 8}
+    soma = config_of('claims', 'soma')
     constant = config_of('claims', 'soma-constant-decay')
-    assert constant.param_scheduler == soma.param_scheduler[:1]
-    assert constant.param_scheduler[0].end == 200
+    assert constant.param_scheduler == soma.param_scheduler[:2]
+    assert constant.model == soma.model and constant.param_scheduler[1].end == 200
+    lora = config_of('claims', 'lora-as-soma')
+    assert lora.param_scheduler == soma.param_scheduler
+    adapter = dict(type='LoRA', rank=16, start_block=4, train_bias=True)
+    assert lora.model.backbone.adapter == adapter
 
 
 def test_a_method_of_ones_own_joins(config_of, tmp_path, monkeypatch):

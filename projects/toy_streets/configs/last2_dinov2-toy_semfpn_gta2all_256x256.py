@@ -7,5 +7,5 @@ _base_ = [
     '../../../configs/_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(frozen_blocks=4))
-# The best of a sweep, as for all methods: docs/notes/study.md
+# The best of a sweep on the toy UrbanSyn, as for all methods
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.15))))

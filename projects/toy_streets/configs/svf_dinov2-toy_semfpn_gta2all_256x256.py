@@ -7,5 +7,5 @@ _base_ = [
     '../../../configs/_base_/default_runtime.py',
 ]
 model = dict(backbone=dict(adapter=dict(type='SVF', start_block=2)))
-# The best of a sweep, as for all methods: docs/notes/study.md
+# The best of a sweep on the toy UrbanSyn, as for all methods
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=5))))
