@@ -39,8 +39,8 @@ baselines = ['frozen', 'lora', 'soma']
 introduction = """\
 # Who generalises on real streets
 
-Each method trains on one domain and is tested on others that it has never seen: DINOv2-S with
-SemFPN, CamVid's 11 classes. `make study` made this page with all of its numbers{spread}.
+Each method trains on one domain and is tested on others that it has never seen: DINOv2-S with a
+linear head, CamVid's 11 classes. `make study` made this page with all of its numbers{spread}.
 
 - Sources: CamVid's two drives by day (192 images); the toy GTA, 300 drawn images with ten of the
   classes: the eleventh, fence, counts as 0 there.
@@ -48,12 +48,12 @@ SemFPN, CamVid's 11 classes. `make study` made this page with all of its numbers
   by which nothing was chosen. *source, held out* are the ends of the source's drives (41 images,
   four seconds and more after the last one in training); *corrupted* is every third of these with
   fog, frost, brightness, motion blur and Gaussian noise of severities 1, 3 and 5.
-- Training: {iterations} iterations of 4 crops of 168 x 168 out of images of 336 x 252, a neck of
-  128 channels: `configs/camvid/`, made small by `projects/method_comparison/configs/methods.py`. A
+- Training: {iterations} iterations of 4 crops of 168 x 168 out of images of 336 x 252:
+  `configs/camvid/*_linear_*`, made small by `projects/method_comparison/configs/methods.py`. A
   seed sets the weights of the head and of the adapter, and the order and augmentation of the
   images.
 - Methods (docs/user_guides/methods.md): {methods}
-- Learning rates: the head's is 1e-2, the best of 3e-3, 1e-2 and 3e-2 with a frozen backbone. What
+- Learning rates: the head's is 3e-2, the best of 1e-2, 3e-2 and 1e-1 with a frozen backbone. What
   trains in the backbone has a multiple of it, for each method the best of three, and beyond as long
   as the best was at the end, by other 41 held-out images of the source: one run each with seed 10
   on CamVid by day (`projects/method_comparison/configs/tuning.py`). Trainings on the toy GTA have

@@ -2,7 +2,9 @@
 _base_ = './methods.py'
 
 # Of what trains in the backbone, relative to the head's: chosen by tuning.py
-rates = dict.fromkeys({**_base_.methods, **_base_.variants}, 0.05) | dict(full=0.001, last4=0.001, bitfit=0.3, svf=0.3)
+rates = dict.fromkeys({**_base_.methods, **_base_.variants}, 0.015) | dict(
+    full=0.001, last4=0.001, bitfit=0.1, svf=0.1
+)
 _tuned = {
     name: dict(method, options={**method.get('options', {}), _base_.lr_mult: rates[name]})
     for name, method in {**_base_.methods, **_base_.variants}.items()

@@ -1,18 +1,18 @@
 # Learning rates: each method with three, judged by a held-out part of the source
 _base_ = './methods.py'
 
-# Of the backbone, relative to the head's 1e-2; of the frozen one the head's own
-_FEW = dict(full=0.001, last4=0.001, bitfit=0.3, svf=0.3)
+# Of the backbone, relative to the head's 3e-2; of the frozen one the head's own
+_MIDDLE = dict(full=0.001, last4=0.001, bitfit=0.1, svf=0.1)
 frozen = _base_.methods.frozen
 tuned = {name: method for name, method in _base_.methods.items() if name != 'frozen'}
 tuned |= _base_.variants
 methods = {
     f'frozen@{lr:g}': dict(frozen, options={'optim_wrapper.optimizer.lr': lr})
-    for lr in (3e-3, 1e-2, 3e-2)
+    for lr in (1e-2, 3e-2, 1e-1)
 } | {
-    f'{name}@{round(factor * _FEW.get(name, 0.05), 5):g}': dict(
+    f'{name}@{round(factor * _MIDDLE.get(name, 0.015), 5):g}': dict(
         method,
-        options={**method.get('options', {}), _base_.lr_mult: factor * _FEW.get(name, 0.05)},
+        options={**method.get('options', {}), _base_.lr_mult: factor * _MIDDLE.get(name, 0.015)},
     )
     for name, method in tuned.items()
     for factor in (1 / 3, 1, 3)

@@ -26,7 +26,7 @@ def config_of(tmp_path):
 
 def test_study_has_all_methods_of_camvid_and_each_its_rate():
     study, tuning, claims = (read_recipe(FOLDER / f'{n}.py') for n in ('study', 'tuning', 'claims'))
-    configs = (REPOSITORY / 'configs/camvid').glob('*_dinov2-S_semfpn_*.py')
+    configs = (REPOSITORY / 'configs/camvid').glob('*_dinov2-S_linear_*.py')
     averaged = {'full-pixmix', 'full-bilateral', 'revt'}
     assert {path.name.split('_')[0] for path in configs} == study.methods.keys() - averaged
     assert study.methods['revt'].average == ('full', 'full-pixmix', 'full-bilateral')
@@ -42,7 +42,7 @@ def test_study_has_all_methods_of_camvid_and_each_its_rate():
 
 
 def test_trainings_rates_and_tests_share_no_image(config_of):
-    study, tuning = config_of('study', 'soma'), config_of('tuning', 'soma@0.05')
+    study, tuning = config_of('study', 'soma'), config_of('tuning', 'soma@0.015')
     tested = {part.domain: part for part in study.test_dataloader.dataset.datasets}
     (held_out,) = tuning.test_dataloader.dataset.datasets
     training, rates = study.train_dataloader.dataset, held_out
@@ -90,7 +90,7 @@ def test_variants_of_the_claims(config_of):
 
 
 def test_a_method_of_ones_own_joins(config_of, tmp_path, monkeypatch):
-    config = REPOSITORY / 'configs/camvid/mica_dinov2-S_semfpn_camvid-day2dusk_364x476.py'
+    config = REPOSITORY / 'configs/camvid/mica_dinov2-S_linear_camvid-day2dusk_364x476.py'
     (tmp_path / 'mine.py').write_text(f'_base_ = {str(config)!r}\n')
     monkeypatch.chdir(tmp_path)
     changes = {'model.backbone.init_cfg.checkpoint': 'other.pth'}

@@ -1,0 +1,3 @@
+# BitFit (arXiv 2106.10199), trainable biases, a linear head: CamVid, minutes on a CPU.
+_base_ = ['../_base_/models/dinov2-S_linear_364x476.py', '../_base_/camvid_364x476_cpu.py']
+model = dict(backbone=dict(adapter=dict(type='BitFit')))

@@ -1,0 +1,3 @@
+# DoRA (arXiv 2402.09353), a linear head: CamVid, minutes on a CPU.
+_base_ = ['../_base_/models/dinov2-S_linear_364x476.py', '../_base_/camvid_364x476_cpu.py']
+model = dict(backbone=dict(adapter=dict(type='DoRA', rank=16)))

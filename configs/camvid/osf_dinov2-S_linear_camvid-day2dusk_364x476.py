@@ -1,0 +1,3 @@
+# OSF (arXiv 2504.07097), the minor half, a linear head: CamVid, minutes on a CPU.
+_base_ = ['../_base_/models/dinov2-S_linear_364x476.py', '../_base_/camvid_364x476_cpu.py']
+model = dict(backbone=dict(adapter=dict(type='OSF')))

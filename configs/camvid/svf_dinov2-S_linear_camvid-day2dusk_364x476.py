@@ -1,0 +1,3 @@
+# SVF (arXiv 2206.06122), trainable singular values, a linear head: CamVid, minutes on a CPU.
+_base_ = ['../_base_/models/dinov2-S_linear_364x476.py', '../_base_/camvid_364x476_cpu.py']
+model = dict(backbone=dict(adapter=dict(type='SVF', start_block=4)))
