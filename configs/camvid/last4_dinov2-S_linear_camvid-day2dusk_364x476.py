@@ -1,4 +1,4 @@
 # The last four blocks are trainable, a linear head: CamVid, minutes on a CPU.
 _base_ = ['../_base_/models/dinov2-S_linear_364x476.py', '../_base_/camvid_364x476_cpu.py']
 model = dict(backbone=dict(frozen_blocks=8))
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.03)}))
+optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=0.003)}))

@@ -1,4 +1,3 @@
 # Rein (arXiv 2312.04265), a linear head: CamVid, minutes on a CPU.
 _base_ = ['../_base_/models/dinov2-S_linear_364x476.py', '../_base_/camvid_364x476_cpu.py']
 model = dict(backbone=dict(adapter=dict(type='Rein', rank=16)))
-optim_wrapper = dict(paramwise_cfg=dict(custom_keys={'backbone': dict(lr_mult=1.0)}))

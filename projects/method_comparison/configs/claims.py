@@ -35,7 +35,7 @@ baselines = ['soma']
 introduction = """\
 # Do the claims hold here?
 
-What the papers say of SoMA and its peers, as sentences that can be tested: DINOv2-S with a linear head,
+What the papers say of SoMA and its peers, as sentences that can be tested: DINOv2-S, a linear head,
 trained on CamVid by day, tested at dusk and on another day. `make claims` made this page with all
 of its numbers{spread}. Data, training, the choice of learning rates (also of each variant) and what
 it does not tell are those of [the study](study.md). Pretrained weights: `{pretrained}`.

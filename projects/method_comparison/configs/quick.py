@@ -7,6 +7,6 @@ chosen = ['day']
 introduction = """\
 # On CamVid
 
-DINOv2-S with a linear head, trained on CamVid by day, tested at dusk and on another day, {iterations}
+DINOv2-S, a linear head, trained on CamVid by day, tested at dusk and on another day, {iterations}
 iterations{spread}. Data and training are those of docs/notes/study.md.
 """
