@@ -254,7 +254,7 @@ def test_queries_leave_the_positions_of_patches_alone(family):
         tokens = network.run_block(index, tokens, rope, mask)
     patches = tokens[:, -20:].mT.unflatten(2, (4, 5))
     torch.testing.assert_close(patches, plain(x)[0])
-    (scores,), (embeddings,), _ = model.extract_feat(x)
+    (scores,), _, _ = model.extract_feat(x)
     order = torch.randperm(QUERIES)
     model.decode_head.q.weight.copy_(model.decode_head.q.weight[order])
     (other,), _, _ = model.extract_feat(x)

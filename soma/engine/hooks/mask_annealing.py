@@ -37,9 +37,9 @@ class MaskAnnealingHook(Hook):
         end: Sequence[int] | None = None,
         power: float = 0.9,
     ) -> None:
-        if (begin is None) != (end is None):
-            raise ValueError('MaskAnnealingHook: begin and end go together: give both or none')
-        self.spans = None if begin is None else [*zip(begin, end, strict=True)]
+        if len(begin or ()) != len(end or ()):
+            raise ValueError('MaskAnnealingHook: begin and end need as many iterations')
+        self.spans = [*zip(begin, end, strict=True)] if begin else None
         if any(not 0 <= first < last for first, last in self.spans or []) or power <= 0:
             raise ValueError(
                 f'MaskAnnealingHook: each begin must be >= 0 and before its end, power > 0, got '
@@ -70,14 +70,14 @@ class MaskAnnealingHook(Hook):
         ]
 
 
-def default_spans(blocks: int, iterations: int) -> list[tuple[int, int]]:
+def default_spans(blocks: int, iterations: int) -> list[tuple[float, float]]:
     """First and last iteration of the annealing of each block, as in the published recipes."""
     sixth = iterations / 6
     begins = [sixth * (1 + 3 * index / max(1, blocks - 1)) for index in range(blocks)]
-    return [(round(begin), round(begin + sixth)) for begin in begins]
+    return [(begin, begin + sixth) for begin in begins]
 
 
-def mask_probability(iteration: int, begin: int, end: int, power: float) -> float:
+def mask_probability(iteration: int, begin: float, end: float, power: float) -> float:
     """Probability that a query is masked: 1 until ``begin``, 0 from ``end`` on."""
     progress = min(max((iteration - begin) / (end - begin), 0), 1)
     return (1 - progress) ** power
