@@ -96,6 +96,18 @@ def test_a_training_resumes_exactly_and_merges(eomt_config, build_runner, tmp_pa
     assert results[0].shape == (1, 19, 32, 48)
 
 
+def test_an_adapter_starts_from_what_its_layers_see_among_queries(eomt_config, build_runner):
+    counts = []
+
+    def look(runner):
+        layer = runner.model.backbone.blocks[5].mlp.fc2
+        layer.register_forward_hook(lambda module, args, out: counts.append(args[0].shape[1]))
+
+    eomt_config.model.backbone.adapter.type = 'CorDA'
+    build_runner(eomt_config, {'train_cfg.max_iters': 1}, 'HIGHEST', before_train=look).train()
+    assert counts and {*counts} == {5 + 1 + 16}
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
