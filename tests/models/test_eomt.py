@@ -40,6 +40,11 @@ def build(*args, **options):
     return model
 
 
+def timm(family):
+    name, args = FAMILIES[family]
+    return dict(type='TimmVisionTransformer', model_name=name, model_args=args | {'depth': DEPTH})
+
+
 def image(*size, count=2):
     return torch.randn(count, 3, *size, dtype=torch.float64)
 
@@ -236,8 +241,7 @@ def test_adapters_start_as_the_plain_network_and_merge_into_it(method, model):
 @torch.no_grad()
 def test_queries_leave_the_positions_of_patches_alone(family):
     """Where nothing sees the queries the network is timm's; their order does not matter."""
-    name, args = FAMILIES[family]
-    backbone = dict(type='TimmVisionTransformer', model_name=name, model_args=args | {'depth': 6})
+    backbone = timm(family)
     model = build(backbone).eval()
     network, x = model.backbone, image(32, 40)
     tokens, rope = network.embed(x)
@@ -309,10 +313,7 @@ def test_what_trains():
         (dict(backbone=DINOV2 | dict(out_indices=[5])), 'no use for out_indices of backbone'),
         (dict(backbone=DINOV2 | dict(pyramid=[1])), 'no use for pyramid of backbone'),
         (dict(backbone=dict(type='ResNet', depth=18)), 'plain vision transformer.*got ResNet'),
-        (
-            dict(backbone=dict(type='TimmVisionTransformer', model_name='samvit_base_patch16')),
-            'samvit_base_patch16 cannot have queries',
-        ),
+        (dict(backbone=timm('SAM')), 'samvit_large_patch16 cannot have queries'),
         (dict(backbone=adapted('Rein', link=True)), 'link=True of its adapter'),
         (dict(head=dict(in_channels=16)), 'no use for in_channels of decode_head'),
         (dict(head=dict(num_blocks=6)), r'num_blocks must be 1 to 5, fewer than .*, got 6'),
