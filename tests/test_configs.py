@@ -43,6 +43,7 @@ DOMAINS = {
     'bm': ('bdd', 'map'),
     'acdc': ('fog', 'night', 'rain', 'snow'),
     'dusk': ('dusk', 'day2'),
+    'citys': ('citys',),
 }
 SOURCES = {
     'gta': ('gta',),
@@ -99,9 +100,11 @@ def shrink(config):
             step.crop_size = (32, 32)
     model = config.model
     model.data_preprocessor.size = (32, 32)
-    (model.neck if 'neck' in model else model.decode_head).in_channels = shrink_backbone(
-        model.backbone
-    )
+    widths = shrink_backbone(model.backbone)
+    if model.type == 'EoMT':
+        model.decode_head.update(num_queries=5, num_points=64)
+    else:
+        (model.neck if 'neck' in model else model.decode_head).in_channels = widths
     model.test_cfg.update(crop_size=(32, 32), stride=(24, 24))
     if model.decode_head.type == 'FCNHead':
         model.decode_head.update(in_channels=16, channels=16)
@@ -235,6 +238,36 @@ def test_the_two_adapters_of_recyclelora_learn_at_their_own_rates():
     }
     sizes = [sum(p.numel() for p in group['params']) for group in groups]
     assert sizes == [12_582_912, 1_572_864, 6]
+
+
+def test_eomts_own_recipe():
+    """Rates fall from block to block, all decays, the transformer waits; masks end as published."""
+    path = REPOSITORY / 'configs/eomt/full_dinov2-L_eomt_citys2citys_1024x1024.py'
+    config = load_config(path)
+    init_default_scope('mmseg')
+    with torch.device('meta'):
+        model = MODELS.build(config.model)
+    *groups, _ = build_optim_wrapper(model, config.optim_wrapper).param_groups  # mmengine's own
+    groups = {id(p): group for group in groups for p in group['params']}
+    names = {
+        'backbone.pos_embed': 23,
+        'backbone.reg_token': 23,
+        'backbone.patch_embed.proj.bias': 23,
+        'backbone.blocks.0.attn.qkv.weight': 23,
+        'backbone.blocks.10.norm1.bias': 13,
+        'backbone.blocks.23.ls2.gamma': 0,
+        'backbone.norm.weight': 0,
+    }
+    for name, blocks in names.items():
+        group = groups[id(model.get_parameter(name))]
+        assert group['lr'] == pytest.approx(1e-4 * 0.8**blocks) and group['weight_decay'] == 0.05
+        assert (group['delay'], group['warmup']) == (500, 1000)
+    for name, parameter in model.decode_head.named_parameters():
+        group = groups[id(parameter)]
+        assert (group['lr'], group['weight_decay'], 'delay' in group) == (1e-4, 0.05, False), name
+    # 2,975 images in batches of 16, the last one filled up: 186 an epoch.
+    assert config.train_cfg.max_iters == config.param_scheduler[0].end == 107 * 186
+    assert sum(p.numel() for p in model.parameters()) == 319_032_340  # of the authors' class
 
 
 @pytest.mark.slow

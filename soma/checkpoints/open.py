@@ -30,10 +30,11 @@ from ..utils.config import metainfo_of
 from .checkpoint import Checkpoint
 from .co_detr_names import from_co_detr_release
 from .complete import with_known_base
+from .eomt_names import from_eomt
 from .heads import check_classes, has_other_heads
 
 # From the names of public releases to those of this package; other names stay as they are.
-RENAMINGS = (from_release, from_co_detr_release, from_segformer)
+RENAMINGS = (from_release, from_co_detr_release, from_segformer, from_eomt)
 
 
 def open_checkpoint(

@@ -11,6 +11,7 @@ from .hooks import (
     CardHook,
     CheckHook,
     FiniteLossHook,
+    MaskAnnealingHook,
     MissedValidationHook,
     SeedHook,
     StartFromDataHook,
@@ -20,7 +21,7 @@ from .hooks import (
 )
 from .optim import GroupedOptimWrapperConstructor
 from .runner import SomaRunner
-from .schedulers import CosineAnnealingWeightDecay
+from .schedulers import CosineAnnealingWeightDecay, WarmupPolyLR
 from .schemes import install_schemes
 
 install_schemes()
@@ -34,11 +35,13 @@ __all__ = [
     'CosineAnnealingWeightDecay',
     'FiniteLossHook',
     'GroupedOptimWrapperConstructor',
+    'MaskAnnealingHook',
     'MissedValidationHook',
     'SeedHook',
     'SomaRunner',
     'StartFromDataHook',
     'StopHook',
     'TrainableEMAHook',
+    'WarmupPolyLR',
     'WeightDecayLoggerHook',
 ]

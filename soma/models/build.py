@@ -122,7 +122,7 @@ def check_widths(model: nn.Module, config: Mapping) -> None:
     """
     widths = getattr(getattr(model, 'backbone', None), 'widths', None)
     part = next((name for name in ('neck', 'decode_head') if config.get(name)), None)
-    if widths is None or not isinstance(config.get(part), Mapping):
+    if not widths or not isinstance(config.get(part), Mapping):
         return
     given, index = (config[part].get(name) for name in ('in_channels', 'in_index'))
     if isinstance(given, list | tuple):

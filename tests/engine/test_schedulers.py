@@ -67,3 +67,33 @@ def test_a_loaded_scheduler_goes_on_alike():
     again.load_state_dict(optimizer.state_dict())
     other.load_state_dict(scheduler.state_dict())
     assert advance(again, other, STEPS - 7) == advance(optimizer, scheduler, STEPS - 7)
+
+
+def warm(end=40, **options):
+    groups = [dict(delay=5, warmup=10), {}, dict(delay=5)]
+    groups = [dict(params=[nn.Parameter(torch.ones(1))], lr=0.2, **group) for group in groups]
+    optimizer = torch.optim.AdamW(groups)
+    config = dict(type='WarmupPolyLR', optimizer=optimizer, warmup=4, end=end, **options)
+    return optimizer, PARAM_SCHEDULERS.build(config)
+
+
+def test_groups_warm_up_in_their_time_and_all_end_at_zero():
+    optimizer, scheduler = warm()
+    values = []
+    for _ in range(42):
+        values.append([group['lr'] / 0.2 for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    first, second, third = zip(*values, strict=True)
+    assert first[:6] == (0,) * 6 and third[:6] == (0,) * 6
+    assert first[10] == pytest.approx(0.5) and second[2] == pytest.approx(0.5)
+    assert first[15] == second[4] == third[9] == 1
+    assert first[20] == pytest.approx((20 / 25) ** 0.9)
+    assert second[22] == pytest.approx(0.5**0.9)
+    assert values[39] == pytest.approx([(1 / 25) ** 0.9, (1 / 36) ** 0.9, (1 / 31) ** 0.9])
+    assert values[41] == values[39]  # the last ones stay
+
+
+def test_a_warm_up_beyond_the_end_is_refused():
+    with pytest.raises(ValueError, match='before end=15, got together 15'):
+        warm(end=15)

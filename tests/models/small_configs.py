@@ -23,7 +23,7 @@ OTHERS = re.compile(
     r'|recyclelora-(main|sub)_|recyclelora_.+_citys2bm|segformer_mit-b[35]_'
     r'|(frozen|full)_dinov2-L_(mask2former_(?!gta2cbm)|dino_)|soma_dinov2-L_dino_'
     r'|soma_dinov2-L_mask2former_(citys2bm|gs2cbm|gsu2cbm|gsu-c16th2cbm)_|.+_camvid-'
-    r'|rein_dinov2-L_mask2former_citys2acdc_'
+    r'|rein_dinov2-L_mask2former_citys2acdc_|.+_eomt_'
 )
 FAST = (
     'soma_dinov3-L_mask2former_gta2cbm_512x512',
@@ -31,6 +31,7 @@ FAST = (
     'rein_sam-H_mask2former_gta2cbm_512x512',
     'soma_convnext-L-dinov3_mask2former_gta2cbm_512x512',
     'soma_dinov2-S_semfpn_camvid-day2dusk_364x476',
+    'soma_dinov2-L_eomt_gta2cbm_512x512',
 )
 DETECTORS = sorted((REPOSITORY / 'configs/det').glob('*.py'))
 FEW_SHOT = sorted((REPOSITORY / 'configs/svf').glob('*_prototype_*.py'))

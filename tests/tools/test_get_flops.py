@@ -18,6 +18,20 @@ def test_the_costs_of_a_small_model(run_here, config_file, capsys):
     assert any('backbone' in line and f'{backbone / 1e9:.3f}' in line for line in lines)
 
 
+def test_the_costs_of_queries_in_the_backbone(tiny_config):
+    """By hand: 7 more tokens in the last 2 of 6 blocks are the backbone's."""
+    tiny_config.model.update(type='EoMT')
+    tiny_config.model.backbone.arch = dict(embed_dim=16, depth=6, num_heads=2)
+    del tiny_config.model.backbone['out_indices']
+    head = dict(type='EoMTHead', num_classes=19, num_queries=7, num_blocks=2)
+    tiny_config.model.decode_head = head
+    costs, _ = count_cost(tiny_config)
+    blocks = [t * (16 * 48 + 16 * 16 + 2 * 16 * 64) + 2 * t * t * 16 for t in [17] * 4 + [24] * 2]
+    assert costs['backbone'].operations == 16 * 3 * 8 * 8 * 16 + sum(blocks)
+    per_query = 16 * 20 + 3 * 16 * 16 + 16 * 64 + 19 * 32 * 32  # in the size of the image
+    assert costs['head'].operations == 7 * per_query + 16 * 16 * 16 * 4 + 64 * 9 * 16
+
+
 def test_detectors_and_heads_of_queries(tiny_detector):
     costs, _ = count_cost(tiny_detector, [64, 96])
     assert all(cost.operations > 0 and cost.parameters > 0 for cost in costs.values())

@@ -110,13 +110,22 @@ _attention._get_raw = True  # it gets tensors, not shapes
 
 
 def _count_calls(part: nn.Module, name: str, counter: FlopCounterMode, operations: dict) -> None:
-    """Have each call of a part add what it costs."""
-    part.register_forward_pre_hook(
-        lambda *_: operations.update({name: operations[name] - counter.get_total_flops() // 2})
-    )
-    part.register_forward_hook(
-        lambda *_: operations.update({name: operations[name] + counter.get_total_flops() // 2})
-    )
+    """Have each call of a part, or of modules in it from elsewhere, add what it costs."""
+    running = []
+
+    def before(module: nn.Module, *_) -> None:
+        if not running:
+            operations[name] -= counter.get_total_flops() // 2
+        running.append(module)
+
+    def after(*_) -> None:
+        running.pop()
+        if not running:
+            operations[name] += counter.get_total_flops() // 2
+
+    for module in part.modules():
+        module.register_forward_pre_hook(before)
+        module.register_forward_hook(after)
 
 
 def _run(model: nn.Module, image: Tensor, meta: dict) -> None:

@@ -126,7 +126,7 @@ class Rein(Adapter, nn.Module):
 
         Args:
             block: Index of the block among :attr:`blocks`.
-            skip: Number of first tokens that are left alone.
+            skip: Number of first tokens that are left alone, beside a block's ``num_queries``.
             module: The block.
             args: Its input.
             out: Its output: tokens ``(N, n, c)`` or maps ``(N, c, H, W)`` or ``(N, H, W, c)``.
@@ -150,6 +150,7 @@ class Rein(Adapter, nn.Module):
         if out.ndim == 4:
             change = self(out.flatten(2).transpose(1, 2), block)
             return out + change.transpose(1, 2).unflatten(2, out.shape[2:])
+        skip += getattr(module, 'num_queries', 0)
         patches = out[:, skip:]
         return torch.cat([out[:, :skip], patches + self(patches, block)], dim=1)
 

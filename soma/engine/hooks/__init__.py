@@ -13,6 +13,7 @@ HIGHEST    ``FiniteLossHook``           all others get numbers, none sees a step
 VERY_HIGH  ``WeightDecayLoggerHook``    mmengine's ``LoggerHook`` (BELOW_NORMAL) reads it
 VERY_HIGH  ``StartFromDataHook``        hooks that look at the adapter find its start
 NORMAL     ``BlockFreezeHook``
+NORMAL     ``MaskAnnealingHook``
 NORMAL     ``TrainableEMAHook``         puts the average into a file before the base is left out
 VERY_LOW   ``AdapterCheckpointHook``    saves what the others made of a step
 LOWEST     ``CardHook``                 what the others put into a file becomes plain data
@@ -26,6 +27,7 @@ from .block_freeze import BlockFreezeHook
 from .check import CheckHook
 from .checkpoint_card import CardHook
 from .finite_loss import FiniteLossHook
+from .mask_annealing import MaskAnnealingHook
 from .missed_validation import MissedValidationHook
 from .seed import SeedHook
 from .start_from_data import StartFromDataHook
@@ -39,6 +41,7 @@ __all__ = [
     'CardHook',
     'CheckHook',
     'FiniteLossHook',
+    'MaskAnnealingHook',
     'MissedValidationHook',
     'SeedHook',
     'StartFromDataHook',

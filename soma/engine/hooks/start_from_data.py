@@ -53,7 +53,9 @@ class StartFromDataHook(Hook):
                 f'train_dataloader: the images of a {type(loader.dataset).__name__} cannot be '
                 'drawn to start the adapter from'
             )
+        # A segmentor may put queries among the tokens of its backbone.
         backbone = model.get_submodule(base_prefix(model).rstrip('.'))
+        run_backbone = getattr(model, 'extract_feat', backbone)
         seed_start(runner.seed)
         size = getattr(loader.batch_sampler, 'batch_size', 1)  # the loader may not tell
         order = torch.randperm(len(loader.dataset)).split(size)[: self.batches]
@@ -62,7 +64,7 @@ class StartFromDataHook(Hook):
             for indices in order:
                 samples = [loader.dataset[int(index)] for index in indices]
                 data = model.data_preprocessor(loader.collate_fn(samples), True)
-                backbone(data['inputs'])
+                run_backbone(data['inputs'])
 
         count = start_from_data(model, run)
         if runner.distributed:  # whose last bits may differ

@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from mmengine.logging import print_log
 from mmengine.registry import MODELS
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as recompute
 
 from ...adapters.blocks import block_index
 from ...adapters.inject import adapter_names, adapter_state, inject_adapter
@@ -18,7 +21,7 @@ from ...io.checkpoint_files import load_strictly
 from ...io.public import find_weights
 from ..pyramid import resize_map
 from .timm_maps import TimmMaps
-from .timm_network import HEADS, become, create_network, give_memory
+from .timm_network import HEADS, become, create_network, enlarge, give_memory
 from .vit_options import ViTOptions
 
 
@@ -170,9 +173,13 @@ class TimmVisionTransformer(TimmMaps, nn.Module):
         """
         in_adapter = adapter_names(self)
         frozen = set(self.frozen_parameters)
+        last = self.out_indices[-1] if self.out_indices else len(self.blocks) - 1
         for name, _ in self.named_parameters():
             block = -1 if (index := block_index(name)) is None else index
-            unused = block > self.out_indices[-1] or name.partition('.')[0] in HEADS
+            part = name.partition('.')[0]
+            unused = part in HEADS or block > last
+            if part == 'norm' and not self.out_indices:  # behind the last block, and read
+                block, unused = last, False
             fixed = name not in in_adapter if self.adapter else block < self.frozen_blocks > 0
             if unused or fixed:
                 frozen.add(name)
@@ -198,6 +205,68 @@ class TimmVisionTransformer(TimmMaps, nn.Module):
             return self._maps(image)
         with torch.autocast(image.device.type, dtype=torch.bfloat16):
             return tuple(features.float() for features in self._maps(image))
+
+    def take_queries(self, num_blocks: int, num_queries: int) -> None:
+        """Prepare for queries before the tokens of the last blocks; there are no maps then.
+
+        Neither positions nor what refines patches (an adapter) touches them.
+
+        Args:
+            num_blocks: Number of blocks that have them.
+            num_queries: Their number.
+
+        Raises:
+            ValueError: If there are not as many blocks, or they cannot have a mask.
+        """
+        if not isinstance(self, VisionTransformer | Eva):
+            raise ValueError(f'{self.arch} cannot have queries among its tokens: take a plain ViT')
+        if not 0 < num_blocks < len(self.blocks):
+            raise ValueError(
+                f'num_blocks must be 1 to {len(self.blocks) - 1}, fewer than {self.arch} has, '
+                f'got {num_blocks!r}'
+            )
+        for block in self.blocks[-num_blocks:]:
+            block.num_queries = num_queries
+            for module in block.modules():
+                if hasattr(module, 'num_prefix_tokens'):  # tokens without rotary positions
+                    module.num_prefix_tokens = self.num_prefix_tokens + num_queries
+        self.out_indices = self.pyramid = ()
+        self._freeze()
+
+    def embed(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Compute the tokens before the first block.
+
+        Args:
+            image: As for :meth:`forward`.
+
+        Returns:
+            Tokens ``(n, prefix + h * w, dim)``, and rotary positions of the patches or None.
+        """
+        tokens = self._pos_embed(self.patch_embed(enlarge(image, self.stride)))
+        tokens, rope = tokens if isinstance(tokens, tuple) else (tokens, None)
+        return self.norm_pre(tokens), rope
+
+    def run_block(
+        self, index: int, tokens: Tensor, rope: Tensor | None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Compute a block.
+
+        Args:
+            index: Its number.
+            tokens: Shape ``(n, t, dim)``; in the last blocks, queries before those of the image.
+            rope: As :meth:`embed` returns it.
+            mask: True where a token sees another, shape ``(n, 1, t, t)``.
+
+        Returns:
+            The tokens after it, ``(n, t, dim)``.
+        """
+        options = {} if mask is None else {'attn_mask': mask}
+        if rope is not None:
+            options['rope'] = rope[index] if getattr(self, 'rope_mixed', False) else rope
+        block = self.blocks[index]
+        if self.grad_checkpointing:
+            return recompute(block, tokens, use_reentrant=False, **options)
+        return block(tokens, **options)
 
     def _maps(self, image: Tensor) -> tuple[Tensor, ...]:
         return tuple(map(resize_map, self.compute_maps(image), self.pyramid))

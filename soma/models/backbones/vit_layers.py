@@ -29,8 +29,10 @@ class SwiGLU(nn.Module):
 class XFormersAttention(Attention):
     """timm's attention with the kernel of xformers (``pip install soma[xformers]``)."""
 
-    def forward(self, x: Tensor, *args, **kwargs) -> Tensor:
-        """Map ``(n, tokens, dim)`` to the same shape."""
+    def forward(self, x: Tensor, attn_mask: Tensor | None = None, **kwargs) -> Tensor:
+        """Map ``(n, tokens, dim)`` to the same shape; with a mask, as timm's attention does."""
+        if attn_mask is not None:
+            return super().forward(x, attn_mask, **kwargs)
         from xformers.ops import memory_efficient_attention
 
         n, tokens, dim = x.shape

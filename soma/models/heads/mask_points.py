@@ -5,6 +5,8 @@ Pure functions on tensors. A point is ``(x, y)``, 0 to 1 across the image.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,27 @@ def sample(maps: Tensor, points: Tensor) -> Tensor:
 def class_masks(labels: Tensor, classes: Tensor) -> Tensor:
     """The mask of each class ``(C,)`` in labels ``(H, W)``: 0 or 1, ``(C, H, W)``, float32."""
     return (labels == classes[:, None, None]).float()
+
+
+def full_masks(embeddings: Tensor, features: Sequence[Tensor], layers: np.ndarray) -> Tensor:
+    """Mask logits: the products of embeddings with the mask features of their layers.
+
+    Args:
+        embeddings: Shape ``(r, c)``.
+        features: One map ``(c, h, w)`` for all layers, or one for each.
+        layers: The layer of each embedding, shape ``(r,)``.
+
+    Returns:
+        Shape ``(r, 1, h, w)``.
+    """
+    if len(features) == 1:
+        masks = embeddings @ features[0].flatten(1)
+    else:
+        order = layers.argsort(kind='stable')
+        counts = np.bincount(layers, minlength=len(features)).tolist()
+        parts = zip(embeddings[order].split(counts), features, strict=True)
+        masks = torch.cat([part @ maps.flatten(1) for part, maps in parts])[order.argsort()]
+    return masks.view(-1, 1, *features[0].shape[1:])
 
 
 def match_costs(
