@@ -129,7 +129,7 @@ def read_recipe(
 
 def _check_keys(path: Path, content: Mapping) -> None:
     """Refuse what nothing would read; a recipe may have variables of its own."""
-    known = {field.name for field in fields(Recipe)} | {'options'}
+    known = {field.name for field in fields(Recipe)} - {'name'} | {'options'}
     for key in content:
         if key not in known and (close := get_close_matches(key, known, 1, 0.85)):
             raise ValueError(f'{path}: nothing reads {key!r}: is it {close[0]!r}?')
