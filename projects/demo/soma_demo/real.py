@@ -17,11 +17,11 @@ from .demo import Demo
 
 REAL = Demo(
     configs={
-        method: REPOSITORY / f'configs/camvid/{method}_dinov2-S_semfpn_camvid-day2dusk_364x476.py'
+        method: REPOSITORY / f'configs/camvid/{method}_dinov2-S_linear_camvid-day2dusk_364x476.py'
         for method in ('frozen', 'soma', 'full')
     },
     title='mIoU in percent; the training saw other drives, by day',
-    seconds=dict(train=500, test=150),
+    seconds=dict(train=360, test=130),
     panel=('dusk', 'day2'),
     folder='demo_real',
 )
