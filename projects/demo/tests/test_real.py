@@ -62,7 +62,7 @@ def tiny(tmp_path_factory):
         config.merge_from_dict(
             {
                 'model.backbone.arch': dict(ARCH, _delete_=True),
-                'model.neck.in_channels': [16] * 4,
+                **{f'model.decode_head.{key}': 16 for key in ('in_channels', 'channels')},
                 'train_cfg.max_iters': 2,
                 'default_hooks.checkpoint.interval': 2,
                 'train_dataloader.batch_size': 2,
