@@ -212,7 +212,9 @@ def test_tokens_and_scales_of_rein_do_not_decay(path):
         name for name in parameters if 'learnable_tokens' in name or name.endswith('scale')
     }
     assert {decays[id(parameters[name])] for name in parameters.keys() - free} == {0.05}
-    rate = config.optim_wrapper.optimizer.lr
+    share = config.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult
+    assert 'camvid-' in path.stem or share == 1  # as published
+    rate = config.optim_wrapper.optimizer.lr * share
     assert {rates[id(parameter)] for parameter in parameters.values()} == {rate}
 
 
