@@ -66,18 +66,21 @@ def test_images_and_crops_are_small(config_of):
     assert all(part.metainfo.classes[-1] == 'car' for part in domains.values())
 
 
+@pytest.mark.slow
 def test_toy_gta_is_read_with_the_classes_of_camvid(config_of):
     data = config_of('study', 'full-pixmix', 'toy_gta').train_dataloader.dataset
     assert data.data_root.endswith('data/toy_study/gta') and len(data.metainfo.classes) == 11
     assert data.pipeline[5].type == 'PixMix' and data.pipeline[2].scale == (336, 252)
 
 
+@pytest.mark.slow
 def test_toy_streets_need_no_other_options(config_of):
     config = config_of('toy', 'soma', 'gta')
     assert config.train_cfg.max_iters == 50 and config.test_evaluator.per_image
     assert len(config.test_dataloader.dataset.datasets) == 7
 
 
+@pytest.mark.slow
 def test_variants_of_the_claims(config_of):
     soma = config_of('claims', 'soma')
     constant = config_of('claims', 'soma-constant-decay')

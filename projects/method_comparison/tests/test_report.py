@@ -67,15 +67,14 @@ def test_one_setting_that_tests_the_source_has_its_plot(comparison, results, tmp
     assert '(mine/generalisation.png)' in (tmp_path / 'mine.md').read_text()
 
 
-def test_scores_alone_decide_over_the_table_of_scores(comparison, results, tmp_path):
-    write_report(comparison, results, tmp_path / 'one.md')
+def test_scores_alone_decide_over_all_but_the_costs(comparison, results, tmp_path):
+    write_report(comparison, results)
     for index, result in enumerate(results):
         result['cost'] = {'seconds': 7.0 + index, 'train_seconds': 3.0, 'peak_mb': 4.0 * index}
-    write_report(comparison, results[::-1], tmp_path / 'two.md')
-    first, second = (
-        (tmp_path / name).read_text().split('## Costs') for name in ('one.md', 'two.md')
-    )
-    assert first[0] == second[0].replace('(two/', '(one/') and first[1] != second[1]
+    first = comparison.document.read_text().split('## Costs')
+    write_report(comparison, results[::-1], tmp_path / 'copy.md')
+    second = (tmp_path / 'copy.md').read_text().split('## Costs')
+    assert first[0] == second[0].replace('(copy/', '(mine/') and first[1] != second[1]
 
 
 def test_nothing_is_written_where_nothing_ran(comparison, tmp_path):
