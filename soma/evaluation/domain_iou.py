@@ -67,12 +67,12 @@ class DomainIoUMetric(DomainMetric):
 
     Args:
         ignore_index: Label of pixels that do not count; the dataset's if None.
-        per_image: Whether the report of each domain has ``per_image``, too: ``images``, sorted by
-            path, and the pixels in ``intersection``, ``union`` and ``label`` of each class in each,
-            ``(classes, images)``, for the mIoU of any choice of images.
         calibration: Whether to score confidence, which needs ``seg_logits`` in the samples; with
             ``output_dir`` it is written, too, as ``<image>_conf.png`` of 16 bits. What scores mean
             is known of the model in ``SomaRunner``; else they are taken for logits.
+        per_image: Whether the report of each domain has ``per_image``, too: ``images``, sorted by
+            path, and the pixels in ``intersection``, ``union`` and ``label`` of each class in each,
+            ``(classes, images)``, for the mIoU of any choice of images.
         **kwargs: As for :class:`DomainMetric`: ``mean_over``, ``output_dir``, ``format_only``,
             ``prefix``. Predictions are ``<output_dir>/<domain>/<image>.png``, of 8 bits, or of 16
             for more than 256 classes. Where the dataset's classes are the 19 of Cityscapes, in
