@@ -160,18 +160,6 @@ def test_maps_have_a_stride_of_about_four(patch, scale):
     assert features.shape == (2, 16, 3 * scale, 3 * scale)
 
 
-@pytest.fixture
-def same_points(monkeypatch):
-    """Matching and losses draw the same points each time."""
-    points = torch.rand(1000, 2)
-
-    def rand(*size, device=None):
-        rows, number, _ = size[0] if len(size) == 1 else size
-        return points[:number].expand(rows, -1, -1).contiguous()
-
-    monkeypatch.setattr(torch, 'rand', rand)
-
-
 def test_losses_are_mask2formers_of_each_layer(model, same_points):
     """Which has one map for all layers: here it gets one layer after the other."""
     usual = load_config(SMALL / 'small_mask2former.py').model.decode_head

@@ -83,18 +83,6 @@ def labels_of(*classes):
     return torch.tensor(classes)[index]
 
 
-@pytest.fixture
-def same_points(monkeypatch):
-    """Every row of drawn points is the same, so that the order of drawing does not count."""
-    points = torch.rand(1000, 2)
-
-    def rand(*size, device=None):
-        rows, number, _ = size[0] if len(size) == 1 else size
-        return points[:number].expand(rows, -1, -1).contiguous()
-
-    monkeypatch.setattr(torch, 'rand', rand)
-
-
 @pytest.mark.parametrize('size', [(6, 8), (5, 7)])  # halved to 2 x 3 pixels
 def test_forward_and_prediction_are_mmsegs(size):
     plain, lean = make()

@@ -120,7 +120,8 @@ def _write_document(comparison: Comparison, summary: Mapping, path: Path) -> Non
     if recipe.claims:
         parts += [_CLAIMS, *tables(claims_table)]
     parts += [
-        _accuracy(comparison, summary),
+        '## mIoU in percent',
+        *tables(accuracy_table),
         '\n'.join(conclusions(summary, titles, baselines)),
     ]
     tested = {n: r for n, r in summary.items() if all('source' in m['mIoU'] for m in r.values())}
@@ -196,16 +197,6 @@ def _signs(methods: Mapping[str, Mapping], other: str) -> dict[str, int]:
     """Of each other method that shares a seed, the sign of its difference from one."""
     found = {n: difference(row, methods[other]) for n, row in methods.items() if n != other}
     return {name: each.sign for name, each in found.items() if each}
-
-
-def _accuracy(comparison: Comparison, summary: Mapping[str, Mapping]) -> str:
-    settings = comparison.recipe.settings
-    tables = [
-        f'### Trained on {settings[name].title}\n\n{accuracy_table(comparison, rows)}'
-        for name, rows in summary.items()
-        if rows
-    ]
-    return '\n\n'.join(['## mIoU in percent', *tables])
 
 
 def _spread(seeds: Sequence[int]) -> str:
