@@ -3,6 +3,8 @@ _base_ = './methods.py'
 
 # Of the backbone, relative to the head's 3e-2; of the frozen one the head's own
 _MIDDLE = dict(full=0.001, last4=0.001, bitfit=0.1, svf=0.1)
+# Beyond a third, one and three times that, where the best was at the end
+_BEYOND = dict(last4=[1 / 9], bitfit=[1 / 9], lora=[9], soma=[9])
 frozen = _base_.methods.frozen
 tuned = {name: method for name, method in _base_.methods.items() if name != 'frozen'}
 tuned |= _base_.variants
@@ -15,7 +17,7 @@ methods = {
         options={**method.get('options', {}), _base_.lr_mult: factor * _MIDDLE.get(name, 0.015)},
     )
     for name, method in tuned.items()
-    for factor in (1 / 3, 1, 3)
+    for factor in (1 / 3, 1, 3, *_BEYOND.get(name, ()))
 }
 methods['_delete_'] = True
 settings = dict(day=dict(source='day.py', target='rates.py', title='CamVid by day'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from pprint import pformat
 
@@ -68,13 +69,22 @@ def run_config(method: Method, setting: Setting, seed: int, iterations: int | No
 
 
 def _with_options(config: dict, method: Method) -> dict:
-    load_config(method.config, method.options)  # refuses those that do not fit
-    for option in method.options:
-        if option.split('.')[0] in _OURS:
-            raise ValueError(f"{option} is the comparison's own, and no option of a method")
     merged = Config(config)
     merged.merge_from_dict(dict(method.options))
     return merged.to_dict()
+
+
+def check_options(method: Method) -> None:
+    """Refuse options that do not fit the config of a method.
+
+    Raises:
+        InputError: If one names what the config has not.
+        ValueError: If one is for the comparison to say.
+    """
+    load_config(method.config, method.options)
+    for option in method.options:
+        if option.split('.')[0] in _OURS:
+            raise ValueError(f"{option} is the comparison's own, and no option of a method")
 
 
 def config_text(config: dict, title: str) -> str:
@@ -115,8 +125,11 @@ def _check_domains(source: dict, target: dict, setting: Setting) -> None:
             raise ValueError(f'{setting.target} does not test {unknown[0]} of the group {group}')
 
 
+_parse = cache(Config.fromfile)  # many runs share a file
+
+
 def _read(path: Path, *keys: str) -> dict:
-    config = Config.fromfile(str(path)).to_dict()
+    config = _parse(str(path)).to_dict()
     if missing := [key for key in keys if key not in config]:
         raise ValueError(f'{path} has no {missing[0]}')
     return config

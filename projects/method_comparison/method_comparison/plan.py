@@ -14,7 +14,7 @@ from mmengine.config import Config
 from soma.utils.config import REPOSITORY
 from soma.utils.jobs import Job
 
-from .configs import config_text, run_config
+from .configs import check_options, config_text, run_config
 from .recipe import Recipe
 
 # One thread, and no GPU: the numbers depend neither on the machine's cores nor on its GPU.
@@ -57,8 +57,8 @@ class Comparison:
             depend on neither.
 
     Raises:
-        ValueError: If a method or setting is unknown or given twice, there is no seed, or too few
-            iterations.
+        ValueError: If a method or setting is unknown or given twice, there is no seed, too few
+            iterations, or options that do not fit a method's config.
     """
 
     recipe: Recipe
@@ -79,6 +79,8 @@ class Comparison:
                 raise ValueError(f'{what} must be different ones{choice}; got {list(values)}')
         if self.iterations is not None and self.iterations < 14:  # a schedule needs some room
             raise ValueError(f'iterations must be at least 14, got {self.iterations}')
+        for method in self.methods:
+            check_options(self.recipe.methods[method])
 
     @property
     def reported(self) -> list[Run]:

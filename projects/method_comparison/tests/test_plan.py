@@ -150,15 +150,18 @@ def test_what_is_wrong_in_a_recipe_is_named(recipe_file, text, error, message):
         read_recipe(recipe_file)
 
 
-def test_a_config_without_its_data_is_named(compare, recipe_file):
+@pytest.mark.parametrize(
+    'old, new, message',
+    [
+        ('mean_over', 'x', 'counts gta, on which is trained'),
+        ('test_evaluator', 'evaluator', 'has no test_evaluator'),
+    ],
+)
+def test_a_config_without_its_data_is_named(compare, recipe_file, old, new, message):
     comparison = compare(('soma',))
     target = recipe_file.with_name('target.py')
-    text = target.read_text()
-    target.write_text(text.replace("mean_over=['citys', 'fog']", '').replace('mean_over', 'x'))
-    with pytest.raises(ValueError, match=r'target\.py counts gta, on which is trained'):
-        comparison.config_text(comparison.runs[0])
-    target.write_text(text.replace('test_evaluator', 'evaluator'))
-    with pytest.raises(ValueError, match=r'target\.py has no test_evaluator'):
+    target.write_text(target.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=rf'target\.py {message}'):
         comparison.config_text(comparison.runs[0])
 
 
