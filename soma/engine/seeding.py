@@ -22,16 +22,16 @@ _STEP, _SAMPLE, _START = range(3)
 
 def seed_step(seed: int, rank: int, iteration: int) -> None:
     """Seed Python, numpy and torch for a training step."""
-    _seed(_STEP, seed, rank, iteration)
+    torch.manual_seed(_seed(_STEP, seed, rank, iteration))
 
 
 def seed_start(seed: int) -> None:
     """Seed Python, numpy and torch for what comes before the first step, alike on all processes."""
-    _seed(_START, seed)
+    torch.manual_seed(_seed(_START, seed))
 
 
 def seed_samples(loader: DataLoader, seed: int, rank: int, consumed: Callable[[], int]) -> None:
-    """Make a data loader seed Python, numpy and torch for each sample, in its worker.
+    """Make a data loader seed Python, numpy and torch's CPU for each sample, in its worker.
 
     Exact when resumed with mmengine's ``InfiniteSampler``, and at the start of an epoch with any.
 
@@ -87,13 +87,15 @@ class _Positions(Sampler):
 def _samples(dataset: Dataset, seed: int, rank: int, indices: Sequence[_Index]) -> list:
     samples = []
     for index in indices:
-        _seed(_SAMPLE, seed, rank, index.position)
+        # On the CPU alone: where no GPU is in use yet, torch.manual_seed takes milliseconds.
+        torch.default_generator.manual_seed(_seed(_SAMPLE, seed, rank, index.position))
         samples.append(dataset[int(index)])
     return samples
 
 
-def _seed(*place: int) -> None:
+def _seed(*place: int) -> int:
+    """Seed Python and numpy; the seed for torch."""
     words = np.random.SeedSequence(place).generate_state(6)
     random.seed(int(words[0]))
     np.random.seed(words[1:5])
-    torch.manual_seed(int(words[5]))
+    return int(words[5])

@@ -87,7 +87,7 @@ def logits(model, x):
 # Those whose checkpoints differ in what a training goes on from.
 RESUMED = ('plain', 'ema', 'mmengine', 'adapter ema', 'SVF')
 # Each is like another one here.
-SLOW = {'alpha', 'bias', 'ema', 'adapter', *OTHERS} - {'LoRA', 'RecycleLoRA', 'SVF'}
+SLOW = {'alpha', 'bias', 'ema', 'mmengine', 'adapter', *OTHERS} - {'LoRA', 'SVF'}
 
 
 @pytest.mark.parametrize(

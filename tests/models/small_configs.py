@@ -23,7 +23,9 @@ OTHERS = re.compile(
     r'|recyclelora-(main|sub)_|recyclelora_.+_citys2bm|segformer_mit-b[35]_'
     r'|(frozen|full)_dinov2-L_(mask2former_(?!gta2cbm)|dino_)|soma_dinov2-L_dino_'
     r'|soma_dinov2-L_mask2former_(citys2bm|gs2cbm|gsu2cbm|gsu-c16th2cbm)_|.+_camvid-'
-    r'|rein_dinov2-L_mask2former_citys2acdc_|.+_eomt_'
+    r'|rein_dinov2-L_mask2former_citys2acdc_|.+_eomt_|(frozen|full|last4|lora)_dinov2-L_.+_gta2cbm_'
+    r'|soma_dinov2-[BS]_mask2former_|soma_.+_citys2acdc_1024|soma_dinov2-L_codetr_'
+    r'|segformer_mit-b2_((.+_)?synthia|pixmix_)'
 )
 FAST = (
     'soma_dinov3-L_mask2former_gta2cbm_512x512',
