@@ -7,7 +7,7 @@ TORCH_SPEC ?=
 WEIGHTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev demo demo-det demo-real study study-data claims test test-slow benchmark docs lint clean
+.PHONY: help install dev demo demo-det demo-real study study-data claims test test-slow benchmark gpu-check docs lint clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ test-slow: ## run the tests that take long or need a browser (Debian: apt-get in
 
 benchmark: install ## measure against the plain way, write docs/benchmarks.md
 	.venv/bin/python benchmarks/run.py
+
+gpu-check: dev ## what only a GPU can tell, in eight minutes: tests on CUDA, operators, speed and memory of the configs
+	.venv/bin/python benchmarks/gpu_check.py
 
 docs: ## build the site of docs/ with its API reference into site/
 	@$(PYTHON) tools/install.py --extra docs --torch-spec '$(TORCH_SPEC)'

@@ -201,7 +201,7 @@ def streets(num: int, size: int) -> tuple[Tensor, list[SegDataSample]]:
 def report(rows: list[dict], title: str) -> None:
     """Print rows as a table."""
     table = Table(title=title)
-    for name in rows[0]:
+    for name in rows[0] if rows else ():
         table.add_column(name)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))

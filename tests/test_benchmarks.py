@@ -3,8 +3,12 @@
 import importlib
 import json
 import math
+import sys
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
+from small_configs import SMALL
 
 from soma.utils.config import REPOSITORY
 
@@ -74,3 +78,45 @@ def test_every_adapter_has_a_row(benchmark, monkeypatch):
     assert {row['adapter'] for row in rows} == set(adapters.ADAPTERS) - {'Rein'}
     beside = {row['adapter'] for row in rows if row['to_other'] != ''}
     assert beside == {*adapters.PEFT, 'SVF'}
+
+
+def test_operators_are_compared_with_compiled_ones(benchmark, monkeypatch):
+    operators = benchmark('operators')
+    module = operators.COMPILED_MODULE
+    monkeypatch.setattr(operators, 'cases', partial(operators.cases, size=8))
+    monkeypatch.setitem(sys.modules, module, operators.extension)
+    assert operators.measure('cpu') == []
+
+    def fail(*arguments, **options):
+        raise RuntimeError('not implemented for CPU')
+
+    compiled = SimpleNamespace()
+    for name in operators.extension._MODULE_OF:
+        setattr(compiled, name, getattr(operators.extension, name))
+    compiled.roi_align_forward = lambda x, rois, out, *args, **options: out.fill_(1)
+    compiled.sigmoid_focal_loss_forward = fail
+    monkeypatch.setitem(sys.modules, module, compiled)
+    rows = {row['operator']: row for row in operators.measure('cpu')}
+    assert rows['nms']['largest_relative_difference'] == 0 < rows['nms']['speed']
+    assert rows['multi_scale_deform_attn']['largest_relative_difference'] == 0
+    assert rows['roi_align']['largest_relative_difference'] > 0.1
+    assert rows['focal_loss']['not_run'] == 'compiled: not implemented for CPU' and len(rows) == 6
+
+
+def test_without_a_gpu_its_check_says_what_was_not_run(benchmark, monkeypatch, tmp_path, capsys):
+    check = benchmark('gpu_check')
+    monkeypatch.setattr(check.torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(check, 'SMALL', (SMALL / 'soma_small_mask2former.py', 'no/such_config.py'))
+    monkeypatch.setattr('sys.argv', ['gpu_check.py', '--out', str(tmp_path)])
+    check.main()
+    result = json.loads((tmp_path / 'gpu_check.json').read_text())
+    assert result['tests'] == [{'test': 'tests/ops on CUDA', 'not_run': check.NO_GPU}]
+    assert result['operators'][0]['not_run'] == 'not run: mmcv has no compiled operators'
+    assert result['configs'][0]['peak_mb'] > 100
+    rows = {row['config']: row for row in result['configs']}
+    assert rows['such_config']['not_run'].startswith('failed: ')
+    waiting = [name for name, row in rows.items() if row.get('not_run') == check.NO_GPU]
+    assert len(waiting) == len(check.CONFIGS)
+    assert 'not run: no GPU' in (tmp_path / 'gpu_check.md').read_text()
+    with pytest.raises(check.OutOfTimeError):
+        check.Check(0, tmp_path).run('-c', '')

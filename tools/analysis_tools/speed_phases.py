@@ -22,6 +22,7 @@ from mmengine.registry import DATASETS, RUNNERS
 from soma.checkpoints.open import load_plain
 from soma.engine.amp import amp_dtype, use_amp
 from soma.io.checkpoint_files import pretrained_file
+from soma.io.files import InputError
 from soma.io.unpickle import trust_files
 from soma.models.build import build_model, use_plain_model
 from soma.utils.config import load_config
@@ -184,6 +185,8 @@ def run_phase(phase: str, settings: Settings) -> dict:
 def _train(config: Config, settings: Settings) -> dict:
     """Train with the config's own runner, hooks and optimizer, on synthetic images."""
     data = synthetic_data(config, 'train', settings)
+    if not (settings.batch_size or config.get('train_dataloader')):
+        raise InputError('train_dataloader: the config has none; say the --batch-size')
     batch_size = settings.batch_size or config.train_dataloader.batch_size
     weights = _start(config, settings.checkpoint)
     if settings.amp:
