@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from soma.checkpoints.export.onnx import export_onnx
 from soma.utils.config import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -74,3 +75,14 @@ def test_every_adapter_has_a_row(benchmark, monkeypatch):
     assert {row['adapter'] for row in rows} == set(adapters.ADAPTERS) - {'Rein'}
     beside = {row['adapter'] for row in rows if row['to_other'] != ''}
     assert beside == {*adapters.PEFT, 'SVF'}
+
+
+def test_an_onnx_file_scores_as_its_model(benchmark, tiny_config, build_runner, tmp_path):
+    runner = build_runner(tiny_config, {'train_cfg.val_interval': 9})
+    runner.train()
+    files = tmp_path / 'work/iter_4.pth', tmp_path / 'tiny.onnx'
+    export_onnx(tiny_config, *files, dynamic=True)
+    tiny_config.dump(tmp_path / 'tiny.py')
+    (row,) = benchmark('onnx_files').measure(tmp_path / 'tiny.py', files[1:])
+    assert row['mIoU'] == pytest.approx(runner.test()['mean_mIoU'], abs=0.02)
+    assert row['images_per_second'] > 0 and row['file'] == 'tiny.onnx'
