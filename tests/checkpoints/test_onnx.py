@@ -15,12 +15,12 @@ from soma.checkpoints.export.onnx import export_onnx
 from soma.checkpoints.export.traceable import resize_bicubic
 from soma.io.checkpoint_files import write_checkpoint
 
-# What is used of the operators that TensorRT's parser documents (docs/operators.md of 8.6 to 10).
+# Of the operators that TensorRT's parser documents (its docs/operators.md, TensorRT 10).
 OPERATORS = (
-    'Abs Add And Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Div Einsum Equal '
-    'Erf Expand Floor Gather Identity InstanceNormalization LayerNormalization Less MatMul Max Mod '
-    'Mul Neg Pow Range Reciprocal ReduceSum Relu Reshape Resize Shape Sigmoid Sin Slice Softmax '
-    'Split Sqrt Squeeze Sub Tile Transpose Unsqueeze Where'
+    'Abs Add And Cast Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Div Einsum '
+    'Equal Erf Expand Flatten Floor Gather Identity InstanceNormalization LayerNormalization Less '
+    'MatMul Mod Mul Neg Pow Range Reciprocal ReduceSum Relu Reshape Resize Shape Sigmoid Sin '
+    'Slice Softmax Split Sqrt Squeeze Sub Transpose Unsqueeze Where'
 )
 CLASSES, DEPTH = 5, 6
 DINOV2 = dict(
@@ -128,9 +128,9 @@ def test_any_size(make, case):
         assert facts['card']['merged']['method'] == 'SoMA' and 'method' not in facts['card']
 
 
-@pytest.mark.parametrize('precision', ['fp16', 'int8'])
-def test_precisions(make, precision):
-    model, files = make(*CASES['EoMT'])
+@pytest.mark.parametrize(('precision', 'case'), [('fp16', 'linear'), ('int8', 'EoMT')])
+def test_precisions(make, precision, case):
+    model, files = make(*CASES[case])
     exported = export_onnx(*files, dynamic=True, precision=precision)
     file = onnx.load(files[2])
     kinds = [tensor.data_type for tensor in file.graph.initializer]

@@ -143,8 +143,7 @@ def export_onnx(
         with _refusing(window.size, f'opset {opset}: '):
             examples = [(image, window(image)) for image in images]
             difference = _export(window, examples, temporary, opset)
-        if not difference <= TOLERANCE:
-            with _refusing(window.size):
+            if not difference <= TOLERANCE:
                 raise ValueError(f'onnxruntime differs by {difference:.1e}, more than {TOLERANCE}')
         if precision == 'fp16':
             with _refusing(window.size, f'fp16, opset {opset}: '):
@@ -169,7 +168,7 @@ def _export(window: Window, examples: Examples, path: os.PathLike, opset: int) -
     """Write a file by tracing the first image; how much the scores of all differ."""
     options = dict(input_names=[INPUT], output_names=[OUTPUT], opset_version=opset)
     if window.size is None:
-        options['dynamic_axes'] = {name: dict(AXES) for name in (INPUT, OUTPUT)}
+        options['dynamic_axes'] = dict.fromkeys((INPUT, OUTPUT), AXES)
     if 'dynamo' in inspect.signature(torch.onnx.export).parameters:
         options['dynamo'] = False  # the newer exporter does not trace Mask2Former's pixel decoder
     with warnings.catch_warnings(), BicubicAsProducts():
@@ -191,7 +190,7 @@ def _difference(path: os.PathLike, examples: Examples) -> float:
 
 
 @contextmanager
-def _refusing(size: tuple[int, int] | None, what: str = '') -> Iterator[None]:
+def _refusing(size: tuple[int, int] | None, what: str) -> Iterator[None]:
     """Say of whatever the body raises that there is no export of this size."""
     try:
         yield
