@@ -196,7 +196,7 @@ def enlarge(image: Tensor, multiple: int) -> Tensor:
 
     Padding it would shift the maps against it.
     """
-    # of ONNX, integers divide towards zero, so that these are to be positive
+    # not -(-side // multiple): integers of ONNX divide towards zero
     size = tuple(((side - 1) // multiple + 1) * multiple for side in image.shape[2:])
     if image.shape[2:] == size:
         return image
