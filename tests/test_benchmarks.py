@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from small_configs import SMALL
 
+from soma.checkpoints.export.onnx import export_onnx
 from soma.utils.config import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -120,3 +121,14 @@ def test_without_a_gpu_its_check_says_what_was_not_run(benchmark, monkeypatch, t
     assert 'not run: no GPU' in (tmp_path / 'gpu_check.md').read_text()
     with pytest.raises(check.OutOfTimeError):
         check.Check(0, tmp_path).run('-c', '')
+
+
+def test_an_onnx_file_scores_as_its_model(benchmark, tiny_config, build_runner, tmp_path):
+    runner = build_runner(tiny_config, {'train_cfg.val_interval': 9})
+    runner.train()
+    files = tmp_path / 'work/iter_4.pth', tmp_path / 'tiny.onnx'
+    export_onnx(tiny_config, *files, dynamic=True)
+    tiny_config.dump(tmp_path / 'tiny.py')
+    (row,) = benchmark('onnx_files').measure(tmp_path / 'tiny.py', files[1:])
+    assert row['mIoU'] == pytest.approx(runner.test()['mean_mIoU'], abs=0.02)
+    assert row['images_per_second'] > 0 and row['file'] == 'tiny.onnx'

@@ -8,6 +8,8 @@ OF = {
     'base_model': 'peft',
     'base_name': 'peft',
     'window': 'onnx',
+    'dynamic': 'onnx',
+    'precision': 'onnx',
     'opset': 'onnx',
 }
 
@@ -33,10 +35,22 @@ def parse_args() -> argparse.Namespace:
         'convert a published base to',
     )
     onnx = parser.add_argument_group('--to onnx')
-    onnx.add_argument(
+    sizes = onnx.add_mutually_exclusive_group()
+    sizes.add_argument(
         '--window', type=int, nargs=2, metavar=('H', 'W'), help="in pixels (default: the config's)"
     )
-    onnx.add_argument('--opset', type=int, help="version of ONNX's operators (default: 18)")
+    sizes.add_argument(
+        '--dynamic',
+        action='store_true',
+        default=None,
+        help='images of any number, height and width (plain vision transformers)',
+    )
+    onnx.add_argument(
+        '--precision',
+        choices=['fp32', 'fp16', 'int8'],
+        help='of weights and products; int8: matrices, rounded without images (default: fp32)',
+    )
+    onnx.add_argument('--opset', type=int, help="version of ONNX's operators (default: 17)")
     add_trust(parser)
     args = parser.parse_args()
     for name, to in OF.items():
@@ -66,15 +80,22 @@ def main() -> None:
         elif args.to == 'onnx':
             # since only this needs onnxruntime and mmseg.
             try:
-                from soma.checkpoints.export.onnx import export_onnx
+                from soma.checkpoints.export.onnx import OPSET, export_onnx
             except ImportError as error:
                 raise SystemExit(f"error: {error}; pip install -e '.[onnx]' brings it") from error
 
             done = export_onnx(
-                args.config, *files, args.window, args.base, args.opset or 18, args.force
+                args.config,
+                *files,
+                args.window,
+                args.base,
+                args.opset or OPSET,
+                args.force,
+                dynamic=bool(args.dynamic),
+                precision=args.precision or 'fp32',
             )
-            height, width = done.size
-            print(f'{height} x {width} pixels: {args.out}')
+            size = 'any size' if done.size is None else '{} x {} pixels'.format(*done.size)
+            print(f'{size}: {args.out}')
             print(f'largest difference from PyTorch: {done.difference:.1e}')
         else:
             count = export_backbone(*files, args.to, args.base, args.force, args.config)

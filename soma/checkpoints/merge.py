@@ -59,9 +59,15 @@ def merge_files(
         raise CheckpointError(f'{adapter} does not fit {base or "its weights"}: {error}') from error
     if not keep_adapter:
         tensors = merged
-        # All weights are inside now; the adapter is history.
-        training = ('classes', 'palette', 'episode_classes', 'config', 'iteration')
-        history = replace(card, **dict.fromkeys(training))
-        card = Card(merged=history, **{name: getattr(card, name) for name in training})
+        card = merged_card(card)
     write_with_card(tensors, card, out)
     return card
+
+
+def merged_card(card: Card) -> Card:
+    """The card of weights that have all inside: the adapter is history, if it can be folded."""
+    if not card.folds:
+        return card
+    training = ('classes', 'palette', 'episode_classes', 'config', 'iteration')
+    history = replace(card, **dict.fromkeys(training))
+    return Card(merged=history, **{name: getattr(card, name) for name in training})

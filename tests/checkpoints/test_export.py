@@ -252,7 +252,8 @@ def test_what_is_missing_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'arguments', ['--to timm --window 32 32', '--to onnx --base-name x', '--to onnx']
+    'arguments',
+    ['--to timm --window 32 32', '--to timm --dynamic', '--to onnx --base-name x', '--to onnx'],
 )
 def test_an_option_of_another_target_is_refused(run_here, arguments, capsys):
     with pytest.raises(SystemExit, match='2'):
@@ -311,8 +312,10 @@ def test_onnx_of_mask2former(tmp_path):
     init_default_scope('mmseg')
     model = MODELS.build(config.model)
     write_checkpoint({'state_dict': model.state_dict()}, tmp_path / 'model.pth')
-    exported = export_onnx(config, tmp_path / 'model.pth', tmp_path / 'model.onnx', (64, 64))
-    assert exported.difference <= 1e-4
+    files = (config, tmp_path / 'model.pth', tmp_path / 'model.onnx')
+    assert export_onnx(*files, (64, 64)).difference <= 1e-4
+    with pytest.raises(RuntimeError, match='no export for images of any size; leave --dynamic'):
+        export_onnx(*files, dynamic=True)
 
 
 def test_no_onnx_of_detectors(tiny_detector, tmp_path):

@@ -21,6 +21,8 @@ def test_export(example, tiny_config, build_runner, run_here, street_data, monke
     tiny_config.dump('my_data.py')
     files = ['--config', folder / 'my_data.py', '--checkpoint', checkpoint]
     run_here('export_adapter.py', '--to', 'onnx', *files, '--out', folder / 'segmentor.onnx')
+    int8 = ['--precision', 'int8', '--out', folder / 'int8.onnx']
+    run_here('export_adapter.py', '--to', 'onnx', *files, *int8)
     monkeypatch.chdir(folder)
     (folder / 'image.png').symlink_to(street_data / 'images/00000.png')
 
@@ -29,7 +31,6 @@ def test_export(example, tiny_config, build_runner, run_here, street_data, monke
     image = onnx.image.astype(np.uint8)
     same = segment(image[..., ::-1]) == onnx.labels
     assert onnx.labels.shape == (32, 32) and same.mean() > 0.99
-    importlib.import_module('to_int8')
     session = onnxruntime.InferenceSession('int8.onnx')
     (scores,) = session.run(None, {'image': onnx.image.transpose(2, 0, 1)[None]})
     difference = np.abs(scores - onnx.scores).max()

@@ -69,10 +69,10 @@ class DINOv2Network(VisionTransformer):
         pos_embed = resize_pos_embed(
             self.pos_embed, tuple(x.shape[1:3]), self.patch_embed.grid_size, self.pos_embed_interp
         )
-        token = self.cls_token.expand(len(x), -1, -1)
+        token = self.cls_token.expand(x.shape[0], -1, -1)
         x = torch.cat([token, x.flatten(1, 2)], dim=1) + pos_embed
         if hasattr(self, 'register_tokens'):
-            registers = self.register_tokens.expand(len(x), -1, -1)
+            registers = self.register_tokens.expand(x.shape[0], -1, -1)
             x = torch.cat([x[:, :1], registers, x[:, 1:]], dim=1)
         return x
 

@@ -196,7 +196,8 @@ def enlarge(image: Tensor, multiple: int) -> Tensor:
 
     Padding it would shift the maps against it.
     """
-    size = tuple(-(-side // multiple) * multiple for side in image.shape[2:])
+    # not -(-side // multiple): integers of ONNX divide towards zero
+    size = tuple(((side - 1) // multiple + 1) * multiple for side in image.shape[2:])
     if image.shape[2:] == size:
         return image
     return F.interpolate(image, size=size, mode='bilinear', align_corners=False)

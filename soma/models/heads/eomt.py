@@ -91,7 +91,7 @@ class EoMTHead(MaskHead, nn.Module):
 
     def add_queries(self, tokens: Tensor) -> Tensor:
         """Put the queries before tokens: ``(n, t, dim)`` to ``(n, queries + t, dim)``."""
-        return torch.cat([self.q.weight.expand(len(tokens), -1, -1), tokens], dim=1)
+        return torch.cat([self.q.weight.expand(tokens.shape[0], -1, -1), tokens], dim=1)
 
     def read(self, tokens: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Predict from tokens.

@@ -72,7 +72,7 @@ class EoMT(WindowEncoderDecoder):
 
     def _run(self, inputs: Tensor) -> tuple:
         backbone, head = self.backbone, self.decode_head
-        size = [-(-side // backbone.stride) for side in inputs.shape[2:]]
+        size = [(side - 1) // backbone.stride + 1 for side in inputs.shape[2:]]
         first = len(backbone.blocks) - head.num_blocks
         tokens, rope = backbone.embed(inputs)
         outputs = []
