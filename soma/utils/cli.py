@@ -112,10 +112,11 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-class _KeyValue(argparse.Action):
+class KeyValue(argparse.Action):
     """``key=value ...``, read by mmengine's ``DictAction``."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Read them, as ``--cfg-options`` of mmengine's scripts."""
         if wrong := [value for value in values if '=' not in value]:
             parser.error(f'{option_string}: {wrong[0]!r} is not key=value')
         from mmengine.config import DictAction
@@ -134,7 +135,7 @@ def add_cfg_options(
     parser: argparse.ArgumentParser, help: str = 'override the config: key=value ...'
 ) -> None:
     """Add ``--cfg-options``."""
-    parser.add_argument('--cfg-options', nargs='+', action=_KeyValue, help=help)
+    parser.add_argument('--cfg-options', nargs='+', action=KeyValue, help=help)
 
 
 def add_checkpoint(
@@ -196,6 +197,23 @@ def add_trust(parser: ScriptParser) -> None:
         '--trust',
         action='store_true',
         help='run the code that pickled checkpoints hold; only for files whose maker you know',
+    )
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cluster`` and ``--slurm``, for :func:`~.cluster.start_from`."""
+    parser.add_argument(
+        '--cluster',
+        choices=['slurm', 'local', 'debug'],
+        help='give the runs to Slurm through submitit; or to processes of this machine, or to this '
+        'one, to try it. They go on without this script, and the same command finds them again',
+    )
+    parser.add_argument(
+        '--slurm',
+        nargs='+',
+        action=KeyValue,
+        metavar='KEY=VALUE',
+        help="submitit's parameters: time (minutes), partition, gpus_per_node, cpus_per_task, mem",
     )
 
 

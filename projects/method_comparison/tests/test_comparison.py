@@ -21,9 +21,10 @@ def ran(monkeypatch):
     monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
     monkeypatch.setenv('LOCAL_RANK', '0')
 
-    def run_jobs(jobs, workers, finish, durations, **options):
+    def run_jobs(jobs, workers, finish, durations, start, **options):
         for job in jobs:
             assert set(job.needs) <= set(names)
+            job.clear()
             names.append(job.name)
             for _, script, *arguments in job.commands:
                 monkeypatch.setattr(sys, 'argv', [script, *arguments])

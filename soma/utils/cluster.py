@@ -1,0 +1,186 @@
+"""Gives jobs to a cluster, through submitit."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..io.files import InputError, read_json, write_json
+from .jobs import Job, Running, Start, start_here
+
+if TYPE_CHECKING:
+    import submitit
+
+_TO_SAVE = 60  # seconds that a command has for it before its job goes back into the queue
+
+
+def start_from(args: argparse.Namespace) -> Start:
+    """How jobs start, by the arguments of :func:`~.cli.add_cluster`.
+
+    Raises:
+        InputError: If there is no such cluster, or a parameter is wrong.
+    """
+    parameters = args.slurm or {}
+    if args.cluster == 'slurm' and not isinstance(parameters.get('time'), int):
+        raise InputError(f'--slurm needs time=MINUTES, got {parameters.get("time")!r}')
+    if parameters and args.cluster != 'slurm':
+        raise InputError('--slurm is for --cluster slurm')
+    if several := [k for k in ('nodes', 'ntasks_per_node') if parameters.get(k, 1) != 1]:
+        raise InputError(f'--slurm {several[0]}: a run is one process')
+    return _Cluster(args.cluster, parameters) if args.cluster else start_here
+
+
+def workers_from(args: argparse.Namespace, here: int) -> int:
+    """How many jobs run at a time: ``args.jobs``, else so many here and all of them on Slurm."""
+    default = 10**6 if args.cluster == 'slurm' else here
+    return default if args.jobs is None else args.jobs
+
+
+class _Cluster:
+    """Gives jobs to Slurm; ``local``: to processes of this machine, ``debug``: to this process.
+
+    They go on when this process ends. A later one finds them by their tickets.
+    """
+
+    def __init__(self, name: str, parameters: Mapping) -> None:
+        self._name = name
+        self._parameters = {f'slurm_{key}': value for key, value in parameters.items()}
+        try:
+            self._executor(Path())
+        except ImportError as error:
+            message = f"--cluster needs submitit ({error}): pip install -e '.[cluster]'"
+            raise InputError(message) from error
+        except (NameError, RuntimeError) as error:  # unknown parameters, no srun
+            raise InputError(f'--cluster {name}: {error}') from error
+
+    def _executor(self, folder: Path) -> submitit.Executor:
+        import submitit
+
+        executor = submitit.AutoExecutor(folder, cluster=self._name, slurm_max_num_timeout=1000)
+        executor.update_parameters(timeout_min=10**6, **self._parameters)
+        return executor
+
+    def __call__(self, job: Job, options: Mapping) -> _Submitted:
+        """Start a job, unless this cluster has it from an earlier start.
+
+        Raises:
+            InputError: If it cannot be submitted.
+        """
+        folder = job.log.absolute().with_suffix('.queue')
+        if earlier := self._find(job, folder):
+            return earlier
+        job.clear()
+        shutil.rmtree(folder, ignore_errors=True)
+        environment = options.get('env') or os.environ
+        changes = {n: v for n, v in environment.items() if os.environ.get(n) != v}
+        if self._name == 'local':  # where submitit hides the GPUs
+            changes['CUDA_VISIBLE_DEVICES'] = environment.get('CUDA_VISIBLE_DEVICES')
+        commands = _Commands(job, {'cwd': Path.cwd(), **options}, changes)
+        try:
+            handle = self._executor(folder).submit(commands)
+        except RuntimeError as error:  # of sbatch
+            raise InputError(f'{job.name} cannot be submitted: {error}') from error
+        if self._name != 'debug':
+            write_json(dict(cluster=self._name, id=handle.job_id, key=job.key), job.ticket)
+        return _Submitted(job, handle)
+
+    def _find(self, job: Job, folder: Path) -> _Submitted | None:
+        """A job that an earlier start has submitted, if it still runs or has succeeded."""
+        if not job.ticket.exists():
+            return None
+        import submitit
+
+        ticket = read_json(job.ticket, 'ticket of a job', dict(cluster=str, id=str, key=str))
+        if ticket['cluster'] != self._name:
+            return None
+        handle = getattr(submitit, f'{self._name.title()}Job')(folder, ticket['id'])
+        submitted = _Submitted(job, handle)
+        return submitted if not submitted.poll() and ticket['key'] == job.key else None
+
+
+class _Submitted:
+    """A job that a cluster has, as :class:`~.jobs.Running` is one that runs here."""
+
+    peak_mb, _seconds, _status, _next = 0.0, None, None, 0.0
+
+    def __init__(self, job: Job, handle: submitit.Job) -> None:
+        self.job, self._handle, self._start = job, handle, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """That it ran; before its end those since it was submitted or found."""
+        return time.monotonic() - self._start if self._seconds is None else self._seconds
+
+    def poll(self) -> int | None:
+        """The exit status if it has ended: 1, with a line in its log, if the cluster ended it."""
+        if self._status is not None or time.monotonic() < self._next or not self._has_ended():
+            return self._status
+        if error := self._handle.exception():
+            self._status = 1
+            with open(self.job.log, 'a') as log:
+                log.write(f'{error}\n')
+        else:
+            self._status, self._seconds, self.peak_mb = self._handle.result()
+        self.job.ticket.unlink(missing_ok=True)
+        return self._status
+
+    def _has_ended(self) -> bool:
+        process = getattr(
+            self._handle, '_process', self
+        )  # None: an earlier start's, of this machine
+        self._next = time.monotonic() + 5 * (process is self)
+        if process is None and not self._handle.paths.result_pickle.exists():
+            with suppress(OSError):
+                command = Path(f'/proc/{self._handle.job_id}/cmdline').read_bytes()
+                return b'submitit' not in command
+        return self._handle.done()
+
+    def kill(self) -> None:
+        """Leave it to the cluster."""
+
+
+@dataclass
+class _Commands:
+    """The commands of a job, as the cluster calls them.
+
+    Attributes:
+        job: What runs.
+        options: Of ``subprocess.Popen``.
+        changes: Variables of the environment that are not as they were where it was submitted.
+    """
+
+    job: Job
+    options: Mapping
+    changes: Mapping[str, str | None]
+
+    def __call__(self) -> tuple[int, float, float]:
+        """Run them; the exit status, seconds, and the largest memory in MB."""
+        environment = {**os.environ, **self.changes}
+        environment = {name: v for name, v in environment.items() if v is not None}
+        self.running = Running(self.job, {**self.options, 'env': environment})
+        try:
+            while (status := self.running.poll()) is None:
+                time.sleep(0.2)
+        finally:
+            self.running.kill()
+        return status, self.running.seconds, self.running.peak_mb
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """Let the command save; submitit asks for it before the time is over, then queues again."""
+        import submitit
+
+        pid, deadline = self.running.process.pid, time.monotonic() + _TO_SAVE
+        with suppress(OSError):  # it has ended
+            os.kill(pid, signal.SIGUSR1)
+            options = os.WEXITED | os.WNOHANG | os.WNOWAIT  # since this interrupts a wait for it
+            while time.monotonic() < deadline and not os.waitid(os.P_PID, pid, options):
+                time.sleep(0.1)
+        return submitit.helpers.DelayedSubmission(replace(self))
