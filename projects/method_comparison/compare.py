@@ -9,7 +9,7 @@ import torch
 
 from method_comparison import Comparison, read_recipe, read_results, run_comparison, write_report
 from soma.utils.cli import add_cfg_options, add_cluster, command
-from soma.utils.cluster import start_from, workers_from
+from soma.utils.cluster import start_from
 from soma.utils.jobs import interrupt_on_signals
 
 
@@ -60,7 +60,8 @@ def main() -> None:
             recipe.iterations if args.iterations is None else args.iterations,
             args.gpu,
         )
-        jobs = workers_from(args, len(os.sched_getaffinity(0)))
+        workers = 10**6 if args.cluster == 'slurm' else len(os.sched_getaffinity(0))
+        jobs = workers if args.jobs is None else args.jobs
         failed = run_comparison(comparison, jobs, start_from(args))
         results = read_results(comparison)
         write_report(comparison, results, *filter(None, [args.report]))

@@ -202,19 +202,10 @@ def add_trust(parser: ScriptParser) -> None:
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:
     """Add ``--cluster`` and ``--slurm``, for :func:`~.cluster.start_from`."""
-    parser.add_argument(
-        '--cluster',
-        choices=['slurm', 'local', 'debug'],
-        help='give the runs to Slurm through submitit; or to processes of this machine, or to this '
-        'one, to try it. They go on without this script, and the same command finds them again',
-    )
-    parser.add_argument(
-        '--slurm',
-        nargs='+',
-        action=KeyValue,
-        metavar='KEY=VALUE',
-        help="submitit's parameters: time (minutes), partition, gpus_per_node, cpus_per_task, mem",
-    )
+    where = 'give the runs to Slurm; or, to try it, to processes of this machine or to this one'
+    parser.add_argument('--cluster', choices=['slurm', 'local', 'debug'], help=where)
+    what = "submitit's parameters: time (minutes), partition, gpus_per_node, cpus_per_task, mem"
+    parser.add_argument('--slurm', nargs='+', action=KeyValue, metavar='KEY=VALUE', help=what)
 
 
 def add_nproc(parser: ScriptParser) -> None:

@@ -13,13 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..io.files import InputError, read_json, write_json
+from ..io.files import InputError
 from .jobs import Job, Running, Start, start_here
 
 if TYPE_CHECKING:
     import submitit
-
-_TO_SAVE = 60  # seconds that a command has for it before its job goes back into the queue
 
 
 def start_from(args: argparse.Namespace) -> Start:
@@ -38,28 +36,17 @@ def start_from(args: argparse.Namespace) -> Start:
     return _Cluster(args.cluster, parameters) if args.cluster else start_here
 
 
-def workers_from(args: argparse.Namespace, here: int) -> int:
-    """How many jobs run at a time: ``args.jobs``, else so many here and all of them on Slurm."""
-    default = 10**6 if args.cluster == 'slurm' else here
-    return default if args.jobs is None else args.jobs
-
-
 class _Cluster:
-    """Gives jobs to Slurm; ``local``: to processes of this machine, ``debug``: to this process.
-
-    They go on when this process ends. A later one finds them by their tickets.
-    """
+    """Gives jobs to Slurm; ``local``: to processes of this machine, ``debug``: to this process."""
 
     def __init__(self, name: str, parameters: Mapping) -> None:
         self._name = name
         self._parameters = {f'slurm_{key}': value for key, value in parameters.items()}
         try:
             self._executor(Path())
-        except ImportError as error:
-            message = f"--cluster needs submitit ({error}): pip install -e '.[cluster]'"
-            raise InputError(message) from error
-        except (NameError, RuntimeError) as error:  # unknown parameters, no srun
-            raise InputError(f'--cluster {name}: {error}') from error
+        except (ImportError, NameError, RuntimeError) as error:  # unknown parameters, no srun
+            hint = "; pip install -e '.[cluster]'" if isinstance(error, ImportError) else ''
+            raise InputError(f'--cluster {name}: {error}{hint}') from error
 
     def _executor(self, folder: Path) -> submitit.Executor:
         import submitit
@@ -68,56 +55,34 @@ class _Cluster:
         executor.update_parameters(timeout_min=10**6, **self._parameters)
         return executor
 
-    def __call__(self, job: Job, options: Mapping) -> _Submitted:
-        """Start a job, unless this cluster has it from an earlier start.
+    def __call__(self, job: Job, options: Mapping) -> Running:
+        """Start a job, unless this cluster has it from an earlier process, which it outlives."""
+        import submitit
 
-        Raises:
-            InputError: If it cannot be submitted.
-        """
-        folder = job.log.absolute().with_suffix('.queue')
-        if earlier := self._find(job, folder):
-            return earlier
+        kind = submitit.SlurmJob if self._name == 'slurm' else submitit.LocalJob
+        folder = job.log.absolute().with_suffix(f'.{self._name}-{job.key[:16]}.queue')
+        for file in folder.glob('*_submitted.pkl'):
+            earlier = _Submitted(job, kind(folder, file.name.partition('_')[0]))
+            if not earlier.poll():  # it goes on, or has succeeded
+                return earlier
         job.clear()
-        shutil.rmtree(folder, ignore_errors=True)
         environment = options.get('env') or os.environ
         changes = {n: v for n, v in environment.items() if os.environ.get(n) != v}
         if self._name == 'local':  # where submitit hides the GPUs
             changes['CUDA_VISIBLE_DEVICES'] = environment.get('CUDA_VISIBLE_DEVICES')
         commands = _Commands(job, {'cwd': Path.cwd(), **options}, changes)
         try:
-            handle = self._executor(folder).submit(commands)
+            return _Submitted(job, self._executor(folder).submit(commands))
         except RuntimeError as error:  # of sbatch
             raise InputError(f'{job.name} cannot be submitted: {error}') from error
-        if self._name != 'debug':
-            write_json(dict(cluster=self._name, id=handle.job_id, key=job.key), job.ticket)
-        return _Submitted(job, handle)
-
-    def _find(self, job: Job, folder: Path) -> _Submitted | None:
-        """A job that an earlier start has submitted, if it still runs or has succeeded."""
-        if not job.ticket.exists():
-            return None
-        import submitit
-
-        ticket = read_json(job.ticket, 'ticket of a job', dict(cluster=str, id=str, key=str))
-        if ticket['cluster'] != self._name:
-            return None
-        handle = getattr(submitit, f'{self._name.title()}Job')(folder, ticket['id'])
-        submitted = _Submitted(job, handle)
-        return submitted if not submitted.poll() and ticket['key'] == job.key else None
 
 
-class _Submitted:
-    """A job that a cluster has, as :class:`~.jobs.Running` is one that runs here."""
-
-    peak_mb, _seconds, _status, _next = 0.0, None, None, 0.0
+class _Submitted(Running):
+    """A job that a cluster has; until it ends its seconds are those that it was waited for."""
 
     def __init__(self, job: Job, handle: submitit.Job) -> None:
-        self.job, self._handle, self._start = job, handle, time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """That it ran; before its end those since it was submitted or found."""
-        return time.monotonic() - self._start if self._seconds is None else self._seconds
+        self.job, self._handle, self.start, self.peak_mb = job, handle, time.monotonic(), 0.0
+        self._status, self._next = None, 0.0
 
     def poll(self) -> int | None:
         """The exit status if it has ended: 1, with a line in its log, if the cluster ended it."""
@@ -128,15 +93,14 @@ class _Submitted:
             with open(self.job.log, 'a') as log:
                 log.write(f'{error}\n')
         else:
-            self._status, self._seconds, self.peak_mb = self._handle.result()
-        self.job.ticket.unlink(missing_ok=True)
+            self._status, seconds, self.peak_mb = self._handle.result()
+            self.start = time.monotonic() - seconds
+        shutil.rmtree(self._handle.paths.folder, ignore_errors=True)
         return self._status
 
     def _has_ended(self) -> bool:
-        process = getattr(
-            self._handle, '_process', self
-        )  # None: an earlier start's, of this machine
-        self._next = time.monotonic() + 5 * (process is self)
+        process = getattr(self._handle, '_process', self)  # None if it is of an earlier start
+        self._next = time.monotonic() + (5 if process is self else 0)  # Slurm is not asked often
         if process is None and not self._handle.paths.result_pickle.exists():
             with suppress(OSError):
                 command = Path(f'/proc/{self._handle.job_id}/cmdline').read_bytes()
@@ -149,13 +113,7 @@ class _Submitted:
 
 @dataclass
 class _Commands:
-    """The commands of a job, as the cluster calls them.
-
-    Attributes:
-        job: What runs.
-        options: Of ``subprocess.Popen``.
-        changes: Variables of the environment that are not as they were where it was submitted.
-    """
+    """The commands of a job, as the cluster calls them, with changed variables (None: without)."""
 
     job: Job
     options: Mapping
@@ -177,7 +135,7 @@ class _Commands:
         """Let the command save; submitit asks for it before the time is over, then queues again."""
         import submitit
 
-        pid, deadline = self.running.process.pid, time.monotonic() + _TO_SAVE
+        pid, deadline = self.running.process.pid, time.monotonic() + 60  # of submitit's 90
         with suppress(OSError):  # it has ended
             os.kill(pid, signal.SIGUSR1)
             options = os.WEXITED | os.WNOHANG | os.WNOWAIT  # since this interrupts a wait for it

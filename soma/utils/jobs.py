@@ -30,8 +30,7 @@ class Job:
         commands: Programs and their arguments.
         needs: Names of the jobs that must be done before.
         clean: Folder that is removed before it starts.
-        key: Stands for all that its result depends on: one that an earlier start has given to a
-            cluster is taken if it has the same.
+        key: Of all that its result depends on; a job that a cluster has is another without it.
     """
 
     name: str
@@ -42,17 +41,12 @@ class Job:
     clean: Path | None = None
     key: str = ''
 
-    @property
-    def ticket(self) -> Path:
-        """File that is there while a cluster has the job."""
-        return self.log.with_suffix('.ticket.json')
-
     def clear(self) -> None:
-        """Remove what an earlier start has left; a ValueError if a cluster still has the job."""
-        if self.ticket.exists():
+        """Remove what an earlier start has left; a ValueError if a cluster has the job from it."""
+        for file in self.log.parent.glob(f'{self.log.stem}.*.queue/*_submitted.pkl'):
             raise ValueError(
-                f'{self.ticket}: a cluster has {self.name}, perhaps with other settings: start '
-                'with the same --cluster, or end that job and remove this file'
+                f'a cluster has {self.name}, perhaps with other settings: start with the same '
+                f'--cluster, or end that job and remove {file.parent}'
             )
         if self.clean:
             shutil.rmtree(self.clean, ignore_errors=True)
@@ -162,10 +156,15 @@ def run_jobs(
                     count += len(waiting)
                 if not waiting and not running:
                     break
-                for job in _ready(waiting, running, failed):
-                    if len(running) < workers:
+                pending = {job.name for job in waiting} | {run.job.name for run in running}
+                for job in [job for job in waiting if not pending & set(job.needs)]:
+                    if broken := [name for name in job.needs if name in failed]:
+                        failed[job.name] = f'it needs {broken[0]}, which failed'
+                    elif len(running) < workers:
                         running.append(start(job, options))
-                        waiting.remove(job)
+                    else:
+                        continue
+                    waiting.remove(job)
                 for run in list(running):
                     if (status := run.poll()) is None:
                         continue
@@ -185,18 +184,6 @@ def run_jobs(
             for run in running:
                 run.kill()
     return failed
-
-
-def _ready(waiting: list[Job], running: list[Running], failed: dict[str, str]) -> list[Job]:
-    """The jobs that need none of these; those whose need has failed do not wait any more."""
-    pending = {job.name for job in waiting} | {run.job.name for run in running}
-    ready = [job for job in waiting if not pending & set(job.needs)]
-    for job in list(ready):
-        if broken := [name for name in job.needs if name in failed]:
-            failed[job.name] = f'it needs {broken[0]}, which failed'
-            ready.remove(job)
-            waiting.remove(job)
-    return ready
 
 
 def _finish(run: Running, status: int, finish: Finish, failed: dict[str, str]) -> RenderableType:

@@ -65,7 +65,7 @@ def slurm(tmp_path):
 
 
 def wait_for(file):
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not file.exists() or not file.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from soma.io.files import InputError
-from soma.utils.cluster import start_from, workers_from
+from soma.utils.cluster import start_from
 from soma.utils.config import REPOSITORY
 from soma.utils.jobs import Job, run_jobs, start_here
 
@@ -17,7 +17,7 @@ pytest.importorskip('submitit')
 
 
 def arguments(cluster, **slurm):
-    return argparse.Namespace(cluster=cluster, slurm=slurm, jobs=None)
+    return argparse.Namespace(cluster=cluster, slurm=slurm)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_jobs_run_as_here(cluster, job, tmp_path, monkeypatch):
     assert list(failed) == ['b'] and failed['b'].endswith('log.txt:\nbecause')
     assert (tmp_path / 'a/log.txt').read_text() == '5 1\n'
     assert used['a'].seconds > 0 and used['a'].peak_mb > 1
-    assert not jobs[0].ticket.exists() and not jobs[1].ticket.exists()
+    assert not [*tmp_path.glob('*/*.queue')]
 
 
 def test_what_an_earlier_start_has_given_away_is_found(job, tmp_path):
@@ -142,8 +142,7 @@ def test_wrong_parameters_are_refused(cluster, parameters, message, slurm):
         start_from(arguments(cluster, **parameters))
 
 
-def test_without_a_cluster_they_start_here_and_on_slurm_all_at_once():
+def test_without_a_cluster_they_start_here():
     assert start_from(arguments(None)) is start_here
-    assert workers_from(arguments('local'), 3) == 3 < 1000 < workers_from(arguments('slurm'), 3)
     with pytest.raises(InputError, match='srun'):
         start_from(arguments('slurm', time=5))
