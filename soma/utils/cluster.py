@@ -61,9 +61,9 @@ class _Cluster:
 
         kind = submitit.SlurmJob if self._name == 'slurm' else submitit.LocalJob
         folder = job.log.absolute().with_suffix(f'.{self._name}-{job.key[:16]}.queue')
-        for file in folder.glob('*_submitted.pkl'):
-            earlier = _Submitted(job, kind(folder, file.name.partition('_')[0]))
-            if not earlier.poll():  # it goes on, or has succeeded
+        for file in folder.parent.glob(f'{job.log.stem}.{self._name}-*.queue/*_submitted.pkl'):
+            earlier = _Submitted(job, kind(file.parent, file.name.partition('_')[0]))
+            if not earlier.poll() and file.parent == folder:  # it goes on, or has succeeded
                 return earlier
         job.clear()
         environment = options.get('env') or os.environ

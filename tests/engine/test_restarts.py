@@ -145,12 +145,13 @@ def test_two_processes_end_as_if_nothing_had_happened(
         return tmp_path / f'{name}.py'
 
     folders = f'{tmp_path}:{REPOSITORY}:{os.environ["PYTHONPATH"]}'
+    python = dict(PYTHON=sys.executable, PYTHONPATH=folders)
     whole, killed = write('whole'), write('killed', 'DieHook')
     commands = [['train.py', file, '--resume'] for file in (whole, killed)]
-    run_tools(*commands, processes=2, MAX_RESTARTS='1', PORT=port, PYTHONPATH=folders)
+    run_tools(*commands, processes=2, MAX_RESTARTS='1', PORT=port, **python)
 
     environment, noted = slurm
-    environment.update(PYTHON=os.environ.get('PYTHON', sys.executable), PYTHONPATH=folders)
+    environment.update(python)
     environment.update(GPUS='2', FAKE_NTASKS='2', SUBMIT='1', PORT=port)
     run_tool('slurm_train.sh', 'part', 'job', write('timed', 'TimeHook'), **environment)
     wait_for(tmp_path / 'slurm/status')
