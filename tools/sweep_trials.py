@@ -87,13 +87,13 @@ class Sweep:
             yield self._job(trial.number, options)
 
     def _combinations(self) -> Iterator[Job]:
-        known = [trial.user_attrs.get('options') for trial in self.study.trials]
+        known = [{*trial.user_attrs.get('options', ())} for trial in self.study.trials]
         for options in map(list, product(*self.space.values())):
-            if options not in known:
+            if {*options} not in known:
                 self.study.enqueue_trial({}, user_attrs={'options': options})
-        while self.study.get_trials(states=(TrialState.WAITING,)):
-            trial = self.study.ask()
-            yield self._job(trial.number, trial.user_attrs['options'])
+            while self.study.get_trials(states=(TrialState.WAITING,)):
+                trial = self.study.ask()
+                yield self._job(trial.number, trial.user_attrs['options'])
 
     def _job(self, number: int, options: list[str]) -> Job:
         folder = self.work_dir / f'trial_{number}'
@@ -130,8 +130,9 @@ class Sweep:
             table.add_column(name, overflow='fold')
         for row in rows:
             score = '' if row['score'] is None else f'{row["score"]:.2f}'
-            values = [option.partition('=')[2] for option in row['options']]
-            table.add_row(row['trial'], *values, score, str(row['iteration']), row['end'])
+            values = dict(option.split('=', 1) for option in row['options'])
+            cells = [values.get(key, '') for key in self.space]
+            table.add_row(row['trial'], *cells, score, str(row['iteration']), row['end'])
         write_json(dict(score=self.score, trials=rows), self.work_dir / 'sweep.json')
         with atomic_path(self.work_dir / 'sweep.md') as temporary:
             temporary.write_text(as_text(table, 1000).lstrip('\n') + '\n')

@@ -103,11 +103,11 @@ def test_a_grid_is_trained_and_the_best_is_first(sweep, tmp_path):
     code, names, rows = sweep(f'{LR}=3e-1,1e-1', f'{RANK}=2,3,9,1,8')
     assert code == 0 and names == ['trial_2', 'trial_6', 'trial_8', 'trial_9']
     assert [row['trial'] for row in rows[:3]] == ['trial_2', 'trial_6', 'trial_8']
-    assert sweep(f'{LR}=3e-1,1e-1', f'{RANK}=2,3')[:2] == (0, [])
+    assert sweep(f'{RANK}=2,3', f'{LR}=3e-1,1e-1')[:2] == (0, [])
 
 
 def test_what_was_interrupted_goes_on(sweep):
-    assert sweep(f'{LR}=1e-1', f'{RANK}=2,7,8')[:2] == (130, ['trial_0', 'trial_1'])
+    assert sweep(f'{LR}=1e-1', f'{RANK}=2,7,8,9')[:2] == (130, ['trial_0', 'trial_1'])
     code, names, rows = sweep(f'{LR}=1e-1', f'{RANK}=2,7,8')
     assert code == 0 and names == ['trial_1', 'trial_2']
     assert [row['trial'] for row in rows] == ['trial_2', 'trial_1', 'trial_0']
