@@ -51,7 +51,7 @@ def main() -> None:
         from soma.utils.tables import as_text
 
         interrupt_on_signals()
-        sweep, start = read_sweep(args), start_from(args)
+        start, sweep = start_from(args), read_sweep(args)
         workers = 10**6 if args.cluster == 'slurm' else 1
         failed = sweep.run(workers if args.jobs is None else args.jobs, start)
         print(as_text(sweep.write(failed)))

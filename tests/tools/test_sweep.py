@@ -155,14 +155,14 @@ def test_a_score_that_is_not_there_is_named_and_another_work_dir_left_alone(tmp_
 
 @pytest.mark.slow
 def test_tiny_trainings(config_file, run_tool, tmp_path):
-    """The second is worse and stops after its first validation; the third cannot be built."""
+    """The second is worse and stops after its first validation; the third does not start."""
     work = tmp_path / 'elsewhere/sweep'
     command = ['sweep.py', config_file, '--score', 'mean_mIoU', '--prune-after', '1']
-    command += ['--cfg-options', 'train_cfg.val_interval=2', '--work-dir', 'sweep']
-    command += ['--cluster', 'local', '--param', f'{RANK}=2,999']
-    with pytest.raises(AssertionError, match='trial_1'):
-        run_tool(*command, f'{LR}=1e-2,0')
+    command += ['--work-dir', 'sweep', '--cluster', 'local', '--cfg-options']
+    command += ['train_cfg.val_interval=2', 'default_hooks.checkpoint.type=AdapterCheckpointHook']
+    with pytest.raises(AssertionError, match='trial_2'):
+        run_tool(*command, '--param', f'{LR}=1e-2,0,-1')
     rows = json.loads((work / 'sweep.json').read_text())['trials']
     assert [row['end'] for row in rows[:2]] == ['done', 'stopped early']
-    assert all('rank' in row['end'] for row in rows[2:]) and len(rows) == 4
+    assert rows[2]['end'].endswith('optimizer.lr must be a number of at least 0, got -1')
     assert (work / 'trial_0/iter_4.pth').exists() and (work / 'trial_1/iter_2.pth').exists()
