@@ -30,7 +30,7 @@ class Job:
         commands: Programs and their arguments.
         needs: Names of the jobs that must be done before.
         clean: Folder that is removed before it starts.
-        key: Of all that its result depends on; a job that a cluster has is another without it.
+        key: Of all that its result depends on: a cluster's job of another key is not this one.
     """
 
     name: str
