@@ -8,6 +8,7 @@ import os
 import re
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 from functools import partial
@@ -295,6 +296,13 @@ def run_tools(run_tool, tmp_path):
         return run_tool(*start, tmp_path / 'commands.json', **environment)
 
     return run
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return str(free.getsockname()[1])
 
 
 @pytest.fixture

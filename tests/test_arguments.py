@@ -77,6 +77,7 @@ SAME = {
         '--checkpoint f.pth --repo u/n --licence mit --to o',
         'f.pth u/n --license mit --to o',
     ],
+    'sweep.py': ['--config c.py --work-dir w --param=a=1', 'c.py --param=a=1 --work-dir w'],
     'new_config.py': ['--data d --out o.py --method lora', 'd --method lora --out o.py'],
     'check_data.py': ['--config c.py --out o --nproc 2', 'c.py --out o --nproc 2'],
     'extract_soma_weights.py': [
@@ -154,6 +155,7 @@ OPTIONS = {
     '--cfg-options --trust',
     'analysis_tools/analyze_spectrum.py': '--force --rank --layers --trust',
     'download.py': '--url --list',
+    'sweep.py': '--trials --score --prune-after --jobs --amp --cluster --slurm --trust',
     'check_data.py': '--fix-list --cfg-options',
     'extract_soma_weights.py': '--target_modules --target-modules --part --alpha --trust',
     'merge_soma_weights.py': '--config --force --keep-adapter --alpha --trust',

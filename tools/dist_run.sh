@@ -20,4 +20,4 @@ except SignalException as error:
 ' \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    --nproc_per_node="$1" "$tools/$2" "${@:3}" --launcher pytorch
+    --max_restarts="${MAX_RESTARTS:-0}" --nproc_per_node="$1" "$tools/$2" "${@:3}" --launcher pytorch

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from method_comparison import Comparison, read_recipe, read_results, run_comparison, write_report
-from soma.utils.cli import add_cfg_options, command
+from soma.utils.cli import add_cfg_options, add_cluster, command
+from soma.utils.cluster import start_from
 from soma.utils.jobs import interrupt_on_signals
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog='Finished runs are skipped as long as their configs are the same; after a change '
@@ -33,7 +33,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--gpu', action='store_true', help='run on the GPU (default: on one core of the CPU)'
     )
-    parser.add_argument('--jobs', type=int, default=cores, help='runs at a time (default: cores)')
+    parser.add_argument('--jobs', type=int, help='runs at a time (default: cores; on Slurm all)')
+    add_cluster(parser)
     parser.add_argument('--work-dir', type=Path, help='default: work_dirs/NAME_OF_THE_RECIPE')
     parser.add_argument('--report', type=Path, help='write the document here too')
     return parser.parse_args()
@@ -59,7 +60,9 @@ def main() -> None:
             recipe.iterations if args.iterations is None else args.iterations,
             args.gpu,
         )
-        failed = run_comparison(comparison, args.jobs)
+        workers = 10**6 if args.cluster == 'slurm' else len(os.sched_getaffinity(0))
+        jobs = workers if args.jobs is None else args.jobs
+        failed = run_comparison(comparison, jobs, start_from(args))
         results = read_results(comparison)
         write_report(comparison, results, *filter(None, [args.report]))
     for name, reason in failed.items():

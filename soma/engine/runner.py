@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -51,8 +52,7 @@ from .resume import newest_checkpoint, only_file, warn_of_earlier
 
 def _leave_group() -> None:
     """End gloo's threads; one that still drops a tensor when Python ends aborts the process."""
-    failed = hasattr(sys, 'last_value')  # then the others may never answer
-    if torch.distributed.is_initialized() and not failed:
+    if torch.distributed.is_initialized() and not hasattr(sys, 'last_value'):  # set by an error
         torch.distributed.destroy_process_group()
         gc.collect()  # the wrapped model holds the group too
 
@@ -122,12 +122,12 @@ class SomaRunner(Runner):
 
     def setup_env(self, env_cfg: dict) -> None:
         """Set up the environment, as mmengine does; mmengine's own set-up asks for a GPU."""
-        if not torch.cuda.is_available():
-            env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
-            if self.launcher == 'pytorch' and not torch.distributed.is_initialized():
-                torch.distributed.init_process_group('gloo')
-                atexit.register(_leave_group)
-        super().setup_env(env_cfg)
+        if torch.cuda.is_available():
+            return super().setup_env(env_cfg)
+        env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
+        with patch('torch.cuda.set_device'):
+            super().setup_env(env_cfg)
+        atexit.register(_leave_group)
 
     def dump_config(self) -> None:
         """Write the config into the work dir, unless a training is there, which has its own."""

@@ -112,10 +112,11 @@ class _Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-class _KeyValue(argparse.Action):
+class KeyValue(argparse.Action):
     """``key=value ...``, read by mmengine's ``DictAction``."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Read them, as ``--cfg-options`` of mmengine's scripts."""
         if wrong := [value for value in values if '=' not in value]:
             parser.error(f'{option_string}: {wrong[0]!r} is not key=value')
         from mmengine.config import DictAction
@@ -134,7 +135,7 @@ def add_cfg_options(
     parser: argparse.ArgumentParser, help: str = 'override the config: key=value ...'
 ) -> None:
     """Add ``--cfg-options``."""
-    parser.add_argument('--cfg-options', nargs='+', action=_KeyValue, help=help)
+    parser.add_argument('--cfg-options', nargs='+', action=KeyValue, help=help)
 
 
 def add_checkpoint(
@@ -197,6 +198,14 @@ def add_trust(parser: ScriptParser) -> None:
         action='store_true',
         help='run the code that pickled checkpoints hold; only for files whose maker you know',
     )
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cluster`` and ``--slurm``, for :func:`~.cluster.start_from`."""
+    where = 'give the runs to Slurm; or, to try it, to processes of this machine or to this one'
+    parser.add_argument('--cluster', choices=['slurm', 'local', 'debug'], help=where)
+    what = "submitit's parameters: time (minutes), partition, gpus_per_node, cpus_per_task, mem"
+    parser.add_argument('--slurm', nargs='+', action=KeyValue, metavar='KEY=VALUE', help=what)
 
 
 def add_nproc(parser: ScriptParser) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +29,8 @@ class Job:
         log: File for what the commands print.
         commands: Programs and their arguments.
         needs: Names of the jobs that must be done before.
+        clean: Folder that is removed before it starts.
+        key: Of all that its result depends on: a cluster's job of another key is not this one.
     """
 
     name: str
@@ -34,6 +38,18 @@ class Job:
     log: Path
     commands: Sequence[Sequence[str]]
     needs: Sequence[str] = ()
+    clean: Path | None = None
+    key: str = ''
+
+    def clear(self) -> None:
+        """Remove what an earlier start has left; a ValueError if a cluster has the job from it."""
+        for file in self.log.parent.glob(f'{self.log.stem}.*.queue/*_submitted.pkl'):
+            raise ValueError(
+                f'a cluster has {self.name}, perhaps with other settings: start with the same '
+                f'--cluster, or end that job and remove {file.parent}'
+            )
+        if self.clean:
+            shutil.rmtree(self.clean, ignore_errors=True)
 
 
 class Usage(NamedTuple):
@@ -47,7 +63,7 @@ class Usage(NamedTuple):
 Finish = Callable[[Job, Usage], RenderableType]
 
 
-class _Running:
+class Running:
     """A job whose commands run, one at a time, each as the leader of a process group."""
 
     def __init__(self, job: Job, options: Mapping) -> None:
@@ -70,6 +86,7 @@ class _Running:
 
     @property
     def seconds(self) -> float:
+        """Since it started."""
         return time.monotonic() - self.start
 
     def poll(self) -> int | None:
@@ -88,44 +105,63 @@ class _Running:
             self.process.wait()
 
 
+# Starts a job with options of ``subprocess.Popen``; what it returns is like ``Running``.
+Start = Callable[[Job, Mapping], Running]
+
+
+def start_here(job: Job, options: Mapping) -> Running:
+    """Start a job on this machine."""
+    job.clear()
+    return Running(job, options)
+
+
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     workers: int,
     finish: Finish,
     durations: Mapping[str, Iterable],
+    start: Start = start_here,
     **options: object,
 ) -> dict[str, str]:
     """Run jobs side by side, with a progress bar and an estimate of the time left.
 
     Args:
-        jobs: Each after those that it needs.
+        jobs: Each after those that it needs. An iterator is asked for the next one when it can run.
         workers: How many run at a time.
         finish: Called in this process; what it raises counts as a failure of the job.
         durations: Seconds that earlier jobs have taken, or that jobs should take, by kind.
+        start: Starts a job; :mod:`soma.utils.cluster` has one that gives it to a cluster.
         **options: Of ``subprocess.Popen``, such as ``cwd`` and ``env``.
 
     Returns:
         Why they failed, by the names of the jobs that did. The others have run, but for those that
-        need one of these. However this function ends, no command goes on.
+        need one of these. However this function ends, no command goes on on this machine.
 
     Raises:
         ValueError: If no job may run at a time.
     """
     if workers < 1:
         raise ValueError(f'workers must be at least 1, got {workers}')
-    waiting, running, failed = list(jobs), [], {}
+    later = iter(jobs)
+    waiting, running, failed = [*later] if isinstance(jobs, Sequence) else [], [], {}
+    count = len(waiting)
     known = defaultdict(list, {kind: list(seconds) for kind, seconds in durations.items()})
     names = TextColumn('{task.description}')
     with Progress(BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), names) as progress:
-        task = progress.add_task('', total=len(jobs))
+        task = progress.add_task('', total=count or None)
         try:
-            while waiting or running:
+            while True:
+                if not waiting and len(running) < workers:
+                    waiting = [*islice(later, 1)]
+                    count += len(waiting)
+                if not waiting and not running:
+                    break
                 pending = {job.name for job in waiting} | {run.job.name for run in running}
                 for job in [job for job in waiting if not pending & set(job.needs)]:
                     if broken := [name for name in job.needs if name in failed]:
                         failed[job.name] = f'it needs {broken[0]}, which failed'
                     elif len(running) < workers:
-                        running.append(_Running(job, options))
+                        running.append(start(job, options))
                     else:
                         continue
                     waiting.remove(job)
@@ -141,7 +177,7 @@ def run_jobs(
                 left = seconds_left([job.kind for job in waiting], now, known, workers)
                 text = f'about {left / 60:.0f} min left; ' if left else ''
                 text += ', '.join(run.job.name for run in running)
-                done = len(jobs) - len(waiting) - len(running)
+                done = count - len(waiting) - len(running)
                 progress.update(task, completed=done, description=text)
                 time.sleep(0.2 if running else 0)
         finally:
@@ -150,7 +186,7 @@ def run_jobs(
     return failed
 
 
-def _finish(run: _Running, status: int, finish: Finish, failed: dict[str, str]) -> RenderableType:
+def _finish(run: Running, status: int, finish: Finish, failed: dict[str, str]) -> RenderableType:
     """What to print of a job that has ended; notes in ``failed`` why it failed if it did."""
     if status:
         lines = run.job.log.read_text(errors='replace').splitlines()

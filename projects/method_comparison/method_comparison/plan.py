@@ -142,8 +142,11 @@ class Comparison:
                 _script('test.py', config, average, *work),
             ]
         else:
-            commands = [_script('train.py', config, *work)]
-        return Job(str(run), run.method, self.folder(run) / 'log.txt', commands, needs)
+            # It begins anew in a clean folder; a cluster may start it again.
+            commands = [_script('train.py', config, *work, '--resume')]
+        log, clean = self.folder(run) / 'log.txt', self.folder(run) / 'work'
+        key = self.hash_settings(run)
+        return Job(str(run), run.method, log, commands, needs, clean, key)
 
     def hash_settings(self, run: Run) -> str:
         """A hash of all settings of a run whose config is written, those of its parts included."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections import defaultdict
 from functools import partial
 
@@ -12,7 +11,7 @@ from soma.io.checkpoint_files import pretrained_file
 from soma.io.files import atomic_path, write_json
 from soma.io.public import local_file
 from soma.utils.config import REPOSITORY, load_config
-from soma.utils.jobs import Job, Usage, run_jobs
+from soma.utils.jobs import Job, Start, Usage, run_jobs, start_here
 
 from .configs import domains
 from .measure import (
@@ -26,12 +25,13 @@ from .measure import (
 from .plan import ENVIRONMENT, Comparison, Run
 
 
-def run_comparison(comparison: Comparison, jobs: int) -> dict[str, str]:
+def run_comparison(comparison: Comparison, jobs: int, start: Start = start_here) -> dict[str, str]:
     """Run what has no result yet.
 
     Args:
         comparison: What to run.
         jobs: How many runs at a time; the scores do not depend on it.
+        start: Starts one, on this machine or a cluster.
 
     Returns:
         Why runs failed, by their names.
@@ -53,6 +53,7 @@ def run_comparison(comparison: Comparison, jobs: int) -> dict[str, str]:
         jobs,
         partial(_finish, comparison, {str(run): run for run in todo}),
         durations,
+        start,
         cwd=REPOSITORY,
         env={**os.environ, **({} if comparison.gpu else ENVIRONMENT)},
     )
@@ -66,8 +67,8 @@ def read_results(comparison: Comparison) -> list[dict]:
 
 
 def _prepare(comparison: Comparison, run: Run) -> dict | None:
-    """Write a run's config; its result if there is one with these settings, else a clean folder."""
-    folder, result_file = comparison.folder(run), comparison.result_file(run)
+    """Write a run's config; its result if there is one with these settings."""
+    result_file = comparison.result_file(run)
     with atomic_path(comparison.config_file(run)) as temporary:
         temporary.write_text(comparison.config_text(run))
     if result_file.exists():
@@ -75,7 +76,6 @@ def _prepare(comparison: Comparison, run: Run) -> dict | None:
         if result['settings'] == comparison.hash_settings(run):
             return result
         result_file.unlink()
-    shutil.rmtree(folder / 'work', ignore_errors=True)
     return None
 
 

@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from argparse import Namespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from method_comparison import read_results, run_comparison, write_report
 from method_comparison import run as package
 from soma.io.checkpoint_files import read_state_dict
+from soma.utils.cluster import start_from
 from soma.utils.config import REPOSITORY
 from soma.utils.jobs import Usage
 
@@ -21,9 +23,10 @@ def ran(monkeypatch):
     monkeypatch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **options: (text, True))
     monkeypatch.setenv('LOCAL_RANK', '0')
 
-    def run_jobs(jobs, workers, finish, durations, **options):
+    def run_jobs(jobs, workers, finish, durations, start, **options):
         for job in jobs:
             assert set(job.needs) <= set(names)
+            job.clear()
             names.append(job.name)
             for _, script, *arguments in job.commands:
                 monkeypatch.setattr(sys, 'argv', [script, *arguments])
@@ -78,6 +81,31 @@ def test_comparison_runs_resumes_and_reports(compare, ran, tmp_path):
     assert comparison.document.read_text().split('## Costs')[0] == table
     again = json.loads(comparison.result_file(changed).read_text())
     assert {**again, 'cost': None} == {**soma, 'cost': None}
+
+
+@pytest.mark.slow
+def test_a_run_that_an_earlier_start_has_given_to_a_cluster_is_found(compare, monkeypatch):
+    pytest.importorskip('submitit')
+    arguments = Namespace(cluster='local', slurm=None)
+    comparison = compare(('soma',))
+    (run,) = comparison.runs
+
+    class Died(Exception):
+        """The process that submits."""
+
+    def run_jobs(jobs, workers, finish, durations, start, **options):
+        for job in jobs:
+            start(job, options)
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(package, 'run_jobs', run_jobs)
+        run_comparison(comparison, 1, start_from(arguments))
+    assert not comparison.result_file(run).exists()
+    assert run_comparison(comparison, 1, start_from(arguments)) == {}
+    assert json.loads(comparison.result_file(run).read_text())['cost']['train_seconds'] > 0
+    trainings = [path for path in (comparison.folder(run) / 'work').iterdir() if path.is_dir()]
+    assert len(trainings) == 1
 
 
 def test_script_says_what_failed(monkeypatch, capsys, tmp_path, recipe_file):

@@ -15,6 +15,7 @@ VERY_HIGH  ``StartFromDataHook``        hooks that look at the adapter find its 
 NORMAL     ``BlockFreezeHook``
 NORMAL     ``MaskAnnealingHook``
 NORMAL     ``TrainableEMAHook``         puts the average into a file before the base is left out
+LOW        ``PruneHook``                ends a training whose last checkpoint is then written
 VERY_LOW   ``AdapterCheckpointHook``    saves what the others made of a step
 LOWEST     ``CardHook``                 what the others put into a file becomes plain data
 LOWEST     ``MissedValidationHook``     validates before training, when all others are ready
@@ -29,6 +30,7 @@ from .checkpoint_card import CardHook
 from .finite_loss import FiniteLossHook
 from .mask_annealing import MaskAnnealingHook
 from .missed_validation import MissedValidationHook
+from .prune import PruneHook
 from .seed import SeedHook
 from .start_from_data import StartFromDataHook
 from .stop import StopHook
@@ -43,6 +45,7 @@ __all__ = [
     'FiniteLossHook',
     'MaskAnnealingHook',
     'MissedValidationHook',
+    'PruneHook',
     'SeedHook',
     'StartFromDataHook',
     'StopHook',
