@@ -81,7 +81,8 @@ def check_options(method: Method) -> None:
         InputError: If one names what the config has not.
         ValueError: If one is for the comparison to say.
     """
-    load_config(method.config, method.options)
+    if method.options:
+        load_config(method.config, method.options)
     for option in method.options:
         if option.split('.')[0] in _OURS:
             raise ValueError(f"{option} is the comparison's own, and no option of a method")
