@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
+import os
 import platform
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
+from mmengine.dist import broadcast, broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.registry import RUNNERS
@@ -25,6 +24,7 @@ from torch.utils.data import DataLoader
 from ..adapters.card import Card
 from ..adapters.describe import check_adapter
 from ..adapters.pretrained import base_of
+from ..adapters.sharded import is_sharded
 from ..adapters.split import split_together
 from ..checkpoints.heads import choose_heads
 from ..checkpoints.open import open_for_training
@@ -38,23 +38,17 @@ from ..utils.noise import is_no_detail, is_not_noise
 from ..utils.num_classes import write_num_classes
 from ..utils.version import __version__
 from .checks import check_config
+from .distributed import join_group, unwrapped
 from .hooks.check import CheckHook
 from .hooks.checkpoint_card import CardHook, FormattedOnce, training_card
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.missed_validation import MissedValidationHook
 from .hooks.seed import SeedHook
+from .hooks.shard import ShardHook
 from .hooks.start_from_data import StartFromDataHook
 from .hooks.training_only import without_training_hooks
 from .lock import is_locked, locked
 from .resume import newest_checkpoint, only_file, warn_of_earlier
-
-
-def _leave_group() -> None:
-    """End gloo's threads; one that still drops a tensor when Python ends aborts the process."""
-    failed = hasattr(sys, 'last_value')  # then the others may never answer
-    if torch.distributed.is_initialized() and not failed:
-        torch.distributed.destroy_process_group()
-        gc.collect()  # the wrapped model holds the group too
 
 
 @RUNNERS.register_module()
@@ -125,8 +119,7 @@ class SomaRunner(Runner):
         if not torch.cuda.is_available():
             env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
             if self.launcher == 'pytorch' and not torch.distributed.is_initialized():
-                torch.distributed.init_process_group('gloo')
-                atexit.register(_leave_group)
+                join_group()
         super().setup_env(env_cfg)
 
     def dump_config(self) -> None:
@@ -153,6 +146,9 @@ class SomaRunner(Runner):
             if self.cfg.get('sync_bn') is not None:  # PyTorch has it for GPUs only
                 self.logger.warning('sync_bn needs GPUs: each process normalises its own images')
                 self.cfg.sync_bn = None
+        if self.distributed and self.cfg.get('strategy'):
+            return unwrapped(model, self.cfg.get('sync_bn'))
+        if self.distributed and not torch.cuda.is_available():
             model_wrapper_cfg = {
                 'type': 'MMDistributedDataParallel',
                 'broadcast_buffers': False,
@@ -166,6 +162,8 @@ class SomaRunner(Runner):
         for hook in (CheckHook(), SeedHook(), FiniteLossHook()):
             self.register_hook(hook)
         super().register_hooks(*args, **kwargs)
+        if self.cfg.get('strategy'):
+            self.register_hook(ShardHook())
         for hook in (StartFromDataHook(), CardHook(), MissedValidationHook()):
             self.register_hook(hook)
 
@@ -190,7 +188,6 @@ class SomaRunner(Runner):
         """The card of the checkpoints of this run, without the iteration."""
         return training_card(self)  # the base does not change in training
 
-    @master_only
     def save_checkpoint(
         self,
         out_dir: str,
@@ -201,6 +198,8 @@ class SomaRunner(Runner):
         **kwargs: Any,
     ) -> None:
         """Write a checkpoint under a temporary name, flush it to disk, then rename it.
+
+        The main process does. If the model is sharded the others give it their parts.
 
         Args:
             out_dir: Local folder.
@@ -218,10 +217,15 @@ class SomaRunner(Runner):
                 f'checkpoints are written to local files only, not to {out_dir} by '
                 f'{file_client_args or backend_args}'
             )
+        is_main = is_main_process()
+        if not is_main and not any(map(is_sharded, self.model.parameters())):
+            return
+        file = atomic_path(Path(out_dir) / filename, flush=True) if is_main else None
         self.checkpoint_name = filename
         try:
-            with atomic_path(Path(out_dir) / filename, flush=True) as temporary:
-                super().save_checkpoint(str(temporary.parent), temporary.name, **kwargs)
+            with file or nullcontext(Path(os.devnull)) as path:
+                save = Runner.save_checkpoint.__wrapped__  # in the main process only, it would be
+                save(self, str(path.parent), path.name, **kwargs)
         finally:
             self.checkpoint_name = None
 
