@@ -52,5 +52,11 @@ def refuse_sharded(model: nn.Module, advice: str) -> None:
         raise ValueError(f'{type(model).__name__} is sharded (fully_shard): {advice}')
 
 
+def is_main() -> bool:
+    """Whether this process is the only one, or the first."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not distributed or torch.distributed.get_rank() == 0
+
+
 def _on_main(tensor: Tensor) -> Tensor:
-    return tensor.cpu() if torch.distributed.get_rank() == 0 else tensor.new_empty(0)
+    return tensor.cpu() if is_main() else tensor.new_empty(0)

@@ -76,6 +76,7 @@ def fit_state(
             'load_from, or restore it'
         )
     _check_parameters(saved, optim_wrapper)
+    _fit_shapes(saved, optim_wrapper)
     changes = []
     for group, new_group in zip(saved['param_groups'], new['param_groups'], strict=True):
         changes += differences(_settings(group), _settings(new_group))
@@ -109,6 +110,15 @@ def _check_parameters(saved: Mapping, optim_wrapper: OptimWrapper) -> None:
             f'config of {counts}: this is another fine-tuning; start it from the checkpoint with '
             'load_from, or restore the config'
         )
+
+
+def _fit_shapes(saved: Mapping, optim_wrapper: OptimWrapper) -> None:
+    """Make vectors of one element of numbers, as parameters of older versions were."""
+    groups = optim_wrapper.optimizer.param_groups
+    for index, parameter in enumerate(p for group in groups for p in group['params']):
+        for name, value in saved['state'].get(index, {}).items():
+            if name != 'step' and getattr(value, 'shape', None) == () and parameter.shape == (1,):
+                saved['state'][index][name] = value.view(1)
 
 
 def _settings(group: Mapping) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def test_queries_of_several_widths_are_added():
 
 
 NAMES = {
-    'scale': (),
+    'scale': (1,),  # a number there
     'mlp_token2feat.weight': (1024, 1024),
     'mlp_token2feat.bias': (1024,),
     'mlp_delta_f.weight': (1024, 1024),

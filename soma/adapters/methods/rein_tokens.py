@@ -67,7 +67,7 @@ class Rein(Adapter, nn.Module):
         else:
             self.learnable_tokens_a = nn.Parameter(torch.empty(len(blocks), num_tokens, rank))
             self.learnable_tokens_b = nn.Parameter(torch.empty(len(blocks), rank, width))
-        self.scale = 1.0 if zero_mlp_delta_f else nn.Parameter(torch.empty(()))
+        self.scale = 1.0 if zero_mlp_delta_f else nn.Parameter(torch.empty(1))
         self.mlp_token2feat = nn.Linear(width, width)
         self.mlp_delta_f = nn.Linear(width, width)
         if link:
@@ -112,7 +112,10 @@ class Rein(Adapter, nn.Module):
         if self.use_softmax:
             similarity = (similarity * self.width**-0.5).softmax(-1)
         attended = similarity[..., 1:] @ self.mlp_token2feat(tokens[1:])
-        return self.scale * self.mlp_delta_f(attended + x)
+        change = self.mlp_delta_f(attended + x)
+        if self.zero_mlp_delta_f:
+            return change
+        return self.scale.view(()) * change  # in the precision of the change, as the release does
 
     def queries(self) -> Tensor:
         """Queries ``(m, query_dims)`` of the tokens: maximum and mean over blocks, and last."""
