@@ -52,10 +52,9 @@ def save_adapter(
     model_card = replace(model_card, base=base_card(model, prefix))
     meta = {'soma': {**model_card.to_dict(), **(card or {})}}
     state = without_base(model, prefix)
-    writes = is_main() or not any(map(is_sharded, state.values()))
-    state = gather(state)
-    if writes:
-        write_checkpoint({'state_dict': state, 'meta': meta}, path)
+    content = {'state_dict': gather(state), 'meta': meta}
+    if is_main() or not any(map(is_sharded, state.values())):
+        write_checkpoint(content, path)
 
 
 def load_adapter(

@@ -29,24 +29,20 @@ def inject_adapter(
             :data:`~soma.adapters.ADAPTERS`, which say what options there are.
         split: Start the adapters from the weights now; those that start from data wait for
             :func:`~soma.adapters.start_from_data`. False when pretrained weights are loaded later,
-            as those of a model on the meta device are: a plain weight that is loaded into an
-            adapted layer is split then. What else an adapter has starts by ``reset_parameters()``.
+            as of a model on the meta device: a plain weight that is loaded into an adapted layer is
+            split then. An adapter that is no layer starts by ``reset_parameters()``.
 
     Returns:
         A report of what is adapted, frozen and trained; its ``str`` is a table.
 
     Raises:
         ValueError: If an option is wrong, a pattern or ``start_block`` matches nothing, a target
-            cannot be adapted, or the model has adapters already, is sharded, or has no weights to
-            start from. The model is unchanged then.
+            cannot be adapted, or the model, unchanged then, has adapters already or is sharded.
     """
     config = parse_adapter(config)
     refuse_sharded(model, 'inject the adapter before')
     if split and any(parameter.is_meta for parameter in model.parameters()):
-        raise ValueError(
-            f'adapter: {type(model).__name__} has no weights yet (meta): inject with split=False, '
-            'then give it memory, and load them'
-        )
+        raise ValueError('adapter: the weights are not there (meta): inject with split=False')
     if names := [name for name, m in model.named_modules() if isinstance(m, Adapter)]:
         raise ValueError(
             f'adapter: {type(model).__name__} has an adapter already, in {names[0]!r}: merge it '
@@ -86,8 +82,7 @@ def merge_adapter(model: nn.Module) -> int:
         The number of layers that were merged.
 
     Raises:
-        ValueError: If an adapter is no change of weights, or the model is sharded. It is unchanged
-            then.
+        ValueError: If an adapter is no change of weights, or the model, unchanged, is sharded.
     """
     refuse_sharded(model, 'save the adapter (save_adapter), and merge it into a whole model')
     adapters = {n: m for n, m in model.named_modules() if n and isinstance(m, Adapter)}

@@ -169,20 +169,16 @@ class AdapterLayer(Adapter):
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args) -> None:
         """Load; plain weights without an adapter are split anew, or the old split would not fit."""
         super()._load_from_state_dict(state_dict, prefix, *args)
-        self._leave_meta()
+        device = self.plain_weight.device
+        tensors = (*self.parameters(recurse=False), *self.buffers(recurse=False))
+        if device.type != 'meta' and any(tensor.is_meta for tensor in tensors):  # it was assigned
+            self._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t, False)
         names = {prefix + name for name in self.TENSORS}
         weight = state_dict.get(f'{prefix}weight', torch.empty(0))
         if names and weight.shape == self.weight.shape and names.isdisjoint(state_dict):
             self._split_loaded(weight.detach())
             missing_keys = args[2]  # after local_metadata and strict
             missing_keys[:] = [key for key in missing_keys if key not in names]
-
-    def _leave_meta(self) -> None:
-        """Give memory to an adapter on the meta device whose weight was loaded (``assign``)."""
-        device = self.plain_weight.device
-        tensors = (*self.parameters(recurse=False), *self.buffers(recurse=False))
-        if device.type != 'meta' and any(tensor.is_meta for tensor in tensors):
-            self._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t, False)
 
     def _split_loaded(self, weight: Tensor) -> None:
         """Split a weight that was loaded, now or with the others."""

@@ -89,10 +89,10 @@ def base_samples(base: Mapping[str, Tensor]) -> dict[str, list[float]]:
     Returns:
         16 values of each such tensor, evenly spread, by its name.
     """
+    resized = {name: whole(tensor.detach()) for name, tensor in base.items() if _is_resized(name)}
     return {
-        name: whole(tensor.detach()).flatten()[:: max(tensor.numel() // 16, 1)][:16].double().tolist()
-        for name, tensor in base.items()
-        if _is_resized(name)
+        name: tensor.flatten()[:: max(tensor.numel() // 16, 1)][:16].double().tolist()
+        for name, tensor in resized.items()
     }
 
 

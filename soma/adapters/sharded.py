@@ -14,7 +14,7 @@ def is_sharded(tensor: object) -> bool:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """The whole of a tensor. All processes must ask for the same ones, in the same order."""
+    """The whole of a tensor, for which all processes must ask at the same time."""
     return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
@@ -24,15 +24,13 @@ def local(tensor: Tensor) -> Tensor:
 
 
 def gather(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Gather what is sharded on the CPU of the main process, in the order given (:func:`whole`).
-
-    Returns:
-        By name; in other processes empty tensors in the place of what is sharded.
-    """
-    return {
-        name: _on_main(whole(value.detach())) if is_sharded(value) else value
-        for name, value in tensors.items()
-    }
+    """Gather what is sharded (:func:`whole`) on the main process's CPU; others get it empty."""
+    gathered = dict(tensors)
+    for name, value in tensors.items():
+        if is_sharded(value):
+            value = whole(value.detach())
+            gathered[name] = value.cpu() if is_main() else value.new_empty(0)
+    return gathered
 
 
 def share_like(tensor: Tensor, other: Tensor) -> Tensor:
@@ -56,7 +54,3 @@ def is_main() -> bool:
     """Whether this process is the only one, or the first."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     return not distributed or torch.distributed.get_rank() == 0
-
-
-def _on_main(tensor: Tensor) -> Tensor:
-    return tensor.cpu() if is_main() else tensor.new_empty(0)

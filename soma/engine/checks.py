@@ -99,10 +99,9 @@ def check_config(config: Config | Mapping) -> None:
 
 
 def _check_strategy(config: Mapping) -> None:
-    """Check how the parameters are shared out among processes, if they are."""
     strategy, wrapper = config.get('strategy'), config.get('model_wrapper_cfg') or {}
-    use = "strategy=dict(type='FSDP2') shares out parameters, with SomaRunner"
-    if strategy is not None and strategy != {'type': 'FSDP2'}:
+    use = "strategy=dict(type='FSDP2') shares out parameters"
+    if strategy not in (None, {'type': 'FSDP2'}):
         raise InputError(f'strategy: {use}, got {strategy!r}')
     if wrapper.get('type') == 'MMFullyShardedDataParallel' or (strategy and wrapper):
         raise InputError(f'model_wrapper_cfg: leave it out; {use}')

@@ -38,7 +38,7 @@ from ..utils.noise import is_no_detail, is_not_noise
 from ..utils.num_classes import write_num_classes
 from ..utils.version import __version__
 from .checks import check_config
-from .distributed import join_group, unwrapped
+from .distributed import join_group, unwrapped, without_device
 from .hooks.check import CheckHook
 from .hooks.checkpoint_card import CardHook, FormattedOnce, training_card
 from .hooks.finite_loss import FiniteLossHook
@@ -142,19 +142,14 @@ class SomaRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Check a model, and wrap it for several processes, on CPU without a device."""
         check_widths(model, self.cfg.get('model') or {})
-        if self.distributed and not torch.cuda.is_available():
-            if self.cfg.get('sync_bn') is not None:  # PyTorch has it for GPUs only
-                self.logger.warning('sync_bn needs GPUs: each process normalises its own images')
-                self.cfg.sync_bn = None
+        on_cpu = self.distributed and not torch.cuda.is_available()
+        if on_cpu and self.cfg.get('sync_bn') is not None:  # PyTorch has it for GPUs only
+            self.logger.warning('sync_bn needs GPUs: each process normalises its own images')
+            self.cfg.sync_bn = None
         if self.distributed and self.cfg.get('strategy'):
             return unwrapped(model, self.cfg.get('sync_bn'))
-        if self.distributed and not torch.cuda.is_available():
-            model_wrapper_cfg = {
-                'type': 'MMDistributedDataParallel',
-                'broadcast_buffers': False,
-                **(model_wrapper_cfg or {}),
-                'device_ids': None,
-            }
+        if on_cpu:
+            model_wrapper_cfg = without_device(model_wrapper_cfg)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def register_hooks(self, *args, **kwargs) -> None:
@@ -198,8 +193,6 @@ class SomaRunner(Runner):
         **kwargs: Any,
     ) -> None:
         """Write a checkpoint under a temporary name, flush it to disk, then rename it.
-
-        The main process does. If the model is sharded the others give it their parts.
 
         Args:
             out_dir: Local folder.

@@ -114,11 +114,11 @@ def _check_parameters(saved: Mapping, optim_wrapper: OptimWrapper) -> None:
 
 def _fit_shapes(saved: Mapping, optim_wrapper: OptimWrapper) -> None:
     """Make vectors of one element of numbers, as parameters of older versions were."""
-    groups = optim_wrapper.optimizer.param_groups
-    for index, parameter in enumerate(p for group in groups for p in group['params']):
-        for name, value in saved['state'].get(index, {}).items():
-            if name != 'step' and getattr(value, 'shape', None) == () and parameter.shape == (1,):
-                saved['state'][index][name] = value.view(1)
+    parameters = (p for group in optim_wrapper.optimizer.param_groups for p in group['params'])
+    for index, parameter in enumerate(parameters):
+        state = saved['state'].get(index, {}) if parameter.shape == (1,) else {}
+        numbers = {n: v for n, v in state.items() if getattr(v, 'shape', 0) == () and n != 'step'}
+        state.update({name: value.view(1) for name, value in numbers.items()})
 
 
 def _settings(group: Mapping) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_a_network_on_the_meta_device_starts_when_it_is_loaded(kind, assign):
     expected = make(kind, plain)
     with torch.device('meta'):
         net = Net()
-    with pytest.raises(ValueError, match='inject with split=False'):
+    with pytest.raises(ValueError, match=r'not there \(meta\): inject with split=False'):
         inject_adapter(net, CONFIGS[kind])
     assert not any(isinstance(module, type(expected.blocks[0].qkv)) for module in net.modules())
     inject_adapter(net, CONFIGS[kind], split=False)

@@ -53,9 +53,9 @@ class FiniteLossHook(Hook):
             LossError: If one is NaN or infinite.
         """
         parameters = plain_model(runner.model).named_parameters()
-        names = [name for name, parameter in parameters if parameter.requires_grad]
-        state = checkpoint['state_dict']
-        check_weights({name: state[name] for name in names if name in state}, runner.checkpoint_name)
+        trainable = {name for name, parameter in parameters if parameter.requires_grad}
+        state = {n: v for n, v in checkpoint['state_dict'].items() if n in trainable}
+        check_weights(state, runner.checkpoint_name)
 
 
 def fetch_losses(losses: Mapping[str, Tensor | float]) -> dict[str, float]:
