@@ -15,6 +15,7 @@ from multiprocessing.queues import SimpleQueue
 from tempfile import TemporaryDirectory
 
 import torch
+import torch.distributed.fsdp  # here, so that it is not measured
 from common import main
 from large_model import private_mb
 from torch import nn

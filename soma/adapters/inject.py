@@ -29,8 +29,7 @@ def inject_adapter(
             :data:`~soma.adapters.ADAPTERS`, which say what options there are.
         split: Start the adapters from the weights now; those that start from data wait for
             :func:`~soma.adapters.start_from_data`. False when pretrained weights are loaded later,
-            as of a model on the meta device: a plain weight that is loaded into an adapted layer is
-            split then. An adapter that is no layer starts by ``reset_parameters()``.
+            as on the meta device: plain weights loaded into adapted layers are split then.
 
     Returns:
         A report of what is adapted, frozen and trained; its ``str`` is a table.

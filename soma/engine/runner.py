@@ -217,8 +217,7 @@ class SomaRunner(Runner):
         self.checkpoint_name = filename
         try:
             with file or nullcontext(Path(os.devnull)) as path:
-                save = Runner.save_checkpoint.__wrapped__  # in the main process only, it would be
-                save(self, str(path.parent), path.name, **kwargs)
+                Runner.save_checkpoint.__wrapped__(self, str(path.parent), path.name, **kwargs)
         finally:
             self.checkpoint_name = None
 

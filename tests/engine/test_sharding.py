@@ -117,7 +117,7 @@ def test_numbers_and_states_are_shared_out_too(group):
 
 def test_losses_that_are_scaled_are_refused():
     wrapper = AmpOptimWrapper.__new__(AmpOptimWrapper)
-    with pytest.raises(InputError, match='strategy: AmpOptimWrapper scales losses'):
+    with pytest.raises(InputError, match='strategy: losses cannot be scaled'):
         ShardHook().before_run(SimpleNamespace(optim_wrapper=wrapper, hooks=[]))
 
 

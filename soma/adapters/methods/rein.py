@@ -115,13 +115,11 @@ class ReinConfig(AdapterConfig):
 
     @classmethod
     def rename(cls, state: Mapping[str, Tensor], has_card: bool) -> dict[str, Tensor]:
-        """Number the stages; without the link, leave out what the release saves for it.
-
-        The scale, a number there, is a vector of one element, which ``fully_shard`` can share out.
-        """
+        """Number the stages; without the link, leave out what the release saves for it."""
         widths = {int(match[1]) for name in state if (match := _WIDTH.search(name))}
         stages = {width: stage for stage, width in enumerate(sorted(widths))}
         state = {_WIDTH.sub(lambda m: f'.{stages[int(m[1])]}.', n): v for n, v in state.items()}
+        # A number there; fully_shard can only share out a vector.
         state |= {n: v.reshape(1) for n, v in state.items() if not v.ndim and _SCALE.fullmatch(n)}
         head = {name.split('.')[1] for name in state if name.startswith('decode_head.')}
         # A linked head learns no positions of queries (query_embed), but perhaps their features.

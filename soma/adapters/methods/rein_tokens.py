@@ -91,6 +91,12 @@ class Rein(Adapter, nn.Module):
             nn.init.zeros_(self.mlp_delta_f.weight)
             nn.init.zeros_(self.mlp_delta_f.bias)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args) -> None:
+        """Load; the scale is a number in the public files."""
+        if (scale := state_dict.get(f'{prefix}scale')) is not None and not scale.ndim:
+            state_dict[f'{prefix}scale'] = scale.view(1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def tokens(self, block: int | slice) -> Tensor:
         """Tokens of a block, shape ``(m, c)``; of several, ``(blocks, m, c)``."""
         if self.rank is None:

@@ -35,9 +35,8 @@ class ShardHook(Hook):
         """
         if torch.__version__ < '2.7':
             raise InputError(f'strategy: needs PyTorch 2.7, this is {torch.__version__}')
-        if isinstance(wrapper := runner.optim_wrapper, AmpOptimWrapper | ApexOptimWrapper):
-            name = type(wrapper).__name__
-            raise InputError(f'strategy: {name} scales losses: take BFloat16OptimWrapper (--amp)')
+        if isinstance(runner.optim_wrapper, AmpOptimWrapper | ApexOptimWrapper):
+            raise InputError('strategy: losses cannot be scaled: take BFloat16OptimWrapper (--amp)')
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise InputError('strategy: EMAHook copies the model: take TrainableEMAHook')
 

@@ -45,9 +45,8 @@ class TrainableEMAHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Start with the present values, unless the average was resumed."""
         self._trainable = _trainable(runner)
-        values = {name: value.clone() for name, value in self._trainable.items()}
-        average = self.average or values
-        self.average = {name: share_like(average[name], value) for name, value in values.items()}
+        average = self.average or {n: value.clone() for n, value in self._trainable.items()}
+        self.average = {n: share_like(average[n], value) for n, value in self._trainable.items()}
 
     @torch.no_grad()
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
