@@ -74,3 +74,12 @@ def test_every_adapter_has_a_row(benchmark, monkeypatch):
     assert {row['adapter'] for row in rows} == set(adapters.ADAPTERS) - {'Rein'}
     beside = {row['adapter'] for row in rows if row['to_other'] != ''}
     assert beside == {*adapters.PEFT, 'SVF'}
+
+
+def test_two_processes_hold_half_each(benchmark):
+    sizes = dict(size=32, steps=1, depth=2, embed_dim=64, num_heads=2)
+    rows = benchmark('sharding').measure(**sizes)
+    assert [row['processes'] for row in rows] == [1, 2] * 3
+    for one, two in zip(rows[::2], rows[1::2], strict=True):
+        for name in ('parameters_mb', 'gradients_mb', 'optimizer_mb'):
+            assert two[name] == pytest.approx(one[name] / 2, abs=0.06), name

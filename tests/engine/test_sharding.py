@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import signal
 import socket
 import traceback
@@ -10,15 +11,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import RUNNERS
 from torch import nn
 
 from soma.adapters.sharded import is_sharded
+from soma.engine.checks import check_config
 from soma.engine.distributed import held_mb, shard
 from soma.engine.hooks.shard import ShardHook
 from soma.io.checkpoint_files import read_checkpoint
 from soma.io.files import InputError
+from soma.utils.config import REPOSITORY, load_config
 
 
 @pytest.fixture
@@ -37,6 +41,13 @@ def config(tiny_config):
     for domain in tiny_config.val_dataloader.dataset.datasets:
         domain.indices = [0]
     return tiny_config
+
+
+def documented():
+    """The config and the options of the guide."""
+    text = (REPOSITORY / 'docs/user_guides/train_and_test.md').read_text()
+    config, line = re.search(r'dist_train.sh (\S+) 4 \\\n +--cfg-options (.*)', text).groups()
+    return config, dict(option.split('=') for option in line.split())
 
 
 @pytest.fixture
@@ -67,7 +78,10 @@ def assert_same(folder, expected, atol=0.0):
 def test_a_sharded_training_is_the_same(config, build_runner, no_charts, tmp_path, group):
     config.launcher = 'pytorch'
     build_runner(config, {'work_dir': str(tmp_path / 'plain')}).train()
-    config.strategy = dict(type='FSDP2')
+    file, options = documented()
+    check_config(load_config(REPOSITORY / file, options))
+    assert options.pop('model.backbone.base_dtype') == 'bfloat16'
+    config.merge_from_dict(options)
     seen = []
 
     def look(runner, *_, **__):
@@ -77,11 +91,9 @@ def test_a_sharded_training_is_the_same(config, build_runner, no_charts, tmp_pat
     runner.train()
     assert [*map(any, seen)] == [True, True, False, False, True, True, False, False]
     assert_same(config.work_dir, tmp_path / 'plain')
-    scores = [
-        (folder / 'best_mean_mIoU_iter_2.pth').exists()
-        for folder in (tmp_path / 'plain', tmp_path / 'work')
-    ]
-    assert scores == [True, True]
+    files = (tmp_path / name / 'best_mean_mIoU_iter_2.pth' for name in ('plain', 'work'))
+    states = (read_checkpoint(file)['state_dict'] for file in files)
+    torch.testing.assert_close(*states, rtol=0, atol=0)
     config.launcher = 'none'
     config.resume, config.load_from = True, f'{config.work_dir}/iter_2.pth'
     build_runner(config, {'work_dir': str(tmp_path / 'resumed')}).train()
@@ -134,7 +146,7 @@ def test_two_processes_resume_after_one_is_killed(config, tmp_path):
         runs[name].merge_from_dict({**options, 'work_dir': str(tmp_path / name)})
     assert train(runs['plain']) == train(runs['shared']) == [0, 0]
     assert_same(tmp_path / 'shared', tmp_path / 'plain', atol=1e-6)
-    codes = train(runs['killed'], killed=1)
+    codes = train(runs['killed'], killed=1)  # before the validation, which is then the first
     assert codes[1] == -signal.SIGKILL and codes[0] > 0
     assert (tmp_path / 'killed/last_checkpoint').read_text().endswith('iter_2.pth')
     assert train(runs['killed']) == [0, 0]
@@ -142,7 +154,7 @@ def test_two_processes_resume_after_one_is_killed(config, tmp_path):
 
 
 def train(config, killed=None):
-    """Train in two processes, of which one may be killed in the third iteration; exit codes."""
+    """Train in two processes, of which one may be killed at the first validation; exit codes."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
@@ -162,21 +174,12 @@ def _train(rank, config, port, killed):
     config.launcher, config.experiment_name = 'pytorch', f'rank{rank}_{port}'
     runner = RUNNERS.build(config)
     if rank == killed:
-        runner.call_hook = kill_at(3, runner)
+        kill = Hook()
+        kill.before_val_epoch = lambda runner: os.kill(os.getpid(), signal.SIGKILL)
+        runner.register_hook(kill)
     try:
         runner.train()
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
-
-
-def kill_at(iteration, runner):
-    call_hook = runner.call_hook
-
-    def call(name, **kwargs):
-        if name == 'before_train_iter' and runner.iter == iteration - 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-        call_hook(name, **kwargs)
-
-    return call
