@@ -42,6 +42,9 @@ def steps(net, batches):
 
 def test_two_processes_share_the_parameters(tmp_path):
     """All methods in one start: trained as one process does, saved as whole, refused when late."""
+    import torch._dynamo
+    import torch.distributed.fsdp
+
     nets, batches = networks(), torch.randn(2, 4, 3, 8, 8)
     context = get_context('fork')  # which saves the imports
     arguments = (nets, batches, tmp_path)
