@@ -59,6 +59,8 @@ def group(monkeypatch):
     ranks = dict(RANK=0, LOCAL_RANK=0, WORLD_SIZE=1, MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
     for name, value in ranks.items():
         monkeypatch.setenv(name, str(value))
+    # Autograd starts threads at its first pass, if there is a group, and tests that fork fail then.
+    torch.ones(1, requires_grad=True).sum().backward()
     torch.distributed.init_process_group('gloo')
     yield
     torch.distributed.destroy_process_group()
