@@ -132,3 +132,12 @@ def test_an_onnx_file_scores_as_its_model(benchmark, tiny_config, build_runner, 
     (row,) = benchmark('onnx_files').measure(tmp_path / 'tiny.py', files[1:])
     assert row['mIoU'] == pytest.approx(runner.test()['mean_mIoU'], abs=0.02)
     assert row['images_per_second'] > 0 and row['file'] == 'tiny.onnx'
+
+
+def test_two_processes_hold_half_each(benchmark):
+    sizes = dict(size=32, steps=1, depth=2, embed_dim=64, num_heads=2)
+    rows = benchmark('sharding').measure(**sizes)
+    assert [row['processes'] for row in rows] == [1, 2] * 3
+    for one, two in zip(rows[::2], rows[1::2], strict=True):
+        for name in ('parameters_mb', 'gradients_mb', 'optimizer_mb'):
+            assert two[name] == pytest.approx(one[name] / 2, abs=0.06), name

@@ -391,7 +391,8 @@ def test_variables_may_be_named_like_keys(tmp_path):
 
 
 def test_options_that_nothing_reads_are_refused(repository):
-    for key in ('find_unused_parameters', 'train_cfg.max_iters', 'model.init_cfg.note'):
+    known = 'strategy.type', 'find_unused_parameters', 'train_cfg.max_iters', 'model.init_cfg.note'
+    for key in known:
         load_config(repository / 'config.py', {key: 1})
     with pytest.raises(InputError, match="nothing reads the key 'trian_cfg': is it 'train_cfg'"):
         load_config(repository / 'config.py', {'trian_cfg.max_iters': 1})

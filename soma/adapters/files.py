@@ -20,6 +20,7 @@ from .inject import inject_adapter
 from .lending import named_layers
 from .pretrained import check_base, without_base
 from .report import AdapterReport, adapter_report
+from .sharded import gather, is_main, is_sharded, refuse_sharded
 from .split import split_together
 
 
@@ -27,6 +28,8 @@ def save_adapter(
     model: nn.Module, path: str | os.PathLike, prefix: str = '', card: Mapping | None = None
 ) -> None:
     """Write all of a model but its base, with a card.
+
+    Of a sharded model (``fully_shard``) the main process writes it; all must call this.
 
     Args:
         model: A model with adapters.
@@ -48,7 +51,10 @@ def save_adapter(
         )
     model_card = replace(model_card, base=base_card(model, prefix))
     meta = {'soma': {**model_card.to_dict(), **(card or {})}}
-    write_checkpoint({'state_dict': without_base(model, prefix), 'meta': meta}, path)
+    state = without_base(model, prefix)
+    content = {'state_dict': gather(state), 'meta': meta}
+    if is_main() or not any(map(is_sharded, state.values())):
+        write_checkpoint(content, path)
 
 
 def load_adapter(
@@ -73,7 +79,9 @@ def load_adapter(
         CheckpointError: If the file holds no adapter, does not fit the model, or was trained on
             other pretrained weights.
         InputError: If it cannot be fetched.
+        ValueError: If the model is sharded.
     """
+    refuse_sharded(model, 'load the adapter before')
     path = find_adapter(path)
     content = read_checkpoint(path)
     card, state = read_card(card_of(content), path), rename(state_dict_of(content, path), True)

@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 from ..io.files import InputError
 from .layer import RUNNING
 from .low_rank import LowRankLayer
+from .sharded import refuse_sharded
 from .split import split_layers
 from .svd import Components
 
@@ -117,11 +118,12 @@ def start_from_data(model: nn.Module, batches: Iterable | Callable[[], Any]) -> 
 
     Raises:
         InputError: If a layer shows no inputs, or some that are all zero or not finite.
-        ValueError: If a weight holds NaN or infinity.
+        ValueError: If a weight holds NaN or infinity, or the model is sharded.
     """
     layers = waiting_layers(model)
     if not layers:
         return 0
+    refuse_sharded(model, 'start the adapter before')
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

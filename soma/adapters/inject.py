@@ -13,6 +13,7 @@ from .layer import AdapterLayer
 from .lending import connect, disconnect
 from .report import AdapterReport, adapter_report
 from .saved import find_saved, is_inside, save_whole, saved_modules
+from .sharded import refuse_sharded
 
 logger = logging.getLogger(__name__)
 
@@ -27,17 +28,20 @@ def inject_adapter(
         config: ``dict(type='SoMA', rank=16, ...)``, or one of the dataclasses of
             :data:`~soma.adapters.ADAPTERS`, which say what options there are.
         split: Start the adapters from the weights now; those that start from data wait for
-            :func:`~soma.adapters.start_from_data`. False when pretrained weights are loaded later:
-            a plain weight that is loaded into an adapted layer is split then.
+            :func:`~soma.adapters.start_from_data`. False when pretrained weights are loaded later,
+            as on the meta device: plain weights loaded into adapted layers are split then.
 
     Returns:
         A report of what is adapted, frozen and trained; its ``str`` is a table.
 
     Raises:
         ValueError: If an option is wrong, a pattern or ``start_block`` matches nothing, a target
-            cannot be adapted, or the model has adapters already. The model is unchanged then.
+            cannot be adapted, or the model, unchanged then, has adapters already or is sharded.
     """
     config = parse_adapter(config)
+    refuse_sharded(model, 'inject the adapter before')
+    if split and any(parameter.is_meta for parameter in model.parameters()):
+        raise ValueError('adapter: the weights are not there (meta): inject with split=False')
     if names := [name for name, m in model.named_modules() if isinstance(m, Adapter)]:
         raise ValueError(
             f'adapter: {type(model).__name__} has an adapter already, in {names[0]!r}: merge it '
@@ -77,8 +81,9 @@ def merge_adapter(model: nn.Module) -> int:
         The number of layers that were merged.
 
     Raises:
-        ValueError: If an adapter is no change of weights. The model is unchanged then.
+        ValueError: If an adapter is no change of weights, or the model, unchanged, is sharded.
     """
+    refuse_sharded(model, 'save the adapter (save_adapter), and merge it into a whole model')
     adapters = {n: m for n, m in model.named_modules() if n and isinstance(m, Adapter)}
     for name, module in adapters.items():
         if not isinstance(module, AdapterLayer):

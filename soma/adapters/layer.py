@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .base import Adapter
+from .sharded import refuse_sharded
 from .svd import Components, Spectrum
 
 
@@ -168,14 +169,23 @@ class AdapterLayer(Adapter):
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args) -> None:
         """Load; plain weights without an adapter are split anew, or the old split would not fit."""
         super()._load_from_state_dict(state_dict, prefix, *args)
+        device = self.plain_weight.device
+        tensors = (*self.parameters(recurse=False), *self.buffers(recurse=False))
+        if device.type != 'meta' and any(tensor.is_meta for tensor in tensors):  # it was assigned
+            self._apply(lambda t: torch.empty_like(t, device=device) if t.is_meta else t, False)
         names = {prefix + name for name in self.TENSORS}
         weight = state_dict.get(f'{prefix}weight', torch.empty(0))
         if names and weight.shape == self.weight.shape and names.isdisjoint(state_dict):
-            self.unsplit = weight.detach()
-            if not self.splits_later:
-                self.split_()
+            self._split_loaded(weight.detach())
             missing_keys = args[2]  # after local_metadata and strict
             missing_keys[:] = [key for key in missing_keys if key not in names]
+
+    def _split_loaded(self, weight: Tensor) -> None:
+        """Split a weight that was loaded, now or with the others."""
+        refuse_sharded(self, 'load the weights, from which its adapter follows, before')
+        self.unsplit = weight
+        if not self.splits_later:
+            self.split_()
 
     def extra_repr(self) -> str:
         """The plain layer's description and the adapter's."""
@@ -237,9 +247,8 @@ class SpectrumLayer(AdapterLayer):
         super()._load_from_state_dict(state_dict, prefix, *args)
         is_stale = f'{prefix}weight' in state_dict or not self.has_components
         if f'{prefix}{self.TENSORS[0]}' in state_dict and is_stale:
-            self.is_trained, self.unsplit = True, self.plain_weight.detach()
-            if not self.splits_later:
-                self.split_()
+            self.is_trained = True
+            self._split_loaded(self.plain_weight.detach())
 
 
 class AdaptedLinearLayer(AdapterLayer, nn.Linear):

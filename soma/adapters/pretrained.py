@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..io.files import CheckpointError
 from .blocks import block_index
 from .card import BaseCard, Card
+from .sharded import whole
 
 # Resizing these to a model's patches and images rounds differently from machine to machine.
 RESIZED = ('pos_embed', 'patch_embed.proj.weight')
@@ -74,7 +75,7 @@ def base_hash(base: Mapping[str, Tensor], exact: bool = False) -> str:
         tensor = base[name].detach()
         digest.update(f'{name} {list(tensor.shape)}\n'.encode())
         if exact or not _is_resized(name):
-            data = tensor.float().cpu().contiguous().view(-1).view(torch.uint8)
+            data = whole(tensor).float().cpu().contiguous().view(-1).view(torch.uint8)
             digest.update(data.numpy())
     return digest.hexdigest()
 
@@ -88,10 +89,10 @@ def base_samples(base: Mapping[str, Tensor]) -> dict[str, list[float]]:
     Returns:
         16 values of each such tensor, evenly spread, by its name.
     """
+    resized = {name: whole(tensor.detach()) for name, tensor in base.items() if _is_resized(name)}
     return {
-        name: tensor.detach().flatten()[:: max(tensor.numel() // 16, 1)][:16].double().tolist()
-        for name, tensor in base.items()
-        if _is_resized(name)
+        name: tensor.flatten()[:: max(tensor.numel() // 16, 1)][:16].double().tolist()
+        for name, tensor in resized.items()
     }
 
 

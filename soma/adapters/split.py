@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..io.checkpoint_files import CheckpointError, card_of, read_checkpoint, write_checkpoint
 from ..utils.progress import track
 from .layer import AdapterLayer
+from .sharded import is_main
 from .svd import Components
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ def split_layers(layers: Mapping[str, AdapterLayer], base: str | os.PathLike | N
     known.update((keys[name], parts) for name, parts in _compute(missing))
     for name, layer in layers.items():
         layer.start_from_(known[keys[name]])
-    if missing and _is_main_process():
+    if missing and is_main():
         _write_cache(cache, known)
 
 
@@ -147,7 +148,7 @@ def on_all_cores(
     seconds = products * _SECONDS_PER_PRODUCT / torch.get_num_threads()
     with _workers(weight, in_order) as pool:
         done = pool.map(call, names)
-        if seconds > 2 and _is_main_process():
+        if seconds > 2 and is_main():
             done = track(done, len(names), title)
         yield from done
 
@@ -214,8 +215,3 @@ def _write_cache(path: Path, known: Mapping[str, Components]) -> None:
         write_checkpoint({'state_dict': state, 'meta': {'soma': {'split': digests}}}, path)
     except OSError as error:
         logger.warning('the split is not kept for the next start: %s', error)
-
-
-def _is_main_process() -> bool:
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return not distributed or torch.distributed.get_rank() == 0

@@ -88,6 +88,7 @@ def check_config(config: Config | Mapping) -> None:
         raise InputError(f'load_heads must be True or False, got {heads!r}')
     if not heads and not config.get('load_from') and not config.get('resume'):
         raise InputError('load_heads=False is for load_from, which the config lacks')
+    _check_strategy(config)
     launcher = config.get('launcher', 'none')
     if launcher not in ('none', *_LAUNCHERS):
         known = ', '.join(_LAUNCHERS)
@@ -95,6 +96,15 @@ def check_config(config: Config | Mapping) -> None:
     variable, starter = _LAUNCHERS.get(launcher, (None, None))
     if variable and variable not in os.environ:
         raise InputError(f'launcher {launcher} needs {starter}, which sets {variable}')
+
+
+def _check_strategy(config: Mapping) -> None:
+    strategy, wrapper = config.get('strategy'), config.get('model_wrapper_cfg') or {}
+    use = "strategy=dict(type='FSDP2') shares out parameters"
+    if strategy not in (None, {'type': 'FSDP2'}):
+        raise InputError(f'strategy: {use}, got {strategy!r}')
+    if wrapper.get('type') == 'MMFullyShardedDataParallel' or (strategy and wrapper):
+        raise InputError(f'model_wrapper_cfg: leave it out; {use}')
 
 
 def _leaves(node: object, key: str = '') -> Iterator[tuple[str, object]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import gc
+import os
 import platform
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from unittest.mock import patch
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import broadcast, broadcast_object_list, is_main_process, master_only
+from mmengine.dist import broadcast, broadcast_object_list, is_main_process
 from mmengine.logging import MMLogger
 from mmengine.logging.history_buffer import HistoryBuffer
 from mmengine.registry import RUNNERS
@@ -26,6 +25,7 @@ from torch.utils.data import DataLoader
 from ..adapters.card import Card
 from ..adapters.describe import check_adapter
 from ..adapters.pretrained import base_of
+from ..adapters.sharded import is_sharded
 from ..adapters.split import split_together
 from ..checkpoints.heads import choose_heads
 from ..checkpoints.open import open_for_training
@@ -39,22 +39,17 @@ from ..utils.noise import is_no_detail, is_not_noise
 from ..utils.num_classes import write_num_classes
 from ..utils.version import __version__
 from .checks import check_config
+from .distributed import leave_group_at_exit, unwrapped, without_device
 from .hooks.check import CheckHook
 from .hooks.checkpoint_card import CardHook, FormattedOnce, training_card
 from .hooks.finite_loss import FiniteLossHook
 from .hooks.missed_validation import MissedValidationHook
 from .hooks.seed import SeedHook
+from .hooks.shard import ShardHook
 from .hooks.start_from_data import StartFromDataHook
 from .hooks.training_only import without_training_hooks
 from .lock import is_locked, locked
 from .resume import newest_checkpoint, only_file, warn_of_earlier
-
-
-def _leave_group() -> None:
-    """End gloo's threads; one that still drops a tensor when Python ends aborts the process."""
-    if torch.distributed.is_initialized() and not hasattr(sys, 'last_value'):  # set by an error
-        torch.distributed.destroy_process_group()
-        gc.collect()  # the wrapped model holds the group too
 
 
 @RUNNERS.register_module()
@@ -127,7 +122,7 @@ class SomaRunner(Runner):
         env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
         with patch('torch.cuda.set_device'):
             super().setup_env(env_cfg)
-        atexit.register(_leave_group)
+        leave_group_at_exit()
 
     def dump_config(self) -> None:
         """Write the config into the work dir, unless a training is there, which has its own."""
@@ -149,16 +144,14 @@ class SomaRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Check a model, and wrap it for several processes, on CPU without a device."""
         check_widths(model, self.cfg.get('model') or {})
-        if self.distributed and not torch.cuda.is_available():
-            if self.cfg.get('sync_bn') is not None:  # PyTorch has it for GPUs only
-                self.logger.warning('sync_bn needs GPUs: each process normalises its own images')
-                self.cfg.sync_bn = None
-            model_wrapper_cfg = {
-                'type': 'MMDistributedDataParallel',
-                'broadcast_buffers': False,
-                **(model_wrapper_cfg or {}),
-                'device_ids': None,
-            }
+        on_cpu = self.distributed and not torch.cuda.is_available()
+        if on_cpu and self.cfg.get('sync_bn') is not None:  # PyTorch has it for GPUs only
+            self.logger.warning('sync_bn needs GPUs: each process normalises its own images')
+            self.cfg.sync_bn = None
+        if self.distributed and self.cfg.get('strategy'):
+            return unwrapped(model, self.cfg.get('sync_bn'))
+        if on_cpu:
+            model_wrapper_cfg = without_device(model_wrapper_cfg)
         return super().wrap_model(model_wrapper_cfg, model)
 
     def register_hooks(self, *args, **kwargs) -> None:
@@ -166,6 +159,8 @@ class SomaRunner(Runner):
         for hook in (CheckHook(), SeedHook(), FiniteLossHook()):
             self.register_hook(hook)
         super().register_hooks(*args, **kwargs)
+        if self.cfg.get('strategy'):
+            self.register_hook(ShardHook())
         for hook in (StartFromDataHook(), CardHook(), MissedValidationHook()):
             self.register_hook(hook)
 
@@ -190,7 +185,6 @@ class SomaRunner(Runner):
         """The card of the checkpoints of this run, without the iteration."""
         return training_card(self)  # the base does not change in training
 
-    @master_only
     def save_checkpoint(
         self,
         out_dir: str,
@@ -218,10 +212,14 @@ class SomaRunner(Runner):
                 f'checkpoints are written to local files only, not to {out_dir} by '
                 f'{file_client_args or backend_args}'
             )
+        is_main = is_main_process()
+        if not is_main and not any(map(is_sharded, self.model.parameters())):
+            return
+        file = atomic_path(Path(out_dir) / filename, flush=True) if is_main else None
         self.checkpoint_name = filename
         try:
-            with atomic_path(Path(out_dir) / filename, flush=True) as temporary:
-                super().save_checkpoint(str(temporary.parent), temporary.name, **kwargs)
+            with file or nullcontext(Path(os.devnull)) as path:
+                Runner.save_checkpoint.__wrapped__(self, str(path.parent), path.name, **kwargs)
         finally:
             self.checkpoint_name = None
 

@@ -76,6 +76,7 @@ def fit_state(
             'load_from, or restore it'
         )
     _check_parameters(saved, optim_wrapper)
+    _fit_shapes(saved, optim_wrapper)
     changes = []
     for group, new_group in zip(saved['param_groups'], new['param_groups'], strict=True):
         changes += differences(_settings(group), _settings(new_group))
@@ -109,6 +110,15 @@ def _check_parameters(saved: Mapping, optim_wrapper: OptimWrapper) -> None:
             f'config of {counts}: this is another fine-tuning; start it from the checkpoint with '
             'load_from, or restore the config'
         )
+
+
+def _fit_shapes(saved: Mapping, optim_wrapper: OptimWrapper) -> None:
+    """Make vectors of one element of numbers, as parameters of older versions were."""
+    parameters = (p for group in optim_wrapper.optimizer.param_groups for p in group['params'])
+    for index, parameter in enumerate(parameters):
+        state = saved['state'].get(index, {}) if parameter.shape == (1,) else {}
+        numbers = {n: v for n, v in state.items() if getattr(v, 'shape', 0) == () and n != 'step'}
+        state.update({name: value.view(1) for name, value in numbers.items()})
 
 
 def _settings(group: Mapping) -> dict[str, Any]:

@@ -37,6 +37,7 @@ _OTHER_KEYS = (
     'compile',
     'find_unused_parameters',
     'model_wrapper_cfg',
+    'strategy',
     'sync_bn',
 )
 # What a test takes from another config.

@@ -10,7 +10,9 @@ from rein_networks import NETWORKS, make_large, vit
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from soma.adapters import inject_adapter, load_adapter, save_adapter
 from soma.adapters.methods.rein import Rein, StageReins, attach_rein
+from soma.io.checkpoint_files import read_checkpoint, write_checkpoint
 
 SKIP = {'vit': 1, 'registers': 3}
 
@@ -185,7 +187,7 @@ def test_queries_of_several_widths_are_added():
 
 
 NAMES = {
-    'scale': (),
+    'scale': (1,),  # a number there
     'mlp_token2feat.weight': (1024, 1024),
     'mlp_token2feat.bias': (1024,),
     'mlp_delta_f.weight': (1024, 1024),
@@ -285,3 +287,20 @@ def test_maps_with_the_channels_last(size):
         reins = attach_rein(model, {'block': block}, num_tokens=3, rank=2)
         refined = plain + reins(plain.flatten(1, 2), 0).view(maps.shape)
         torch.testing.assert_close(model(maps.permute(axes)).permute(back), refined)
+
+
+def test_the_scale_is_read_as_a_number_too_and_written_for_both(tmp_path):
+    """As it is in the public files, and in those of older versions."""
+    net = nn.ModuleDict({'blocks': nn.ModuleList([nn.Linear(4, 4)])})
+    inject_adapter(net, dict(type='Rein', num_tokens=3, rank=None, scale_init=0.25))
+    save_adapter(net, tmp_path / 'new.pth')
+    content = read_checkpoint(tmp_path / 'new.pth')
+    assert content['state_dict']['reins.scale'].shape == (1,)
+    release = nn.Module()
+    release.scale = nn.Parameter(torch.tensor(1.0))
+    release.load_state_dict({'scale': content['state_dict']['reins.scale']})
+    assert release.scale == 0.25
+    content['state_dict']['reins.scale'] = torch.tensor(0.75)
+    write_checkpoint(content, tmp_path / 'old.pth')
+    load_adapter(net, tmp_path / 'old.pth')
+    assert torch.equal(net.reins.scale, torch.tensor([0.75]))

@@ -66,6 +66,12 @@ CASES = [
         'a domain to .* needs a class_name: use Epis',
     ),
     ({'launcher': 'slurm'}, 'launcher slurm needs srun'),
+    ({'strategy.type': 'FSDPStrategy'}, r"strategy: strategy=dict\(type='FSDP2'\) shares out"),
+    ({'model_wrapper_cfg.type': 'MMFullyShardedDataParallel'}, 'model_wrapper_cfg: leave it out'),
+    (
+        {'strategy.type': 'FSDP2', 'custom_hooks': [dict(type='EMAHook')]},
+        'strategy: EMAHook copies the model: take TrainableEMAHook',
+    ),
     ({'val_evaluator': None}, 'the config has val_dataloader, but no val_evaluator'),
     ({'model': None}, 'the config has no model'),
 ]

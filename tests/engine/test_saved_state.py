@@ -157,3 +157,19 @@ def test_a_training_of_another_kind_is_refused(train, options, reason):
     with pytest.raises(InputError, match=reason) as error:
         train(4, f'{first.work_dir}/iter_2.pth', **options)
     assert '\n' not in str(error.value)
+
+
+def test_states_of_numbers_become_those_of_vectors():
+    """Which parameters of older versions were (the scale of Rein): the next step is the same."""
+    parameters = [torch.nn.Parameter(torch.full(shape, 0.5)) for shape in ((), (1,))]
+    old, new = (OptimWrapper(torch.optim.Adam([p], lr=0.1)) for p in parameters)
+    old.update_params(2 * parameters[0])
+    parameters[1].data = parameters[0].data.view(1).clone()
+    checkpoint = dict(optimizer=copy.deepcopy(old.state_dict()), meta=dict(iter=1, epoch=0))
+    assert fit_state(checkpoint, new, []) == []
+    new.load_state_dict(checkpoint['optimizer'])
+    for wrapper, parameter in ((old, parameters[0]), (new, parameters[1])):
+        wrapper.update_params(3 * parameter.sum())
+    assert torch.equal(parameters[0], parameters[1][0]) and parameters[0] != 0.4
+    (state,) = new.state_dict()['state'].values()
+    assert (state['exp_avg'].shape, state['step'].shape) == ((1,), ())

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 # Names of the public files, and one of older versions of this package.
 _RELEASED = re.compile(r'(backbone\.reins\.(\d+\.)?)learnable_tokens(_a)?')
 _LINK = re.compile(r'backbone\.reins\.(\d+\.)?(transform|merge)\.')
+_SCALE = re.compile(r'(.*\.)?reins\.(\d+\.)?scale')
 _WIDTH = re.compile(r'(?<=\breins)\.width(\d+)\.')
 
 
@@ -118,6 +119,8 @@ class ReinConfig(AdapterConfig):
         widths = {int(match[1]) for name in state if (match := _WIDTH.search(name))}
         stages = {width: stage for stage, width in enumerate(sorted(widths))}
         state = {_WIDTH.sub(lambda m: f'.{stages[int(m[1])]}.', n): v for n, v in state.items()}
+        # A number there; fully_shard can only share out a vector.
+        state |= {n: v.reshape(1) for n, v in state.items() if not v.ndim and _SCALE.fullmatch(n)}
         head = {name.split('.')[1] for name in state if name.startswith('decode_head.')}
         # A linked head learns no positions of queries (query_embed), but perhaps their features.
         is_linked = 'query_embed' not in head and head & {'querys2feat', 'query_feat'}

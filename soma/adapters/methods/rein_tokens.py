@@ -67,7 +67,7 @@ class Rein(Adapter, nn.Module):
         else:
             self.learnable_tokens_a = nn.Parameter(torch.empty(len(blocks), num_tokens, rank))
             self.learnable_tokens_b = nn.Parameter(torch.empty(len(blocks), rank, width))
-        self.scale = 1.0 if zero_mlp_delta_f else nn.Parameter(torch.empty(()))
+        self.scale = 1.0 if zero_mlp_delta_f else nn.Parameter(torch.empty(1))
         self.mlp_token2feat = nn.Linear(width, width)
         self.mlp_delta_f = nn.Linear(width, width)
         if link:
@@ -91,6 +91,12 @@ class Rein(Adapter, nn.Module):
             nn.init.zeros_(self.mlp_delta_f.weight)
             nn.init.zeros_(self.mlp_delta_f.bias)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args) -> None:
+        """Load; the scale is a number in the public files."""
+        if (scale := state_dict.get(f'{prefix}scale')) is not None and not scale.ndim:
+            state_dict[f'{prefix}scale'] = scale.view(1)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def tokens(self, block: int | slice) -> Tensor:
         """Tokens of a block, shape ``(m, c)``; of several, ``(blocks, m, c)``."""
         if self.rank is None:
@@ -112,7 +118,10 @@ class Rein(Adapter, nn.Module):
         if self.use_softmax:
             similarity = (similarity * self.width**-0.5).softmax(-1)
         attended = similarity[..., 1:] @ self.mlp_token2feat(tokens[1:])
-        return self.scale * self.mlp_delta_f(attended + x)
+        change = self.mlp_delta_f(attended + x)
+        if self.zero_mlp_delta_f:
+            return change
+        return self.scale.view(()) * change  # in the precision of the change, as the release does
 
     def queries(self) -> Tensor:
         """Queries ``(m, query_dims)`` of the tokens: maximum and mean over blocks, and last."""

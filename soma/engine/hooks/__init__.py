@@ -1,8 +1,9 @@
 """Hooks, and when each of them has its turn.
 
 At each moment hooks are called by priority, those of one priority as they were registered.
-``SomaRunner`` registers the first three before all others, and after them ``StartFromDataHook``,
-``CardHook`` and ``MissedValidationHook``; ``tools/train.py`` the ``StopHook``; a config the rest.
+``SomaRunner`` registers the first three before all others, after them ``ShardHook``,
+``StartFromDataHook``, ``CardHook`` and ``MissedValidationHook``; ``tools/train.py`` the
+``StopHook``; a config the rest.
 
 ========== ============================ =====================================================
 priority   hook                         what depends on the order
@@ -12,6 +13,7 @@ HIGHEST    ``SeedHook``                 hooks that draw before a step draw from 
 HIGHEST    ``FiniteLossHook``           all others get numbers, none sees a step gone wrong
 VERY_HIGH  ``WeightDecayLoggerHook``    mmengine's ``LoggerHook`` (BELOW_NORMAL) reads it
 VERY_HIGH  ``StartFromDataHook``        hooks that look at the adapter find its start
+HIGH       ``ShardHook``                what reads whole weights is done, what keeps some follows
 NORMAL     ``BlockFreezeHook``
 NORMAL     ``MaskAnnealingHook``
 NORMAL     ``TrainableEMAHook``         puts the average into a file before the base is left out
@@ -32,6 +34,7 @@ from .mask_annealing import MaskAnnealingHook
 from .missed_validation import MissedValidationHook
 from .prune import PruneHook
 from .seed import SeedHook
+from .shard import ShardHook
 from .start_from_data import StartFromDataHook
 from .stop import StopHook
 from .trainable_ema import TrainableEMAHook
@@ -47,6 +50,7 @@ __all__ = [
     'MissedValidationHook',
     'PruneHook',
     'SeedHook',
+    'ShardHook',
     'StartFromDataHook',
     'StopHook',
     'TrainableEMAHook',

@@ -51,7 +51,8 @@ class AdapterCheckpointHook(CheckpointHook):
         if not hasattr(type(runner), 'card'):
             raise InputError(
                 f"default_hooks.checkpoint: AdapterCheckpointHook needs runner_type='SomaRunner' "
-                f'instead of {type(runner).__name__}; CheckpointHook writes whole checkpoints'
+                f"instead of {type(runner).__name__} (to shard, with strategy=dict(type='FSDP2')); "
+                'CheckpointHook writes whole checkpoints'
             )
         kept = runner.message_hub.runtime_info.pop('keep_ckpt_ids', [])
         super().before_train(runner)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...adapters.layer import AdapterLayer
 from ...adapters.report import adapter_report
+from ...adapters.sharded import local
 from ...models.build import plain_model
 
 
@@ -90,6 +91,6 @@ def frozen_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def digest(tensor: Tensor) -> str:
-    """A hash of the bytes of a tensor."""
-    data = tensor.detach().cpu().contiguous().view(-1).view(torch.uint8)
+    """A hash of the bytes of a tensor, or of this process's part of it."""
+    data = local(tensor.detach()).cpu().contiguous().view(-1).view(torch.uint8)
     return hashlib.sha256(data.numpy()).hexdigest()

@@ -9,9 +9,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...io.files import InputError
+from ...models.build import plain_model
 
 _ADVICE = 'Try a lower learning rate, bfloat16 in place of float16'
 
@@ -51,7 +52,10 @@ class FiniteLossHook(Hook):
         Raises:
             LossError: If one is NaN or infinite.
         """
-        check_weights(runner.model, runner.checkpoint_name)
+        parameters = plain_model(runner.model).named_parameters()
+        trainable = {name for name, parameter in parameters if parameter.requires_grad}
+        state = {n: v for n, v in checkpoint['state_dict'].items() if n in trainable}
+        check_weights(state, runner.checkpoint_name)
 
 
 def fetch_losses(losses: Mapping[str, Tensor | float]) -> dict[str, float]:
@@ -85,20 +89,19 @@ def check_losses(losses: Mapping[str, float], iteration: int, data_batch: object
         )
 
 
-def check_weights(model: nn.Module, filename: str) -> None:
+def check_weights(trainable: Mapping[str, Tensor], filename: str) -> None:
     """Keep broken weights out of a checkpoint.
 
     A gradient may overflow while the loss does not, or come from another process.
 
     Args:
-        model: Any module.
+        trainable: What trains, by name.
         filename: The checkpoint that is to be written.
 
     Raises:
-        LossError: If a trainable parameter holds NaN or infinity.
+        LossError: If a tensor holds NaN or infinity.
     """
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    flags = [parameter.detach().isfinite().all() for parameter in trainable.values()]
+    flags = [tensor.isfinite().all() for tensor in trainable.values()]
     finite = torch.stack(flags).tolist() if flags else []
     wrong = [name for name, fine in zip(trainable, finite, strict=True) if not fine]
     if wrong:

@@ -11,6 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ...adapters.sharded import gather, local, share_like
 from ...io.checkpoint_files import CheckpointError
 from ...models.build import plain_model
 
@@ -44,15 +45,15 @@ class TrainableEMAHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Start with the present values, unless the average was resumed."""
         self._trainable = _trainable(runner)
-        if not self.average:
-            self.average = {name: value.clone() for name, value in self._trainable.items()}
+        average = self.average or {n: value.clone() for n, value in self._trainable.items()}
+        self.average = {n: share_like(average[n], value) for n, value in self._trainable.items()}
 
     @torch.no_grad()
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
         """Update the average, if the optimizer has made a step (``accumulative_counts``)."""
         if not runner.optim_wrapper.should_update():
             return
-        average, new = list(self.average.values()), list(self._trainable.values())
+        average, new = self._held()
         started = runner.iter + 1 >= self.begin_iter
         if not (started and self.steps):
             torch._foreach_copy_(average, new)
@@ -60,22 +61,22 @@ class TrainableEMAHook(Hook):
             torch._foreach_lerp_(average, new, self.momentum)
         self.steps += started
 
-    def before_val_epoch(self, runner: Runner) -> None:
-        """Put the average into the model."""
+    def before_val(self, runner: Runner) -> None:
+        """Put the average into the model, before others read it (``ShardHook``)."""
         self._swap()
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         """Put back what the optimizer works on."""
         self._swap()
 
-    before_test_epoch, after_test_epoch = before_val_epoch, after_val_epoch
+    before_test, after_test_epoch = before_val, after_val_epoch
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Write the average as the state of the model, beside what the optimizer works on."""
         state = checkpoint['state_dict']
         newest = {f'module.{name}': state[name] for name in self.average}
         checkpoint['ema_state_dict'] = {**newest, 'steps': torch.tensor(self.steps)}
-        state.update({name: value.cpu() for name, value in self.average.items()})
+        state.update({name: value.cpu() for name, value in gather(self.average).items()})
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take the average from a checkpoint to resume from.
@@ -105,10 +106,14 @@ class TrainableEMAHook(Hook):
     def _swap(self) -> None:
         if not self.average:  # no training in this run
             return
-        average, values = list(self.average.values()), list(self._trainable.values())
+        average, values = self._held()
         before = [value.clone() for value in values]
         torch._foreach_copy_(values, average)
         torch._foreach_copy_(average, before)
+
+    def _held(self) -> tuple[list[Tensor], list[Tensor]]:
+        """The average and the values, as far as this process holds them."""
+        return [*map(local, self.average.values())], [*map(local, self._trainable.values())]
 
 
 def _trainable(runner: Runner) -> dict[str, Tensor]:
