@@ -58,7 +58,7 @@ def measure(config: str | os.PathLike, files: Sequence[str | os.PathLike]) -> li
                 dict(
                     file=file.name,
                     mIoU=round(metrics['mean_mIoU'], 2),
-                    images_per_second=round(len(seconds) / sum(seconds), 2),
+                    images_per_second=round(len(runner.test_dataloader.dataset) / sum(seconds), 2),
                     megabytes=round(file.stat().st_size / 1e6, 1),
                 )
             )

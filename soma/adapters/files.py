@@ -51,9 +51,9 @@ def save_adapter(
         )
     model_card = replace(model_card, base=base_card(model, prefix))
     meta = {'soma': {**model_card.to_dict(), **(card or {})}}
-    state = without_base(model, prefix)
-    content = {'state_dict': gather(state), 'meta': meta}
-    if is_main() or not any(map(is_sharded, state.values())):
+    content = {'state_dict': gather(without_base(model, prefix)), 'meta': meta}
+    # Asked of the parameters: the state dict may be gathered already.
+    if is_main() or not any(map(is_sharded, model.parameters())):
         write_checkpoint(content, path)
 
 

@@ -251,6 +251,6 @@ def test_only_long_splits_show_a_bar(monkeypatch):
     monkeypatch.setattr(split, '_SECONDS_PER_PRODUCT', 1.0)
     split_layers(layers_of(adapted()))
     assert shown == [3]
-    monkeypatch.setattr(split, '_is_main_process', lambda: False)
+    monkeypatch.setattr(split, 'is_main', lambda: False)
     split_layers(layers_of(adapted()))
     assert shown == [3]

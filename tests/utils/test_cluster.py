@@ -51,7 +51,7 @@ def test_jobs_run_as_here(cluster, job, tmp_path, monkeypatch):
     failed = run_jobs(jobs, 2, finish, {}, start, env={**os.environ, 'MINE': '1'})
     assert list(failed) == ['b'] and failed['b'].endswith('log.txt:\nbecause')
     assert (tmp_path / 'a/log.txt').read_text() == '5 1\n'
-    assert used['a'].seconds > 0 and used['a'].peak_mb > 1
+    assert used['a'].seconds > 0 and used['a'].peak_mb > 0  # it may end before it is looked at
     assert not [*tmp_path.glob('*/*.queue')]
 
 
@@ -59,8 +59,8 @@ def test_what_an_earlier_start_has_given_away_is_found(job, tmp_path):
     go = tmp_path / 'go'
     waiting = f'import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.05)'
     start_from(arguments('local'))(job(waiting), {})  # and dies
-    again = start_from(arguments('local'))(job(waiting), {})
     wait((tmp_path / 'ran').exists)
+    again = start_from(arguments('local'))(job(waiting), {})
     assert again.poll() is None
     for other in (start_here, start_from(arguments('debug'))):
         with pytest.raises(ValueError, match='a cluster has a, '):

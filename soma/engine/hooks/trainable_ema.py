@@ -76,7 +76,8 @@ class TrainableEMAHook(Hook):
         state = checkpoint['state_dict']
         newest = {f'module.{name}': state[name] for name in self.average}
         checkpoint['ema_state_dict'] = {**newest, 'steps': torch.tensor(self.steps)}
-        state.update({name: value.cpu() for name, value in gather(self.average).items()})
+        for name, value in gather(self.average).items():  # empty but in the main process
+            state[name] = value.cpu().view(state[name].shape) if value.numel() else value
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take the average from a checkpoint to resume from.
