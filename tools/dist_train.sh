@@ -7,4 +7,7 @@ set -euo pipefail
 if [ "${MAX_RESTARTS:-0}" != 0 ] && [[ " ${*:3}" != *' --resume'* ]]; then
     echo 'error: MAX_RESTARTS needs --resume: without it a restart begins at iteration 0' >&2; exit 2
 fi
+if [ "${MAX_RESTARTS:-0}" != 0 ] && [ "${NNODES:-1}" != 1 ]; then
+    echo 'error: MAX_RESTARTS is for one node' >&2; exit 2
+fi
 exec bash "$(dirname "$0")/dist_run.sh" "$2" train.py "$1" "${@:3}"

@@ -120,6 +120,11 @@ def test_a_job_that_is_not_asked_to_stop_ends_as_its_script(run_tool, slurm, tmp
         (['slurm_test.sh', 'part', 'job', 'a.py'], {}, 'usage: '),
         (['slurm_train.sh', 'part', 'job', 'a.py'], dict(GPUS='x'), 'GPUS.* whole numbers'),
         (['dist_train.sh', 'a.py', '2', '--amp'], dict(MAX_RESTARTS='1'), 'needs --resume'),
+        (
+            ['dist_train.sh', 'a.py', '2', '--resume'],
+            dict(MAX_RESTARTS='1', NNODES='2'),
+            'one node',
+        ),
     ],
 )
 def test_wrong_use_is_one_line(command, environment, message, run_tool):

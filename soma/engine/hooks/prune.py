@@ -17,8 +17,9 @@ class PruneHook(Hook):
     """Tell a sweep each validation; end a training whose best score is worse than the median.
 
     That is of the trials that have run to their end, at this iteration (optuna's
-    ``MedianPruner``), if they are ``after`` or more. ``tools/sweep.py`` gives trainings this hook, and a work dir
-    ``trial_NUMBER`` with ``sweep.journal`` beside it; in another one it does nothing.
+    ``MedianPruner``), if they are ``after`` or more. ``tools/sweep.py`` gives trainings this hook,
+    and a work dir ``trial_NUMBER`` with ``sweep.journal`` beside it; in another one it does
+    nothing.
     """
 
     priority = 'LOW'
