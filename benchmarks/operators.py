@@ -106,12 +106,13 @@ def _compare(name: str, case: Case, compiled) -> dict:
             timer = Timer('run()', globals=dict(run=run))
             seconds[way] = timer.blocked_autorange(min_run_time=0.2).median
     pairs = zip(outputs['compiled'], outputs['ours'], strict=True)
-    difference = max(
-        float((a - b).abs().max() / a.abs().max().clamp(min=1e-12))
+    differences = [
+        (a - b).abs().max() / a.abs().max().clamp(min=1e-12)
         if a.shape == b.shape
-        else float('inf')
+        else torch.tensor(torch.inf, device=a.device)
         for a, b in pairs
-    )
+    ]
+    difference = float(torch.stack(differences).max())  # NaN if there is one
     return {
         'compiled_ms': round(1e3 * seconds['compiled'], 3),
         'ours_ms': round(1e3 * seconds['ours'], 3),

@@ -9,9 +9,9 @@ import itertools
 import statistics
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
 from multiprocessing import get_context
-from multiprocessing.queues import SimpleQueue
 from tempfile import TemporaryDirectory
 
 import torch
@@ -46,15 +46,10 @@ def measure(
     for trained, dtype, count in itertools.product(TRAINED, ('float32', 'bfloat16'), processes):
         if trained == 'all' and dtype == 'bfloat16':  # only what is frozen is stored so
             continue
-        answers = context.SimpleQueue()
-        with TemporaryDirectory() as folder:
-            arguments = (count, folder, answers, trained, dtype, size, steps, model_args)
-            group = [context.Process(target=_train, args=(i, *arguments)) for i in range(count)]
-            for process in group:
-                process.start()
-            held = [answers.get() for _ in group]
-            for process in group:
-                process.join()
+        with TemporaryDirectory() as folder, ProcessPoolExecutor(count, context) as group:
+            arguments = (count, folder, trained, dtype, size, steps, model_args)
+            ranks = [group.submit(_train, rank, *arguments) for rank in range(count)]
+            held = [rank.result() for rank in ranks]
         parts = {name: max(row[name] for row in held) for name in held[0]}
         rows.append(dict(trained=trained, dtype=dtype, processes=count, **parts))
     return rows
@@ -64,14 +59,13 @@ def _train(
     rank: int,
     count: int,
     folder: str,
-    answers: SimpleQueue,
     trained: str,
     dtype: str,
     size: int,
     steps: int,
     model_args: dict,
-) -> None:
-    """Train in this process, and answer with what it holds."""
+) -> dict:
+    """Train in this process; what it holds."""
     options = dict(rank=rank, world_size=count, timeout=timedelta(minutes=5))
     torch.distributed.init_process_group('gloo', f'file://{folder}/store', **options)
     torch.set_num_threads(1)
@@ -96,8 +90,9 @@ def _train(
     grads = [p.grad for p in model.parameters() if p.grad is not None]
     tensors = dict(parameters=model.parameters(), buffers=model.buffers(), gradients=grads)
     held = {f'{name}_mb': _mb(part) for name, part in {**tensors, 'optimizer': states}.items()}
-    answers.put({**held, 'private_mb': round(private_mb() - before), 'seconds': _median(seconds)})
+    held |= {'private_mb': round(private_mb() - before), 'seconds': _median(seconds)}
     torch.distributed.destroy_process_group()
+    return held
 
 
 def _step(model: nn.Module, optimizer: torch.optim.Optimizer, size: int) -> float:

@@ -46,14 +46,13 @@ def main() -> None:
     with command(False, ValueError):
         from sweep_trials import read_sweep  # here, so that --help need not wait
 
-        from soma.utils.cluster import start_from
+        from soma.utils.cluster import start_from, workers_from
         from soma.utils.jobs import interrupt_on_signals
         from soma.utils.tables import as_text
 
         interrupt_on_signals()
         start, sweep = start_from(args), read_sweep(args)
-        workers = 10**6 if args.cluster == 'slurm' else 1
-        failed = sweep.run(workers if args.jobs is None else args.jobs, start)
+        failed = sweep.run(workers_from(args, 1), start)
         print(as_text(sweep.write(failed)))
     print(f'the table is in {sweep.work_dir}/sweep.md')
     sys.exit(1 if failed else 0)

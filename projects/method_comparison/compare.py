@@ -1,7 +1,6 @@
 """Train every method of a recipe in several settings with several seeds, test, write a report."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -9,8 +8,9 @@ import torch
 
 from method_comparison import Comparison, read_recipe, read_results, run_comparison, write_report
 from soma.utils.cli import add_cfg_options, add_cluster, command
-from soma.utils.cluster import start_from
+from soma.utils.cluster import start_from, workers_from
 from soma.utils.jobs import interrupt_on_signals
+from soma.utils.machine import cores
 
 
 def parse_args() -> argparse.Namespace:
@@ -60,9 +60,7 @@ def main() -> None:
             recipe.iterations if args.iterations is None else args.iterations,
             args.gpu,
         )
-        workers = 10**6 if args.cluster == 'slurm' else len(os.sched_getaffinity(0))
-        jobs = workers if args.jobs is None else args.jobs
-        failed = run_comparison(comparison, jobs, start_from(args))
+        failed = run_comparison(comparison, workers_from(args, cores()), start_from(args))
         results = read_results(comparison)
         write_report(comparison, results, *filter(None, [args.report]))
     for name, reason in failed.items():

@@ -21,7 +21,7 @@ from ..models.build import base_prefix
 
 
 def leave_group_at_exit() -> None:
-    """Leave the other processes when Python ends, if there are any."""
+    """Leave the other processes when Python ends."""
     atexit.register(_leave_group)
 
 

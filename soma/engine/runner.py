@@ -122,7 +122,8 @@ class SomaRunner(Runner):
         env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
         with patch('torch.cuda.set_device'):
             super().setup_env(env_cfg)
-        leave_group_at_exit()
+        if self.distributed:
+            leave_group_at_exit()
 
     def dump_config(self) -> None:
         """Write the config into the work dir, unless a training is there, which has its own."""

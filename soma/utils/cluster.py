@@ -36,6 +36,13 @@ def start_from(args: argparse.Namespace) -> Start:
     return _Cluster(args.cluster, parameters) if args.cluster else start_here
 
 
+def workers_from(args: argparse.Namespace, here: int) -> int:
+    """How many jobs run at a time: ``--jobs``, else all on Slurm, and ``here`` on this machine."""
+    if args.jobs is not None:
+        return args.jobs
+    return 10**6 if args.cluster == 'slurm' else here
+
+
 class _Cluster:
     """Gives jobs to Slurm; ``local``: to processes of this machine, ``debug``: to this process."""
 

@@ -2,11 +2,10 @@
 
 import copy
 import pickle
-from datetime import timedelta
-from multiprocessing import get_context
 
 import pytest
 import torch
+from processes import in_group
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -251,14 +250,7 @@ def test_the_report_counts_what_trains(kind):
 def test_two_processes_share_their_gradients(images, tmp_path):
     """All types in one start of DistributedDataParallel, which must find no unused parameter."""
     nets, batches = {kind: train(make(kind)) for kind in TYPES}, torch.randn(2, 2, 3, 8, 8)
-    context = get_context('fork')  # which saves the imports
-    arguments = (nets, batches, tmp_path)
-    processes = [context.Process(target=_run_ddp, args=(rank, *arguments)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_group(_run_ddp, tmp_path, nets, batches, tmp_path)
     for rank in range(2):
         found = torch.load(tmp_path / f'{rank}.pth', weights_only=True)
         for kind, net in nets.items():
@@ -271,8 +263,6 @@ def test_two_processes_share_their_gradients(images, tmp_path):
 
 
 def _run_ddp(rank, nets, batches, folder):
-    options = dict(rank=rank, world_size=2, timeout=timedelta(minutes=1))
-    torch.distributed.init_process_group('gloo', f'file://{folder}/store', **options)
     grads = {}
     for kind, net in nets.items():
         model = DistributedDataParallel(net)
@@ -281,4 +271,3 @@ def _run_ddp(rank, nets, batches, folder):
             model(batches[rank]).square().mean().backward()
         grads[kind] = {n: p.grad for n, p in net.named_parameters() if p.requires_grad}
     torch.save(grads, folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()

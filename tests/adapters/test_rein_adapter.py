@@ -1,11 +1,10 @@
 """Rein as an adapter: injected, counted, saved, loaded, not merged; and over several processes."""
 
 import copy
-from datetime import timedelta
-from multiprocessing import get_context
 
 import pytest
 import torch
+from processes import in_group
 from rein_networks import NETWORKS, convnext, make_large, vit
 from torch.nn.parallel import DistributedDataParallel
 
@@ -163,13 +162,7 @@ def test_two_processes_share_their_gradients(tmp_path):
             targets = [block.replace('.', r'\.') for block in blocks]
             inject_adapter(net, SMALL | {'targets': targets, 'link': link})
             make_large(net)
-    context = get_context('fork')  # which saves the imports
-    processes = [context.Process(target=_run, args=(i, nets, tmp_path)) for i in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_group(_run, tmp_path, nets, tmp_path)
     for net in nets.values():
         net.zero_grad()
         _loss(net, X).backward()
@@ -188,8 +181,6 @@ def _loss(net, x):
 
 
 def _run(rank, nets, folder):
-    options = dict(rank=rank, world_size=2, timeout=timedelta(minutes=1))
-    torch.distributed.init_process_group('gloo', f'file://{folder}/store', **options)
     grads = {}
     for key, net in nets.items():
         model = DistributedDataParallel(net)
@@ -198,7 +189,6 @@ def _run(rank, nets, folder):
             _loss(model, X[rank : rank + 1]).backward()
         grads[key] = {name: p.grad for name, p in net.reins.named_parameters()}
     torch.save(grads, folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
 
 
 def test_the_config_class_is_registered():

@@ -1,16 +1,16 @@
 """Adapters in a network whose parameters two processes share (``fully_shard``)."""
 
 import copy
-from datetime import timedelta
-from multiprocessing import get_context
 
 import pytest
 import torch
+from processes import in_group
 from test_common import CONFIGS, TYPES, Net, make
 from torch import nn
 
 from soma.adapters import inject_adapter, load_adapter, merge_adapter, save_adapter
 from soma.adapters.sharded import is_sharded, local, whole
+from soma.engine.distributed import shard
 
 REIN = dict(type='Rein', targets=r'blocks.\d.norm', num_tokens=5, rank=2, scale_init=0.5)
 LATE = {
@@ -46,14 +46,8 @@ def test_two_processes_share_the_parameters(tmp_path):
     import torch.distributed.fsdp
 
     nets, batches = networks(), torch.randn(2, 4, 3, 8, 8)
-    context = get_context('fork')  # which saves the imports
-    arguments = (nets, batches, tmp_path)
-    processes = [context.Process(target=_run, args=(rank, *arguments)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_group(_run, tmp_path, nets, batches, tmp_path)
+    assert not (tmp_path / 'other.pth').exists()
     for kind, net in nets.items():
         alone = copy.deepcopy(net)
         steps(alone, batches)
@@ -65,19 +59,19 @@ def test_two_processes_share_the_parameters(tmp_path):
 def _run(rank, nets, batches, folder):
     from torch.distributed.fsdp import fully_shard
 
-    options = dict(rank=rank, world_size=2, timeout=timedelta(minutes=1))
-    torch.distributed.init_process_group('gloo', f'file://{folder}/store', **options)
     for kind, net in nets.items():
         size = sum(parameter.numel() for parameter in net.parameters())
-        for module in (*net.blocks, net):
-            fully_shard(module)
+        if kind == 'LoRA':  # as in a training, whose state dicts are whole
+            shard(net)
+        else:
+            for module in (*net.blocks, net):
+                fully_shard(module)
         assert sum(local(p).numel() for p in net.parameters()) < 0.6 * size
         steps(net, batches.chunk(2, dim=1)[rank])
-        save_adapter(net, folder / f'{kind}.pth')
+        save_adapter(net, folder / ('other.pth' if rank else f'{kind}.pth'))
     for message, function in LATE.items():
         with pytest.raises(ValueError, match=r'sharded \(fully_shard\): ' + message):
             function(nets['SoMA'], folder / 'SoMA.pth')
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize('assign', [True, False])

@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import traceback
-from multiprocessing import get_context
 from types import SimpleNamespace
 
 import pytest
@@ -14,11 +13,13 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import RUNNERS
+from processes import fork_two
 from torch import nn
 
 from soma.adapters.sharded import is_sharded
 from soma.engine.checks import check_config
 from soma.engine.distributed import held_mb, shard
+from soma.engine.hooks import TrainableEMAHook
 from soma.engine.hooks.shard import ShardHook
 from soma.io.checkpoint_files import read_checkpoint
 from soma.io.files import InputError
@@ -121,6 +122,10 @@ def test_numbers_and_states_are_shared_out_too(group):
     torch.testing.assert_close(net.state_dict(), dict(alone.state_dict()), rtol=0, atol=0)
     states = [optimizer.state_dict()['state'] for optimizer in optimizers]
     torch.testing.assert_close(*states, rtol=0, atol=0)
+    average, content = TrainableEMAHook(), {'state_dict': net.state_dict()}
+    average.before_train(SimpleNamespace(model=net))
+    average.before_save_checkpoint(None, content)
+    torch.testing.assert_close(content['state_dict'], dict(alone.state_dict()), rtol=0, atol=0)
 
 
 def test_losses_that_are_scaled_are_refused():
@@ -154,14 +159,7 @@ def train(config, killed=None):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    context = get_context('fork')  # which saves the imports
-    arguments = copy.deepcopy(config), port, killed
-    processes = [context.Process(target=_train, args=(rank, *arguments)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    return [process.exitcode for process in processes]
+    return fork_two(_train, copy.deepcopy(config), port, killed)
 
 
 def _train(rank, config, port, killed):

@@ -1,11 +1,9 @@
 """Metrics in two processes, as in a distributed test."""
 
 import pickle
-from datetime import timedelta
-from multiprocessing import get_context
 
-import torch
 from mmengine.dataset import DefaultSampler
+from processes import in_group
 
 import soma.evaluation.domain_metric
 
@@ -22,20 +20,11 @@ def evaluate_in_two(build, images, folder):
         For each process, for each case: how many images it took, the metrics, the report, and
         what was logged.
     """
-    context = get_context('fork')  # which saves the imports
-    arguments = build, images, folder
-    processes = [context.Process(target=_evaluate, args=(rank, *arguments)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_group(_evaluate, folder, build, images, folder)
     return [pickle.loads((folder / f'{rank}.pkl').read_bytes()) for rank in range(2)]
 
 
 def _evaluate(rank, build, images, folder):
-    options = dict(rank=rank, world_size=2, timeout=timedelta(minutes=1))
-    torch.distributed.init_process_group('gloo', f'file://{folder}/store', **options)
     logged, results = [], []
     soma.evaluation.domain_metric.print_log = lambda text, **_: logged.append(text)
     for batch_size, round_up in ((1, True), (3, True), (1, False)):
@@ -45,4 +34,3 @@ def _evaluate(rank, build, images, folder):
             metric.process({}, [images[index] for index in shard[start : start + batch_size]])
         results.append((len(shard), metric.evaluate(len(images)), metric.report, [*logged]))
     (folder / f'{rank}.pkl').write_bytes(pickle.dumps(results))
-    torch.distributed.destroy_process_group()

@@ -36,6 +36,7 @@ def resize_bicubic(
     size: Sequence[int | Tensor] | None = None,
     scale_factor: Sequence[float | Tensor] | None = None,
     antialias: bool = False,
+    align_corners: bool | None = None,
     **unused: Any,
 ) -> Tensor:
     """Resize ``(1, c, h, w)`` as ``F.interpolate`` does without ``align_corners``.
@@ -43,6 +44,8 @@ def resize_bicubic(
     Factors that leave both sides as they are change nothing, as in
     :func:`~soma.models.backbones.dinov2_weights.resize_pos_embed`.
     """
+    if align_corners:
+        raise ValueError('bicubic resizing with align_corners has no export')
     old = x.shape[2:]
     if size is None:
         factors = [torch.as_tensor(factor) for factor in scale_factor]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.hooks import EMAHook, Hook
-from mmengine.optim import AmpOptimWrapper, ApexOptimWrapper, OptimWrapperDict
+from mmengine.optim import AmpOptimWrapper, ApexOptimWrapper, OptimWrapper, OptimWrapperDict
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
@@ -35,7 +35,7 @@ class ShardHook(Hook):
         """
         if torch.__version__ < '2.7':
             raise InputError(f'strategy: needs PyTorch 2.7, this is {torch.__version__}')
-        if isinstance(runner.optim_wrapper, AmpOptimWrapper | ApexOptimWrapper):
+        if any(isinstance(w, AmpOptimWrapper | ApexOptimWrapper) for w in _wrappers(runner)):
             raise InputError('strategy: losses cannot be scaled: take BFloat16OptimWrapper (--amp)')
         if any(isinstance(hook, EMAHook) for hook in runner.hooks):
             raise InputError('strategy: EMAHook copies the model: take TrainableEMAHook')
@@ -46,10 +46,8 @@ class ShardHook(Hook):
             runner.logger.warning('strategy: one process has nothing to share out (--launcher)')
             return
         _ = runner.card  # which has the hash of the base
-        wrappers = runner.optim_wrapper
-        wrappers = wrappers.values() if isinstance(wrappers, OptimWrapperDict) else [wrappers]
         whole = held_mb(runner.model)[0]
-        self._units = shard(runner.model, [wrapper.optimizer for wrapper in wrappers])
+        self._units = shard(runner.model, [w.optimizer for w in _wrappers(runner)])
         held = ', '.join(f'{size:.2f}' for size in held_mb(runner.model))
         runner.logger.info(f'processes hold {held} MB of {whole:.2f} MB of parameters and buffers')
 
@@ -66,3 +64,9 @@ class ShardHook(Hook):
             unit.reshard()
             if unit is not runner.model:
                 unit.set_reshard_after_forward(True, recurse=False)
+
+
+def _wrappers(runner: Runner) -> list[OptimWrapper]:
+    """Those of all optimizers."""
+    wrapper = runner.optim_wrapper
+    return list(wrapper.values()) if isinstance(wrapper, OptimWrapperDict) else [wrapper]
