@@ -80,6 +80,7 @@ SAME = {
     'sweep.py': ['--config c.py --work-dir w --param=a=1', 'c.py --param=a=1 --work-dir w'],
     'new_config.py': ['--data d --out o.py --method lora', 'd --method lora --out o.py'],
     'check_data.py': ['--config c.py --out o --nproc 2', 'c.py --out o --nproc 2'],
+    'pack_data.py': ['--root d --out o --nproc 2', 'd o --nproc 2'],
     'extract_soma_weights.py': [
         '--checkpoint f.pth --out a.pth',
         '--final_ckpt f.pth --soma_ckpt a.pth',
@@ -157,6 +158,7 @@ OPTIONS = {
     'download.py': '--url --list',
     'sweep.py': '--trials --score --prune-after --jobs --amp --cluster --slurm --trust',
     'check_data.py': '--fix-list --cfg-options',
+    'pack_data.py': '--only --shard-mb',
     'extract_soma_weights.py': '--target_modules --target-modules --part --alpha --trust',
     'merge_soma_weights.py': '--config --force --keep-adapter --alpha --trust',
     'model_reparameterization.py': '--weights-filter --operation --factors --rank --cpu-only '

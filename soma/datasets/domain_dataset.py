@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from os.path import isdir
 from typing import Any, ClassVar
 
 from mmengine.dataset import Compose
@@ -24,6 +25,7 @@ from .image_files import (
 from .label_loading import with_reader
 from .label_reader import reader_of_map, reader_of_values
 from .lists import read_names
+from .packed_files import PREFIX
 
 
 @DATASETS.register_module()
@@ -164,9 +166,11 @@ class DomainDataset(DomainSamples, CityscapesDataset):
                 f'domain {self.domain}: no *{suffixes} in {self.ann_file or images}; '
                 'docs/user_guides/datasets.md says what belongs there'
             )
-        of_labels = {}
-        if labels is not None and self.seg_map_suffix is None and os.path.isdir(labels):
-            of_labels = find_labels(list_files(labels))
+        if labels is not None and self.seg_map_suffix is None:
+            is_packed = labels.startswith(PREFIX)
+            of_labels = find_labels(self._files(labels)) if is_packed or isdir(labels) else {}
+        else:
+            of_labels = {}
         samples = []
         for name, file in pairs:
             sample = {'img_path': os.path.join(images, file)}
@@ -180,14 +184,16 @@ class DomainDataset(DomainSamples, CityscapesDataset):
     def images(self) -> dict[str, str]:
         """The images in the folder, in their order: files below it by their names in lists."""
         images, labels = (self.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
-        if self.backend_args:
-            how = dict(list_dir=False, recursive=True, backend_args=self.backend_args)
-            files = sorted(list_dir_or_file(images, **how))
-        else:
-            files = list_files(images) if os.path.isdir(images) else []
+        files = self._files(images)
         if not isinstance(self.img_suffix, str):
             files = leave_out_labels(files, images, labels, self.seg_map_suffix)
         return find_images(files, self.img_suffix, images)
+
+    def _files(self, folder: str) -> list[str]:
+        if self.backend_args or '://' in folder:
+            how = dict(list_dir=False, recursive=True, backend_args=self.backend_args)
+            return sorted(list_dir_or_file(folder, **how))
+        return list_files(folder) if isdir(folder) else []
 
     def _listed(self) -> list[tuple[str, str]]:
         suffix = self.img_suffix if isinstance(self.img_suffix, str) else ''

@@ -160,15 +160,22 @@ class DomainSamples:
             except InputError:
                 raise
             except kinds as error:
-                if _is_of_others(error, step) and not (loads and not is_readable(Path(file))):
+                is_broken = loads and '://' not in file and not is_readable(Path(file))
+                if _is_of_others(error, step) and not is_broken:
                     raise
-                reason = why_unreadable(Path(file), error) if loads else error
-                text = f'{file if loads else name} {reason}'
+                text = f'{file} {_reason(file, error)}' if loads else f'{name} {error}'
                 raise InputError(f'{both}: {" ".join(text.split())}; {CHECK}') from error
         return results
 
     def _check_labels(self, results: dict) -> None:
         """Look at a label map that was loaded just now."""
+
+
+def _reason(file: str, error: Exception) -> str:
+    """Why a file could not be loaded, without its name."""
+    if '://' in file:  # a backend of mmengine has opened it
+        return str(error).removeprefix(file)
+    return why_unreadable(Path(file), error)
 
 
 def _as_text(value: Any) -> Any:

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from mmengine.fileio import get_text
 
 from ..io.files import InputError, atomic_path
 
@@ -27,7 +28,7 @@ def read_names(path: str | Path, folder: str, suffix: str) -> list[str]:
         InputError: The file is no text, or a line leads out of the folder.
     """
     try:
-        lines = [line.strip() for line in Path(path).read_text().splitlines()]
+        lines = [line.strip() for line in get_text(path).splitlines()]
     except UnicodeDecodeError as error:
         raise InputError(f'{path} is no text file with an image a line') from error
     prefix = folder.rstrip('/') + '/'
