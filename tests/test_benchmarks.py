@@ -72,6 +72,15 @@ def test_every_goal_is_written_with_its_number(benchmark, tmp_path, monkeypatch)
     assert images == ['blocks.png', 'image.png', 'rank.png', 'tokens.png']
 
 
+def test_packed_images_are_compared(benchmark, monkeypatch):
+    loading = benchmark('loading')
+    monkeypatch.setattr(loading, 'SIZE', (640, 320))
+    rows = loading.measure(count=2, rounds=2)
+    assert [row['step'] for row in rows][::6] == ['LoadImageFromFile', 'PackDomainInputs']
+    assert rows[-1]['step'] == 'all' and 0 < rows[-1]['size'] < 3
+    assert rows[-1]['folder_ms'] == pytest.approx(sum(r['folder_ms'] for r in rows[:-1]), abs=1)
+
+
 def test_every_adapter_has_a_row(benchmark, monkeypatch):
     adapters = benchmark('adapters')
     monkeypatch.setattr(adapters, 'WIDTH', 32)

@@ -16,6 +16,10 @@ from torch import Tensor, nn
 
 from .layer import RUNNING, AdapterLayer
 
+# Of both hooks, in all modules: torch.compile looks at keys, and would compile each block anew.
+# PyTorch's own are not negative.
+_KEY = -1
+
 
 class InProjection(nn.Linear):
     """Query, key and value of an ``nn.MultiheadAttention`` as a layer, which has its parameters."""
@@ -85,8 +89,9 @@ def connect(model: nn.Module, names: Iterable[str]) -> None:
             for part in ('.'.join(path[:depth]) for depth in range(len(path) + 1))
         )
     for module in modules.values():
-        module.register_forward_pre_hook(_begin)
-        module.register_forward_hook(_end, always_call=True)
+        module._forward_pre_hooks[_KEY] = _begin
+        module._forward_hooks[_KEY] = _end
+        module._forward_hooks_always_called[_KEY] = True  # also after an error
 
 
 def disconnect(model: nn.Module) -> None:

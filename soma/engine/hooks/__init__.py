@@ -19,6 +19,7 @@ NORMAL     ``MaskAnnealingHook``
 NORMAL     ``TrainableEMAHook``         puts the average into a file before the base is left out
 LOW        ``PruneHook``                ends a training whose last checkpoint is then written
 VERY_LOW   ``AdapterCheckpointHook``    saves what the others made of a step
+VERY_LOW   ``CompileBlocksHook``        compiles the layers that the others leave
 LOWEST     ``CardHook``                 what the others put into a file becomes plain data
 LOWEST     ``MissedValidationHook``     validates before training, when all others are ready
 LOWEST     ``StopHook``                 stops when a checkpoint that was due is written
@@ -29,6 +30,7 @@ from .adapter_checkpoint import AdapterCheckpointHook
 from .block_freeze import BlockFreezeHook
 from .check import CheckHook
 from .checkpoint_card import CardHook
+from .compile_blocks import CompileBlocksHook
 from .finite_loss import FiniteLossHook
 from .mask_annealing import MaskAnnealingHook
 from .missed_validation import MissedValidationHook
@@ -45,6 +47,7 @@ __all__ = [
     'BlockFreezeHook',
     'CardHook',
     'CheckHook',
+    'CompileBlocksHook',
     'FiniteLossHook',
     'MaskAnnealingHook',
     'MissedValidationHook',
