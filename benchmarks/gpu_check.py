@@ -6,6 +6,7 @@ Without a GPU it runs what a CPU can, and says what was not run.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -178,8 +179,13 @@ def as_document(rows: dict[str, list[dict]], minutes: float) -> str:
     return '\n\n'.join([*parts, ''])
 
 
-def main() -> None:
-    """Check, print the tables, write them and a JSON."""
+def has_failed(row: dict) -> bool:
+    """Whether a part, or a test in it, has failed."""
+    return row.get('not_run', '').startswith('failed') or row.get('failed', 'none') != 'none'
+
+
+def main() -> int:
+    """Check, print the tables, write them and a JSON; returns 1 if something has failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--minutes', type=float, default=8, help='time for all (default: 8)')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/gpu_check'), help='folder')
@@ -194,7 +200,8 @@ def main() -> None:
             temporary.write_text(text)
     Console().print(Markdown(text))
     print(f'{args.out / "gpu_check.md"}, {args.out / "gpu_check.json"}')
+    return int(any(map(has_failed, itertools.chain.from_iterable(rows.values()))))
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

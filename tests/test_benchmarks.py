@@ -118,7 +118,7 @@ def test_without_a_gpu_its_check_says_what_was_not_run(benchmark, monkeypatch, t
     monkeypatch.setattr(check.torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(check, 'SMALL', (SMALL / 'soma_small_mask2former.py', 'no/such_config.py'))
     monkeypatch.setattr('sys.argv', ['gpu_check.py', '--out', str(tmp_path)])
-    check.main()
+    assert check.main() == 1  # of the config that is not there
     result = json.loads((tmp_path / 'gpu_check.json').read_text())
     assert result['tests'] == [{'test': 'tests/ops on CUDA', 'not_run': check.NO_GPU}]
     assert result['operators'][0]['not_run'] == 'not run: mmcv has no compiled operators'
@@ -128,6 +128,7 @@ def test_without_a_gpu_its_check_says_what_was_not_run(benchmark, monkeypatch, t
     waiting = [name for name, row in rows.items() if row.get('not_run') == check.NO_GPU]
     assert len(waiting) == len(check.CONFIGS)
     assert 'not run: no GPU' in (tmp_path / 'gpu_check.md').read_text()
+    assert not check.has_failed(result['tests'][0]) and check.has_failed({'failed': 'test_nms'})
     with pytest.raises(check.OutOfTimeError):
         check.Check(0, tmp_path).run('-c', '')
 

@@ -42,6 +42,10 @@ CASES = [
     ({'val_evaluator.type': 'Metric'}, 'val_evaluator: Metric is not in'),
     ({'val_evaluator.mean_over': ['rain']}, r"mean_over names \['rain'\]"),
     ({'default_hooks.checkpoint.save_best': 'mIoU'}, "save_best='mIoU' is none of the scores"),
+    (
+        {'custom_hooks': [dict(type='PruneHook', score='mIoU', after=1)]},
+        "--score='mIoU' is none of the scores",
+    ),
     ({'default_hooks.checkpoint.type': 'Checkpoint'}, r'default_hooks\.checkpoint: Checkpoint is'),
     ({'custom_hooks.0.type': 'Freeze'}, r'custom_hooks\.0: Freeze is not in'),
     ({'model.test_cfg.mode': 'slid'}, "test_cfg.mode must be 'slide' or 'whole', got 'slid'"),

@@ -18,6 +18,7 @@ from ...models.build import plain_model
 from ...utils.num_classes import check_count
 from ..checks import schedule_remark
 from ..saved_state import differences, fit_state, training_facts
+from .prune import PruneHook
 
 _MEMBER = r'(members\.\d+\.)?'  # of an ensemble
 _HEADS = re.compile(_MEMBER + r'(roi_head\.)?(decode|auxiliary|bbox|mask|query|atss)_head(\.\d+)?')
@@ -234,4 +235,6 @@ def _monitored(hook: Hook) -> tuple[str, Sequence[str]]:
         return 'monitor', [hook.monitor]
     if isinstance(hook, CheckpointHook):
         return 'save_best', getattr(hook, 'key_indicators', None) or []
+    if isinstance(hook, PruneHook):
+        return '--score', [hook.score]
     return '', []
