@@ -20,7 +20,7 @@ def parse_args() -> argparse.Namespace:
         'sam-L with mask2former (%(default)s)',
     )
     parser.add_argument('--base', metavar='WEIGHTS', help='pretrained weights of that network')
-    parser.add_argument('--head', help='of masks: semfpn, mask2former or linear (semfpn)')
+    parser.add_argument('--head', help='of masks: semfpn, mask2former, eomt or linear (semfpn)')
     parser.add_argument('--classes', nargs='+', metavar='NAME', help='names of the classes')
     parser.add_argument(
         '--val-split',

@@ -259,6 +259,22 @@ def test_other_networks(leaves, tmp_path, arch, head, weights):
     assert where.in_channels == widths
 
 
+def test_eomt(leaves, tmp_path):
+    for arch, depth in (('base', 3), ('large', 4)):
+        write_config(leaves, tmp_path / f'{arch}.py', Recipe('soma', arch, 'eomt'))
+        config = load_config(tmp_path / f'{arch}.py')
+        assert (config.model.type, config.model.backbone.arch) == ('EoMT', arch)
+        assert config.model.backbone.init_cfg.checkpoint == f'dinov2_vit{arch[0]}14'
+        assert (config.model.decode_head.num_blocks, config.model.decode_head.num_classes) == (
+            depth,
+            3,
+        )
+        kinds = [hook.type for hook in config.custom_hooks]
+        assert kinds.count('MaskAnnealingHook') == kinds.count('TrainableEMAHook') == 1
+    with pytest.raises(InputError, match='--head of dinov3-S must be semfpn or mask2former'):
+        write_config(leaves, tmp_path / 'own.py', Recipe('soma', 'dinov3-S', 'eomt'))
+
+
 GREEN, BLACK = (0, 128, 0), (0, 0, 0)
 
 

@@ -169,6 +169,10 @@ def _training(recipe: Recipe, has_boxes: bool) -> dict:
     schedule = Config.fromfile(CONFIGS / '_base_/schedules' / _schedule(has_boxes))
     others = [s for s in published.param_scheduler if not s.type.endswith('LR')]
     hooks = [h for h in published.custom_hooks if 'EMA' in h.type and not has_boxes]
+    # The published 0.0002 of 40,000 steps would hardly leave the start in fewer.
+    hooks = [{**_steps(dict(hook)), 'momentum': _Code('8 / iters')} for hook in hooks]
+    if recipe.head == 'eomt':
+        hooks.append(dict(type='MaskAnnealingHook'))
     interval = _Code('max(100, iters // 10)')  # after the last step, too
     shown = _Code('min(50, max(1, iters // 10))')
     result = dict(
@@ -184,9 +188,7 @@ def _training(recipe: Recipe, has_boxes: bool) -> dict:
         keys = dict(backbone=dict(lr_mult=rate))
         result['optim_wrapper'] = dict(paramwise_cfg=dict(custom_keys=keys))
     if hooks:
-        # The published 0.0002 of 40,000 steps would hardly leave the start in fewer.
-        scaled = [{**_steps(dict(hook)), 'momentum': _Code('8 / iters')} for hook in hooks]
-        extra = ', '.join(map(_code, scaled))
+        extra = ', '.join(map(_code, hooks))
         result['custom_hooks'] = _Code(f'[*_base_.custom_hooks, {extra}]')
     return result
 

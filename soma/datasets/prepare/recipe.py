@@ -20,7 +20,7 @@ ARCHS = {
     'dinov3-B': ('dinov3-B', 12),
     **{name: (name, 24) for name in ('dinov3-L', 'eva02-L', 'clip-L', 'siglip2-L', 'sam-L')},
 }
-HEADS = ('semfpn', 'mask2former', 'linear')
+HEADS = ('semfpn', 'mask2former', 'linear', 'eomt')
 CONFIGS = REPOSITORY / 'configs'
 PUBLISHED = '{0}/{0}_dinov2-L_mask2former_gta2cbm_512x512.py'  # what a method is taken from
 
@@ -80,6 +80,8 @@ class Recipe:
             InputError: If there are none of that name, or those are of another network.
         """
         name = Config.fromfile(self.model()).model.backbone.init_cfg.checkpoint
+        if self.arch == 'large':  # there a file that was converted, which gives the same
+            name = 'dinov2_vitl14'
         base = self.base or name
         if (file := Path(base).expanduser()).is_file():
             return str(file.resolve())
