@@ -140,7 +140,8 @@ def build(config: Config) -> BaseSegmentor:
     """The segmentor of a config."""
     init_default_scope('mmseg')
     model = MODELS.build(config.model)
-    model.decode_head.init_weights()
+    if hasattr(model.decode_head, 'init_weights'):  # not EoMT's
+        model.decode_head.init_weights()
     return model.train()
 
 

@@ -81,6 +81,13 @@ def test_packed_images_are_compared(benchmark, monkeypatch):
     assert rows[-1]['folder_ms'] == pytest.approx(sum(r['folder_ms'] for r in rows[:-1]), abs=1)
 
 
+def test_heads_are_timed_beside_each_other(benchmark):
+    rows = benchmark('heads').measure(archs=('small',), sizes=(64,), repeats=1)
+    assert [row['head'] for row in rows] == ['mask2former', 'semfpn', 'eomt']
+    assert rows[0]['test_speed'] == rows[0]['step_speed'] == 1
+    assert all(row['test_s'] > 0 and row['step_s'] > 0 for row in rows)
+
+
 def test_every_adapter_has_a_row(benchmark, monkeypatch):
     adapters = benchmark('adapters')
     monkeypatch.setattr(adapters, 'WIDTH', 32)
