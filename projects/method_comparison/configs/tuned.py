@@ -3,7 +3,14 @@ _base_ = './methods.py'
 
 # Of what trains in the backbone, relative to the head's: chosen by tuning.py
 rates = dict.fromkeys({**_base_.methods, **_base_.variants}, 0.015) | dict(
-    full=0.001, last4=0.001, bitfit=0.1, svf=0.3, lora=0.045, dora=0.045, soma=0.045
+    dict.fromkeys(('lora', 'dora', 'milora', 'lora-null', 'soma'), 0.045),
+    full=0.001,
+    last4=0.001,
+    bitfit=0.01111,
+    svf=0.3,
+    rein=0.135,
+    osf=0.005,
+    recyclelora=0.135,
 )
 _tuned = {
     name: dict(method, options={**method.get('options', {}), _base_.lr_mult: rates[name]})

@@ -4,7 +4,9 @@ _base_ = './methods.py'
 # Of the backbone, relative to the head's 3e-2; of the frozen one the head's own
 _MIDDLE = dict(full=0.001, last4=0.001, bitfit=0.1, svf=0.1)
 # Beyond a third, one and three times that, where the best was at the end
-_BEYOND = dict(last4=[1 / 9], bitfit=[1 / 9], lora=[9], soma=[9], rein=[9, 27], svf=[9], dora=[9])
+_BEYOND = dict.fromkeys(('lora', 'soma', 'svf', 'dora', 'milora', 'lora-null'), (9,)) | dict(
+    last4=[1 / 9], bitfit=[1 / 9, 1 / 27], osf=[1 / 9], rein=[9, 27], recyclelora=[9, 27]
+)
 frozen = _base_.methods.frozen
 tuned = {name: method for name, method in _base_.methods.items() if name != 'frozen'}
 tuned |= _base_.variants
