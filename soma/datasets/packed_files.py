@@ -180,7 +180,7 @@ class ShardsBackend(BaseStorageBackend):
 
 def _split(path: str | os.PathLike) -> tuple[PackedFolder, str]:
     """The packed folder that a path leads into, and the name below it."""
-    path = posixpath.normpath(str(path).removeprefix(PREFIX))
+    path = posixpath.normpath(os.path.expanduser(str(path).removeprefix(PREFIX)))
     if (Path(path) / INDEX).is_file():
         return _open_folder(path), ''
     folder, below = _packed_parent(posixpath.dirname(path))

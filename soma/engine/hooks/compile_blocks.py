@@ -49,5 +49,6 @@ class CompileBlocksHook(Hook):
         # Plain and adapted blocks, with and without gradients, in the forward pass and where it is
         # repeated (with_cp), of one size and of any: each is a graph. Beyond 8, PyTorch would leave
         # blocks as they are, and fail where one is repeated that was compiled.
-        limits.recompile_limit = max(limits.recompile_limit, _LIMIT)
+        name = 'recompile_limit' if hasattr(limits, 'recompile_limit') else 'cache_size_limit'
+        setattr(limits, name, max(getattr(limits, name), _LIMIT))
         runner.logger.info(f'{len(names)} blocks are compiled when they are called first')
