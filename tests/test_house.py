@@ -102,7 +102,7 @@ def test_files_import_from_the_file_that_defines_a_name():
 def test_files_are_short_and_so_is_the_package():
     lines = {file: len(file.read_text().splitlines()) for file in FILES}
     assert not {str(file): count for file, count in lines.items() if count > 300}
-    assert sum(lines.values()) <= 33_100
+    assert sum(lines.values()) <= 33_300
 
 
 def strings(tree):

@@ -25,7 +25,7 @@ from .image_files import (
 from .label_loading import with_reader
 from .label_reader import reader_of_map, reader_of_values
 from .lists import read_names
-from .packed_files import PREFIX
+from .packed_files import is_packed
 
 
 @DATASETS.register_module()
@@ -72,6 +72,7 @@ class DomainDataset(DomainSamples, CityscapesDataset):
     """
 
     PREFIXES: ClassVar[tuple[str, ...]] = ('img_path', 'seg_map_path')
+    READS_PACKED: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -167,8 +168,9 @@ class DomainDataset(DomainSamples, CityscapesDataset):
                 'docs/user_guides/datasets.md says what belongs there'
             )
         if labels is not None and self.seg_map_suffix is None:
-            is_packed = labels.startswith(PREFIX)
-            of_labels = find_labels(self._files(labels)) if is_packed or isdir(labels) else {}
+            of_labels = (
+                find_labels(self._files(labels)) if is_packed(labels) or isdir(labels) else {}
+            )
         else:
             of_labels = {}
         samples = []
@@ -203,6 +205,7 @@ class DomainDataset(DomainSamples, CityscapesDataset):
             raise FileNotFoundError(
                 f'domain {self.domain}: no list {self.ann_file}; docs/user_guides/datasets.md '
                 'says how to make one'
+                + ('; or it was not packed' if is_packed(self.ann_file) else '')
             ) from error
         if suffix:
             return [(name, name + suffix) for name in names]

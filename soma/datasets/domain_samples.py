@@ -18,6 +18,7 @@ from mmengine.dataset import Compose
 from ..io.files import InputError
 from ..utils.colours import colours_for
 from .label_files import is_readable, why_unreadable
+from .packed_files import is_packed
 
 CHECK = 'tools/check_data.py CONFIG lists all that is wrong with the data'
 # What wrong data makes of steps of these packages; of others it may be a fault of the program.
@@ -44,6 +45,7 @@ class DomainSamples:
 
     Attributes:
         PREFIXES: The keys that ``data_prefix`` may have.
+        READS_PACKED: Whether its files may be packed.
 
     Raises:
         InputError: If an argument is of another type, the domain cannot be a folder's name, or the
@@ -51,6 +53,7 @@ class DomainSamples:
     """
 
     PREFIXES: ClassVar[tuple[str, ...]]
+    READS_PACKED: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -73,6 +76,11 @@ class DomainSamples:
                     f'domain {domain}: data_prefix has {key}={value!r}, and takes a folder for '
                     f'each of {", ".join(self.PREFIXES)}'
                 )
+        root, prefixes = kwargs.get('data_root'), kwargs.get('data_prefix', {})
+        if is_packed(root) and not self.READS_PACKED:
+            raise InputError(f'domain {domain}: only a DomainDataset reads packed files ({root})')
+        if root and not is_packed(root) and any(map(is_packed, prefixes.values())):
+            raise InputError(f'domain {domain}: name the packed folder as data_root')
         self.domain = domain
         meta = dict(classes=_as_text(classes), palette=palette)
         if meta := {key: value for key, value in meta.items() if value is not None}:
@@ -164,7 +172,8 @@ class DomainSamples:
                 if _is_of_others(error, step) and not is_broken:
                     raise
                 text = f'{file} {_reason(file, error)}' if loads else f'{name} {error}'
-                raise InputError(f'{both}: {" ".join(text.split())}; {CHECK}') from error
+                hint = '' if is_packed(image) else f'; {CHECK}'
+                raise InputError(f'{both}: {" ".join(text.split())}{hint}') from error
         return results
 
     def _check_labels(self, results: dict) -> None:

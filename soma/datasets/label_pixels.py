@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from ..io.files import InputError, WriteError, atomic_path
 from ..utils.parallel import run_parallel
 from .label_files import read_labels, why_unreadable
+from .packed_files import is_packed
 
 
 def label_pixels(files: Sequence[str], classes: int, counts_file: Path) -> np.ndarray:
@@ -49,6 +50,8 @@ def label_pixels(files: Sequence[str], classes: int, counts_file: Path) -> np.nd
 def _read_or_count(files: Sequence[str], classes: int, counts_file: Path) -> np.ndarray:
     digest = hashlib.sha256(f'{classes}'.encode())
     for file in files:
+        if is_packed(file):
+            raise InputError(f'only a DomainDataset reads packed files ({file})')
         try:
             stat = os.stat(file)
         except OSError as error:

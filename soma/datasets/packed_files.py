@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import zlib
 from collections.abc import Iterator
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,9 +16,18 @@ from mmengine.fileio.backends import BaseStorageBackend
 
 from ..io.files import InputError
 
-INDEX = 'index.json'
+INDEX = 'shards.json'
 PREFIX = 'shards://'
 VERSION = 1
+
+
+class NotPackedError(InputError):
+    """A path that leads into no packed folder."""
+
+
+def is_packed(path: object) -> bool:
+    """Whether a path leads into a packed folder, by its prefix."""
+    return str(path).startswith(PREFIX)
 
 
 class Place(NamedTuple):
@@ -27,13 +37,15 @@ class Place(NamedTuple):
         shard: Name of the tar file.
         offset: Of its first byte there.
         size: In bytes there.
-        is_compressed: Whether it lies there as zstd.
+        is_compressed: Whether it lies there as zstd, which has a checksum of its own.
+        checksum: CRC-32 of what lies there.
     """
 
     shard: str
     offset: int
     size: int
     is_compressed: bool
+    checksum: int
 
 
 class PackedFolder:
@@ -70,15 +82,40 @@ class PackedFolder:
         """
         if (place := self.files.get(name)) is None:
             raise FileNotFoundError(f'{PREFIX}{self.folder}/{name} is missing')
-        content = os.pread(_opened(self.folder / place.shard), place.size, place.offset)
+        content = self._stored(place)
         if not place.is_compressed:
+            if zlib.crc32(content) != place.checksum:
+                raise self._damaged(name, place, 'other bytes')
             return content
         zstd = import_zstandard()
         try:
             return zstd.ZstdDecompressor().decompress(content)
         except zstd.ZstdError as error:
-            text = f'{self.folder / place.shard} is damaged at {name} ({error}): pack again'
-            raise InputError(text) from error
+            raise self._damaged(name, place, error) from error
+
+    def check(self) -> None:
+        """Read all files to their end.
+
+        Raises:
+            InputError: If one is not what was written.
+        """
+        for name, place in self.files.items():
+            if zlib.crc32(self._stored(place)) != place.checksum:
+                raise self._damaged(name, place, 'other bytes')
+
+    def _stored(self, place: Place) -> bytes:
+        file, parts, offset = _opened(self.folder / place.shard), [], place.offset
+        while offset < place.offset + place.size:  # a system gives 2 GB at most at a time
+            part = os.pread(file, place.offset + place.size - offset, offset)
+            if not part:
+                break
+            parts.append(part)
+            offset += len(part)
+        return parts[0] if len(parts) == 1 else b''.join(parts)
+
+    def _damaged(self, name: str, place: Place, reason: object) -> InputError:
+        shard = self.folder / place.shard
+        return InputError(f'{shard} is damaged at {name} ({reason}): pack again')
 
     @cached_property
     def folders(self) -> set[str]:
@@ -142,7 +179,10 @@ class ShardsBackend(BaseStorageBackend):
 
     def exists(self, filepath: str | os.PathLike) -> bool:
         """Whether there is such a file or folder."""
-        return self.isfile(filepath) or self.isdir(filepath)
+        try:
+            return self.isfile(filepath) or self.isdir(filepath)
+        except NotPackedError:
+            return False
 
     def isfile(self, filepath: str | os.PathLike) -> bool:
         """Whether there is such a file."""
@@ -181,9 +221,10 @@ class ShardsBackend(BaseStorageBackend):
 def _split(path: str | os.PathLike) -> tuple[PackedFolder, str]:
     """The packed folder that a path leads into, and the name below it."""
     path = posixpath.normpath(os.path.expanduser(str(path).removeprefix(PREFIX)))
-    if (Path(path) / INDEX).is_file():
-        return _open_folder(path), ''
-    folder, below = _packed_parent(posixpath.dirname(path))
+    try:
+        folder, below = _packed_parent(posixpath.dirname(path))
+    except NotPackedError:
+        return _packed_parent(path)
     return folder, posixpath.join(below, posixpath.basename(path))
 
 
@@ -197,6 +238,6 @@ def _packed_parent(path: str) -> tuple[PackedFolder, str]:
         if (parent / INDEX).is_file():
             below = Path(path).relative_to(parent).as_posix()
             return _open_folder(str(parent)), '' if below == '.' else below
-    raise InputError(
+    raise NotPackedError(
         f'{PREFIX}{path}: no packed folder is there: tools/pack_data.py FOLDER OUT makes one'
     )

@@ -218,9 +218,10 @@ def resolve_paths(node) -> None:
         if isinstance(value, Mapping | list | tuple):
             resolve_paths(value)
         elif key in _PATH_KEYS and isinstance(value, str):
-            elsewhere = REPOSITORY / value
-            if matching_files(elsewhere) and not matching_files(value):
-                node[key] = str(elsewhere)
+            path = value.removeprefix('shards://')  # of a packed folder
+            elsewhere = REPOSITORY / path
+            if matching_files(elsewhere) and not matching_files(path):
+                node[key] = value.removesuffix(path) + str(elsewhere)
 
 
 def path_from(file: Path, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 
 import numpy as np
@@ -12,12 +13,14 @@ from mmengine.registry import TRANSFORMS
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from soma.datasets import DomainDataset
+from soma.datasets import DomainCocoDataset, DomainDataset, DomainVOCDataset
+from soma.datasets.label_pixels import label_pixels
 from soma.datasets.lists import write_names
 from soma.datasets.packed_files import INDEX
 from soma.datasets.prepare.check import check_config
 from soma.datasets.prepare.pack import as_bitmap, pack
 from soma.io.files import InputError
+from soma.utils.config import REPOSITORY, resolve_paths
 from tests.datasets.dataset_files import png
 
 _SIZE = (40, 30)
@@ -117,8 +120,9 @@ def test_listing_is_that_of_a_folder(folders):
         png(np.full((4, 4), 999, np.uint16)),
         png(Image.fromarray(np.eye(4, dtype=bool))),
         png(np.zeros((40, 40), np.uint8))[:-30],
+        png(np.zeros((4, 4), np.uint8)).replace(b'IDAT', b'pHYs', 1),
     ],
-    ids=['text', 'alpha', '16 bits', '1 bit', 'cut off'],
+    ids=['text', 'alpha', '16 bits', '1 bit', 'cut off', 'broken chunk'],
 )
 def test_what_a_bitmap_cannot_hold_stays(content):
     assert as_bitmap(content) is None
@@ -134,11 +138,11 @@ def test_pixels_that_are_transparent_stay():
 def test_missing_and_damaged_files_are_named(folders, tmp_path):
     dataset = _dataset(f'shards://{folders[1]}')
     sample = dataset.get_data_info(0) | dict(img_path=f'shards://{folders[1]}/images/9.png')
-    with pytest.raises(InputError, match=r'images/9\.png is missing; tools'):
+    with pytest.raises(InputError, match=r'images/9\.png is missing$'):
         dataset.run_pipeline(sample, dataset.pipeline)
     with pytest.raises(InputError, match=r'no packed folder is there: tools/pack_data\.py'):
         _dataset(f'shards://{tmp_path}/nothing')
-    with pytest.raises(FileNotFoundError, match=r'no list shards://.*none\.txt'):
+    with pytest.raises(FileNotFoundError, match=r'no list shards://.*none\.txt.*it was not packed'):
         _dataset(f'shards://{folders[1]}', ann_file='none.txt')
     (tmp_path / 'a').mkdir()
     packed = pack(folders[0], tmp_path / 'b', only=['images/a/0.png'])
@@ -151,6 +155,32 @@ def test_missing_and_damaged_files_are_named(folders, tmp_path):
         fileio.get(f'shards://{tmp_path}/b/images/a/0.png')
 
 
+def test_files_that_stay_as_they_are_have_a_checksum(folders, tmp_path, monkeypatch):
+    pack(folders[0], tmp_path / 'a', only=['*.jpg'])
+    address = f'shards://{tmp_path}/a/images/a/1.jpg'
+    content = (folders[0] / 'images/a/1.jpg').read_bytes()
+    read = os.pread
+    with monkeypatch.context() as patch:  # as of files above 2 GB
+        patch.setattr(os, 'pread', lambda file, size, offset: read(file, min(size, 100), offset))
+        assert fileio.get(address) == content
+    tar = tmp_path / 'a/00000.tar'
+    tar.write_bytes(tar.read_bytes().replace(content[200:220], bytes(20)))
+    with pytest.raises(InputError, match=r'damaged at images/a/1\.jpg \(other bytes\)'):
+        fileio.get(address)
+    assert not fileio.exists(f'shards://{tmp_path}/none/x.png')
+
+
+def test_who_does_not_read_packed_files_says_so(folders):
+    root = f'shards://{folders[1]}'
+    for kind in (DomainVOCDataset, DomainCocoDataset):
+        with pytest.raises(InputError, match='only a DomainDataset reads packed files'):
+            kind('x', data_root=root, ann_file='a.json')
+    with pytest.raises(InputError, match='only a DomainDataset reads packed files'):
+        label_pixels([f'{root}/labels/a/0.png'], 2, folders[0] / 'counts.npz')
+    with pytest.raises(InputError, match='name the packed folder as data_root'):
+        DomainDataset('x', data_root=str(folders[0]), data_prefix=dict(img_path=f'{root}/images'))
+
+
 def test_a_folder_that_is_not_whole_is_refused(folders, tmp_path):
     pack(folders[0], tmp_path / 'a', only=['*.txt'])
     tar = tmp_path / 'a/00000.tar'
@@ -160,7 +190,7 @@ def test_a_folder_that_is_not_whole_is_refused(folders, tmp_path):
     index = json.loads((tmp_path / 'a' / INDEX).read_text())
     for text in (json.dumps(index | dict(version=9)), '{', '[]'):
         (tmp_path / 'a' / INDEX).write_text(text)
-        with pytest.raises(InputError, match=r'index\.json is (of version 9|no index)'):
+        with pytest.raises(InputError, match=r'shards\.json is (of version 9|no index)'):
             fileio.get_text(f'shards://{tmp_path}/a/some.txt')
 
 
@@ -171,7 +201,7 @@ def test_wrong_requests_are_refused_before_the_work(folders, tmp_path, monkeypat
         pack(folders[0], tmp_path / 'full')
     with pytest.raises(InputError, match=r'has no file images/\*\.bmp'):
         pack(folders[0], tmp_path / 'new', only=['images/*', 'images/*.bmp'])
-    with pytest.raises(InputError, match='shard_size must be above 0'):
+    with pytest.raises(InputError, match='size of a shard must be above 0'):
         pack(folders[0], tmp_path / 'new', shard_size=0)
     monkeypatch.setitem(sys.modules, 'zstandard', None)
     with pytest.raises(InputError, match=r'\[shards\]'):
@@ -195,3 +225,10 @@ def test_colours_are_as_mmcv_loads_them(folders):
             for root in (folders[0], f'shards://{folders[1]}')
         )
         assert np.array_equal(plain, packed)
+
+
+def test_a_packed_folder_of_the_repository_is_found_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    node = dict(data_root='shards://configs', ann_file='shards://none')
+    resolve_paths(node)
+    assert node == dict(data_root=f'shards://{REPOSITORY}/configs', ann_file='shards://none')

@@ -71,7 +71,7 @@ def browse_dataset(
         if split == 'train':  # from BGR, channels first
             image = item['inputs'].numpy().transpose(1, 2, 0)[..., ::-1].astype(np.uint8)
         else:
-            image = mmcv.imread(file, channel_order='rgb')
+            image = mmcv.imread(sample.img_path, channel_order='rgb')
         panels = {f'{sample.get("domain", split)}: {file.name}': image}
         if (ground_truth := result_of(sample, 'gt')) is not None:
             panels['ground truth'] = draw_result(image, ground_truth, classes, palette)

@@ -23,7 +23,7 @@ from ...utils.parallel import run_parallel
 from ..coco_files import CocoFile
 from ..image_files import find_images, list_files, without_suffix
 from ..label_reader import reader_of_values
-from ..packed_files import PREFIX
+from ..packed_files import is_packed
 from .check_boxes import BoxPair, check_box_pair, list_box_pairs
 from .check_coco import CocoPair, check_coco_pair, list_coco_pairs
 from .check_files import Fault, Pair, check_pair
@@ -211,7 +211,7 @@ def _list_pairs(part: Part, config: Mapping, model: Mapping, counts_by_domain: b
         kind = config['type']
         raise InputError(f'{part.places[0]}: a {kind} has no label maps to check, nor boxes')
     images, labels = (dataset.data_prefix.get(key) for key in ('img_path', 'seg_map_path'))
-    if str(images).startswith(PREFIX):
+    if is_packed(images):
         raise InputError(f'{images} is packed: check the folder that was packed')
     names, part.ann_file = dataset.metainfo['classes'], dataset.ann_file
     part.counts = Counts((*names, IGNORED))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -13,11 +15,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ...io.files import InputError, atomic_path, check_folder, write_json
+from ...io.files import InputError, atomic_path, check_folder
 from ...utils.parallel import run_parallel
 from ..image_files import list_files
 from ..label_files import orientation
-from ..packed_files import INDEX, VERSION, Place, import_zstandard
+from ..packed_files import INDEX, VERSION, PackedFolder, Place, import_zstandard
 
 _KINDS = {('PNG', mode, mode) for mode in ('L', 'P', 'RGB')}  # of 8 bits
 _LEVEL = 3  # of zstd: 4 and more take far longer for a few per cent
@@ -62,7 +64,9 @@ def pack(
     shard_size: int = 1 << 30,
     nproc: int = 1,
 ) -> Packed:
-    """Pack the files of a folder. Each is read back and compared before it counts.
+    """Pack the files of a folder, and read all of them back.
+
+    Each bitmap is compared with its PNG file when it is made.
 
     Args:
         root: The folder; hidden files are left out.
@@ -78,13 +82,14 @@ def pack(
     """
     import_zstandard()
     if shard_size < 1:
-        raise InputError(f'shard_size must be above 0, got {shard_size}')
-    root, out = Path(root), Path(out)
+        raise InputError(f'the size of a shard must be above 0, got {shard_size}')
+    root, out = Path(root).expanduser(), Path(out).expanduser()
     if out.is_dir() and any(out.iterdir()):
         raise InputError(f'{out} is not empty: name another folder, or delete it')
     names = _choose(list_files(root), only, root)
     check_folder(out)
     sizes = [(root / name).stat().st_size for name in names]
+    shard_size = min(shard_size, -(-sum(sizes) // nproc) or 1)  # work for each process
     shards = [
         Shard(out / f'{number:05}.tar', root, part)
         for number, part in enumerate(_divide(names, sizes, shard_size))
@@ -93,7 +98,9 @@ def pack(
     for places in run_parallel(write_shard, shards, nproc, f'packing {root}'):
         files |= places
     written = {shard.path.name: shard.path.stat().st_size for shard in shards}
-    write_json(dict(version=VERSION, shards=written, files=files), out / INDEX)
+    with atomic_path(out / INDEX, flush=True) as path:
+        path.write_text(json.dumps(dict(version=VERSION, shards=written, files=files)))
+    PackedFolder(out).check()
     faster = sum(place.is_compressed for place in files.values())
     return Packed(len(files), faster, sum(sizes), sum(written.values()))
 
@@ -123,7 +130,7 @@ def write_shard(shard: Shard) -> dict[str, Place]:
         OSError: If a file cannot be read, or nothing be written.
     """
     places = {}
-    with atomic_path(shard.path) as path, tarfile.open(path, 'w') as tar:
+    with atomic_path(shard.path, flush=True) as path, tarfile.open(path, 'w') as tar:
         for name in shard.names:
             content = (shard.root / name).read_bytes()
             compressed = as_bitmap(content)
@@ -134,7 +141,8 @@ def write_shard(shard: Shard) -> dict[str, Place]:
             tar.addfile(info, BytesIO(kept))
             padded = -(-len(kept) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
             place = tar.offset - padded
-            places[name] = Place(shard.path.name, place, len(kept), compressed is not None)
+            facts = compressed is not None, zlib.crc32(kept)
+            places[name] = Place(shard.path.name, place, len(kept), *facts)
     return places
 
 
@@ -151,12 +159,13 @@ def as_bitmap(content: bytes) -> bytes | None:
             if kind not in _KINDS or not is_plain:
                 return None
             image.load()
-            bitmap = BytesIO()
-            image.save(bitmap, 'BMP')
-    except (OSError, SyntaxError):  # no image, or one that is cut off
-        return None
-    bitmap = bitmap.getvalue()
-    if not all(np.array_equal(read(content), read(bitmap)) for read in (_by_pillow, _by_opencv)):
+            file = BytesIO()
+            image.save(file, 'BMP')
+        bitmap = file.getvalue()
+        pairs = ((read(content), read(bitmap)) for read in (_by_pillow, _by_opencv))
+        if not all(np.array_equal(before, after) for before, after in pairs):
+            return None
+    except Exception:  # no image: broken bytes can raise anything
         return None
     return import_zstandard().ZstdCompressor(_LEVEL, write_checksum=True).compress(bitmap)
 

@@ -225,7 +225,7 @@ def _check_domains(runner: Runner, split: str, loop: BaseLoop, parts: Sequence[D
         for hook in runner.hooks:
             key, names = _monitored(hook)
             for name in names:
-                if name not in ('auto', *scores):
+                if name not in scores and (key, name) != ('save_best', 'auto'):
                     raise InputError(f'{key}={name!r} is none of the scores: {", ".join(scores)}')
 
 

@@ -36,14 +36,14 @@ class CompileBlocksHook(Hook):
         """Compile; it happens when a block is called for the first time.
 
         Raises:
-            InputError: If the backbone has no blocks.
+            InputError: If there is no backbone with blocks.
         """
         from torch._dynamo import config as limits  # which takes its time
 
-        backbone = plain_model(runner.model).backbone
-        names = [*number_blocks(backbone)]
+        backbone = getattr(plain_model(runner.model), 'backbone', None)
+        names = [] if backbone is None else [*number_blocks(backbone)]
         if not names:
-            raise InputError('CompileBlocksHook: the backbone has no blocks to compile')
+            raise InputError('CompileBlocksHook: the model has no backbone with blocks to compile')
         for name in names:
             backbone.get_submodule(name).compile(**self.options)
         # Plain and adapted blocks, with and without gradients, in the forward pass and where it is
