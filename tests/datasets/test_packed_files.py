@@ -7,13 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmengine.config import Config
-from mmengine.registry import TRANSFORMS
+from mmseg.datasets.transforms import LoadAnnotations, RandomFlip
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from soma.datasets import DomainCocoDataset, DomainDataset, DomainVOCDataset
+from soma.datasets import DomainCocoDataset, DomainDataset, DomainVOCDataset, PackDomainInputs
 from soma.datasets.label_pixels import label_pixels
 from soma.datasets.lists import write_names
 from soma.datasets.packed_files import INDEX
@@ -60,12 +61,7 @@ def folders(tmp_path_factory):
 
 
 def _dataset(root, **options):
-    steps = [
-        dict(type='mmseg.LoadImageFromFile'),
-        dict(type='mmseg.LoadAnnotations'),
-        dict(type='mmseg.RandomFlip', prob=0.5),
-        dict(type='PackDomainInputs'),
-    ]
+    steps = [LoadImageFromFile(), LoadAnnotations(), RandomFlip(prob=0.5), PackDomainInputs()]
     places = dict(img_path='images', seg_map_path='labels')
     return DomainDataset('x', data_root=str(root), data_prefix=places, pipeline=steps, **options)
 
@@ -218,7 +214,7 @@ def test_data_are_checked_before_they_are_packed(folders, tmp_path):
 
 
 def test_colours_are_as_mmcv_loads_them(folders):
-    load = TRANSFORMS.build(dict(type='LoadImageFromFile', _scope_='mmcv'))
+    load = LoadImageFromFile()
     for name in ('0.png', '1.jpg'):
         plain, packed = (
             load(dict(img_path=f'{root}/images/a/{name}'))['img']
