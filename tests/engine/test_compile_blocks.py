@@ -80,5 +80,5 @@ def test_a_training_is_that_without(tiny_config, build_runner, graphs, tmp_path)
 
 
 def test_a_backbone_without_blocks_is_refused():
-    with pytest.raises(InputError, match='no blocks to compile'):
+    with pytest.raises(InputError, match='no backbone with blocks to compile'):
         CompileBlocksHook().before_run(_runner(nn.Conv2d(3, 4, 1)))
