@@ -167,12 +167,9 @@ class DomainDataset(DomainSamples, CityscapesDataset):
                 f'domain {self.domain}: no *{suffixes} in {self.ann_file or images}; '
                 'docs/user_guides/datasets.md says what belongs there'
             )
-        if labels is not None and self.seg_map_suffix is None:
-            of_labels = (
-                find_labels(self._files(labels)) if is_packed(labels) or isdir(labels) else {}
-            )
-        else:
-            of_labels = {}
+        of_labels, is_listed = {}, labels is not None and (is_packed(labels) or isdir(labels))
+        if is_listed and self.seg_map_suffix is None:
+            of_labels = find_labels(self._files(labels))
         samples = []
         for name, file in pairs:
             sample = {'img_path': os.path.join(images, file)}

@@ -15,9 +15,9 @@ from mmengine.fileio import register_backend
 from mmengine.fileio.backends import BaseStorageBackend
 
 from ..io.files import InputError
+from ..utils.config import PACKED as PREFIX
 
 INDEX = 'shards.json'
-PREFIX = 'shards://'
 VERSION = 1
 
 
@@ -82,26 +82,29 @@ class PackedFolder:
         """
         if (place := self.files.get(name)) is None:
             raise FileNotFoundError(f'{PREFIX}{self.folder}/{name} is missing')
-        content = self._stored(place)
         if not place.is_compressed:
-            if zlib.crc32(content) != place.checksum:
-                raise self._damaged(name, place, 'other bytes')
-            return content
+            return self._intact(name, place)
         zstd = import_zstandard()
         try:
-            return zstd.ZstdDecompressor().decompress(content)
+            return zstd.ZstdDecompressor().decompress(self._stored(place))
         except zstd.ZstdError as error:
             raise self._damaged(name, place, error) from error
 
-    def check(self) -> None:
-        """Read all files to their end.
+    def check(self, shard: str) -> None:
+        """Read all files of a shard to their end.
 
         Raises:
             InputError: If one is not what was written.
         """
         for name, place in self.files.items():
-            if zlib.crc32(self._stored(place)) != place.checksum:
-                raise self._damaged(name, place, 'other bytes')
+            if place.shard == shard:
+                self._intact(name, place)
+
+    def _intact(self, name: str, place: Place) -> bytes:
+        content = self._stored(place)
+        if zlib.crc32(content) != place.checksum:
+            raise self._damaged(name, place, 'other bytes')
+        return content
 
     def _stored(self, place: Place) -> bytes:
         file, parts, offset = _opened(self.folder / place.shard), [], place.offset

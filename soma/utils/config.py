@@ -42,6 +42,7 @@ _OTHER_KEYS = (
 )
 # What a test takes from another config.
 TEST_DATA = ('test_dataloader', 'test_evaluator', 'tta_pipeline')
+PACKED = 'shards://'  # before the path of a packed folder
 _PATH_KEYS = ('data_root', 'mixing_set', 'checkpoint', 'load_from')
 
 
@@ -218,7 +219,7 @@ def resolve_paths(node) -> None:
         if isinstance(value, Mapping | list | tuple):
             resolve_paths(value)
         elif key in _PATH_KEYS and isinstance(value, str):
-            path = value.removeprefix('shards://')  # of a packed folder
+            path = value.removeprefix(PACKED)
             elsewhere = REPOSITORY / path
             if matching_files(elsewhere) and not matching_files(path):
                 node[key] = value.removesuffix(path) + str(elsewhere)

@@ -199,6 +199,8 @@ def test_wrong_requests_are_refused_before_the_work(folders, tmp_path, monkeypat
         pack(folders[0], tmp_path / 'new', only=['images/*', 'images/*.bmp'])
     with pytest.raises(InputError, match='size of a shard must be above 0'):
         pack(folders[0], tmp_path / 'new', shard_size=0)
+    with pytest.raises(InputError, match='nproc must be at least 1, got 0'):
+        pack(folders[0], tmp_path / 'empty', nproc=0)
     monkeypatch.setitem(sys.modules, 'zstandard', None)
     with pytest.raises(InputError, match=r'\[shards\]'):
         pack(folders[0], tmp_path / 'new')

@@ -89,7 +89,7 @@ def pack(
     names = _choose(list_files(root), only, root)
     check_folder(out)
     sizes = [(root / name).stat().st_size for name in names]
-    shard_size = min(shard_size, -(-sum(sizes) // nproc) or 1)  # work for each process
+    shard_size = min(shard_size, -(-sum(sizes) // max(nproc, 1)) or 1)  # work for each process
     shards = [
         Shard(out / f'{number:05}.tar', root, part)
         for number, part in enumerate(_divide(names, sizes, shard_size))
@@ -100,7 +100,7 @@ def pack(
     written = {shard.path.name: shard.path.stat().st_size for shard in shards}
     with atomic_path(out / INDEX, flush=True) as path:
         path.write_text(json.dumps(dict(version=VERSION, shards=written, files=files)))
-    PackedFolder(out).check()
+    run_parallel(PackedFolder(out).check, [*written], nproc, f'reading {out} back')
     faster = sum(place.is_compressed for place in files.values())
     return Packed(len(files), faster, sum(sizes), sum(written.values()))
 
